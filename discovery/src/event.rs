@@ -1,0 +1,288 @@
+//! What can happen to discovery, and all that it can ask of the world.
+
+use std::sync::Arc;
+
+use serde_bytes::ByteArray;
+use weft_protocol::{
+    Admission, AdvertVersion, AgentName, AuthRefusal, Certificate, Charter, Fact, Hlc, InviteId, Join, NodeId, NodeName,
+    ProcessId, PublicKeys, Refusal, Role, Signed, SignedAdvert, Timestamp, TopicName,
+};
+
+use crate::admission::AdmissionView;
+
+/// A question whose answer goes back to somebody outside; the world numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// Facts that must be on our chain before discovery goes on; discovery numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// How a connection runs, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// The remote multiaddress.
+    pub address: String,
+    /// `quic` or `tcp`.
+    pub transport: &'static str,
+    /// Whether we dialled.
+    pub dialled: bool,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// An authenticated connection to a member is open.
+    Connected {
+        /// Which member.
+        node: NodeId,
+        /// How.
+        path: Path,
+    },
+    /// No connection to that member is open any more.
+    Disconnected {
+        /// Which member.
+        node: NodeId,
+    },
+    /// Nothing answered at any address of that member, or it refused us.
+    DialFailed {
+        /// Which member.
+        node: NodeId,
+        /// What the transport said.
+        reason: String,
+    },
+    /// A ping came back.
+    Pinged {
+        /// From which member.
+        node: NodeId,
+        /// After how long, in microseconds.
+        rtt_us: u64,
+    },
+    /// A ping did not come back.
+    PingFailed {
+        /// From which member.
+        node: NodeId,
+    },
+    /// We listen on these addresses now.
+    ListenChanged {
+        /// All of them.
+        addresses: Vec<String>,
+    },
+    /// A member's chain admits a node.
+    AdmissionSeen {
+        /// Whose chain.
+        issuer: NodeId,
+        /// The certificate as it stands there.
+        certificate: Box<Signed<Certificate>>,
+        /// For which invite.
+        invite: Option<InviteId>,
+    },
+    /// An advert came by gossip or in answer to a request.
+    AdvertArrived {
+        /// As its node signed it.
+        advert: Box<SignedAdvert>,
+    },
+    /// Our living agents are these now.
+    AgentsChanged {
+        /// All of them.
+        agents: Vec<(AgentName, ProcessId)>,
+    },
+    /// Our topics with local subscribers are these now.
+    TopicsChanged {
+        /// All of them.
+        topics: Vec<TopicName>,
+    },
+    /// The operator wants an invite.
+    InviteAsked {
+        /// To answer to.
+        ask: AskId,
+        /// As what.
+        role: Role,
+        /// For how long, in microseconds.
+        ttl_us: u64,
+        /// For how many nodes.
+        uses: u32,
+        /// 128 random bits of the world's entropy.
+        secret: ByteArray<16>,
+    },
+    /// The operator takes an invite back.
+    InviteRevokeAsked {
+        /// To answer to.
+        ask: AskId,
+        /// Which.
+        invite: InviteId,
+    },
+    /// A joiner that holds both keys it claims asks to be admitted, inside the transport's handshake.
+    JoinAsked {
+        /// To answer to.
+        ask: AskId,
+        /// Its keys, proven.
+        keys: PublicKeys,
+        /// Which invite it names.
+        invite: InviteId,
+        /// What it says.
+        join: Join,
+    },
+    /// The facts of a `Record` are on disk.
+    Recorded {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// The facts of a `Record` were refused.
+    RecordRefused {
+        /// Which.
+        ticket: Ticket,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A node was proven to have forked its chain.
+    ForkProven {
+        /// Which.
+        node: NodeId,
+    },
+    /// The time of `next_wakeup` has come.
+    Woken,
+}
+
+/// An invite as the operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InviteState {
+    /// Its id.
+    pub invite: InviteId,
+    /// As what.
+    pub role: Role,
+    /// For how many nodes in all.
+    pub uses: u32,
+    /// Nodes it was spent on.
+    pub burnt: Vec<NodeId>,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// Whether it was taken back.
+    pub revoked: bool,
+}
+
+/// What became of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The invite is on the chain; this is its token.
+    Invited {
+        /// The word to pass on.
+        token: String,
+        /// What it is.
+        invite: InviteState,
+    },
+    /// The invite is revoked on the chain.
+    Revoked {
+        /// Which.
+        invite: InviteId,
+    },
+}
+
+/// What the world must do, in this order.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Dial that member; give `Connected` or `DialFailed`.
+    Dial {
+        /// Which member.
+        node: NodeId,
+        /// Where, best first.
+        addresses: Vec<String>,
+    },
+    /// Close all connections to that node.
+    Disconnect {
+        /// Which.
+        node: NodeId,
+    },
+    /// Ask that member for adverts newer than these; each one that comes back is an `AdvertArrived`.
+    RequestAdverts {
+        /// Whom.
+        to: NodeId,
+        /// What is held.
+        held: Vec<(NodeId, AdvertVersion)>,
+    },
+    /// Pass this advert to everybody.
+    GossipAdvert(Box<SignedAdvert>),
+    /// Put these facts on our chain, all or none, under the gate; give `Recorded` or `RecordRefused`.
+    Record {
+        /// To answer to.
+        ticket: Ticket,
+        /// What the gate must permit.
+        action: RecordAction,
+        /// What.
+        facts: Vec<Fact>,
+    },
+    /// Tell the operator.
+    Answer {
+        /// Which question.
+        ask: AskId,
+        /// What became of it.
+        answer: Result<Answer, Refusal>,
+    },
+    /// Tell the joiner, inside the handshake. The burnt use and the admission are on disk.
+    AnswerJoin {
+        /// Which question.
+        ask: AskId,
+        /// Its admission, or why not.
+        answer: Result<Box<Admission>, AuthRefusal>,
+    },
+    /// From now on the transport decides by this.
+    PublishView(Arc<AdmissionView>),
+    /// A node is a member, with these keys.
+    LearnMember {
+        /// Its keys.
+        keys: PublicKeys,
+    },
+    /// A node is cut off.
+    Quarantine {
+        /// Which.
+        node: NodeId,
+    },
+    /// Whether that member can be reached has changed.
+    ReportReachability {
+        /// Which.
+        node: NodeId,
+        /// Whether a connection is open.
+        reachable: bool,
+    },
+    /// Keep these addresses for the next start.
+    RememberAddresses {
+        /// Whose.
+        node: NodeId,
+        /// All that are known to work, best first.
+        addresses: Vec<String>,
+    },
+}
+
+/// Under which action of the gate facts are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordAction {
+    /// An operator's invite.
+    Invite {
+        /// As what.
+        role: Role,
+    },
+    /// An operator takes an invite back.
+    RevokeInvite,
+    /// A joiner's admission.
+    Admit {
+        /// Whom.
+        node: NodeId,
+    },
+}
+
+/// Who this node is, as a constructor argument.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The name it goes by.
+    pub name: NodeName,
+    /// What its cluster's id is the hash of.
+    pub charter: Charter,
+    /// Its own certificate.
+    pub certificate: Signed<Certificate>,
+    /// Its incarnation.
+    pub incarnation: weft_protocol::Incarnation,
+    /// The program's version.
+    pub build: String,
+    /// When this run began.
+    pub started: Hlc,
+}

@@ -1,0 +1,75 @@
+//! All that a gate judges. An action nobody thought of does not compile: every match over this enum names each case.
+
+use weft_protocol::{AgentName, NodeId, Role, TopicName};
+
+/// One thing that somebody wants to do, with the resource it touches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send a message that wants no answer.
+    Send {
+        /// The target as text, with `@node` when it is on another one.
+        target: String,
+    },
+    /// Send a message and wait for its answer.
+    Call {
+        /// The target as text.
+        target: String,
+    },
+    /// Let a message of another node into a mailbox of this one.
+    Receive {
+        /// The sending node's role.
+        role: Role,
+        /// The target as text.
+        target: String,
+        /// Whether it wants an answer.
+        wants_reply: bool,
+    },
+    /// Publish to a topic.
+    Publish {
+        /// Which.
+        topic: TopicName,
+    },
+    /// Receive from a topic.
+    Subscribe {
+        /// Which.
+        topic: TopicName,
+    },
+    /// Let a publication of another node reach local subscribers.
+    ReceivePublication {
+        /// The publishing node's role.
+        role: Role,
+        /// Which topic.
+        topic: TopicName,
+    },
+    /// Start an agent.
+    Spawn {
+        /// Its name.
+        agent: AgentName,
+    },
+    /// Stop an agent.
+    Stop {
+        /// Its name.
+        agent: AgentName,
+    },
+    /// Make an invite.
+    Invite {
+        /// As what joiners will be admitted.
+        role: Role,
+    },
+    /// Take an invite back.
+    RevokeInvite,
+    /// Admit a node that holds an invite.
+    Admit {
+        /// Which.
+        node: NodeId,
+    },
+    /// Record that two histories of a chain were seen.
+    RecordFork {
+        /// Whose.
+        node: NodeId,
+    },
+    /// Record that damage was repaired.
+    RecordRepair,
+    /// Take the node down.
+    Shutdown,
+}

@@ -1,0 +1,323 @@
+//! What can happen to the kernel, and all that it can ask of the world.
+
+use weft_protocol::{
+    Batch, Envelope, ExitReason, Fact, Level, MessageId, NodeId, Payload, Principal, ProcessId, Publication, Receipt,
+    RecordRef, Refusal, Role, Sender, Timestamp, TopicName, TraceId,
+};
+
+use crate::action::Action;
+use crate::syscall::Syscall;
+
+/// A question of somebody on this machine; the world numbers them and gives each number once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// Correlates facts that another machine wants recorded with the answer to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Where the directory says that a target is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// On this node.
+    Local,
+    /// On that node.
+    Remote(NodeId),
+    /// Nowhere, or in too many places; the gate is asked first all the same.
+    Nowhere(Refusal),
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Somebody on this machine asked for something.
+    Asked {
+        /// Under which number the answer goes back.
+        ask: AskId,
+        /// Who.
+        by: Principal,
+        /// What.
+        syscall: Box<Syscall>,
+        /// Where its target is; `Local` for a syscall without one.
+        route: Route,
+    },
+    /// Whoever asked is gone; its answer would reach nobody. Subscriptions of the ask end.
+    Withdrawn {
+        /// Which question.
+        ask: AskId,
+    },
+    /// A member sent a message.
+    EnvelopeArrived {
+        /// Which member, authenticated by the transport.
+        from: NodeId,
+        /// Its role.
+        role: Role,
+        /// The message.
+        envelope: Box<Envelope>,
+    },
+    /// A member answered a message of ours.
+    ReceiptArrived {
+        /// Which member.
+        from: NodeId,
+        /// The receipt.
+        receipt: Box<Receipt>,
+    },
+    /// A member no longer waits for an answer.
+    CancelArrived {
+        /// Which member.
+        from: NodeId,
+        /// Which of its messages.
+        message: MessageId,
+    },
+    /// A message did not reach its member, as far as anybody can tell.
+    TransmitFailed {
+        /// Which member.
+        to: NodeId,
+        /// Which message.
+        message: MessageId,
+    },
+    /// A member can be reached, or no longer.
+    ReachabilityChanged {
+        /// Which member.
+        node: NodeId,
+        /// Whether a connection to it is open.
+        reachable: bool,
+    },
+    /// A member published something.
+    PublicationArrived {
+        /// Which member; the transport proved that it is the publisher.
+        from: NodeId,
+        /// Its role.
+        role: Role,
+        /// What.
+        publication: Box<Publication>,
+    },
+    /// A process that was to be started runs.
+    AgentStarted {
+        /// Which.
+        process: ProcessId,
+        /// The operating system's number of it, when it has one.
+        pid: Option<u32>,
+    },
+    /// A process ended, or never started.
+    AgentExited {
+        /// Which.
+        process: ProcessId,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// A process is done with a message.
+    AgentAnswered {
+        /// Which process.
+        process: ProcessId,
+        /// Which message.
+        message: MessageId,
+        /// Its answer, or what it says went wrong.
+        answer: Result<Option<Payload>, String>,
+    },
+    /// Another machine of this node wants facts on the chain.
+    FactsGiven {
+        /// To answer to.
+        ticket: Ticket,
+        /// Who causes them.
+        by: Principal,
+        /// What the gate must permit.
+        action: Action,
+        /// What to record, in order, in one commit.
+        facts: Vec<Fact>,
+    },
+    /// A verified stamp of another member was seen.
+    StampObserved {
+        /// The greatest one.
+        hlc: weft_protocol::Hlc,
+    },
+    /// The batch of the last `Persist` is on disk.
+    Persisted,
+    /// The batch could not be written: nothing may be promised any more.
+    PersistFailed,
+    /// The time of `next_wakeup` has come.
+    Woken,
+}
+
+/// A message handed to a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which message.
+    pub message: MessageId,
+    /// Who sent it.
+    pub from: Sender,
+    /// What was addressed, as text.
+    pub target: String,
+    /// What it carries.
+    pub payload: Payload,
+    /// Whether somebody waits for the answer.
+    pub wants_reply: bool,
+    /// Until when.
+    pub deadline: Timestamp,
+    /// The conversation.
+    pub trace: TraceId,
+}
+
+/// What became of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A message reached the level it was sent with.
+    Sent(SendReport),
+    /// A publication left.
+    Published {
+        /// Its id.
+        id: MessageId,
+        /// Its conversation.
+        trace: TraceId,
+        /// Its number within the topic.
+        seq: u64,
+        /// Local subscribers that were handed it.
+        delivered: u64,
+    },
+    /// Publications will be handed out from now on.
+    Subscribed,
+    /// They no longer are.
+    Unsubscribed,
+    /// A process runs.
+    Spawned {
+        /// Which.
+        process: ProcessId,
+    },
+    /// A process ended.
+    Stopped {
+        /// Which.
+        process: ProcessId,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// The node is going down; `Halt` follows when everything is on disk.
+    ShuttingDown,
+}
+
+/// See [`Answer::Sent`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendReport {
+    /// The message.
+    pub id: MessageId,
+    /// Its conversation.
+    pub trace: TraceId,
+    /// Who received it.
+    pub node: NodeId,
+    /// What was reached.
+    pub level: Level,
+    /// The agent's answer.
+    pub reply: Option<Payload>,
+    /// From question to answer, in microseconds.
+    pub latency_us: u64,
+    /// The sender's record, on disk, when durability was asked.
+    pub record: Option<RecordRef>,
+    /// The receiver's.
+    pub remote_record: Option<RecordRef>,
+}
+
+/// What the world must do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Write this, sync, then give `Persisted`. At most one is out at a time.
+    Persist(Box<Batch>),
+    /// Our commit is on disk and may be shown: announce it. Follows the `Persisted` of its batch.
+    Announce(Box<weft_protocol::CommitGroup>),
+    /// Tell whoever asked.
+    Answer {
+        /// Which question.
+        ask: AskId,
+        /// What became of it.
+        answer: Result<Answer, Refusal>,
+    },
+    /// Send this message to that member; give `ReceiptArrived` or `TransmitFailed`.
+    Transmit {
+        /// Where to.
+        to: NodeId,
+        /// What.
+        envelope: Box<Envelope>,
+    },
+    /// Send this receipt to that member.
+    Acknowledge {
+        /// Where to.
+        to: NodeId,
+        /// What.
+        receipt: Box<Receipt>,
+    },
+    /// Tell that member that nobody waits for the answer any more.
+    Cancel {
+        /// Where to.
+        to: NodeId,
+        /// Which message.
+        message: MessageId,
+    },
+    /// Publish this on the mesh.
+    Publish(Box<Publication>),
+    /// The set of topics with local subscribers is now this.
+    Follow {
+        /// All of them, sorted.
+        topics: Vec<TopicName>,
+    },
+    /// The set of living agents is now this.
+    Advertise {
+        /// All of them, sorted by name.
+        agents: Vec<(weft_protocol::AgentName, ProcessId)>,
+    },
+    /// Hand a publication to an operator's subscription.
+    Notify {
+        /// The ask that subscribed.
+        ask: AskId,
+        /// What.
+        publication: Box<Publication>,
+    },
+    /// Start this process; give `AgentStarted` or `AgentExited`. Its intent is on disk.
+    Start {
+        /// Which.
+        process: ProcessId,
+        /// How.
+        spec: Box<weft_protocol::AgentSpec>,
+    },
+    /// Hand a message to a process; give `AgentAnswered`.
+    Deliver {
+        /// Which process.
+        process: ProcessId,
+        /// What.
+        delivery: Box<Delivery>,
+    },
+    /// Hand a publication to a process.
+    DeliverPublication {
+        /// Which process.
+        process: ProcessId,
+        /// What.
+        publication: Box<Publication>,
+    },
+    /// Nobody waits for this answer any more.
+    CancelDelivery {
+        /// Which process.
+        process: ProcessId,
+        /// Which message.
+        message: MessageId,
+    },
+    /// Stop this process within the grace time, then end its group; give `AgentExited`. Its intent is on disk.
+    Stop {
+        /// Which.
+        process: ProcessId,
+        /// Time to finish, in microseconds.
+        grace_us: u64,
+    },
+    /// The facts are on disk.
+    FactsRecorded {
+        /// Whose.
+        ticket: Ticket,
+        /// Where: place of the first fact on our chain.
+        first_seq: u64,
+    },
+    /// The facts were not recorded.
+    FactsRefused {
+        /// Whose.
+        ticket: Ticket,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Everything is recorded, sealed and on disk: the node may end.
+    Halt,
+}

@@ -1,0 +1,1 @@
+//! The local operating system of agents.

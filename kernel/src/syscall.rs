@@ -1,0 +1,67 @@
+//! All that anybody on this machine can ask of the kernel; each case is judged as its own `Action`.
+
+use weft_protocol::{
+    AgentName, AgentSpec, Digest, Level, Payload, ProcessId, Target, TopicName, TraceId,
+};
+
+/// Which process is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentRef {
+    /// Whatever runs under this name.
+    Name(AgentName),
+    /// This life of a process and no other.
+    Process(ProcessId),
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Syscall {
+    /// Send a message; with `wants_reply` it is a call.
+    Send {
+        /// As it was written; the route says which node that is.
+        target: Target,
+        /// What.
+        payload: Payload,
+        /// Whether an answer is expected.
+        wants_reply: bool,
+        /// When to answer whoever asked.
+        level: Level,
+        /// How long it may take, in microseconds.
+        deadline_us: u64,
+        /// The conversation it belongs to; a new one, without.
+        trace: Option<TraceId>,
+        /// Events that led to it; at most 8.
+        cause: Vec<Digest>,
+    },
+    /// Publish to a topic.
+    Publish {
+        /// Where.
+        topic: TopicName,
+        /// What.
+        payload: Payload,
+        /// The conversation it belongs to; a new one, without.
+        trace: Option<TraceId>,
+    },
+    /// Receive what is published to a topic, as `Notify` with this ask, or as `DeliverPublication` for an agent.
+    Subscribe {
+        /// Which.
+        topic: TopicName,
+    },
+    /// No longer receive it.
+    Unsubscribe {
+        /// Which.
+        topic: TopicName,
+    },
+    /// Start an agent.
+    Spawn {
+        /// How.
+        spec: Box<AgentSpec>,
+    },
+    /// Stop a process.
+    Stop {
+        /// Which.
+        agent: AgentRef,
+    },
+    /// Take the node down in order.
+    Shutdown,
+}

@@ -1,0 +1,244 @@
+//! The handshake that runs inside the transport, before any other protocol is served: `/weft/auth/1`.
+//!
+//! ```text
+//! dialer → listener   Hello (credential, nonce)
+//! listener → dialer   Hello (certificate, nonce), Proof
+//! dialer → listener   Proof                              a member
+//!                     Proof, Join                        a joiner
+//! listener → dialer   Accepted | Admitted | Refused
+//! ```
+//! Each side's proof is both signatures over both peer ids and both nonces, so it is worth nothing on another connection.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
+
+use crate::codec::encode;
+use crate::hash::{Digest, hash};
+use crate::id::{ClusterId, InviteId, NodeId, NodeName};
+use crate::membership::{Certificate, Charter};
+use crate::signature::{DualSignature, PublicKeys, SignatureError, Signed, Signer};
+
+/// As what a node asks to be let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// A member shows its certificate.
+    Member(Signed<Certificate>),
+    /// A joiner names its invite and the keys it will have.
+    Joiner {
+        /// Which invite.
+        invite: InviteId,
+        /// Its keys; the Ed25519 key is its peer id.
+        keys: PublicKeys,
+    },
+}
+
+/// The first frame of both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// See [`crate::sync::WIRE_VERSION`].
+    pub wire: u16,
+    /// The program's version, for people.
+    pub build: String,
+    /// The cluster it belongs to, or wants to join.
+    pub cluster: ClusterId,
+    /// Hash of the genesis rules; a joiner does not know them yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Digest>,
+    /// 32 random bytes.
+    pub nonce: ByteArray<32>,
+    /// As what.
+    pub credential: Credential,
+}
+
+/// What a joiner sends once it knows that it talks to its inviter.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// The token's secret.
+    pub secret: ByteArray<16>,
+    /// The name it wants.
+    pub name: NodeName,
+}
+
+impl std::fmt::Debug for Join {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Join({})", self.name)
+    }
+}
+
+/// What an admitted joiner receives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// Its certificate.
+    pub certificate: Signed<Certificate>,
+    /// What the cluster's id is the hash of.
+    pub charter: Charter,
+    /// The certificates of the members the inviter knows, its own among them; at most 64, the rest comes with the chains.
+    pub members: Vec<Signed<Certificate>>,
+}
+
+/// Why a connection was closed before it began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthRefusal {
+    /// Another version of the wire.
+    #[error("wire version {theirs} is not {ours}")]
+    WireVersion {
+        /// The refusing side's.
+        ours: u16,
+        /// The refused side's.
+        theirs: u16,
+    },
+    /// Another cluster.
+    #[error("this node belongs to cluster {ours}, not {theirs}")]
+    WrongCluster {
+        /// The refusing side's.
+        ours: ClusterId,
+        /// The refused side's.
+        theirs: ClusterId,
+    },
+    /// The same cluster id with other genesis rules: one of the two is not what it claims.
+    #[error("genesis rules {ours} are not {theirs}")]
+    WrongRules {
+        /// The refusing side's.
+        ours: Digest,
+        /// The refused side's.
+        theirs: Digest,
+    },
+    /// No certificate, or not one of this peer.
+    #[error("not a member: no certificate for this peer")]
+    NotAMember,
+    /// A certificate by somebody this node does not know as an admin (yet).
+    #[error("the certificate's issuer is not a known admin")]
+    UnknownIssuer,
+    /// The certificate's time is over.
+    #[error("the certificate has expired")]
+    CertificateExpired,
+    /// The node is cut off until an admin readmits it.
+    #[error("quarantined")]
+    Quarantined,
+    /// A signature does not verify.
+    #[error("the proof does not verify")]
+    BadProof,
+    /// No such invite here.
+    #[error("this node has issued no such invite")]
+    UnknownInvite,
+    /// The invite's time is over.
+    #[error("the invite has expired")]
+    InviteExpired,
+    /// Every use of the invite is spent on other nodes.
+    #[error("the invite is used up")]
+    InviteUsedUp,
+    /// The inviter took it back.
+    #[error("the invite was revoked")]
+    InviteRevoked,
+    /// Another member has that name.
+    #[error("the name {name} is taken")]
+    NameTaken {
+        /// The name asked for.
+        name: NodeName,
+    },
+    /// Too slow, or a frame out of order.
+    #[error("the handshake was not completed in time and order")]
+    Protocol,
+    /// The node cannot decide now.
+    #[error("the node is not ready to admit anyone")]
+    NotReady,
+}
+
+impl AuthRefusal {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::WireVersion { .. } => "wire-version",
+            Self::WrongCluster { .. } => "wrong-cluster",
+            Self::WrongRules { .. } => "wrong-rules",
+            Self::NotAMember => "not-a-member",
+            Self::UnknownIssuer => "unknown-issuer",
+            Self::CertificateExpired => "certificate-expired",
+            Self::Quarantined => "quarantined",
+            Self::BadProof => "bad-proof",
+            Self::UnknownInvite => "unknown-invite",
+            Self::InviteExpired => "invite-expired",
+            Self::InviteUsedUp => "invite-used-up",
+            Self::InviteRevoked => "invite-revoked",
+            Self::NameTaken { .. } => "name-taken",
+            Self::Protocol => "protocol",
+            Self::NotReady => "not-ready",
+        }
+    }
+
+    /// Whether the same attempt may succeed later.
+    #[must_use]
+    pub const fn retry(&self) -> bool {
+        match self {
+            Self::UnknownIssuer | Self::Protocol | Self::NotReady => true,
+            Self::WireVersion { .. }
+            | Self::WrongCluster { .. }
+            | Self::WrongRules { .. }
+            | Self::NotAMember
+            | Self::CertificateExpired
+            | Self::Quarantined
+            | Self::BadProof
+            | Self::UnknownInvite
+            | Self::InviteExpired
+            | Self::InviteUsedUp
+            | Self::InviteRevoked
+            | Self::NameTaken { .. } => false,
+        }
+    }
+}
+
+/// One frame of the handshake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthFrame {
+    /// First.
+    Hello(Box<Hello>),
+    /// Both signatures over [`statement`].
+    Proof(DualSignature),
+    /// A joiner's request.
+    Join(Join),
+    /// A member is let in.
+    Accepted,
+    /// A joiner is let in.
+    Admitted(Box<Admission>),
+    /// Nobody is let in; the connection closes.
+    Refused(AuthRefusal),
+}
+
+/// The label of handshake proofs.
+pub const AUTH_LABEL: &str = "auth";
+
+/// What both sides sign: the connection's two ends, both nonces, the cluster, and whose proof it is.
+#[must_use]
+pub fn statement(cluster: &ClusterId, dialer: (NodeId, &Hello), listener: (NodeId, &Hello), prover: NodeId) -> Digest {
+    let (dialer_id, dialer_hello) = dialer;
+    let (listener_id, listener_hello) = listener;
+    hash(
+        AUTH_LABEL,
+        &[
+            cluster.as_bytes(),
+            dialer_id.as_bytes(),
+            listener_id.as_bytes(),
+            &encode(dialer_hello),
+            &encode(listener_hello),
+            prover.as_bytes(),
+        ],
+    )
+}
+
+/// The proof of `signer` over a statement.
+#[must_use]
+pub fn prove(signer: &dyn Signer, statement: &Digest) -> AuthFrame {
+    AuthFrame::Proof(signer.sign(AUTH_LABEL, statement))
+}
+
+/// Checks a proof.
+///
+/// # Errors
+/// [`SignatureError`] when either signature fails.
+pub fn check_proof(proof: &DualSignature, keys: &PublicKeys, statement: &Digest) -> Result<(), SignatureError> {
+    proof.verify(keys, AUTH_LABEL, statement)
+}

@@ -1,0 +1,123 @@
+//! What a node writes to disk in one transaction, and what it reads back when it starts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::chain::ChainState;
+use crate::envelope::Envelope;
+use crate::fact::{Fact, MessageRecord};
+use crate::id::{ChainId, MessageId, NodeId};
+use crate::record::{CommitGroup, SignedCommit};
+use crate::time::{Hlc, Timestamp};
+
+/// The steps of plain messages behind one [`Fact::Batch`] event: one row, prunable, each step provable against the event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestRow {
+    /// The chain of the event.
+    pub chain: ChainId,
+    /// Its place there.
+    pub seq: u64,
+    /// The leaves, in order.
+    pub records: Vec<MessageRecord>,
+}
+
+/// A message that must reach its receiver even if this node restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxEntry {
+    /// Where to.
+    pub to: NodeId,
+    /// What.
+    pub envelope: Envelope,
+    /// Until when it is tried.
+    pub expires: Timestamp,
+}
+
+/// What is promised never to be used again: a restart begins above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reserved {
+    /// Message ids below this number may have been given.
+    pub counter: u64,
+    /// Stamps up to this one may have been given.
+    pub clock: Hlc,
+}
+
+/// Two signed commits of one chain that cannot both belong to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// One.
+    pub first: SignedCommit,
+    /// The other.
+    pub second: SignedCommit,
+}
+
+/// Everything that becomes durable together, in one transaction with one sync.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Batch {
+    /// Groups to append, own and foreign; those of one chain in order.
+    pub groups: Vec<(ChainId, CommitGroup)>,
+    /// Rows beside their events.
+    pub digests: Vec<DigestRow>,
+    /// Messages to keep until they are acknowledged.
+    pub outbox_put: Vec<OutboxEntry>,
+    /// Messages that need not be kept any more.
+    pub outbox_drop: Vec<MessageId>,
+    /// The new reservation, when it moved.
+    pub reserved: Option<Reserved>,
+    /// Forks to remember for ever.
+    pub evidence: Vec<Evidence>,
+    /// Addresses under which members were reached; each replaces what was known of that node.
+    pub addresses: Vec<(NodeId, Vec<String>)>,
+}
+
+impl Batch {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds everything of `later` behind what is here.
+    pub fn append(&mut self, later: Self) {
+        self.groups.extend(later.groups);
+        self.digests.extend(later.digests);
+        self.outbox_put.extend(later.outbox_put);
+        self.outbox_drop.extend(later.outbox_drop);
+        self.reserved = later.reserved.or(self.reserved);
+        self.evidence.extend(later.evidence);
+        self.addresses.extend(later.addresses);
+    }
+}
+
+/// One fact of a stored chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedFact {
+    /// Its place on the chain.
+    pub seq: u64,
+    /// Its stamp.
+    pub hlc: Hlc,
+    /// What it says.
+    pub fact: Fact,
+}
+
+/// One stored chain, verified from its first event.
+#[derive(Debug, Clone)]
+pub struct RecoveredChain {
+    /// Where it stands.
+    pub state: ChainState,
+    /// All its facts but messages, batches and opaque ones, in order.
+    pub facts: Vec<PlacedFact>,
+}
+
+/// What a start continues from.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// Every chain that is held, own and foreign.
+    pub chains: Vec<RecoveredChain>,
+    /// What was promised never to be used again.
+    pub reserved: Reserved,
+    /// Messages still to be delivered.
+    pub outbox: Vec<OutboxEntry>,
+    /// Forks seen.
+    pub evidence: Vec<Evidence>,
+    /// Addresses of members.
+    pub addresses: Vec<(NodeId, Vec<String>)>,
+}

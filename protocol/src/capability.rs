@@ -1,0 +1,196 @@
+//! Who may do what: roles of members, and grants that name one right over one pattern of resources.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ParseError;
+use crate::id::GrantId;
+use crate::time::Timestamp;
+
+/// What a member of the cluster is admitted as. Decides what its operator may ask of other nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// May also invite, admit and evict.
+    Admin,
+    /// Runs agents and talks to those of others.
+    Worker,
+    /// Reads chains, topics and the directory; sends nothing.
+    Observer,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Admin => "admin",
+            Self::Worker => "worker",
+            Self::Observer => "observer",
+        })
+    }
+}
+
+impl FromStr for Role {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "admin" => Ok(Self::Admin),
+            "worker" => Ok(Self::Worker),
+            "observer" => Ok(Self::Observer),
+            _ => Err(ParseError::new(text, "a role (admin, worker or observer)")),
+        }
+    }
+}
+
+/// One thing a grant can allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Right {
+    /// Send a message that wants no answer. Resource: the target, `echo@beta`.
+    Send,
+    /// Send a message and wait for its answer. Resource: the target.
+    Call,
+    /// Publish to a topic. Resource: the topic.
+    Publish,
+    /// Receive what is published to a topic. Resource: the topic.
+    Subscribe,
+    /// Start an agent. Resource: its name.
+    Spawn,
+    /// Stop an agent. Resource: its name.
+    Stop,
+}
+
+impl Right {
+    const ALL: [(&'static str, Self); 6] = [
+        ("send", Self::Send),
+        ("call", Self::Call),
+        ("publish", Self::Publish),
+        ("subscribe", Self::Subscribe),
+        ("spawn", Self::Spawn),
+        ("stop", Self::Stop),
+    ];
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, right)| right == self).map_or("", |(name, _)| name);
+        formatter.write_str(name)
+    }
+}
+
+/// A pattern of resources: an exact text, or a beginning followed by `*`. At most 192 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// Whether `resource` is covered.
+    #[must_use]
+    pub fn covers(&self, resource: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(beginning) => resource.starts_with(beginning),
+            None => resource == self.0,
+        }
+    }
+
+    /// Whether everything `other` covers is covered too.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        match (self.0.strip_suffix('*'), other.0.strip_suffix('*')) {
+            (Some(wide), Some(narrow)) => narrow.starts_with(wide),
+            (None, Some(_)) => false,
+            (_, None) => self.covers(&other.0),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = ParseError;
+
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        let inner = text.strip_suffix('*').unwrap_or(&text);
+        let plain = inner.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*');
+        if plain && !text.is_empty() && text.len() <= 192 {
+            Ok(Self(text))
+        } else {
+            Err(ParseError::new(&text, "a pattern (a name, or the beginning of one followed by *)"))
+        }
+    }
+}
+
+/// What is asked to be granted: a right over a pattern. Text form: `call:echo@beta`, `publish:jobs.*`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GrantSpec {
+    /// Which right.
+    pub right: Right,
+    /// Over what.
+    pub resource: Pattern,
+}
+
+impl fmt::Display for GrantSpec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.right, self.resource)
+    }
+}
+
+impl FromStr for GrantSpec {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let refuse = || ParseError::new(text, "a grant (right:pattern, as call:echo@beta or publish:jobs.*)");
+        let (right, resource) = text.split_once(':').ok_or_else(refuse)?;
+        let (_, right) = Right::ALL.iter().find(|(name, _)| *name == right).ok_or_else(refuse)?;
+        let resource = Pattern::try_from(resource.to_owned()).map_err(|_| refuse())?;
+        Ok(Self { right: *right, resource })
+    }
+}
+
+/// A right that somebody holds. It only ever narrows when it is passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// By which records and refusals name it.
+    pub id: GrantId,
+    /// What it allows.
+    pub spec: GrantSpec,
+    /// When it ends; never, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// How often it may still be passed on.
+    pub depth: u8,
+}
+
+impl Grant {
+    /// Whether it allows `right` over `resource` at `now`.
+    #[must_use]
+    pub fn allows(&self, right: Right, resource: &str, now: Timestamp) -> bool {
+        self.spec.right == right
+            && self.spec.resource.covers(resource)
+            && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// The grant passed on under another id, no wider than this one; `None` when that would widen it or no depth is left.
+    #[must_use]
+    pub fn narrow(&self, id: GrantId, spec: GrantSpec, expires: Option<Timestamp>) -> Option<Self> {
+        let expires = match (self.expires, expires) {
+            (Some(mine), Some(asked)) => Some(mine.min(asked)),
+            (mine, asked) => mine.or(asked),
+        };
+        let depth = self.depth.checked_sub(1)?;
+        let narrower = spec.right == self.spec.right && self.spec.resource.includes(&spec.resource);
+        narrower.then_some(Self { id, spec, expires, depth })
+    }
+}

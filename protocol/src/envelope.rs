@@ -1,0 +1,433 @@
+//! One message as it travels, what it carries, and the receipt that comes back.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::address::LocalTarget;
+use crate::capability::Grant;
+use crate::error::ParseError;
+use crate::hash::Digest;
+use crate::id::{AgentName, ChainId, MessageId, NodeId, ProcessId, TopicName, TraceId};
+use crate::time::Hlc;
+
+/// What a process may be told besides messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signal {
+    /// Finish and exit.
+    Shutdown,
+    /// End now.
+    Kill,
+}
+
+/// What a message carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    /// Text.
+    Text(String),
+    /// One JSON value, kept as its text.
+    Json(String),
+    /// Bytes.
+    Binary(ByteBuf),
+    /// A request to run a tool; `args` is the text of one JSON value.
+    ToolCall {
+        /// The tool.
+        name: String,
+        /// Its arguments.
+        args: String,
+    },
+    /// The result of a tool; `result` is the text of one JSON value.
+    ToolResult {
+        /// The id the caller gave.
+        call_id: String,
+        /// What came out.
+        result: String,
+    },
+    /// A signal.
+    Signal(Signal),
+}
+
+impl Payload {
+    /// Bytes of content, without framing.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Json(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::ToolCall { name, args } => name.len() + args.len(),
+            Self::ToolResult { call_id, result } => call_id.len() + result.len(),
+            Self::Signal(_) => 1,
+        }
+    }
+
+    /// BLAKE3 of the canonical encoding: by which records name a body they do not hold.
+    #[must_use]
+    pub fn content_address(&self) -> Digest {
+        crate::hash::content_address(&crate::codec::encode(self))
+    }
+}
+
+/// Who acts: the person or program behind a node's own door, or one of its processes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Principal {
+    /// Whoever holds the operator token of the node.
+    Operator,
+    /// An agent.
+    Agent {
+        /// Its name.
+        agent: AgentName,
+        /// Its process.
+        process: ProcessId,
+    },
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator => formatter.write_str("operator"),
+            Self::Agent { agent, .. } => write!(formatter, "agent/{agent}"),
+        }
+    }
+}
+
+/// A principal on its node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sender {
+    /// Which node.
+    pub node: NodeId,
+    /// Who there.
+    pub principal: Principal,
+}
+
+/// How far a message must have come before its receipt is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// It left this node, or waits in its outbox.
+    Routed,
+    /// It is in the mailbox.
+    Received,
+    /// The agent answered.
+    Executed,
+}
+
+/// Where the records of a message must be before its receipt is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Nowhere in particular: they follow with the next commit.
+    None,
+    /// On both chains, on both disks.
+    Durable,
+    /// Anchored by a third member.
+    Witnessed,
+}
+
+/// Both scales of a receipt. Text form: `executed`, `executed+durable`; `durable` alone means `executed+durable`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Level {
+    /// How far.
+    pub delivery: Delivery,
+    /// How safe.
+    pub durability: Durability,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.delivery {
+            Delivery::Routed => "routed",
+            Delivery::Received => "received",
+            Delivery::Executed => "executed",
+        })?;
+        formatter.write_str(match self.durability {
+            Durability::None => "",
+            Durability::Durable => "+durable",
+            Durability::Witnessed => "+witnessed",
+        })
+    }
+}
+
+impl FromStr for Level {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let expected = "a receipt level (routed, received or executed, each alone or with +durable or +witnessed)";
+        let (delivery, durability) = match text {
+            "durable" => ("executed", "durable"),
+            "witnessed" => ("executed", "witnessed"),
+            _ => text.split_once('+').unwrap_or((text, "")),
+        };
+        let delivery = match delivery {
+            "routed" => Delivery::Routed,
+            "received" => Delivery::Received,
+            "executed" => Delivery::Executed,
+            _ => return Err(ParseError::new(text, expected)),
+        };
+        let durability = match durability {
+            "" if !text.contains('+') => Durability::None,
+            "durable" => Durability::Durable,
+            "witnessed" => Durability::Witnessed,
+            _ => return Err(ParseError::new(text, expected)),
+        };
+        Ok(Self { delivery, durability })
+    }
+}
+
+/// One message between two processes, self-sufficient: the receiver decides alone from what it carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Unique for ever; a second copy is answered, not executed.
+    pub id: MessageId,
+    /// The sender's clock; what the receiver records is stamped later.
+    pub hlc: Hlc,
+    /// The conversation.
+    pub trace: TraceId,
+    /// Who sent it.
+    pub from: Sender,
+    /// What on the receiving node.
+    pub target: LocalTarget,
+    /// What it carries.
+    pub payload: Payload,
+    /// Whether an answer is expected.
+    pub wants_reply: bool,
+    /// What receipt is expected.
+    pub level: Level,
+    /// Time left when it was sent, in microseconds: wall clocks differ, durations hardly.
+    pub deadline_us: u64,
+    /// Hops it may still take.
+    pub hops: u8,
+    /// The grant of an agent that permits it; operators act under their node's role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
+    /// Links of the sender's events that led to it; at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cause: Vec<Digest>,
+}
+
+/// Where a record stands: spoken only when it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRef {
+    /// On which chain.
+    pub chain: ChainId,
+    /// At which place.
+    pub seq: u64,
+    /// Its leaf.
+    pub leaf: Digest,
+}
+
+/// Why a message was not delivered or not answered. Each says through [`Refusal::changed`] and [`Refusal::retry`] what the
+/// sender may conclude.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// The gate of the named node said no.
+    #[error("denied by rule {rule}")]
+    Denied {
+        /// The deciding rule.
+        rule: String,
+    },
+    /// A queue is full.
+    #[error("busy, retry after {} ms", retry_after_us / 1000)]
+    Busy {
+        /// When to try again, in microseconds.
+        retry_after_us: u64,
+    },
+    /// Nothing runs under that name.
+    #[error("no responder: {target}")]
+    NoResponder {
+        /// What was looked for.
+        target: String,
+    },
+    /// More than one node runs an agent of that name.
+    #[error("ambiguous: {}", targets.join(", "))]
+    Ambiguous {
+        /// The candidates, each with its node.
+        targets: Vec<String>,
+    },
+    /// That life of the process is over.
+    #[error("gone: {process}")]
+    Gone {
+        /// Which process.
+        process: ProcessId,
+    },
+    /// The time was over before an answer came.
+    #[error("deadline passed")]
+    Deadline {
+        /// Whether the message may have been executed.
+        maybe_executed: bool,
+    },
+    /// Larger than what is accepted.
+    #[error("too large: {size} bytes, at most {max}")]
+    TooLarge {
+        /// Bytes offered.
+        size: u64,
+        /// Bytes accepted.
+        max: u64,
+    },
+    /// Sent so long ago that nobody can tell whether it was executed.
+    #[error("expired: the message id is below the receiver's window")]
+    Expired,
+    /// The node is cut off until an admin readmits it.
+    #[error("quarantined")]
+    Quarantined,
+    /// The agent answered with an error of its own, or died.
+    #[error("the agent failed: {reason}")]
+    AgentFailed {
+        /// What it said, at most 1,024 characters.
+        reason: String,
+    },
+    /// The receiver does not understand this kind of message.
+    #[error("not supported: {what}")]
+    Unsupported {
+        /// What it lacks.
+        what: String,
+    },
+    /// No third member can anchor the record.
+    #[error("no other member can witness this")]
+    NoWitness,
+    /// The receiver's store is damaged.
+    #[error("the node's store is damaged; nothing is promised until it is repaired")]
+    Damaged,
+    /// The node is on its way down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+    /// The member is known to be unreachable.
+    #[error("{node} is unreachable")]
+    Unreachable {
+        /// Its name or id.
+        node: String,
+    },
+    /// The request itself is wrong; `message` says what.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Refusal {
+    /// The stable code of CLI.md and API.md.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => "denied",
+            Self::Busy { .. } => "busy",
+            Self::NoResponder { .. } => "no-responder",
+            Self::Ambiguous { .. } => "ambiguous",
+            Self::Gone { .. } => "gone",
+            Self::Deadline { .. } => "deadline",
+            Self::TooLarge { .. } => "too-large",
+            Self::Expired => "expired",
+            Self::Quarantined => "quarantined",
+            Self::AgentFailed { .. } => "agent-failed",
+            Self::Unsupported { .. } => "unsupported",
+            Self::NoWitness => "no-witness",
+            Self::Damaged => "damaged",
+            Self::ShuttingDown => "shutting-down",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Invalid { .. } => "invalid",
+        }
+    }
+
+    /// Whether the message may have had an effect.
+    #[must_use]
+    pub const fn changed(&self) -> bool {
+        match self {
+            Self::Deadline { maybe_executed } => *maybe_executed,
+            Self::AgentFailed { .. } | Self::Expired => true,
+            Self::Denied { .. }
+            | Self::Busy { .. }
+            | Self::NoResponder { .. }
+            | Self::Ambiguous { .. }
+            | Self::Gone { .. }
+            | Self::TooLarge { .. }
+            | Self::Quarantined
+            | Self::Unsupported { .. }
+            | Self::NoWitness
+            | Self::Damaged
+            | Self::ShuttingDown
+            | Self::Unreachable { .. }
+            | Self::Invalid { .. } => false,
+        }
+    }
+
+    /// Whether the same message may succeed later.
+    #[must_use]
+    pub const fn retry(&self) -> bool {
+        match self {
+            Self::Busy { .. }
+            | Self::NoResponder { .. }
+            | Self::ShuttingDown
+            | Self::Unreachable { .. }
+            | Self::NoWitness
+            | Self::Deadline { .. } => true,
+            Self::Denied { .. }
+            | Self::Ambiguous { .. }
+            | Self::Gone { .. }
+            | Self::TooLarge { .. }
+            | Self::Expired
+            | Self::Quarantined
+            | Self::AgentFailed { .. }
+            | Self::Unsupported { .. }
+            | Self::Damaged
+            | Self::Invalid { .. } => false,
+        }
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It is in the mailbox.
+    Received,
+    /// The agent finished with it.
+    Executed {
+        /// Its answer, when it gave one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply: Option<Payload>,
+    },
+    /// It was not delivered, or not answered.
+    Refused(Refusal),
+}
+
+/// The answer to one envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Which message.
+    pub message: MessageId,
+    /// The receiver's clock.
+    pub hlc: Hlc,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The receiver's record, when `durable` was asked: on its disk when this is spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordRef>,
+}
+
+/// One message to all subscribers of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// Unique for ever.
+    pub id: MessageId,
+    /// The publisher's clock.
+    pub hlc: Hlc,
+    /// The conversation.
+    pub trace: TraceId,
+    /// Who published it.
+    pub from: Sender,
+    /// Where.
+    pub topic: TopicName,
+    /// The publisher's count within the topic; it increases, with announced gaps.
+    pub seq: u64,
+    /// What it carries.
+    pub payload: Payload,
+    /// The grant of an agent that permits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
+}

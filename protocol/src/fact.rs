@@ -1,0 +1,335 @@
+//! What events say: one enum of all kinds this version writes, with everything unknown carried as bytes.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::codec::{decode, encode};
+use crate::envelope::{Payload, Principal, Sender};
+use crate::error::DecodeError;
+use crate::hash::Digest;
+use crate::id::{AgentName, ChainId, InviteId, MessageId, NodeId, NodeName, ProcessId, TraceId};
+use crate::limits::EVENT_BYTES_MAX;
+use crate::membership::{Certificate, Genesis};
+use crate::capability::{Grant, Role};
+use crate::process::{AgentSpec, ExitReason};
+use crate::signature::Signed;
+use crate::time::{Hlc, Timestamp};
+
+/// Where in its journey a message was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// The sender's gate permitted it and it is on its way.
+    Sent,
+    /// The receiver's gate permitted it and it is in the mailbox.
+    Received,
+    /// The agent answered.
+    Answered,
+    /// The sender holds the receipt.
+    Acknowledged,
+    /// It was refused, by the rule or for the reason named.
+    Refused,
+    /// A publication left its publisher.
+    Published,
+    /// A publication reached local subscribers.
+    Delivered,
+}
+
+/// One step of one message, as one side saw it: an event of its own for durable messages, a leaf of a batch for others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRecord {
+    /// Which step.
+    pub stage: Stage,
+    /// Which message.
+    pub message: MessageId,
+    /// Which conversation.
+    pub trace: TraceId,
+    /// When, by the recorder's clock; of an event the same as the event's.
+    pub hlc: Hlc,
+    /// Who sent it.
+    pub from: Sender,
+    /// To what, as text.
+    pub target: String,
+    /// The node at the other end; the recorder itself for local messages.
+    pub peer: NodeId,
+    /// The deciding rule, or the refusal's code.
+    pub rule: String,
+    /// BLAKE3 of the body this step concerns.
+    pub body_hash: Digest,
+    /// Bytes of that body.
+    pub body_bytes: u64,
+    /// The body itself, in records of durable messages, up to 64 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Payload>,
+}
+
+impl MessageRecord {
+    /// The leaf of this record in the tree of its batch.
+    #[must_use]
+    pub fn leaf(&self) -> Digest {
+        crate::merkle::Blake3::leaf(&encode(self))
+    }
+}
+
+/// An effect on the world that must be on disk before it happens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Start a process.
+    Spawn {
+        /// Which.
+        process: ProcessId,
+        /// How.
+        spec: AgentSpec,
+        /// The grants it will hold.
+        grants: Vec<Grant>,
+        /// Who asked.
+        by: Principal,
+    },
+    /// Stop a process.
+    Stop {
+        /// Which.
+        process: ProcessId,
+        /// Its name.
+        agent: AgentName,
+        /// Who asked.
+        by: Principal,
+    },
+}
+
+/// How an intent ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectResult {
+    /// As intended.
+    Done,
+    /// It did not happen; the text says why, at most 1,024 characters.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// The node went down between intent and outcome; nobody can tell.
+    Indeterminate,
+}
+
+/// Everything this version records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// The first event of a chain.
+    Genesis(Box<Genesis>),
+    /// The node started.
+    Boot(Boot),
+    /// The node went down in order; the last event of that run.
+    Shutdown(Shutdown),
+    /// An effect is about to happen.
+    Intent(Box<Effect>),
+    /// The effect of an intent ended.
+    Outcome(EffectOutcome),
+    /// A process ended.
+    Exited(ProcessExited),
+    /// One step of a durable message.
+    Message(Box<MessageRecord>),
+    /// The root over the steps of plain messages since the last batch.
+    Batch(Batch),
+    /// The gate said no.
+    Denied(Denial),
+    /// An invite was made.
+    InviteIssued(InviteIssued),
+    /// One use of an invite is spent on one node.
+    InviteBurnt(InviteBurnt),
+    /// An invite may not be used any more.
+    InviteRevoked(InviteRevoked),
+    /// A node is a member from here on.
+    Admitted(Box<Admitted>),
+    /// Two histories of one chain were seen.
+    ForkSeen(ForkSeen),
+    /// Damaged records were fetched back from a peer.
+    Repaired(Repaired),
+    /// A kind this version does not know; carried, hashed and shown, never interpreted.
+    Opaque {
+        /// Its kind.
+        kind: String,
+        /// Its bytes.
+        payload: ByteBuf,
+    },
+}
+
+/// See [`Fact::Boot`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// The program's version.
+    pub version: String,
+    /// The name the node goes by.
+    pub name: NodeName,
+}
+
+/// See [`Fact::Shutdown`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shutdown {
+    /// Processes that were still alive and were stopped.
+    pub stopped: u64,
+}
+
+/// See [`Fact::Outcome`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectOutcome {
+    /// Place of the intent on this chain.
+    pub intent: u64,
+    /// How it ended.
+    pub result: EffectResult,
+}
+
+/// See [`Fact::Exited`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessExited {
+    /// Which.
+    pub process: ProcessId,
+    /// Its name.
+    pub agent: AgentName,
+    /// Why.
+    pub reason: ExitReason,
+}
+
+/// See [`Fact::Batch`]. The leaves are stored as one row beside the event and may be pruned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Root of the BLAKE3 tree over the leaves.
+    pub root: Digest,
+    /// Number of leaves.
+    pub count: u64,
+}
+
+/// See [`Fact::Denied`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    /// Who asked.
+    pub by: Sender,
+    /// What for.
+    pub action: String,
+    /// On what.
+    pub resource: String,
+    /// The deciding rule.
+    pub rule: String,
+    /// The message, when it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<MessageId>,
+}
+
+/// See [`Fact::InviteIssued`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteIssued {
+    /// Hash of the secret; the invite's id is its beginning.
+    pub secret_hash: Digest,
+    /// As what joiners are admitted.
+    pub role: Role,
+    /// How many nodes may use it.
+    pub uses: u32,
+    /// When it ends, by this node's clock.
+    pub expires: Timestamp,
+}
+
+/// See [`Fact::InviteBurnt`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteBurnt {
+    /// Which.
+    pub invite: InviteId,
+    /// On whom.
+    pub node: NodeId,
+}
+
+/// See [`Fact::InviteRevoked`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteRevoked {
+    /// Which.
+    pub invite: InviteId,
+}
+
+/// See [`Fact::Admitted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// The certificate, signed by the node whose chain this is.
+    pub certificate: Signed<Certificate>,
+    /// The invite it was given for; none for the founder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<InviteId>,
+}
+
+/// See [`Fact::ForkSeen`]. The two signed commits are stored beside the event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkSeen {
+    /// Whose.
+    pub chain: ChainId,
+    /// The commit number both claim.
+    pub commit_no: u64,
+    /// One commit.
+    pub first: Digest,
+    /// The other.
+    pub second: Digest,
+}
+
+/// See [`Fact::Repaired`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repaired {
+    /// Which chain was damaged.
+    pub chain: ChainId,
+    /// First damaged commit.
+    pub first_commit: u64,
+    /// Commits fetched.
+    pub count: u64,
+    /// Who had them.
+    pub from: NodeId,
+}
+
+/// Lists each kind once: its name on the chain and its variant.
+macro_rules! kinds {
+    ($($name:literal => $variant:ident),* $(,)?) => {
+        impl Fact {
+            /// The kind under which it stands on the chain.
+            #[must_use]
+            pub fn kind(&self) -> &str {
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                    Self::Opaque { kind, .. } => kind,
+                }
+            }
+
+            /// The canonical payload bytes.
+            #[must_use]
+            pub fn encode(&self) -> Vec<u8> {
+                match self {
+                    $(Self::$variant(fact) => encode(fact),)*
+                    Self::Opaque { payload, .. } => payload.to_vec(),
+                }
+            }
+
+            /// What an event of this kind says; of an unknown kind [`Fact::Opaque`].
+            ///
+            /// # Errors
+            /// [`DecodeError`] when the kind is known and the payload is not its canonical encoding.
+            pub fn decode(kind: &str, payload: &[u8]) -> Result<Self, DecodeError> {
+                match kind {
+                    $($name => decode(payload, EVENT_BYTES_MAX).map(Self::$variant),)*
+                    _ => Ok(Self::Opaque { kind: kind.to_owned(), payload: ByteBuf::from(payload) }),
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    "genesis" => Genesis,
+    "node.boot" => Boot,
+    "node.shutdown" => Shutdown,
+    "effect.intent" => Intent,
+    "effect.outcome" => Outcome,
+    "process.exited" => Exited,
+    "ipc.message" => Message,
+    "ipc.batch" => Batch,
+    "gate.denied" => Denied,
+    "invite.issued" => InviteIssued,
+    "invite.burnt" => InviteBurnt,
+    "invite.revoked" => InviteRevoked,
+    "member.admitted" => Admitted,
+    "chain.fork-seen" => ForkSeen,
+    "chain.repaired" => Repaired,
+}

@@ -1,0 +1,74 @@
+//! What travels between nodes and what is signed; no IO, no async, no clock.
+//!
+//! Every value here has exactly one encoding (canonical CBOR, see `codec`), a bound (see [`limits`]) and, where it must be
+//! believed, two signatures (see `signature`). Nothing in this crate decides anything: whether an event may be written, who
+//! is a member or where a message goes is the business of the machines that use it.
+//!
+//! Modules in reading order: [`limits`], `id`, `time`, `hash`, `codec`, `signature`; then the chain: `record`, `merkle`,
+//! `fact`, `chain`; then what is said: `address`, `capability`, `process`, `envelope`, `membership`, `auth`, `sync`;
+//! last what one node keeps: `batch`.
+
+pub mod limits;
+
+mod address;
+mod auth;
+mod batch;
+mod capability;
+mod chain;
+mod codec;
+mod envelope;
+mod error;
+mod fact;
+mod hash;
+mod id;
+mod membership;
+mod merkle;
+mod process;
+mod record;
+mod signature;
+mod sync;
+mod time;
+
+pub use address::{LocalTarget, NodeRef, Target};
+pub use auth::{
+    AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement,
+};
+pub use batch::{Batch, DigestRow, Evidence, OutboxEntry, PlacedFact, Recovered, RecoveredChain, Reserved};
+pub use capability::{Grant, GrantSpec, Pattern, Right, Role};
+pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_event_proof};
+pub use codec::{decode, encode};
+pub use envelope::{
+    Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, Publication, Receipt, RecordRef, Refusal, Sender,
+    Signal,
+};
+pub use error::{DecodeError, ParseError};
+pub use fact::{
+    Admitted, Batch, Boot, Denial, Effect, EffectOutcome, EffectResult, Fact, ForkSeen, InviteBurnt, InviteIssued,
+    InviteRevoked, MessageRecord, ProcessExited, Repaired, Shutdown, Stage,
+};
+pub use hash::{Digest, content_address, hash};
+pub use id::{
+    AgentName, ChainId, ClusterId, GrantId, Incarnation, InviteId, MessageId, NodeId, NodeName, ProcessId, TopicName,
+    TraceId,
+};
+pub use membership::{
+    Certificate, Charter, Genesis, Token, TokenError, cluster_name, invite_id, secret_hash,
+};
+pub use merkle::{
+    Blake3, Frontier, InclusionProof, Shake, TreeHash, inclusion_root, prove_consistency, prove_inclusion, root,
+    verify_consistency,
+};
+pub use process::{AgentSpec, Backend, BuiltinKind, ExitReason, ResourceLimits, RestartPolicy};
+pub use record::{
+    Anchor, COMMIT_LABEL, Commit, CommitGroup, EVENT_VERSION, Event, EventProof, Head, SUITE, SignedCommit,
+    chain_root_hash, commit_hash, leaf_hash, link_hash,
+};
+pub use signature::{
+    DualSignature, KeyPair, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SECRET_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, PublicKeys,
+    Signable, SignatureError, Signed, SignedError, Signer, verify_mldsa65,
+};
+pub use sync::{
+    A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, SignedAdvert, SyncRequest,
+    SyncResponse, TraceRow, WIRE_VERSION, vector_root,
+};
+pub use time::{HybridClock, Hlc, StampVerdict, Timestamp, judge_stamp};

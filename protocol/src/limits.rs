@@ -1,0 +1,107 @@
+//! Every bound of the system in one place, each with its reason and what happens when it is reached.
+
+/// Largest canonical encoding of one event, in bytes (CHAIN.md). A larger body travels as a blob and is named by its hash.
+pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// Most events in one commit: what one signature and one disk sync may cover before latency suffers (guess).
+pub const COMMIT_EVENTS_MAX: usize = 256;
+/// Most event bytes in one commit. The group closes before the event that would pass it; one event always fits.
+pub const COMMIT_BYTES_MAX: usize = 256 * 1024;
+/// A checkpoint is due after this many events since the last one.
+pub const CHECKPOINT_EVENTS_MAX: u64 = 256;
+/// A checkpoint is due when the oldest unsealed event is this old, in microseconds.
+pub const CHECKPOINT_AGE_US_MAX: u64 = 1_000_000;
+/// A chain that runs this many events past its last checkpoint is refused by its peers.
+pub const UNSEALED_EVENTS_MAX: u64 = 1_024;
+/// A chain that runs this long past its last checkpoint, by its own clock, is refused; microseconds.
+pub const UNSEALED_AGE_US_MAX: u64 = 10_000_000;
+/// Most anchors in one commit.
+pub const ANCHORS_MAX: usize = 32;
+/// Most causes named by one event.
+pub const CAUSES_MAX: usize = 8;
+/// Longest event kind, in bytes.
+pub const KIND_BYTES_MAX: usize = 64;
+/// Longest event source, in bytes.
+pub const SOURCE_BYTES_MAX: usize = 128;
+
+/// Deepest nesting a decoder accepts; nothing of ours nests deeper than 12.
+pub const DEPTH_MAX: usize = 16;
+/// Largest frame on any of our protocols, in bytes; a longer one is answered `too-large` and closes the stream.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Largest envelope sent inline, in bytes; leaves room in a frame for a batch's own framing.
+pub const ENVELOPE_BYTES_MAX: usize = 640 * 1024;
+/// Largest frame of the authentication handshake, in bytes: a certificate (about 6 KiB) and a proof (about 4 KiB) fit.
+pub const AUTH_FRAME_BYTES_MAX: usize = 16 * 1024;
+/// How long a new connection may take to authenticate, in microseconds.
+pub const AUTH_US_MAX: u64 = 2_000_000;
+/// Largest frame of an admission answer, in bytes: certificate, charter and the admissions known to the inviter.
+pub const ADMISSION_FRAME_BYTES_MAX: usize = 512 * 1024;
+/// Most envelopes that travel in one frame.
+pub const ENVELOPES_PER_FRAME_MAX: usize = 64;
+/// Largest commit group that is gossiped whole, in bytes; of a larger one only the head is announced.
+pub const GOSSIP_COMMIT_BYTES_MAX: usize = 32 * 1024;
+/// Largest gossip message of any kind, in bytes.
+pub const GOSSIP_BYTES_MAX: usize = 64 * 1024;
+/// Largest page of commits in one answer, in bytes.
+pub const PAGE_BYTES_MAX: usize = 768 * 1024;
+/// Most chains whose heads travel in one answer; above that they are asked for by range.
+pub const HEADS_MAX: usize = 256;
+
+/// Most messages that wait for one process; one more is answered `busy`.
+pub const MAILBOX_MESSAGES_MAX: usize = 1_024;
+/// Most requests open in each direction between the node and one agent.
+pub const AGENT_IN_FLIGHT_MAX: usize = 64;
+/// Most living processes on one node (guess).
+pub const PROCESSES_MAX: usize = 4_096;
+/// Most exited processes remembered for `ps` and for answering `gone`.
+pub const EXITED_MAX: usize = 256;
+/// Most grants one process holds.
+pub const GRANTS_MAX: usize = 64;
+/// Deepest chain of delegations of one grant.
+pub const DELEGATION_DEPTH_MAX: u8 = 4;
+/// Most hops of one envelope.
+pub const HOPS_MAX: u8 = 8;
+/// Message ids remembered per sender and incarnation for deduplication.
+pub const DEDUPLICATION_WINDOW: u64 = 65_536;
+/// How many message ids are reserved on disk ahead of use; a restart begins at the next block.
+pub const COUNTER_BLOCK: u64 = 65_536;
+/// How far ahead of use the clock is reserved on disk, in microseconds.
+pub const CLOCK_RESERVE_US: u64 = 5_000_000;
+/// Deadline of a call that names none, in microseconds.
+pub const DEADLINE_DEFAULT_US: u64 = 5_000_000;
+/// Longest deadline a call may name, in microseconds (one hour).
+pub const DEADLINE_US_MAX: u64 = 3_600_000_000;
+/// Most calls of one node that wait for an answer; one more is answered `busy`.
+pub const CALLS_MAX: usize = 16_384;
+/// Most topics one process subscribes to.
+pub const SUBSCRIPTIONS_MAX: usize = 64;
+
+/// A stamp up to this far ahead of the wall clock moves the local clock, in microseconds (CockroachDB's default offset).
+pub const CLOCK_MERGE_US_MAX: u64 = 500_000;
+/// A stamp up to this far ahead is valid but waits; beyond it is refused; microseconds.
+pub const CLOCK_HOLD_US_MAX: u64 = 60_000_000;
+
+/// Longest name of a node or an agent, in bytes.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Longest topic, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 128;
+/// Most members of one cluster.
+pub const MEMBERS_MAX: usize = 1_024;
+/// Most addresses kept or told for one node.
+pub const ADDRESSES_MAX: usize = 16;
+/// Longest address, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Most agents in one advert.
+pub const ADVERT_AGENTS_MAX: usize = 512;
+/// Most topics in one advert.
+pub const ADVERT_TOPICS_MAX: usize = 512;
+/// Longest life of an invite, in microseconds (one week).
+pub const INVITE_US_MAX: u64 = 7 * 24 * 3_600 * 1_000_000;
+/// Most uses of one invite.
+pub const INVITE_USES_MAX: u32 = 1_024;
+
+const _: () = assert!(ENVELOPE_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(PAGE_BYTES_MAX + COMMIT_BYTES_MAX <= FRAME_BYTES_MAX);
+const _: () = assert!(GOSSIP_COMMIT_BYTES_MAX < GOSSIP_BYTES_MAX);
+const _: () = assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
+const _: () = assert!(CHECKPOINT_EVENTS_MAX < UNSEALED_EVENTS_MAX);
+const _: () = assert!(CLOCK_MERGE_US_MAX < CLOCK_HOLD_US_MAX);

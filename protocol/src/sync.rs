@@ -1,0 +1,232 @@
+//! What members say to each other once they are connected: agent messages, chain sync, adverts, gossip.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+
+use crate::codec::{decode, encode};
+use crate::envelope::{Envelope, Publication, Receipt};
+use crate::error::DecodeError;
+use crate::fact::MessageRecord;
+use crate::hash::{Digest, hash};
+use crate::id::{AgentName, ChainId, Incarnation, MessageId, NodeId, NodeName, ProcessId, TopicName, TraceId};
+use crate::merkle::InclusionProof;
+use crate::record::{CommitGroup, Head, SignedCommit};
+use crate::signature::{PublicKeys, SignatureError, Signer};
+use crate::time::{Hlc, Timestamp};
+
+/// The wire version of this program; a hello that names another is refused with both numbers.
+pub const WIRE_VERSION: u16 = 1;
+
+/// One item of an agent-to-agent frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum A2aItem {
+    /// A message; its receipt comes in the response, or later as an item of its own.
+    Envelope(Box<Envelope>),
+    /// The receipt of an earlier message.
+    Receipt(Box<Receipt>),
+    /// The caller is gone or its deadline passed.
+    Cancel(MessageId),
+}
+
+/// A request of `/weft/a2a/1`: everything that waited for this peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct A2aRequest {
+    /// At most 64.
+    pub items: Vec<A2aItem>,
+}
+
+/// Its response: the receipts that were ready within the linger time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct A2aResponse {
+    /// At most 64.
+    pub receipts: Vec<Receipt>,
+}
+
+/// A request of `/weft/sync/1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncRequest {
+    /// My view of all chains in one hash.
+    Hello {
+        /// See [`vector_root`].
+        vector_root: Digest,
+    },
+    /// Whole commits of one chain.
+    Range {
+        /// Which.
+        chain: ChainId,
+        /// First commit wanted.
+        from_commit: u64,
+        /// Most bytes wanted; the server may send less, but at least one group.
+        bytes_max: u64,
+    },
+    /// All adverts newer than these versions.
+    Adverts {
+        /// Node and version of every advert already held; at most 1,024.
+        held: Vec<(NodeId, AdvertVersion)>,
+    },
+    /// What the node recorded of one conversation.
+    Trace {
+        /// Which.
+        trace: TraceId,
+    },
+}
+
+/// A response of `/weft/sync/1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncResponse {
+    /// Both hold the same.
+    Same,
+    /// What I hold, at most 256 chains.
+    Heads(Vec<Head>),
+    /// Whole commits, in order.
+    Page {
+        /// Which chain.
+        chain: ChainId,
+        /// The groups; empty when nothing is held from there on.
+        groups: Vec<CommitGroup>,
+    },
+    /// Adverts, as their nodes signed them.
+    Adverts(Vec<SignedAdvert>),
+    /// Recorded steps of a conversation, at most 256.
+    Trace(Vec<TraceRow>),
+    /// The request cannot be served; says why.
+    Refused(String),
+}
+
+/// One recorded step with the proof that it is covered by an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceRow {
+    /// What was recorded.
+    pub record: MessageRecord,
+    /// The event that holds it, or holds the root of its batch.
+    pub seq: u64,
+    /// From the record's leaf to the batch root; none when the event holds the record itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inclusion: Option<InclusionProof>,
+}
+
+/// A message of the gossip topic `heads`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadGossip {
+    /// A new commit, whole, up to 32 KiB.
+    Group(CommitGroup),
+    /// Only the header of a larger one.
+    Head(SignedCommit),
+}
+
+/// A gossip message of any topic. The topic must fit the content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gossip {
+    /// On `heads`.
+    Head(HeadGossip),
+    /// On `directory`.
+    Advert(SignedAdvert),
+    /// On the topic it was published to.
+    Publication(Box<Publication>),
+}
+
+/// Orders the adverts of one node: a later run wins, then the later version in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AdvertVersion {
+    /// When the run began, by the node's own clock.
+    pub started: Hlc,
+    /// Counts up within the run.
+    pub version: u64,
+}
+
+/// What runs on a node and where it can be reached, as the node itself says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advert {
+    /// Who says it.
+    pub node: NodeId,
+    /// The name it goes by.
+    pub name: NodeName,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// Which advert.
+    pub version: AdvertVersion,
+    /// The program's version.
+    pub build: String,
+    /// Living agents; at most 512.
+    pub agents: Vec<(AgentName, ProcessId)>,
+    /// Topics with local subscribers; at most 512.
+    pub topics: Vec<TopicName>,
+    /// Multiaddresses; at most 16.
+    pub addresses: Vec<String>,
+    /// When it should no longer be believed, by the node's clock.
+    pub expires: Timestamp,
+}
+
+const ADVERT_LABEL: &str = "advert";
+const ADVERT_BYTES_MAX: usize = 60 * 1024;
+
+/// An advert with the Ed25519 signature of its node; relayed as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedAdvert {
+    /// Whose.
+    pub node: NodeId,
+    advert: ByteBuf,
+    ed25519: ByteArray<64>,
+}
+
+/// Why an advert was not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdvertError {
+    /// Not the canonical encoding of a bounded advert.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Not signed by the node it speaks of.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+}
+
+impl SignedAdvert {
+    /// Signs an advert of the signer's own node.
+    #[must_use]
+    pub fn new(advert: &Advert, signer: &dyn Signer) -> Self {
+        let bytes = encode(advert);
+        let ed25519 = ByteArray::new(signer.sign_ed25519(ADVERT_LABEL, &hash(ADVERT_LABEL, &[&bytes])));
+        Self { node: advert.node, advert: ByteBuf::from(bytes), ed25519 }
+    }
+
+    /// The advert, checked against the keys of the node it claims to be from.
+    ///
+    /// # Errors
+    /// [`AdvertError`] when it is malformed, out of bounds, of another node, or not signed by `keys`.
+    pub fn verify(&self, keys: &PublicKeys) -> Result<Advert, AdvertError> {
+        let advert: Advert = decode(&self.advert, ADVERT_BYTES_MAX)?;
+        let bounded = advert.agents.len() <= crate::limits::ADVERT_AGENTS_MAX
+            && advert.topics.len() <= crate::limits::ADVERT_TOPICS_MAX
+            && advert.addresses.len() <= crate::limits::ADDRESSES_MAX
+            && advert.addresses.iter().all(|address| address.len() <= crate::limits::ADDRESS_BYTES_MAX);
+        if !bounded || advert.node != self.node || advert.node != keys.node() {
+            return Err(DecodeError::Unexpected { reason: "an advert field out of bounds".into() }.into());
+        }
+        keys.verify_ed25519(ADVERT_LABEL, &hash(ADVERT_LABEL, &[&self.advert]), &self.ed25519)?;
+        Ok(advert)
+    }
+}
+
+/// `H("vector", chain ‖ size ‖ root, …)` over the heads sorted by chain: equal exactly when two nodes hold the same chains
+/// to the same length. The heads need not arrive sorted.
+#[must_use]
+pub fn vector_root<'a>(heads: impl IntoIterator<Item = &'a Head>) -> Digest {
+    let mut rows: Vec<[u8; 80]> = heads
+        .into_iter()
+        .map(|head| {
+            let mut row = [0; 80];
+            row[..40].copy_from_slice(&head.chain.to_bytes());
+            row[40..48].copy_from_slice(&head.size.to_be_bytes());
+            row[48..].copy_from_slice(head.root.as_bytes());
+            row
+        })
+        .collect();
+    rows.sort_unstable();
+    let parts: Vec<&[u8]> = rows.iter().map(|row| row.as_slice()).collect();
+    hash("vector", &parts)
+}

@@ -1,0 +1,1 @@
+//! Makes the same records appear on every node that should hold them.
