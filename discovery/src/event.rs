@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_bytes::ByteArray;
 use weft_protocol::{
-    Admission, AdvertVersion, AgentName, AuthRefusal, Certificate, Charter, Fact, Hlc, InviteId, Join, NodeId, NodeName,
-    ProcessId, PublicKeys, Refusal, Role, Signed, SignedAdvert, Timestamp, TopicName,
+    Admission, AdvertVersion, AgentName, AuthRefusal, Certificate, Charter, Fact, Hlc, Incarnation, InviteId, Join,
+    NodeId, NodeName, ProcessId, PublicKeys, Refusal, Role, Signed, SignedAdvert, Timestamp, TopicName,
 };
 
 use crate::admission::AdmissionView;
@@ -135,6 +135,13 @@ pub enum Input {
         /// Why.
         refusal: Refusal,
     },
+    /// A member's chain says that it went down in order.
+    ShutdownSeen {
+        /// Which member.
+        node: NodeId,
+        /// The stamp of that fact.
+        hlc: Hlc,
+    },
     /// A node was proven to have forked its chain.
     ForkProven {
         /// Which.
@@ -237,6 +244,8 @@ pub enum Output {
         /// Which.
         node: NodeId,
     },
+    /// The directory knows more or other agents than before: what waited for a name may be tried again.
+    DirectoryChanged,
     /// Whether that member can be reached has changed.
     ReportReachability {
         /// Which.
@@ -280,7 +289,7 @@ pub struct Identity {
     /// Its own certificate.
     pub certificate: Signed<Certificate>,
     /// Its incarnation.
-    pub incarnation: weft_protocol::Incarnation,
+    pub incarnation: Incarnation,
     /// The program's version.
     pub build: String,
     /// When this run began.

@@ -1,1 +1,29 @@
 //! The local operating system of agents.
+//!
+//! [`Kernel`] owns the processes of one node, their mailboxes and grants, the messages and publications they exchange, here
+//! and with other nodes, and the chain on which all of it is recorded. It is a machine without IO: an [`Input`] goes in, it
+//! says with [`Output`]s what the world must do, and in which order. It opens no socket, starts no process, reads no clock;
+//! it does not know where an agent of another node is (the [`Route`] says), who is a member, or what other chains hold.
+//!
+//! What changes something waits for its record: it leaves in answer to the [`Input::Persisted`] that covers it.
+//!
+//! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `gate` (who may),
+//! `chain` (records first), `process` (lives and mailboxes), `ipc` (messages), `topic` (publications), `builtin`.
+
+mod action;
+mod builtin;
+mod config;
+mod event;
+mod gate;
+mod kernel;
+mod status;
+mod syscall;
+
+pub use action::Action;
+pub use builtin::Builtin;
+pub use config::{KernelConfig, KernelIdentity};
+pub use event::{Answer, AskId, Delivery, Input, Output, Route, SendReport, Ticket};
+pub use gate::{CapabilityGate, DEFAULT_CLOSED, Decision, Gate, GateError, Request, genesis_rules};
+pub use kernel::Kernel;
+pub use status::{ChainStatus, NodeState, ProcessInfo, ProcessState};
+pub use syscall::{AgentRef, Syscall};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain::ChainState;
 use crate::envelope::Envelope;
 use crate::fact::{Fact, MessageRecord};
+use crate::hash::Digest;
 use crate::id::{ChainId, MessageId, NodeId};
 use crate::record::{CommitGroup, SignedCommit};
 use crate::time::{Hlc, Timestamp};
@@ -107,6 +108,17 @@ pub struct RecoveredChain {
     pub facts: Vec<PlacedFact>,
 }
 
+/// One step of a durable message on the own chain: an `ipc.message` event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedMessage {
+    /// Its place on the chain.
+    pub seq: u64,
+    /// Its leaf.
+    pub leaf: Digest,
+    /// What it says.
+    pub record: MessageRecord,
+}
+
 /// What a start continues from.
 #[derive(Debug, Clone, Default)]
 pub struct Recovered {
@@ -116,6 +128,10 @@ pub struct Recovered {
     pub reserved: Reserved,
     /// Messages still to be delivered.
     pub outbox: Vec<OutboxEntry>,
+    /// The newest [`DEDUPLICATION_WINDOW`](crate::limits::DEDUPLICATION_WINDOW) steps of durable messages on the own chain
+    /// at the stages received, answered and refused, in order: so that a second copy of a message that was in a mailbox
+    /// before the restart is answered from its record and not delivered again. An older message is below its sender's window.
+    pub messages: Vec<PlacedMessage>,
     /// Forks seen.
     pub evidence: Vec<Evidence>,
     /// Addresses of members.

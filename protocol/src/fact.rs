@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::capability::{Grant, Role};
 use crate::codec::{decode, encode};
 use crate::envelope::{Payload, Principal, Sender};
 use crate::error::DecodeError;
@@ -10,7 +11,6 @@ use crate::hash::Digest;
 use crate::id::{AgentName, ChainId, InviteId, MessageId, NodeId, NodeName, ProcessId, TraceId};
 use crate::limits::EVENT_BYTES_MAX;
 use crate::membership::{Certificate, Genesis};
-use crate::capability::{Grant, Role};
 use crate::process::{AgentSpec, ExitReason};
 use crate::signature::Signed;
 use crate::time::{Hlc, Timestamp};
@@ -130,7 +130,7 @@ pub enum Fact {
     /// One step of a durable message.
     Message(Box<MessageRecord>),
     /// The root over the steps of plain messages since the last batch.
-    Batch(Batch),
+    Batch(MessageBatch),
     /// The gate said no.
     Denied(Denial),
     /// An invite was made.
@@ -192,7 +192,7 @@ pub struct ProcessExited {
 
 /// See [`Fact::Batch`]. The leaves are stored as one row beside the event and may be pruned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
+pub struct MessageBatch {
     /// Root of the BLAKE3 tree over the leaves.
     pub root: Digest,
     /// Number of leaves.

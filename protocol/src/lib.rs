@@ -6,8 +6,9 @@
 //!
 //! Modules in reading order: [`limits`], `id`, `time`, `hash`, `codec`, `signature`; then the chain: `record`, `merkle`,
 //! `fact`, `chain`; then what is said: `address`, `capability`, `process`, `envelope`, `membership`, `auth`, `sync`;
-//! last what one node keeps: `batch`.
+//! last what one node keeps, `batch`, and what it tells its own operator, [`control`].
 
+pub mod control;
 pub mod limits;
 
 mod address;
@@ -30,30 +31,28 @@ mod sync;
 mod time;
 
 pub use address::{LocalTarget, NodeRef, Target};
-pub use auth::{
-    AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement,
+pub use auth::{AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement};
+pub use batch::{
+    Batch, DigestRow, Evidence, OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain, Reserved,
 };
-pub use batch::{Batch, DigestRow, Evidence, OutboxEntry, PlacedFact, Recovered, RecoveredChain, Reserved};
 pub use capability::{Grant, GrantSpec, Pattern, Right, Role};
 pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_event_proof};
 pub use codec::{decode, encode};
 pub use envelope::{
-    Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, Publication, Receipt, RecordRef, Refusal, Sender,
-    Signal,
+    Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, Publication, Receipt, RecordRef, Refusal,
+    Sender, Signal,
 };
 pub use error::{DecodeError, ParseError};
 pub use fact::{
-    Admitted, Batch, Boot, Denial, Effect, EffectOutcome, EffectResult, Fact, ForkSeen, InviteBurnt, InviteIssued,
-    InviteRevoked, MessageRecord, ProcessExited, Repaired, Shutdown, Stage,
+    Admitted, Boot, Denial, Effect, EffectOutcome, EffectResult, Fact, ForkSeen, InviteBurnt, InviteIssued,
+    InviteRevoked, MessageBatch, MessageRecord, ProcessExited, Repaired, Shutdown, Stage,
 };
 pub use hash::{Digest, content_address, hash};
 pub use id::{
     AgentName, ChainId, ClusterId, GrantId, Incarnation, InviteId, MessageId, NodeId, NodeName, ProcessId, TopicName,
     TraceId,
 };
-pub use membership::{
-    Certificate, Charter, Genesis, Token, TokenError, cluster_name, invite_id, secret_hash,
-};
+pub use membership::{Certificate, Charter, Genesis, Token, TokenError, cluster_name, invite_id, secret_hash};
 pub use merkle::{
     Blake3, Frontier, InclusionProof, Shake, TreeHash, inclusion_root, prove_consistency, prove_inclusion, root,
     verify_consistency,
@@ -68,7 +67,7 @@ pub use signature::{
     Signable, SignatureError, Signed, SignedError, Signer, verify_mldsa65,
 };
 pub use sync::{
-    A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, SignedAdvert, SyncRequest,
-    SyncResponse, TraceRow, WIRE_VERSION, vector_root,
+    A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, SignedAdvert,
+    SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,
 };
-pub use time::{HybridClock, Hlc, StampVerdict, Timestamp, judge_stamp};
+pub use time::{Hlc, HybridClock, StampVerdict, Timestamp, judge_stamp};

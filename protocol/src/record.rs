@@ -176,7 +176,11 @@ impl SignedCommit {
         let bounded = commit.suite == SUITE
             && commit.count <= COMMIT_EVENTS_MAX as u64
             && commit.anchors.len() <= crate::limits::ANCHORS_MAX;
-        if bounded { Ok(commit) } else { Err(DecodeError::Unexpected { reason: "a commit field out of bounds".into() }) }
+        if bounded {
+            Ok(commit)
+        } else {
+            Err(DecodeError::Unexpected { reason: "a commit field out of bounds".into() })
+        }
     }
 
     /// The commit's hash.

@@ -1,1 +1,34 @@
 //! Makes the same records appear on every node that should hold them.
+//!
+//! A state machine without IO: it hears what happened ([`Input`]) and says what must be done ([`Output`]). It compares heads
+//! with connected members, fetches what is missing, has it verified outside ([`Job`], [`Verdict`]), asks for it to be stored,
+//! and counts it only when it is on disk. It proves two histories of one chain when it meets them, and computes the
+//! provisional order of events.
+//!
+//! It does not write our own chain (the kernel does), does not decide who is a member, never reads a clock or a disk, and
+//! knows nothing of transports.
+//!
+//! In reading order: `event` (the contract), `replication` (the machine), `heads` (what others say they hold), `fetch` (getting
+//! what is missing), `copy` (one foreign chain and what is on its way into it), `verify` (the checks), `serve` (answering
+//! others), `fork` (what convicts), `inquiry` (finding where two histories part), `order`, `status`, `config`.
+
+mod config;
+mod copy;
+mod event;
+mod fetch;
+mod fork;
+mod heads;
+mod inquiry;
+mod order;
+mod replication;
+mod serve;
+mod status;
+mod verify;
+
+pub use config::ReplicationConfig;
+pub use event::{FetchId, Input, Output, RequestId};
+pub use fork::{EvidenceError, ForkKind, ForkVerdict, check_evidence};
+pub use order::{Merge, OrderKey, merge, order};
+pub use replication::Replication;
+pub use status::{ChainStatus, SyncStatus};
+pub use verify::{Job, Verdict, VerifyError};

@@ -1,1 +1,22 @@
-//! The pure composition of kernel, discovery and replication.
+//! The pure composition of kernel, discovery and replication: which of them gets which input, and whose output goes where.
+//!
+//! It owns no socket, disk, thread or clock, and decides nothing that one of the three can decide. What it adds is what only
+//! the whole can know: that a message needs a route before the kernel may send it, that envelopes to one member leave
+//! together, and that everything to be written goes to disk in one transaction.
+//!
+//! Modules in reading order: `event` (all that happens and all that is asked of the world), `peer` (the dispatcher), `route`
+//! and `waiting` (where a message goes, and messages that wait for a directory that is not complete), `links` (what waits for
+//! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk).
+
+mod config;
+mod event;
+mod inbound;
+mod links;
+mod peer;
+mod persist;
+mod route;
+mod waiting;
+
+pub use config::{PeerConfig, PeerIdentity};
+pub use event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
+pub use peer::Peer;

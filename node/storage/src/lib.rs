@@ -1,1 +1,76 @@
 //! Keeps the chains on disk and refuses to promise what it could not sync.
+//!
+//! [`Store::commit`] writes one [`Batch`](weft_protocol::Batch) in one transaction with one disk sync and returns only when
+//! it is durable; [`Store::open`] verifies every chain from its first event before anything is built on it. This crate
+//! decides nothing: whether an event may be written, who is a member and what to do about damage is its caller's business.
+//! It never shortens a chain, never begins one anew, and writes nothing more after the first error (`poison`).
+//!
+//! # The file
+//!
+//! ```text
+//! 0      page 0      "weft store\n" ‖ 0… (16) ‖ layout version (u32) ‖ salt (16) ‖ check (16), then zeros to 4096
+//! 4096   mark, even  "weftmark" ‖ generation (u64) ‖ salt (16) ‖ reserved counter (u64) ‖ reserved clock (u64)
+//! 8192   mark, odd      ‖ heads (u16) ‖ heads × (chain (40) ‖ commits (u64) ‖ last commit hash (32)) ‖ check (16), then zeros
+//! 12288  redb        a redb database, shifted by these three pages
+//! ```
+//!
+//! Numbers are big-endian; a check is the first 16 bytes of a BLAKE3 hash of what stands before it. The tables of the
+//! database, all from bytes to bytes:
+//!
+//! ```text
+//! groups     chain (40) ‖ commit number (u64)                → row: generation (u64) ‖ first seq (u64) ‖ events (u32)
+//!                                                               ‖ checkpoint (u8) ‖ commit, ed25519 (64), mldsa65, each event, length-framed (u32)
+//! digests    chain (40) ‖ seq (u64)                          → row: canonical CBOR of a DigestRow
+//! index      'm' ‖ message (48) or 't' ‖ trace (u64)         → nothing
+//!              ‖ chain (40) ‖ seq (u64) ‖ leaf (u32, all ones: the event itself)
+//! outbox     message (48)                                    → row: canonical CBOR of an OutboxEntry
+//! evidence   hash of one commit (32) ‖ of the other (32)     → row: canonical CBOR of an Evidence
+//! addresses  node (32)                                       → row: canonical CBOR of the list
+//! state      'g' | 'r' | 'h' ‖ chain (40)                    → row: generation | Reserved |
+//!                                                               generation ‖ commits ‖ events (u64 each) ‖ last commit hash
+//!
+//! row        f7 "weftrow" ‖ kind (u8) ‖ key length (u8) ‖ body length (u32) ‖ check over salt and all of the row (16)
+//!              ‖ key ‖ body
+//! ```
+//!
+//! # How damage is told from a torn write
+//!
+//! One transaction costs one sync. After a crash redb falls back to the transaction before when a page of the last one does
+//! not match its checksum: right when the last sync never returned, and the silent loss of a promise when a bit rotted
+//! afterwards. So each transaction counts up a generation inside the database, and after its sync the generation is written
+//! into the marks as well, without a sync of its own: the kernel keeps it when the process is killed, and the next sync, which
+//! covers the whole file, makes it durable. A database whose generation is below its mark has lost something, and is refused
+//! as damaged. Each start skips [`GENERATION_SKIP`](store) generations, so that what a crash left behind is always told from
+//! what overtook it. What this leaves open, and [`Store::settle`] closes: a power loss before the mark reached the disk, together
+//! with damage to that very transaction. What redb writes while it opens is held back until every chain is verified, so a
+//! refused store is byte for byte what it was.
+//!
+//! Rows carry their own magic, key and check, so that a repair ([`DamagedStore`]) finds them in the bytes of the file, whatever
+//! became of the tree around them. The salt keeps the content of a message from posing as a row.
+//!
+//! # Modules in reading order
+//!
+//! `store` (one transaction per batch), `poison`, `recover` (what a start reads), `read`, `index`, `order`, `verify`, `export`;
+//! `damaged` and `salvage` (repair); below them `row` (bytes of a row), `mark`, `backend` (the file), `error`.
+
+mod backend;
+mod damaged;
+mod error;
+mod export;
+mod index;
+mod mark;
+mod order;
+mod poison;
+mod read;
+mod recover;
+mod row;
+mod salvage;
+mod store;
+mod verify;
+
+pub use damaged::{DamagedRange, DamagedStore};
+pub use error::{ExportError, OpenError, RepairError, StoreError};
+pub use export::verify_export;
+pub use order::{OrderKey, OrderKeys};
+pub use store::Store;
+pub use verify::{ChainFault, ChainReport, VerifyReport};

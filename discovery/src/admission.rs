@@ -1,0 +1,359 @@
+//! How nodes become members: invites are made, spent and taken back, and the admissions on all chains are folded.
+
+mod invites;
+mod members;
+mod pending;
+mod view;
+
+use std::sync::Arc;
+
+use weft_protocol::limits::{ADMISSION_FRAME_BYTES_MAX, INVITE_US_MAX, INVITE_USES_MAX, MEMBERS_MAX};
+use weft_protocol::{
+    Admission, Admitted, AuthRefusal, Certificate, Fact, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join,
+    NodeId, PublicKeys, Refusal, Role, Signed, Timestamp, Token, encode, invite_id, secret_hash,
+};
+
+pub(crate) use self::invites::Invites;
+pub(crate) use self::members::Members;
+pub(crate) use self::pending::Pending;
+pub use self::view::{AdmissionView, AdmittedMember};
+
+use self::invites::Entitled;
+use self::members::Folded;
+use self::pending::{ASKS_PER_JOIN_MAX, JOINS_MAX, REQUESTS_MAX, Waiting};
+use crate::address::worth_telling;
+use crate::discovery::Discovery;
+use crate::event::{Answer, AskId, Output, RecordAction, Ticket};
+
+/// Most certificates that travel with an admission; the rest comes with the chains.
+const ADMISSION_MEMBERS_MAX: usize = 64;
+/// Most bytes of them: a charter and the joiner's own certificate fit beside them in one frame.
+const ADMISSION_MEMBERS_BYTES_MAX: usize = ADMISSION_FRAME_BYTES_MAX * 3 / 4;
+/// When an operator whose request found no room should try again, in microseconds (guess: some disk syncs).
+const REQUEST_RETRY_US: u64 = 100_000;
+
+/// What the operator wants an invite to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) role: Role,
+    pub(crate) ttl_us: u64,
+    pub(crate) uses: u32,
+    pub(crate) secret: [u8; 16],
+}
+
+impl Discovery {
+    pub(crate) fn on_invite_asked(&mut self, ask: AskId, wanted: Wanted, now: Timestamp, outputs: &mut Vec<Output>) {
+        match self.prepare_invite(wanted, now) {
+            Ok((token, fact)) => {
+                let (invite, token) = (token.invite(), token.to_string());
+                let waiting = Waiting::Invite { ask, invite, token };
+                self.record(waiting, RecordAction::Invite { role: wanted.role }, vec![fact], outputs);
+            }
+            Err(refusal) => outputs.push(Output::Answer { ask, answer: Err(refusal) }),
+        }
+    }
+
+    fn prepare_invite(&self, wanted: Wanted, now: Timestamp) -> Result<(Token, Fact), Refusal> {
+        self.may_invite(now)?;
+        check_wanted(wanted)?;
+        let addresses = worth_telling(&self.listening);
+        if addresses.is_empty() {
+            return Err(invalid(
+                "this node listens on no address, so nobody could use an invite; start it with --listen",
+            ));
+        }
+        let secret_hash = secret_hash(&wanted.secret);
+        let invite = invite_id(&secret_hash);
+        if self.invites.get(&invite).is_some() || self.pending.is_inviting(&invite) {
+            return Err(invalid("an invite with this secret exists; ask again with another secret"));
+        }
+        if let Some(until) = self.invites.full_until(self.pending.invites(), now) {
+            return Err(Refusal::Busy { retry_after_us: until.since_us(now).max(REQUEST_RETRY_US) });
+        }
+        let expires = now.after_us(wanted.ttl_us);
+        let token = Token {
+            cluster: self.view.cluster,
+            inviter: self.node,
+            inviter_mldsa65_hash: *self.signer.public_keys().mldsa65_hash(),
+            inviter_name: self.name.clone(),
+            addresses,
+            secret: wanted.secret.into(),
+            role: wanted.role,
+            expires,
+        };
+        Ok((token, Fact::InviteIssued(InviteIssued { secret_hash, role: wanted.role, uses: wanted.uses, expires })))
+    }
+
+    pub(crate) fn on_invite_revoke_asked(
+        &mut self,
+        ask: AskId,
+        invite: InviteId,
+        now: Timestamp,
+        outputs: &mut Vec<Output>,
+    ) {
+        let answer = match self.invites.get(&invite) {
+            None => Err(invalid("this node has issued no such invite; weft invite ls shows those it has")),
+            Some(found) if found.revoked => Ok(Answer::Revoked { invite }),
+            Some(_) => match self.may_invite(now) {
+                Ok(()) => {
+                    let facts = vec![Fact::InviteRevoked(InviteRevoked { invite })];
+                    self.record(Waiting::Revoke { ask, invite }, RecordAction::RevokeInvite, facts, outputs);
+                    return;
+                }
+                Err(refusal) => Err(refusal),
+            },
+        };
+        outputs.push(Output::Answer { ask, answer });
+    }
+
+    /// Certificates of a node that is no admin count nowhere, whatever its own gate permits.
+    fn may_invite(&self, now: Timestamp) -> Result<(), Refusal> {
+        if !self.may_admit(now) {
+            return Err(invalid("only an admin can invite; ask on a node that is one (weft members shows roles)"));
+        }
+        if self.pending.requests() >= REQUESTS_MAX {
+            return Err(Refusal::Busy { retry_after_us: REQUEST_RETRY_US });
+        }
+        Ok(())
+    }
+
+    fn may_admit(&self, now: Timestamp) -> bool {
+        self.members.admits_until(&self.node).is_some_and(|end| now < end)
+    }
+
+    pub(crate) fn on_join_asked(
+        &mut self,
+        ask: AskId,
+        keys: PublicKeys,
+        invite: InviteId,
+        join: Join,
+        now: Timestamp,
+        outputs: &mut Vec<Output>,
+    ) {
+        let node = keys.node();
+        match self.judge_join(&keys, invite, &join, now) {
+            Ok(Joining::Known(certificate)) => self.answer_join(&[ask], &certificate, outputs),
+            Ok(Joining::UnderWay) => {
+                if let Some(join) = self.pending.join_of(&node) {
+                    join.asks.push(ask);
+                }
+            }
+            Ok(Joining::New(role)) => {
+                let (join, facts) = self.prepare_admission(ask, keys, invite, join, role, now);
+                self.record(Waiting::Join(Box::new(join)), RecordAction::Admit { node }, facts, outputs);
+            }
+            Err(refusal) => outputs.push(Output::AnswerJoin { ask, answer: Err(refusal) }),
+        }
+    }
+
+    fn judge_join(
+        &mut self,
+        keys: &PublicKeys,
+        invite: InviteId,
+        join: &Join,
+        now: Timestamp,
+    ) -> Result<Joining, AuthRefusal> {
+        let node = keys.node();
+        if let Err(refusal) = self.invites.check_secret(&invite, &join.secret) {
+            self.counters.wrong_secrets += 1;
+            return Err(refusal);
+        }
+        if self.members.is_quarantined(&node) {
+            return Err(AuthRefusal::Quarantined);
+        }
+        let member = self.members.get(&node);
+        let founder = &self.view.charter.founder;
+        if member.as_ref().is_some_and(|member| member.keys != keys) || (founder.node() == node && founder != keys) {
+            return Err(AuthRefusal::BadProof);
+        }
+        let others = self.pending.joins().filter(|other| other.keys.node() != node);
+        let reserved = others.filter(|other| other.invite == invite).count();
+        let role = match self.invites.entitle(&invite, &node, reserved, now)? {
+            Entitled::Again(certificate) => return Ok(Joining::Known(certificate.clone())),
+            Entitled::Anew(issued) => issued.role,
+        };
+        if let Some(member) = member.filter(|member| member.role == role) {
+            return Ok(Joining::Known(member.signed.clone()));
+        }
+        if self.is_name_taken(join, &node) {
+            return Err(AuthRefusal::NameTaken { name: join.name.clone() });
+        }
+        let joins = self.pending.joins().count();
+        if let Some(under_way) = self.pending.join_of(&node) {
+            let same = under_way.invite == invite && under_way.keys == *keys;
+            let room = under_way.asks.len() < ASKS_PER_JOIN_MAX;
+            return if same && room { Ok(Joining::UnderWay) } else { Err(AuthRefusal::NotReady) };
+        }
+        let full = joins >= JOINS_MAX || self.members.len() + joins >= MEMBERS_MAX;
+        if full || !self.may_admit(now) {
+            return Err(AuthRefusal::NotReady);
+        }
+        Ok(Joining::New(role))
+    }
+
+    fn is_name_taken(&self, join: &Join, node: &NodeId) -> bool {
+        let by_member = self.members.iter().any(|(other, member)| other != *node && *member.name == join.name);
+        by_member || self.pending.joins().any(|other| other.keys.node() != *node && other.name == join.name)
+    }
+
+    fn prepare_admission(
+        &self,
+        ask: AskId,
+        keys: PublicKeys,
+        invite: InviteId,
+        join: Join,
+        role: Role,
+        now: Timestamp,
+    ) -> (pending::Join, Vec<Fact>) {
+        let node = keys.node();
+        let certificate = Certificate {
+            cluster: self.view.cluster,
+            keys: keys.clone(),
+            name: join.name.clone(),
+            role,
+            grants: Vec::new(),
+            issuer: self.node,
+            issued: now,
+            not_after: None,
+        };
+        let certificate = Signed::new(&certificate, &*self.signer);
+        let admitted = Admitted { certificate: certificate.clone(), invite: Some(invite) };
+        let facts = vec![Fact::InviteBurnt(InviteBurnt { invite, node }), Fact::Admitted(Box::new(admitted))];
+        (pending::Join { asks: vec![ask], invite, keys, name: join.name, certificate }, facts)
+    }
+
+    fn record(&mut self, waiting: Waiting, action: RecordAction, facts: Vec<Fact>, outputs: &mut Vec<Output>) {
+        let ticket = self.pending.put(waiting, facts.clone());
+        outputs.push(Output::Record { ticket, action, facts });
+    }
+
+    pub(crate) fn on_recorded(&mut self, ticket: Ticket, now: Timestamp, outputs: &mut Vec<Output>) {
+        let Some((waiting, facts)) = self.pending.take(ticket) else { return };
+        for fact in facts {
+            self.invites.fold(&fact, now);
+            if let Fact::Admitted(admitted) = fact {
+                self.fold_admission(self.node, admitted.certificate, now, outputs);
+            }
+        }
+        match waiting {
+            Waiting::Invite { ask, invite, token } => {
+                if let Some(invite) = self.invites.get(&invite) {
+                    outputs.push(Output::Answer { ask, answer: Ok(Answer::Invited { token, invite }) });
+                }
+            }
+            Waiting::Revoke { ask, invite } => {
+                outputs.push(Output::Answer { ask, answer: Ok(Answer::Revoked { invite }) });
+            }
+            Waiting::Join(join) => self.answer_join(&join.asks, &join.certificate, outputs),
+        }
+    }
+
+    pub(crate) fn on_record_refused(&mut self, ticket: Ticket, refusal: Refusal, outputs: &mut Vec<Output>) {
+        match self.pending.take(ticket) {
+            Some((Waiting::Invite { ask, .. } | Waiting::Revoke { ask, .. }, _)) => {
+                outputs.push(Output::Answer { ask, answer: Err(refusal) });
+            }
+            Some((Waiting::Join(join), _)) => {
+                let refuse = |ask| Output::AnswerJoin { ask, answer: Err(AuthRefusal::NotReady) };
+                outputs.extend(join.asks.into_iter().map(refuse));
+            }
+            None => {}
+        }
+    }
+
+    fn answer_join(&self, asks: &[AskId], certificate: &Signed<Certificate>, outputs: &mut Vec<Output>) {
+        let admission = Admission {
+            certificate: certificate.clone(),
+            charter: (*self.view.charter).clone(),
+            members: self.members_to_tell(certificate),
+        };
+        for ask in asks {
+            outputs.push(Output::AnswerJoin { ask: *ask, answer: Ok(Box::new(admission.clone())) });
+        }
+    }
+
+    /// What the joiner needs to trace its issuer and us to the founder, then as many others as fit.
+    fn members_to_tell(&self, certificate: &Signed<Certificate>) -> Vec<Signed<Certificate>> {
+        let issuer = certificate.peek().ok().map(|certificate| certificate.issuer);
+        let needed = issuer.into_iter().chain([self.node]).flat_map(|node| self.members.lineage(node));
+        let others = self.members.iter().map(|(_, member)| member.signed);
+        let mut told: Vec<Signed<Certificate>> = Vec::new();
+        let mut bytes = 0;
+        for signed in needed.chain(others) {
+            if told.len() == ADMISSION_MEMBERS_MAX {
+                break;
+            }
+            let size = encode(signed).len();
+            if bytes + size <= ADMISSION_MEMBERS_BYTES_MAX && !told.contains(signed) {
+                bytes += size;
+                told.push(signed.clone());
+            }
+        }
+        told
+    }
+
+    pub(crate) fn fold_admission(
+        &mut self,
+        issuer: NodeId,
+        certificate: Signed<Certificate>,
+        now: Timestamp,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Folded { joined, changed, refused } = self.members.admit(issuer, certificate);
+        self.counters.admissions_refused += refused;
+        if joined.is_empty() && changed.is_empty() {
+            return;
+        }
+        for node in &joined {
+            if let Some(member) = self.members.get(node) {
+                outputs.push(Output::LearnMember { keys: member.keys.clone() });
+            }
+        }
+        self.publish_view(outputs);
+        for node in joined {
+            self.on_member_joined(node, now, outputs);
+        }
+    }
+
+    pub(crate) fn on_fork_proven(&mut self, node: NodeId, outputs: &mut Vec<Output>) {
+        if !self.members.quarantine(node) {
+            return;
+        }
+        self.publish_view(outputs);
+        outputs.push(Output::Quarantine { node });
+        if node != self.node {
+            outputs.push(Output::Disconnect { node });
+        }
+        outputs.push(Output::DirectoryChanged);
+    }
+
+    fn publish_view(&mut self, outputs: &mut Vec<Output>) {
+        let Some(view) = AdmissionView::new(self.node, &self.build, &self.view.charter, &self.members) else { return };
+        self.view = Arc::new(view);
+        outputs.push(Output::PublishView(Arc::clone(&self.view)));
+    }
+}
+
+/// What a joiner that showed the right secret gets.
+enum Joining {
+    /// A certificate that is on our disk already.
+    Known(Signed<Certificate>),
+    /// The one that is on its way there.
+    UnderWay,
+    /// A new one.
+    New(Role),
+}
+
+fn check_wanted(wanted: Wanted) -> Result<(), Refusal> {
+    if wanted.ttl_us == 0 || wanted.ttl_us > INVITE_US_MAX {
+        return Err(invalid("an invite lives for at most one week, and longer than no time; ask with another --ttl"));
+    }
+    if wanted.uses == 0 || wanted.uses > INVITE_USES_MAX {
+        return Err(invalid("an invite has 1 to 1024 uses; ask with another --uses"));
+    }
+    Ok(())
+}
+
+fn invalid(message: &str) -> Refusal {
+    Refusal::Invalid { message: message.to_owned() }
+}

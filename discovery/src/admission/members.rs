@@ -1,0 +1,247 @@
+//! The set of members as a fold of admissions: the same set in whatever order they arrive.
+//!
+//! An admission counts when the founder or somebody who was validly admitted as an admin signed it. That is monotone: more
+//! admissions never make one invalid, so what arrives before its issuer is known is held and judged again later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weft_protocol::limits::MEMBERS_MAX;
+use weft_protocol::{Certificate, ClusterId, Digest, NodeId, NodeName, PublicKeys, Role, Signed, Timestamp};
+
+/// Most admissions that wait for their issuer to become known: as many as a cluster has members. One more is dropped and
+/// counted; it stands on its chain and is judged again at the next start.
+const HELD_MAX: usize = MEMBERS_MAX;
+/// Most of them by one issuer, so that one node that is no admin cannot fill the place (guess).
+const HELD_PER_ISSUER_MAX: usize = 256;
+/// Most certificates of one member; a further one is dropped and counted (guess: far more renewals than there are reasons).
+const CERTIFICATES_MAX: usize = 8;
+
+/// One certificate that counts.
+#[derive(Debug, Clone)]
+struct Valid {
+    certificate: Certificate,
+    signed: Signed<Certificate>,
+}
+
+/// What became of one admission and of those that had waited for it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Folded {
+    /// Nodes that are members now and were not before.
+    pub(crate) joined: BTreeSet<NodeId>,
+    /// Nodes with a further certificate.
+    pub(crate) changed: BTreeSet<NodeId>,
+    /// Admissions that will never count, or had no room.
+    pub(crate) refused: u64,
+}
+
+enum Verdict {
+    Counts,
+    Waits,
+    Never,
+}
+
+/// A member as its certificates make it. The earliest one binds its keys, the latest with these keys its name and role.
+#[derive(Debug, Clone)]
+pub(crate) struct Member<'a> {
+    pub(crate) keys: &'a PublicKeys,
+    pub(crate) name: &'a NodeName,
+    pub(crate) role: Role,
+    pub(crate) not_after: Option<Timestamp>,
+    pub(crate) signed: &'a Signed<Certificate>,
+}
+
+/// Invariant: every certificate in `valid` verifies, is of this cluster, and was signed by the founder or by a node with an
+/// admin's certificate in `valid`, or is this node's own.
+#[derive(Debug)]
+pub(crate) struct Members {
+    cluster: ClusterId,
+    founder: PublicKeys,
+    valid: BTreeMap<NodeId, BTreeMap<(Timestamp, Digest), Valid>>,
+    held: BTreeMap<NodeId, BTreeMap<Digest, Signed<Certificate>>>,
+    quarantined: BTreeSet<NodeId>,
+}
+
+impl Members {
+    pub(crate) const fn new(cluster: ClusterId, founder: PublicKeys) -> Self {
+        Self { cluster, founder, valid: BTreeMap::new(), held: BTreeMap::new(), quarantined: BTreeSet::new() }
+    }
+
+    /// Takes the certificate of this very node, which the handshake that admitted it has verified.
+    pub(crate) fn trust(&mut self, certificate: Certificate, signed: Signed<Certificate>) {
+        let key = (certificate.issued, signed.digest());
+        self.valid.entry(certificate.keys.node()).or_default().insert(key, Valid { certificate, signed });
+    }
+
+    /// Folds one admission, as it stands on the chain of `issuer`.
+    pub(crate) fn admit(&mut self, issuer: NodeId, signed: Signed<Certificate>) -> Folded {
+        let mut folded = Folded::default();
+        let mut waiting = vec![(issuer, signed)];
+        while let Some((issuer, signed)) = waiting.pop() {
+            let Some(certificate) = self.readable(issuer, &signed) else {
+                folded.refused += 1;
+                continue;
+            };
+            if self.holds(&certificate, &signed) {
+                continue;
+            }
+            match self.judge(&certificate, &signed) {
+                Verdict::Counts => {
+                    let node = certificate.keys.node();
+                    let admin = certificate.role == Role::Admin;
+                    self.insert(certificate, signed, &mut folded);
+                    if admin && self.valid.contains_key(&node) {
+                        let freed = self.held.remove(&node).unwrap_or_default();
+                        waiting.extend(freed.into_values().map(|signed| (node, signed)));
+                    }
+                }
+                Verdict::Waits => self.hold(issuer, signed, &mut folded),
+                Verdict::Never => folded.refused += 1,
+            }
+        }
+        folded
+    }
+
+    /// The certificate, when it is one of this cluster by this issuer, and leaves the founder its own keys.
+    fn readable(&self, issuer: NodeId, signed: &Signed<Certificate>) -> Option<Certificate> {
+        let certificate = signed.peek().ok()?;
+        let founder = certificate.keys.node() == self.founder.node();
+        let fits = certificate.cluster == self.cluster
+            && certificate.issuer == issuer
+            && (!founder || certificate.keys == self.founder);
+        fits.then_some(certificate)
+    }
+
+    fn holds(&self, certificate: &Certificate, signed: &Signed<Certificate>) -> bool {
+        let certificates = self.valid.get(&certificate.keys.node());
+        certificates.is_some_and(|certificates| certificates.contains_key(&(certificate.issued, signed.digest())))
+    }
+
+    fn judge(&self, certificate: &Certificate, signed: &Signed<Certificate>) -> Verdict {
+        let mut known = false;
+        for keys in self.keys_to_admit(certificate.issuer, certificate.issued) {
+            known = true;
+            if signed.verify(keys).is_ok() {
+                return Verdict::Counts;
+            }
+        }
+        if known { Verdict::Never } else { Verdict::Waits }
+    }
+
+    /// The keys with which `issuer` could admit somebody at that time, by any of its certificates.
+    fn keys_to_admit(&self, issuer: NodeId, issued: Timestamp) -> impl Iterator<Item = &PublicKeys> {
+        let founder = (issuer == self.founder.node()).then_some(&self.founder);
+        let admitted = self.valid.get(&issuer).into_iter().flat_map(BTreeMap::values).filter_map(move |valid| {
+            let lasts = valid.certificate.not_after.is_none_or(|end| issued < end);
+            (valid.certificate.role == Role::Admin && lasts).then_some(&valid.certificate.keys)
+        });
+        founder.into_iter().chain(admitted.filter(move |_| founder.is_none()))
+    }
+
+    fn insert(&mut self, certificate: Certificate, signed: Signed<Certificate>, folded: &mut Folded) {
+        let node = certificate.keys.node();
+        let key = (certificate.issued, signed.digest());
+        let room = self.valid.len() < MEMBERS_MAX;
+        match self.valid.get_mut(&node) {
+            Some(certificates) if certificates.len() < CERTIFICATES_MAX => {
+                certificates.insert(key, Valid { certificate, signed });
+                folded.changed.insert(node);
+            }
+            None if room => {
+                self.valid.insert(node, BTreeMap::from([(key, Valid { certificate, signed })]));
+                folded.joined.insert(node);
+            }
+            Some(_) | None => folded.refused += 1,
+        }
+    }
+
+    fn hold(&mut self, issuer: NodeId, signed: Signed<Certificate>, folded: &mut Folded) {
+        let by_issuer = self.held.get(&issuer);
+        if by_issuer.is_some_and(|held| held.contains_key(&signed.digest())) {
+            return;
+        }
+        if self.held_count() >= HELD_MAX || by_issuer.is_some_and(|held| held.len() >= HELD_PER_ISSUER_MAX) {
+            folded.refused += 1;
+        } else {
+            self.held.entry(issuer).or_default().insert(signed.digest(), signed);
+        }
+    }
+
+    /// Cuts a node off; whether that is new.
+    pub(crate) fn quarantine(&mut self, node: NodeId) -> bool {
+        self.quarantined.len() < MEMBERS_MAX && self.quarantined.insert(node)
+    }
+
+    pub(crate) fn is_quarantined(&self, node: &NodeId) -> bool {
+        self.quarantined.contains(node)
+    }
+
+    pub(crate) const fn quarantined(&self) -> &BTreeSet<NodeId> {
+        &self.quarantined
+    }
+
+    /// Admissions whose issuer is not known as an admin yet.
+    pub(crate) fn held_count(&self) -> usize {
+        self.held.values().map(BTreeMap::len).sum()
+    }
+
+    pub(crate) fn contains(&self, node: &NodeId) -> bool {
+        self.valid.contains_key(node)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.valid.len()
+    }
+
+    pub(crate) fn get(&self, node: &NodeId) -> Option<Member<'_>> {
+        self.valid.get(node).and_then(projected)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, Member<'_>)> {
+        self.valid.iter().filter_map(|(node, certificates)| Some((*node, projected(certificates)?)))
+    }
+
+    /// All certificates of a member, by hash.
+    pub(crate) fn digests(&self, node: &NodeId) -> BTreeSet<Digest> {
+        self.valid.get(node).into_iter().flat_map(BTreeMap::keys).map(|(_, digest)| *digest).collect()
+    }
+
+    /// Whether an admission by this node could count now.
+    pub(crate) fn knows_admin(&self, node: &NodeId) -> bool {
+        let certificates = self.valid.get(node).into_iter().flat_map(BTreeMap::values);
+        *node == self.founder.node() || certificates.into_iter().any(|valid| valid.certificate.role == Role::Admin)
+    }
+
+    /// Until when a member may admit others by the keys it is bound to; none when it may not.
+    pub(crate) fn admits_until(&self, node: &NodeId) -> Option<Timestamp> {
+        let keys = self.get(node)?.keys;
+        let certificates = self.valid.get(node)?.values().map(|valid| &valid.certificate);
+        certificates
+            .filter(|certificate| certificate.role == Role::Admin && certificate.keys == *keys)
+            .map(|certificate| certificate.not_after.unwrap_or(Timestamp(u64::MAX)))
+            .max()
+    }
+
+    /// The certificates by which `node` can be traced back to the founder, its own first.
+    pub(crate) fn lineage(&self, node: NodeId) -> Vec<&Signed<Certificate>> {
+        let mut lineage = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut waiting = vec![node];
+        while let Some(node) = waiting.pop() {
+            if !seen.insert(node) {
+                continue;
+            }
+            for valid in self.valid.get(&node).into_iter().flat_map(BTreeMap::values) {
+                lineage.push(&valid.signed);
+                waiting.push(valid.certificate.issuer);
+            }
+        }
+        lineage
+    }
+}
+
+fn projected(certificates: &BTreeMap<(Timestamp, Digest), Valid>) -> Option<Member<'_>> {
+    let keys = &certificates.values().next()?.certificate.keys;
+    let latest = certificates.values().rev().find(|valid| valid.certificate.keys == *keys)?;
+    let Certificate { name, role, not_after, .. } = &latest.certificate;
+    Some(Member { keys, name, role: *role, not_after: *not_after, signed: &latest.signed })
+}

@@ -1,0 +1,157 @@
+//! What the transport decides by: the members as they were last published, and how a certificate is judged against them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use weft_protocol::{
+    AuthRefusal, Certificate, Charter, ClusterId, Digest, NodeId, NodeName, PublicKeys, Role, Signed, Timestamp,
+};
+
+use super::members::Members;
+
+/// One member as the view knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdmittedMember {
+    /// Its keys.
+    pub keys: PublicKeys,
+    /// The name it goes by.
+    pub name: NodeName,
+    /// As what it was last admitted.
+    pub role: Role,
+    /// When its latest certificate ends; never, without one.
+    pub not_after: Option<Timestamp>,
+    /// Whether it is cut off.
+    pub quarantined: bool,
+    /// Until when certificates that it issues count; none when it is no admin.
+    pub admits_until: Option<Timestamp>,
+    /// Its certificates that are known to count, by hash.
+    pub certificates: BTreeSet<Digest>,
+}
+
+/// A value that never changes: whoever holds it decides by it until a newer one is published. Cheap to clone.
+#[derive(Clone)]
+pub struct AdmissionView {
+    /// This node.
+    pub node: NodeId,
+    /// The program's version, for the hello.
+    pub build: String,
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// What its id is the hash of.
+    pub charter: Arc<Charter>,
+    /// Hash of the genesis rules.
+    pub rules_hash: Digest,
+    /// This node's own certificate, which it shows.
+    pub certificate: Arc<Signed<Certificate>>,
+    /// All members, this node among them.
+    pub members: Arc<BTreeMap<NodeId, AdmittedMember>>,
+    /// Nodes that are cut off, members or not.
+    pub quarantined: Arc<BTreeSet<NodeId>>,
+}
+
+impl AdmissionView {
+    /// What the fold says now.
+    pub(crate) fn new(node: NodeId, build: &str, charter: &Arc<Charter>, members: &Members) -> Option<Self> {
+        let certificate = Arc::new(members.get(&node)?.signed.clone());
+        let admitted = members.iter().map(|(node, member)| {
+            let admitted = AdmittedMember {
+                keys: member.keys.clone(),
+                name: member.name.clone(),
+                role: member.role,
+                not_after: member.not_after,
+                quarantined: members.is_quarantined(&node),
+                admits_until: members.admits_until(&node),
+                certificates: members.digests(&node),
+            };
+            (node, admitted)
+        });
+        Some(Self {
+            node,
+            build: build.to_owned(),
+            cluster: charter.cluster_id(),
+            charter: Arc::clone(charter),
+            rules_hash: charter.rules_hash(),
+            certificate,
+            members: Arc::new(admitted.collect()),
+            quarantined: Arc::new(members.quarantined().clone()),
+        })
+    }
+
+    /// Whether the peer `remote`, authenticated by the transport, is a member by this certificate; its keys, if so. A member
+    /// that the view has not heard of yet counts when a known admin signed its certificate. Whether the peer holds the
+    /// ML-DSA-65 key is for the handshake's proof to show.
+    ///
+    /// # Errors
+    /// [`AuthRefusal`] with the first check that failed; nothing was changed.
+    pub fn judge_member(
+        &self,
+        remote: NodeId,
+        certificate: &Signed<Certificate>,
+        now: Timestamp,
+    ) -> Result<PublicKeys, AuthRefusal> {
+        self.judge(remote, certificate, now).map(|certificate| certificate.keys)
+    }
+
+    pub(crate) fn judge(
+        &self,
+        remote: NodeId,
+        signed: &Signed<Certificate>,
+        now: Timestamp,
+    ) -> Result<Certificate, AuthRefusal> {
+        let certificate = signed.peek().map_err(|_| AuthRefusal::NotAMember)?;
+        if certificate.keys.node() != remote || remote == self.node {
+            return Err(AuthRefusal::NotAMember);
+        }
+        if certificate.cluster != self.cluster {
+            return Err(AuthRefusal::WrongCluster { ours: self.cluster, theirs: certificate.cluster });
+        }
+        if self.quarantined.contains(&remote) {
+            return Err(AuthRefusal::Quarantined);
+        }
+        if self.keys_of(&remote).is_some_and(|keys| *keys != certificate.keys) {
+            return Err(AuthRefusal::NotAMember);
+        }
+        let known = self.members.get(&remote).is_some_and(|member| member.certificates.contains(&signed.digest()));
+        if !known {
+            let issuer = self.admin_keys(certificate.issuer, certificate.issued).ok_or(AuthRefusal::UnknownIssuer)?;
+            signed.verify(issuer).map_err(|_| AuthRefusal::BadProof)?;
+        }
+        if certificate.not_after.is_some_and(|end| now >= end) {
+            return Err(AuthRefusal::CertificateExpired);
+        }
+        Ok(certificate)
+    }
+
+    /// The keys by which a certificate of `issuer` is checked; none when it may not admit anybody.
+    fn admin_keys(&self, issuer: NodeId, issued: Timestamp) -> Option<&PublicKeys> {
+        if self.quarantined.contains(&issuer) {
+            return None;
+        }
+        if issuer == self.charter.founder.node() {
+            return Some(&self.charter.founder);
+        }
+        let member = self.members.get(&issuer)?;
+        member.admits_until.filter(|end| issued < *end).map(|_| &member.keys)
+    }
+
+    fn keys_of(&self, node: &NodeId) -> Option<&PublicKeys> {
+        if *node == self.charter.founder.node() {
+            return Some(&self.charter.founder);
+        }
+        self.members.get(node).map(|member| &member.keys)
+    }
+
+    /// As what a node takes part: as the view knows it, or else as its certificate says.
+    pub(crate) fn role(&self, certificate: &Certificate) -> Role {
+        self.members.get(&certificate.keys.node()).map_or(certificate.role, |member| member.role)
+    }
+}
+
+impl fmt::Debug for AdmissionView {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&NodeName> = self.members.values().map(|member| &member.name).collect();
+        let mut debug = formatter.debug_struct("AdmissionView");
+        debug.field("node", &self.node).field("members", &names).field("quarantined", &self.quarantined).finish()
+    }
+}

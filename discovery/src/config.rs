@@ -1,0 +1,38 @@
+//! The times by which discovery watches, redials and advertises.
+
+/// All times in microseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiscoveryConfig {
+    /// A member without a connection is suspect for so long, then dead (guess: five missed redials).
+    pub dead_after_us: u64,
+    /// The first redial comes after this, each next one after twice as long (guess).
+    pub redial_us_min: u64,
+    /// The longest wait between redials while the outage is young (guess: well below the 5 s in which a member that returns
+    /// must be found).
+    pub redial_us_max: u64,
+    /// How long an outage is young (guess).
+    pub redial_patience_us: u64,
+    /// The longest wait between redials of a member that is long gone; one that returns dials by itself (guess).
+    pub redial_late_us_max: u64,
+    /// A dial that nobody reported on is over after this (guess: above the transport's own limit).
+    pub dial_us_max: u64,
+    /// How long an advert of ours is to be believed (guess: above the clock skew a join accepts, 60 s).
+    pub advert_ttl_us: u64,
+    /// At most one advert of ours leaves in this time; changes in between leave together (guess).
+    pub advert_interval_us: u64,
+}
+
+impl Default for DiscoveryConfig {
+    fn default() -> Self {
+        Self {
+            dead_after_us: 5_000_000,
+            redial_us_min: 200_000,
+            redial_us_max: 2_000_000,
+            redial_patience_us: 60_000_000,
+            redial_late_us_max: 15_000_000,
+            dial_us_max: 10_000_000,
+            advert_ttl_us: 300_000_000,
+            advert_interval_us: 20_000,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The side of a joiner: it tells its secret only to the inviter that the token pins, and checks what it is given.
+
+use std::sync::Arc;
+
+use serde_bytes::ByteArray;
+use weft_protocol::{
+    Admission, AuthFrame, AuthRefusal, Certificate, Credential, Digest, Hello, Join, NodeId, NodeName, PublicKeys,
+    Signed, Signer, Timestamp, Token, WIRE_VERSION, check_proof, prove, statement,
+};
+
+use super::{HandshakeOutcome, Moved, Step, check_hello};
+use crate::admission::Members;
+
+/// Most certificates an inviter sends along.
+const MEMBERS_MAX: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Joiner {
+    token: Token,
+    signer: Arc<dyn Signer>,
+    name: NodeName,
+    remote: NodeId,
+    hello: Hello,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Our hello is on its way.
+    Called,
+    /// Its hello is the inviter's; its proof is due.
+    Greeted { theirs: Box<Hello>, keys: PublicKeys, rules: Digest },
+    /// It was told the secret; its verdict is due.
+    Proved { rules: Digest },
+}
+
+impl Joiner {
+    pub(super) fn new(
+        token: Token,
+        signer: Arc<dyn Signer>,
+        name: NodeName,
+        build: String,
+        nonce: [u8; 32],
+        remote: NodeId,
+    ) -> Self {
+        let keys = signer.public_keys().clone();
+        let hello = Hello {
+            wire: WIRE_VERSION,
+            build,
+            cluster: token.cluster,
+            rules: None,
+            nonce: ByteArray::new(nonce),
+            credential: Credential::Joiner { invite: token.invite(), keys },
+        };
+        Self { token, signer, name, remote, hello, state: State::Called }
+    }
+
+    pub(super) const fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    pub(super) fn frame_arrived(mut self, frame: AuthFrame, now: Timestamp) -> Moved<Self> {
+        match (self.state, frame) {
+            (State::Called, AuthFrame::Hello(theirs)) => {
+                check_hello(&theirs, self.token.cluster)?;
+                let keys = pinned_keys(&self.token, self.remote, &theirs.credential)?;
+                let rules = theirs.rules.ok_or(AuthRefusal::Protocol)?;
+                self.state = State::Greeted { theirs, keys, rules };
+                Ok((Some(self), Step::Send(Vec::new())))
+            }
+            (State::Greeted { theirs, keys, rules }, AuthFrame::Proof(proof)) => {
+                let node = self.signer.public_keys().node();
+                let said = |prover| statement(&self.token.cluster, (node, &self.hello), (self.remote, &theirs), prover);
+                check_proof(&proof, &keys, &said(self.remote)).map_err(|_| AuthRefusal::BadProof)?;
+                let join = Join { secret: self.token.secret, name: self.name.clone() };
+                let send = vec![prove(&*self.signer, &said(node)), AuthFrame::Join(join)];
+                self.state = State::Proved { rules };
+                Ok((Some(self), Step::Send(send)))
+            }
+            (State::Proved { rules }, AuthFrame::Admitted(admission)) => {
+                check_admission(&self.token, self.signer.public_keys(), &rules, &admission, now)?;
+                Ok((None, Step::Done { send: Vec::new(), outcome: HandshakeOutcome::Admitted(admission) }))
+            }
+            (State::Called | State::Greeted { .. } | State::Proved { .. }, _) => Err(AuthRefusal::Protocol),
+        }
+    }
+}
+
+/// The listener's keys, when they are both the ones the token pins.
+fn pinned_keys(token: &Token, remote: NodeId, credential: &Credential) -> Result<PublicKeys, AuthRefusal> {
+    let Credential::Member(signed) = credential else { return Err(AuthRefusal::Protocol) };
+    let Certificate { keys, cluster, .. } = signed.peek().map_err(|_| AuthRefusal::NotAMember)?;
+    if cluster != token.cluster {
+        return Err(AuthRefusal::WrongCluster { ours: token.cluster, theirs: cluster });
+    }
+    let pinned = keys.node() == remote && keys.node() == token.inviter;
+    if pinned && *keys.mldsa65_hash() == token.inviter_mldsa65_hash { Ok(keys) } else { Err(AuthRefusal::NotAMember) }
+}
+
+/// Whether the admission makes the holder of `keys` a member of the token's cluster, by signatures up to its founder.
+fn check_admission(
+    token: &Token,
+    keys: &PublicKeys,
+    rules: &Digest,
+    admission: &Admission,
+    now: Timestamp,
+) -> Result<(), AuthRefusal> {
+    let Admission { certificate: signed, charter, members: told } = admission;
+    let cluster = charter.cluster_id();
+    if cluster != token.cluster {
+        return Err(AuthRefusal::WrongCluster { ours: token.cluster, theirs: cluster });
+    }
+    if charter.rules_hash() != *rules {
+        return Err(AuthRefusal::WrongRules { ours: *rules, theirs: charter.rules_hash() });
+    }
+    let certificate = signed.peek().map_err(|_| AuthRefusal::NotAMember)?;
+    if certificate.keys != *keys {
+        return Err(AuthRefusal::NotAMember);
+    }
+    if told.len() > MEMBERS_MAX {
+        return Err(AuthRefusal::Protocol);
+    }
+    let mut members = Members::new(cluster, charter.founder.clone());
+    let issuers = told.iter().filter_map(|signed: &Signed<Certificate>| Some((signed.peek().ok()?.issuer, signed)));
+    for (issuer, signed) in issuers {
+        let _others = members.admit(issuer, signed.clone());
+    }
+    let own = members.admit(certificate.issuer, signed.clone());
+    if !members.digests(&keys.node()).contains(&signed.digest()) {
+        return Err(if own.refused > 0 { AuthRefusal::BadProof } else { AuthRefusal::UnknownIssuer });
+    }
+    if certificate.not_after.is_some_and(|end| now >= end) {
+        return Err(AuthRefusal::CertificateExpired);
+    }
+    Ok(())
+}

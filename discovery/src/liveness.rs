@@ -1,0 +1,183 @@
+//! Who is alive: connections and pings decide, and whoever is missing is dialled again for ever.
+
+use std::fmt;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+use weft_protocol::{Hlc, NodeId, Timestamp};
+
+use crate::address::without_peer;
+use crate::config::DiscoveryConfig;
+use crate::discovery::Discovery;
+use crate::event::{Output, Path};
+use crate::peers::Peer;
+
+/// Most dials in flight: the transport's own limit of pending connections. Whoever waits longest is dialled next.
+const DIALS_MAX: usize = 32;
+
+/// What is known of a member. To be known means not to be alive: a state is this node's view, not a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemberState {
+    /// A connection is open and answers pings.
+    Alive,
+    /// A ping was missed, or the connection was lost a moment ago, or none was made yet since this node started.
+    Suspect,
+    /// No connection for longer than that.
+    Dead,
+    /// No connection, and its chain ends with an orderly shutdown.
+    Left,
+    /// It was proven to have forked its chain.
+    Quarantined,
+}
+
+impl fmt::Display for MemberState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Dead => "dead",
+            Self::Left => "left",
+            Self::Quarantined => "quarantined",
+        })
+    }
+}
+
+/// The state of a node that is not quarantined.
+pub(crate) fn judged(peer: &Peer, config: &DiscoveryConfig, now: Timestamp) -> MemberState {
+    match &peer.link {
+        Some(_) if peer.ping_failed => MemberState::Suspect,
+        Some(_) => MemberState::Alive,
+        None if peer.has_left() => MemberState::Left,
+        None if now < dies_at(peer, config) => MemberState::Suspect,
+        None => MemberState::Dead,
+    }
+}
+
+const fn dies_at(peer: &Peer, config: &DiscoveryConfig) -> Timestamp {
+    peer.down_since.after_us(config.dead_after_us)
+}
+
+impl Discovery {
+    pub(crate) fn on_connected(&mut self, node: NodeId, path: Path, now: Timestamp, outputs: &mut Vec<Output>) {
+        let refused = node == self.node || self.members.is_quarantined(&node);
+        let peer = if refused { None } else { self.peers.entry(node, now) };
+        let Some(peer) = peer else {
+            outputs.push(Output::Disconnect { node });
+            return;
+        };
+        let was_down = peer.link.is_none();
+        let worked = path.dialled.then(|| without_peer(&path.address, node));
+        peer.connected(path, now);
+        if peer.learn_addresses(worked) {
+            outputs.push(Output::RememberAddresses { node, addresses: peer.addresses.clone() });
+        }
+        if was_down {
+            outputs.push(Output::ReportReachability { node, reachable: true });
+            outputs.push(Output::RequestAdverts { to: node, held: self.held_adverts() });
+            self.own_advert.repeat();
+            outputs.push(Output::DirectoryChanged);
+        }
+    }
+
+    pub(crate) fn on_disconnected(&mut self, node: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
+        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.link.is_some()) else { return };
+        peer.disconnected(now);
+        peer.next_dial = now.after_us(redial_us(peer, &self.config, now, &mut self.generator));
+        outputs.push(Output::ReportReachability { node, reachable: false });
+        self.forget_stranger(node);
+    }
+
+    pub(crate) fn on_dial_failed(&mut self, node: NodeId, reason: &str, now: Timestamp) {
+        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.dialling_since.is_some()) else { return };
+        peer.dial_failed(reason);
+        peer.next_dial = now.after_us(redial_us(peer, &self.config, now, &mut self.generator));
+    }
+
+    pub(crate) fn on_pinged(&mut self, node: NodeId, rtt_us: u64, now: Timestamp) {
+        if let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.link.is_some()) {
+            peer.rtt_us = Some(rtt_us);
+            peer.ping_failed = false;
+            peer.last_seen = Some(now);
+        }
+    }
+
+    pub(crate) fn on_ping_failed(&mut self, node: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.link.is_some()) {
+            peer.ping_failed = true;
+        }
+    }
+
+    pub(crate) fn on_shutdown_seen(&mut self, node: NodeId, hlc: Hlc) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.shut_down = peer.shut_down.max(Some(hlc));
+        }
+    }
+
+    /// A node became a member: it is watched from now on, and what came before its admission is believed now.
+    pub(crate) fn on_member_joined(&mut self, node: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
+        if node == self.node {
+            return;
+        }
+        let connected = self.peers.entry(node, now).is_some_and(|peer| peer.link.is_some());
+        if let Some(advert) = self.directory.take_early(&node) {
+            self.on_advert_arrived(advert, now, outputs);
+        }
+        if connected {
+            outputs.push(Output::RequestAdverts { to: node, held: self.held_adverts() });
+        }
+    }
+
+    /// Drops the entry of a node without a connection that nobody has a reason to dial.
+    fn forget_stranger(&mut self, node: NodeId) {
+        if !self.members.contains(&node) && !self.seeds.contains(&node) {
+            self.peers.remove(&node);
+        }
+    }
+
+    /// Gives up dials that nobody reported on and dials whoever is due, longest first.
+    pub(crate) fn dial_due(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        let overdue = |since: Timestamp| now >= since.after_us(self.config.dial_us_max);
+        for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.dialling_since.is_some_and(overdue)) {
+            peer.dial_failed("the transport did not report in time");
+            peer.next_dial = now.after_us(redial_us(peer, &self.config, now, &mut self.generator));
+        }
+        let dialling = self.peers.iter().filter(|(_, peer)| peer.dialling_since.is_some()).count();
+        let mut due: Vec<(Timestamp, NodeId)> = self.dials().filter(|(when, _)| *when <= now).collect();
+        due.sort_unstable();
+        for (_, node) in due.into_iter().take(DIALS_MAX.saturating_sub(dialling)) {
+            if let Some(peer) = self.peers.get_mut(&node) {
+                peer.dialling_since = Some(now);
+                outputs.push(Output::Dial { node, addresses: peer.addresses.clone() });
+            }
+        }
+    }
+
+    /// Who is to be dialled, and when.
+    fn dials(&self) -> impl Iterator<Item = (Timestamp, NodeId)> {
+        let missing = self.peers.iter().filter(|(node, peer)| {
+            let idle = peer.link.is_none() && peer.dialling_since.is_none() && !peer.addresses.is_empty();
+            idle && **node != self.node && !self.members.is_quarantined(node)
+        });
+        missing.map(|(node, peer)| (peer.next_dial, *node))
+    }
+
+    /// When a dial is due or over, or somebody's state changes.
+    pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let dialling = self.peers.iter().filter_map(|(_, peer)| peer.dialling_since).collect::<Vec<_>>();
+        let dial = self.dials().map(|(when, _)| when).min().filter(|_| dialling.len() < DIALS_MAX);
+        let given_up = dialling.into_iter().map(|since| since.after_us(self.config.dial_us_max)).min();
+        let down = self.peers.iter().filter(|(_, peer)| peer.link.is_none() && !peer.has_left());
+        let death = down.map(|(_, peer)| dies_at(peer, &self.config)).filter(|when| *when > now).min();
+        dial.into_iter().chain(given_up).chain(death).min()
+    }
+}
+
+/// How long to wait before the next dial: doubling from the shortest wait, up to a limit that is lower while the outage is
+/// young; between half and the whole of it, so that many nodes do not dial at once.
+fn redial_us(peer: &Peer, config: &DiscoveryConfig, now: Timestamp, generator: &mut ChaCha8Rng) -> u64 {
+    let young = now.since_us(peer.down_since) < config.redial_patience_us;
+    let longest_us = if young { config.redial_us_max } else { config.redial_late_us_max };
+    let doubled_us = config.redial_us_min.saturating_mul(1 << peer.failures.min(20));
+    let wait_us = doubled_us.min(longest_us);
+    wait_us / 2 + generator.next_u64() % (wait_us / 2 + 1)
+}

@@ -1,0 +1,158 @@
+//! What this node says of itself, signed anew whenever it changes and before it expires.
+
+use std::sync::Arc;
+
+use weft_protocol::limits::{ADVERT_AGENTS_MAX, ADVERT_TOPICS_MAX};
+use weft_protocol::{
+    Advert, AdvertVersion, AgentName, Hlc, Incarnation, NodeId, NodeName, ProcessId, SignedAdvert, Signer, Timestamp,
+    TopicName, encode,
+};
+
+use crate::config::DiscoveryConfig;
+
+/// Most bytes of our own advert, so that it fits one gossip message. Topics, then agents that find no room are left out, last
+/// names first: they can then be reached only by those who name this node.
+const ADVERT_BYTES_MAX: usize = 56 * 1024;
+
+/// What does not change while a node runs.
+#[derive(Debug)]
+pub(crate) struct Speaker {
+    pub(crate) node: NodeId,
+    pub(crate) name: NodeName,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) started: Hlc,
+    pub(crate) build: String,
+    pub(crate) signer: Arc<dyn Signer>,
+}
+
+/// Invariant: `signed` says what `version` says, and nobody has seen another advert of that version.
+#[derive(Debug)]
+pub(crate) struct OwnAdvert {
+    speaker: Speaker,
+    agents: Vec<(AgentName, ProcessId)>,
+    topics: Vec<TopicName>,
+    addresses: Vec<String>,
+    version: u64,
+    signed: SignedAdvert,
+    expires: Timestamp,
+    /// Whether `signed` no longer says what is so.
+    stale: bool,
+    /// Whether somebody may not have heard `signed`.
+    unheard: bool,
+    last_sent: Option<Timestamp>,
+}
+
+impl OwnAdvert {
+    pub(crate) fn new(speaker: Speaker, config: &DiscoveryConfig, now: Timestamp) -> Self {
+        let expires = now.after_us(config.advert_ttl_us);
+        let signed = SignedAdvert::new(&fitting(&speaker, &[], &[], &[], 0, expires), &*speaker.signer);
+        Self {
+            speaker,
+            agents: Vec::new(),
+            topics: Vec::new(),
+            addresses: Vec::new(),
+            version: 0,
+            signed,
+            expires,
+            stale: false,
+            unheard: false,
+            last_sent: None,
+        }
+    }
+
+    pub(crate) fn set_agents(&mut self, mut agents: Vec<(AgentName, ProcessId)>) {
+        agents.sort_unstable();
+        self.stale |= self.agents != agents;
+        self.agents = agents;
+    }
+
+    pub(crate) fn set_topics(&mut self, mut topics: Vec<TopicName>) {
+        topics.sort_unstable();
+        self.stale |= self.topics != topics;
+        self.topics = topics;
+    }
+
+    pub(crate) fn set_addresses(&mut self, addresses: Vec<String>) {
+        self.stale |= self.addresses != addresses;
+        self.addresses = addresses;
+    }
+
+    /// Says the same once more: somebody new listens.
+    pub(crate) const fn repeat(&mut self) {
+        self.unheard = true;
+    }
+
+    pub(crate) fn agents(&self) -> &[(AgentName, ProcessId)] {
+        &self.agents
+    }
+
+    pub(crate) fn topics(&self) -> &[TopicName] {
+        &self.topics
+    }
+
+    pub(crate) const fn incarnation(&self) -> Incarnation {
+        self.speaker.incarnation
+    }
+
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    pub(crate) const fn signed(&self) -> &SignedAdvert {
+        &self.signed
+    }
+
+    pub(crate) const fn version(&self) -> AdvertVersion {
+        AdvertVersion { started: self.speaker.started, version: self.version }
+    }
+
+    /// When the advert is to be sent.
+    pub(crate) fn next_due(&self, config: &DiscoveryConfig, now: Timestamp) -> Timestamp {
+        let pause_over = self.last_sent.map_or(now, |sent| sent.after_us(config.advert_interval_us));
+        let refresh = Timestamp(self.expires.0.saturating_sub(config.advert_ttl_us / 3 * 2));
+        if self.stale || self.unheard { pause_over } else { refresh.max(pause_over) }
+    }
+
+    /// The advert as it is to be sent now, if it is due.
+    pub(crate) fn take_due(&mut self, config: &DiscoveryConfig, now: Timestamp) -> Option<SignedAdvert> {
+        if now < self.next_due(config, now) {
+            return None;
+        }
+        if self.stale || !self.unheard {
+            self.version += 1;
+            self.expires = now.after_us(config.advert_ttl_us);
+            let advert =
+                fitting(&self.speaker, &self.agents, &self.topics, &self.addresses, self.version, self.expires);
+            self.signed = SignedAdvert::new(&advert, &*self.speaker.signer);
+        }
+        self.stale = false;
+        self.unheard = false;
+        self.last_sent = Some(now);
+        Some(self.signed.clone())
+    }
+}
+
+/// An advert of all that fits.
+fn fitting(
+    speaker: &Speaker,
+    agents: &[(AgentName, ProcessId)],
+    topics: &[TopicName],
+    addresses: &[String],
+    version: u64,
+    expires: Timestamp,
+) -> Advert {
+    let mut advert = Advert {
+        node: speaker.node,
+        name: speaker.name.clone(),
+        incarnation: speaker.incarnation,
+        version: AdvertVersion { started: speaker.started, version },
+        build: speaker.build.clone(),
+        agents: agents.iter().take(ADVERT_AGENTS_MAX).cloned().collect(),
+        topics: topics.iter().take(ADVERT_TOPICS_MAX).cloned().collect(),
+        addresses: addresses.to_vec(),
+        expires,
+    };
+    while encode(&advert).len() > ADVERT_BYTES_MAX && (advert.topics.pop().is_some() || advert.agents.pop().is_some()) {
+    }
+    advert
+}

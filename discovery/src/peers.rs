@@ -1,0 +1,143 @@
+//! The table of nodes that may be connected to: members, nodes told of by a token, and peers the transport let in before
+//! their admission reached us.
+
+use std::collections::BTreeMap;
+
+use weft_protocol::limits::MEMBERS_MAX;
+use weft_protocol::{Hlc, NodeId, Timestamp};
+
+use crate::address::merged;
+use crate::event::Path;
+
+/// Most nodes in the table: every member once, and as many that are not known as members yet. One more is disconnected.
+const PEERS_MAX: usize = 2 * MEMBERS_MAX;
+/// Longest kept reason of a failed dial, in characters (guess: a line).
+const REASON_CHARACTERS_MAX: usize = 200;
+
+/// What is known of the way to one node.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Best first, at most 16.
+    pub(crate) addresses: Vec<String>,
+    /// The open connection.
+    pub(crate) link: Option<Path>,
+    /// Of the last ping on this connection.
+    pub(crate) rtt_us: Option<u64>,
+    /// Whether the last ping on this connection came back.
+    pub(crate) ping_failed: bool,
+    /// Since when there is no connection.
+    pub(crate) down_since: Timestamp,
+    /// When it was last heard of on a connection, in this run.
+    pub(crate) last_seen: Option<Timestamp>,
+    /// The last orderly shutdown on its chain since it was connected.
+    pub(crate) shut_down: Option<Hlc>,
+    /// When its latest known run began, by its own clock.
+    pub(crate) run_started: Option<Hlc>,
+    /// Since when a dial is out.
+    pub(crate) dialling_since: Option<Timestamp>,
+    /// Dials that failed since the connection was lost.
+    pub(crate) failures: u32,
+    /// When to dial next.
+    pub(crate) next_dial: Timestamp,
+    /// What the transport said of the last dial.
+    pub(crate) last_failure: Option<String>,
+}
+
+impl Peer {
+    const fn new(now: Timestamp) -> Self {
+        Self {
+            addresses: Vec::new(),
+            link: None,
+            rtt_us: None,
+            ping_failed: false,
+            down_since: now,
+            last_seen: None,
+            shut_down: None,
+            run_started: None,
+            dialling_since: None,
+            failures: 0,
+            next_dial: now,
+            last_failure: None,
+        }
+    }
+
+    /// Puts these addresses first, what was known before behind them; whether that changed anything.
+    pub(crate) fn learn_addresses(&mut self, addresses: impl IntoIterator<Item = String>) -> bool {
+        let known = merged(addresses, self.addresses.iter().cloned());
+        let changed = known != self.addresses;
+        self.addresses = known;
+        changed
+    }
+
+    /// Whether it went down in order and no later run of it is known.
+    pub(crate) fn has_left(&self) -> bool {
+        self.shut_down.is_some_and(|at| self.run_started.is_none_or(|started| at > started))
+    }
+
+    pub(crate) fn connected(&mut self, path: Path, now: Timestamp) {
+        self.link = Some(path);
+        self.ping_failed = false;
+        self.rtt_us = None;
+        self.last_seen = Some(now);
+        self.shut_down = None;
+        self.dialling_since = None;
+        self.failures = 0;
+        self.last_failure = None;
+    }
+
+    pub(crate) fn disconnected(&mut self, now: Timestamp) {
+        self.link = None;
+        self.rtt_us = None;
+        self.down_since = now;
+        self.last_seen = Some(now);
+        self.failures = 0;
+    }
+
+    pub(crate) fn dial_failed(&mut self, reason: &str) {
+        self.dialling_since = None;
+        self.failures = self.failures.saturating_add(1);
+        self.last_failure = Some(reason.chars().take(REASON_CHARACTERS_MAX).collect());
+    }
+
+    /// Forgets how often it failed: there is news of it.
+    pub(crate) const fn dial_soon(&mut self, now: Timestamp) {
+        self.failures = 0;
+        self.next_dial = now;
+    }
+}
+
+/// All of them, by node.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    peers: BTreeMap<NodeId, Peer>,
+}
+
+impl Peers {
+    /// The entry of a node, made when there is room.
+    pub(crate) fn entry(&mut self, node: NodeId, now: Timestamp) -> Option<&mut Peer> {
+        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&node) {
+            return None;
+        }
+        Some(self.peers.entry(node).or_insert_with(|| Peer::new(now)))
+    }
+
+    pub(crate) fn get(&self, node: &NodeId) -> Option<&Peer> {
+        self.peers.get(node)
+    }
+
+    pub(crate) fn get_mut(&mut self, node: &NodeId) -> Option<&mut Peer> {
+        self.peers.get_mut(node)
+    }
+
+    pub(crate) fn remove(&mut self, node: &NodeId) {
+        self.peers.remove(node);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Peer)> {
+        self.peers.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&NodeId, &mut Peer)> {
+        self.peers.iter_mut()
+    }
+}

@@ -1,0 +1,16 @@
+//! What discovery and the handshake do, input by input, through their public face.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod directory;
+mod handshake;
+mod handshake_tampering;
+mod invite;
+mod join;
+mod join_repeated;
+mod liveness;
+mod members;
+mod own_advert;
+mod quarantine;
+mod recovery;
+mod redial;
+mod world;

@@ -1,0 +1,118 @@
+//! The agents that come with the program: pure behaviours, run alike by a node and by the simulator.
+
+use weft_protocol::{BuiltinKind, Payload, Timestamp};
+
+/// One running built-in agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Builtin {
+    kind: BuiltinKind,
+    count: u64,
+}
+
+impl Builtin {
+    /// A fresh agent of this kind.
+    #[must_use]
+    pub const fn new(kind: BuiltinKind) -> Self {
+        Self { kind, count: 0 }
+    }
+
+    /// Its answer to one message.
+    ///
+    /// # Errors
+    /// What it says is wrong with the message; its state has not changed.
+    pub fn handle(&mut self, payload: &Payload, now: Timestamp) -> Result<Option<Payload>, String> {
+        match self.kind {
+            BuiltinKind::Echo => Ok(Some(payload.clone())),
+            BuiltinKind::Counter => self.count(payload).map(|count| Some(Payload::Text(count.to_string()))),
+            BuiltinKind::Clock => Ok(Some(Payload::Text(rfc3339(now)))),
+        }
+    }
+
+    /// Adds one, or N for a text `+N`; stays at the greatest number instead of wrapping.
+    fn count(&mut self, payload: &Payload) -> Result<u64, String> {
+        let added = match payload {
+            Payload::Text(text) => match text.strip_prefix('+') {
+                Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    digits.parse().map_err(|_| format!("`{text}` is not + and a number below 2^64"))?
+                }
+                Some(_) => return Err(format!("`{text}` is not + and a number")),
+                None => 1,
+            },
+            Payload::Json(_)
+            | Payload::Binary(_)
+            | Payload::ToolCall { .. }
+            | Payload::ToolResult { .. }
+            | Payload::Signal(_) => 1,
+        };
+        self.count = self.count.saturating_add(added);
+        Ok(self.count)
+    }
+}
+
+/// The time in RFC 3339, in UTC with microseconds.
+fn rfc3339(time: Timestamp) -> String {
+    let (seconds, fraction_us) = (time.0 / 1_000_000, time.0 % 1_000_000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil_date(days);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction_us:06}Z")
+}
+
+/// Year, month and day of the Gregorian calendar, this many days after 1970-01-01.
+/// Years are counted from March, so that the leap day is the last of its year; eras of 400 years repeat exactly.
+const fn civil_date(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Payload {
+        Payload::Text(text.to_owned())
+    }
+
+    #[test]
+    fn echo_answers_with_what_it_was_sent() {
+        let sent = Payload::Json("{\"a\":1}".to_owned());
+        assert_eq!(Builtin::new(BuiltinKind::Echo).handle(&sent, Timestamp(0)), Ok(Some(sent.clone())));
+    }
+
+    #[test]
+    fn counter_counts_messages_and_adds_what_it_is_told() {
+        let mut counter = Builtin::new(BuiltinKind::Counter);
+        let mut say = |word: &str| counter.handle(&text(word), Timestamp(0));
+        assert_eq!(say("hi"), Ok(Some(text("1"))));
+        assert_eq!(say("+40"), Ok(Some(text("41"))));
+        assert_eq!(say("+x"), Err("`+x` is not + and a number".to_owned()));
+        assert_eq!(say("+"), Err("`+` is not + and a number below 2^64".to_owned()));
+        assert_eq!(say("+18446744073709551616"), Err("`+18446744073709551616` is not + and a number below 2^64".to_owned()));
+        assert_eq!(say("again"), Ok(Some(text("42"))));
+        assert_eq!(say("+18446744073709551615"), Ok(Some(text("18446744073709551615"))));
+    }
+
+    #[test]
+    fn clock_tells_the_time_in_rfc3339() {
+        let cases = [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_399_999_999, "2000-02-28T23:59:59.999999Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
+            (951_868_800_000_000, "2000-03-01T00:00:00.000000Z"),
+            (1_709_164_799_000_001, "2024-02-28T23:59:59.000001Z"),
+            (1_709_251_199_000_000, "2024-02-29T23:59:59.000000Z"),
+            (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
+        ];
+        for (time, expected) in cases {
+            let told = Builtin::new(BuiltinKind::Clock).handle(&text(""), Timestamp(time));
+            assert_eq!(told, Ok(Some(text(expected))), "{time}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A group of events that are on their way to becoming one commit, with all that goes to disk or waits beside them.
+
+use serde_bytes::ByteBuf;
+use weft_protocol::limits::{COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX};
+use weft_protocol::{DigestRow, Hlc, MessageId, MessageRecord, OutboxEntry};
+
+use super::promise::Promise;
+
+/// Events of a group besides the one that holds the root over its plain messages.
+const EVENTS_MAX: usize = COMMIT_EVENTS_MAX - 1;
+/// Bytes of them: the root's event needs about 150.
+const BYTES_MAX: usize = COMMIT_BYTES_MAX - 1_024;
+/// Most steps of plain messages in one group: with 400 bytes each their row stays under half a MiB (guess).
+const RECORDS_MAX: usize = 1_024;
+
+/// Invariant: `events` hold consecutive places from `first_seq` on, with rising stamps.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) first_seq: u64,
+    pub(super) events: Vec<ByteBuf>,
+    pub(super) bytes: usize,
+    pub(super) first_hlc: Hlc,
+    pub(super) last_hlc: Hlc,
+    pub(super) records: Vec<MessageRecord>,
+    pub(super) digests: Vec<DigestRow>,
+    pub(super) outbox_put: Vec<OutboxEntry>,
+    pub(super) outbox_drop: Vec<MessageId>,
+    pub(super) promises: Vec<Promise>,
+    pub(super) checkpoint: bool,
+}
+
+impl Group {
+    pub(super) const fn new(first_seq: u64) -> Self {
+        Self {
+            first_seq,
+            events: Vec::new(),
+            bytes: 0,
+            first_hlc: Hlc(0),
+            last_hlc: Hlc(0),
+            records: Vec::new(),
+            digests: Vec::new(),
+            outbox_put: Vec::new(),
+            outbox_drop: Vec::new(),
+            promises: Vec::new(),
+            checkpoint: false,
+        }
+    }
+
+    /// Whether events of these bytes still fit in; the root's event always does.
+    pub(super) fn has_room(&self, events: usize, bytes: usize) -> bool {
+        self.events.len() + events <= EVENTS_MAX && self.bytes + bytes <= BYTES_MAX
+    }
+
+    /// Whether one more step of a plain message fits in.
+    pub(super) fn has_room_for_record(&self) -> bool {
+        self.records.len() < RECORDS_MAX && self.events.len() < EVENTS_MAX
+    }
+
+    pub(super) fn push(&mut self, event: Vec<u8>, hlc: Hlc) {
+        if self.events.is_empty() {
+            self.first_hlc = hlc;
+        }
+        self.last_hlc = hlc;
+        self.bytes += event.len();
+        self.events.push(ByteBuf::from(event));
+    }
+
+    /// Whether there is anything to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+            && self.records.is_empty()
+            && self.outbox_put.is_empty()
+            && self.outbox_drop.is_empty()
+            && !self.checkpoint
+    }
+}
+
+/// Whether events of these sizes fit into one group at all.
+pub(super) fn fits_one_group(events: usize, bytes: usize) -> bool {
+    Group::new(0).has_room(events, bytes)
+}

@@ -1,0 +1,9 @@
+//! The node's own chain: what happened is appended first, signed in groups, and only then promised to anybody.
+
+mod group;
+mod promise;
+mod reserve;
+mod writer;
+
+pub(crate) use promise::{IntentHandle, Order, Promise};
+pub(crate) use writer::{Placed, Writer};

@@ -1,0 +1,373 @@
+//! The only writer of the own chain: appends, closes groups, signs what it has verified, and lets go what waited.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde_bytes::{ByteArray, ByteBuf};
+use weft_protocol::limits::{CHECKPOINT_AGE_US_MAX, CHECKPOINT_EVENTS_MAX, EVENT_BYTES_MAX};
+use weft_protocol::{
+    Batch, Blake3, COMMIT_LABEL, ChainError, ChainState, Commit, CommitGroup, Digest, DigestRow, EVENT_VERSION, Effect,
+    Event, Fact, Hlc, MessageBatch, MessageId, MessageRecord, OutboxEntry, RecordRef, Reserved, SUITE, Shake, SignedCommit, Signer,
+    StampVerdict, Timestamp, commit_hash, encode, leaf_hash, link_hash, root,
+};
+
+use super::group::{Group, fits_one_group};
+use super::promise::{IntentHandle, Promise};
+use super::reserve::Reservation;
+
+/// Most groups that wait for the disk: 16,384 events. With more, whoever asks for something is told that we are busy.
+const WAITING_GROUPS_MAX: usize = 64;
+
+/// Where an event was placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) seq: u64,
+    pub(crate) hlc: Hlc,
+    pub(crate) leaf: Digest,
+}
+
+/// What is being written.
+#[derive(Debug)]
+struct InFlight {
+    next: Option<(ChainState, CommitGroup)>,
+    reserved: Option<Reserved>,
+    promises: Vec<Promise>,
+    closed_at: Timestamp,
+}
+
+/// Invariant: `durable` is what is on disk; places are given from `next_seq` on, first to what is in flight, then to the
+/// open groups in order.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    signer: Arc<dyn Signer>,
+    durable: ChainState,
+    open: VecDeque<Group>,
+    in_flight: Option<InFlight>,
+    reservation: Reservation,
+    next_seq: u64,
+    unsealed_at: Option<Timestamp>,
+    ending: bool,
+}
+
+impl Writer {
+    /// Continues this chain, above everything that an earlier run may have given.
+    pub(crate) fn restored(signer: Arc<dyn Signer>, state: ChainState, reserved: Reserved, now: Timestamp) -> Self {
+        let unsealed_at = state.unsealed_since().map(|_| now);
+        Self {
+            signer,
+            next_seq: state.size(),
+            reservation: Reservation::restored(reserved, state.last_hlc()),
+            durable: state,
+            open: VecDeque::new(),
+            in_flight: None,
+            unsealed_at,
+            ending: false,
+        }
+    }
+
+    /// The chain as it is on disk.
+    pub(crate) const fn durable(&self) -> &ChainState {
+        &self.durable
+    }
+
+    /// The next stamp of this node.
+    pub(crate) fn tick(&mut self, now: Timestamp) -> Hlc {
+        self.reservation.tick(now)
+    }
+
+    /// Lets a stamp of another node move the clock, if it is close enough.
+    pub(crate) fn observe(&mut self, stamp: Hlc, now: Timestamp) -> StampVerdict {
+        self.reservation.observe(stamp, now)
+    }
+
+    /// The id of a new message.
+    pub(crate) fn take_message_id(&mut self) -> MessageId {
+        MessageId { chain: self.durable.chain(), counter: self.reservation.take_counter() }
+    }
+
+    /// The number that the next message gets.
+    pub(crate) const fn next_counter(&self) -> u64 {
+        self.reservation.counter()
+    }
+
+    /// Whether one more input may be handled; otherwise a reservation must be written first.
+    pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
+        self.reservation.is_ready(now)
+    }
+
+    /// Whether so much waits for the disk that nothing new should be taken on.
+    pub(crate) fn is_backlogged(&self) -> bool {
+        self.open.len() >= WAITING_GROUPS_MAX
+    }
+
+    /// Whether the facts can stand on the chain, in one commit.
+    pub(crate) fn fits(source: &str, facts: &[Fact]) -> bool {
+        let sizes = facts.iter().map(|fact| event_bytes(source, fact)).collect::<Vec<_>>();
+        sizes.iter().all(|size| *size <= EVENT_BYTES_MAX) && fits_one_group(sizes.len(), sizes.iter().sum())
+    }
+
+    /// Appends one fact that fits.
+    pub(crate) fn append(&mut self, source: &str, fact: &Fact, now: Timestamp) -> Placed {
+        let hlc = self.tick(now);
+        self.append_at(hlc, source, Vec::new(), fact, now)
+    }
+
+    /// Appends all of these facts, which fit, to one commit; returns the place of the first.
+    pub(crate) fn append_together(&mut self, source: &str, facts: &[Fact], now: Timestamp) -> Option<(u64, u64)> {
+        let bytes = facts.iter().map(|fact| event_bytes(source, fact)).sum::<usize>();
+        if self.open.back().is_some_and(|group| !group.has_room(facts.len(), bytes)) {
+            self.turn_over(now);
+        }
+        let mut placed = facts.iter().map(|fact| self.append(source, fact, now).seq).collect::<Vec<_>>().into_iter();
+        let first = placed.next()?;
+        Some((first, placed.next_back().unwrap_or(first)))
+    }
+
+    /// Appends the intent of an effect.
+    pub(crate) fn intent(&mut self, source: &str, effect: Effect, now: Timestamp) -> IntentHandle {
+        IntentHandle::new(self.append(source, &Fact::Intent(Box::new(effect)), now).seq)
+    }
+
+    /// Appends one step of a durable message under the stamp it carries; the body is left out when it does not fit.
+    pub(crate) fn append_message(
+        &mut self,
+        source: &str,
+        mut record: MessageRecord,
+        cause: Vec<Digest>,
+        now: Timestamp,
+    ) -> RecordRef {
+        let hlc = record.hlc;
+        let mut fact = Fact::Message(Box::new(record.clone()));
+        // A link is 34 bytes in an event.
+        if event_bytes(source, &fact) + cause.len() * 34 > EVENT_BYTES_MAX {
+            record.body = None;
+            fact = Fact::Message(Box::new(record));
+        }
+        let placed = self.append_at(hlc, source, cause, &fact, now);
+        RecordRef { chain: self.durable.chain(), seq: placed.seq, leaf: placed.leaf }
+    }
+
+    /// Adds one step of a plain message to the batch of the group that closes next.
+    pub(crate) fn record(&mut self, record: MessageRecord, now: Timestamp) {
+        if self.open.back().is_some_and(|group| !group.has_room_for_record()) {
+            self.turn_over(now);
+        }
+        self.back().records.push(record);
+    }
+
+    /// Keeps a message until it is acknowledged.
+    pub(crate) fn keep(&mut self, entry: OutboxEntry) {
+        self.back().outbox_put.push(entry);
+    }
+
+    /// Keeps a message no longer.
+    pub(crate) fn drop_kept(&mut self, message: MessageId) {
+        self.back().outbox_drop.push(message);
+    }
+
+    /// Holds back what may only happen when the event at `seq`, appended and not yet on disk, is.
+    pub(crate) fn hold(&mut self, seq: u64, promise: Promise) {
+        match self.open.iter_mut().rev().find(|group| group.first_seq <= seq) {
+            Some(group) => group.promises.push(promise),
+            None => {
+                let in_flight = self.in_flight.as_mut().expect("BUG: a promise for an event that is not on its way");
+                in_flight.promises.push(promise);
+            }
+        }
+    }
+
+    /// Appends the last event of this run: the group it closes is sealed and nothing may be appended after it.
+    pub(crate) fn append_last(&mut self, fact: &Fact, now: Timestamp) -> u64 {
+        self.gather_records(now);
+        let seq = self.append("kernel", fact, now).seq;
+        self.back().checkpoint = true;
+        self.ending = true;
+        seq
+    }
+
+    /// Closes the next group when nothing is being written and something waits, a seal is due or `reserve` says that
+    /// inputs wait for a reservation.
+    ///
+    /// # Errors
+    /// [`ChainError`] when what was built does not verify: nothing has left, and nothing may be written any more.
+    pub(crate) fn close(&mut self, reserve: bool, now: Timestamp) -> Result<Option<Box<Batch>>, ChainError> {
+        if self.in_flight.is_some() {
+            return Ok(None);
+        }
+        let group = if self.open.iter().any(|group| !group.is_empty()) || self.is_seal_due(now) {
+            if self.open.len() <= 1 {
+                self.gather_records(now);
+            }
+            Some(self.open.pop_front().unwrap_or(Group::new(self.next_seq)))
+        } else {
+            None
+        };
+        if group.is_none() && !reserve {
+            return Ok(None);
+        }
+        let built = group.as_ref().map(|group| self.build(group, now)).transpose()?;
+        let last = self.ending && self.open.is_empty();
+        let reserved = if last { Some(self.reservation.given_back()) } else { self.reservation.due(now) };
+        let mut batch = Batch { reserved, ..Batch::default() };
+        let mut promises = Vec::new();
+        if let Some(group) = group {
+            (batch.digests, batch.outbox_put, batch.outbox_drop) = (group.digests, group.outbox_put, group.outbox_drop);
+            promises = group.promises;
+        }
+        if let Some((state, group)) = &built {
+            batch.groups.push((state.chain(), group.clone()));
+        }
+        self.in_flight = Some(InFlight { next: built, reserved, promises, closed_at: now });
+        Ok(Some(Box::new(batch)))
+    }
+
+    /// What was being written is on disk: returns the group that may be shown now, and what waited for it.
+    pub(crate) fn persisted(&mut self) -> (Option<CommitGroup>, Vec<Promise>) {
+        let Some(InFlight { next, reserved, promises, closed_at }) = self.in_flight.take() else {
+            return (None, Vec::new());
+        };
+        if let Some(reserved) = reserved {
+            self.reservation.persisted(reserved);
+        }
+        let group = next.map(|(state, group)| {
+            self.durable = state;
+            let since = self.unsealed_at.unwrap_or(closed_at);
+            self.unsealed_at = self.durable.unsealed_since().map(|_| since);
+            group
+        });
+        (group, promises)
+    }
+
+    /// What was being written will never be on disk: returns everything that waited.
+    pub(crate) fn failed(&mut self) -> Vec<Promise> {
+        let in_flight = self.in_flight.take().map_or_else(Vec::new, |in_flight| in_flight.promises);
+        self.unsealed_at = None;
+        in_flight.into_iter().chain(self.open.drain(..).flat_map(|group| group.promises)).collect()
+    }
+
+    /// When the machine must be woken for the chain's sake; `now` is the time of the last input.
+    pub(crate) fn next_wakeup(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        if self.open.iter().any(|group| !group.is_empty()) {
+            return Some(now);
+        }
+        self.unsealed_at.map(|since| since.after_us(CHECKPOINT_AGE_US_MAX))
+    }
+
+    fn is_seal_due(&self, now: Timestamp) -> bool {
+        let old = |since: Timestamp| now < since || now.since_us(since) >= CHECKPOINT_AGE_US_MAX;
+        self.unsealed_at.is_some_and(old)
+    }
+
+    fn back(&mut self) -> &mut Group {
+        if self.open.is_empty() {
+            self.open.push_back(Group::new(self.next_seq));
+        }
+        self.open.back_mut().expect("BUG: a group was just added")
+    }
+
+    /// Completes the group that takes events and begins the next.
+    fn turn_over(&mut self, now: Timestamp) {
+        self.gather_records(now);
+        self.open.push_back(Group::new(self.next_seq));
+    }
+
+    fn append_at(&mut self, hlc: Hlc, source: &str, cause: Vec<Digest>, fact: &Fact, now: Timestamp) -> Placed {
+        // The size does not depend on place and stamp by more than this.
+        let bytes = event_bytes(source, fact) + cause.len() * 34;
+        if self.open.back().is_some_and(|group| !group.has_room(1, bytes)) {
+            self.turn_over(now);
+        }
+        self.push(hlc, source, cause, fact)
+    }
+
+    fn push(&mut self, hlc: Hlc, source: &str, cause: Vec<Digest>, fact: &Fact) -> Placed {
+        let seq = self.next_seq;
+        let bytes = event(seq, hlc, source, cause, fact).encode();
+        let leaf = leaf_hash(&bytes);
+        self.back().push(bytes, hlc);
+        self.next_seq += 1;
+        Placed { seq, hlc, leaf }
+    }
+
+    /// Appends the root over the plain messages that the newest group holds so far.
+    fn gather_records(&mut self, now: Timestamp) {
+        let records = match self.open.back_mut() {
+            Some(group) if !group.records.is_empty() => std::mem::take(&mut group.records),
+            _ => return,
+        };
+        let leaves = records.iter().map(MessageRecord::leaf).collect::<Vec<_>>();
+        let batch = Fact::Batch(MessageBatch {
+            root: root::<Blake3>(&leaves),
+            count: leaves.len() as u64,
+        });
+        let hlc = self.tick(now);
+        let seq = self.push(hlc, "kernel", Vec::new(), &batch).seq;
+        let chain = self.durable.chain();
+        self.back().digests.push(DigestRow { chain, seq, records });
+    }
+
+    /// Signs the group and verifies it as another node would.
+    fn build(&mut self, group: &Group, now: Timestamp) -> Result<(ChainState, CommitGroup), ChainError> {
+        let leaves = group.events.iter().map(|event| leaf_hash(event)).collect::<Vec<_>>();
+        let mut frontier = self.durable.frontier().clone();
+        leaves.iter().for_each(|leaf| frontier.push::<Shake>(*leaf));
+        let stamp = if group.events.is_empty() { Some(self.tick(now)) } else { None };
+        let commit = Commit {
+            suite: SUITE,
+            cluster: self.durable.cluster(),
+            chain: self.durable.chain(),
+            commit_no: self.durable.commits(),
+            prev_commit: self.durable.last_commit(),
+            first_seq: self.durable.size(),
+            count: group.events.len() as u64,
+            head_link: leaves.iter().fold(self.durable.link(), |link, leaf| link_hash(&link, leaf)),
+            tree_size: frontier.size(),
+            root: frontier.root::<Shake>(),
+            hlc_first: stamp.unwrap_or(group.first_hlc),
+            hlc_last: stamp.unwrap_or(group.last_hlc),
+            anchors: Vec::new(),
+        };
+        let checkpoint = group.checkpoint || self.is_checkpoint_due(&commit, now);
+        let signed = self.sign(&commit, checkpoint);
+        let built = CommitGroup { signed, events: group.events.clone() };
+        let mut next = self.durable.clone();
+        next.extend(&built)?;
+        Ok((next, built))
+    }
+
+    fn is_checkpoint_due(&self, commit: &Commit, now: Timestamp) -> bool {
+        let stamped_age_us = self.durable.unsealed_since().map(|since| age_us(since, commit.hlc_last));
+        commit.commit_no == 0
+            || commit.count == 0
+            || commit.tree_size - self.durable.sealed_size() >= CHECKPOINT_EVENTS_MAX
+            || self.is_seal_due(now)
+            || stamped_age_us.unwrap_or(age_us(commit.hlc_first, commit.hlc_last)) >= CHECKPOINT_AGE_US_MAX
+    }
+
+    fn sign(&self, commit: &Commit, checkpoint: bool) -> SignedCommit {
+        let commit = encode(commit);
+        let digest = commit_hash(&commit);
+        SignedCommit {
+            commit: ByteBuf::from(commit),
+            ed25519: ByteArray::new(self.signer.sign_ed25519(COMMIT_LABEL, &digest)),
+            mldsa65: checkpoint.then(|| ByteBuf::from(self.signer.sign_mldsa65(COMMIT_LABEL, &digest))),
+        }
+    }
+}
+
+const fn age_us(first: Hlc, last: Hlc) -> u64 {
+    last.to_wall().since_us(first.to_wall())
+}
+
+fn event(seq: u64, hlc: Hlc, source: &str, cause: Vec<Digest>, fact: &Fact) -> Event {
+    let (kind, payload) = (fact.kind().to_owned(), ByteBuf::from(fact.encode()));
+    Event { version: EVENT_VERSION, seq, hlc, source: source.to_owned(), kind, cause, payload }
+}
+
+/// Bytes of an event with the longest place and stamp.
+fn event_bytes(source: &str, fact: &Fact) -> usize {
+    event(u64::MAX, Hlc(u64::MAX), source, Vec::new(), fact).encode().len() + 16
+}

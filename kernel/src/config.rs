@@ -1,0 +1,53 @@
+//! What the kernel is told when it is made: bounds that a node may choose, and who the node is.
+
+use weft_protocol::limits::AGENT_IN_FLIGHT_MAX;
+use weft_protocol::{AgentSpec, ChainId, Charter, ClusterId, Digest, Fact, NodeName};
+
+/// Bounds and first agents of one kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelConfig {
+    /// Agents that are started at every boot, each only when none of that name is started again by itself.
+    pub boot_agents: Vec<AgentSpec>,
+    /// Most messages that one process works on at once; what is beyond waits in its mailbox.
+    pub in_flight_max: usize,
+    /// Time that a process gets to finish when it is stopped, in microseconds.
+    pub grace_us: u64,
+    /// Time after which a start that nobody reported counts as failed, in microseconds.
+    pub start_us_max: u64,
+    /// Time from the request to shut down until the last record is written, whether or not every process has ended;
+    /// in microseconds.
+    pub shutdown_us_max: u64,
+}
+
+impl Default for KernelConfig {
+    fn default() -> Self {
+        Self {
+            boot_agents: Vec::new(),
+            in_flight_max: AGENT_IN_FLIGHT_MAX,
+            // Guess: an agent that writes a file out needs less.
+            grace_us: 2_000_000,
+            // Six times what an agent has to answer its first request.
+            start_us_max: 30_000_000,
+            shutdown_us_max: 5_000_000,
+        }
+    }
+}
+
+/// Who this node is. The keys come from the signer; its node must be `chain.node`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelIdentity {
+    /// The name it goes by.
+    pub name: NodeName,
+    /// The chain it writes.
+    pub chain: ChainId,
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// The cluster's charter, on the founder's first chain alone; it becomes part of the first event.
+    pub charter: Option<Charter>,
+    /// Hash of the genesis rules; it becomes part of the first event.
+    pub governance_hash: Digest,
+    /// The program's version.
+    pub build: String,
+    /// Facts that follow the first event of a new chain, in its first commit: the founder's own admission.
+    pub founding: Vec<Fact>,
+}

@@ -1,0 +1,87 @@
+//! The outputs of one input, as verbs: all that may leave at once. What waits for a record is not among them.
+
+use weft_protocol::{
+    AgentName, CommitGroup, Envelope, MessageId, NodeId, ProcessId, Publication, Receipt, Refusal, TopicName,
+};
+
+use crate::chain::Order;
+use crate::event::{Answer, AskId, Delivery, Output, Ticket};
+
+/// Outputs in the order in which they were said.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    outputs: Vec<Output>,
+}
+
+impl Effects {
+    pub(crate) fn answer(&mut self, ask: AskId, answer: Result<Answer, Refusal>) {
+        self.outputs.push(Output::Answer { ask, answer });
+    }
+
+    pub(crate) fn transmit(&mut self, to: NodeId, envelope: Envelope) {
+        self.outputs.push(Output::Transmit { to, envelope: Box::new(envelope) });
+    }
+
+    pub(crate) fn acknowledge(&mut self, to: NodeId, receipt: Receipt) {
+        self.outputs.push(Output::Acknowledge { to, receipt: Box::new(receipt) });
+    }
+
+    pub(crate) fn cancel(&mut self, to: NodeId, message: MessageId) {
+        self.outputs.push(Output::Cancel { to, message });
+    }
+
+    pub(crate) fn publish(&mut self, publication: Publication) {
+        self.outputs.push(Output::Publish(Box::new(publication)));
+    }
+
+    pub(crate) fn follow(&mut self, topics: Vec<TopicName>) {
+        self.outputs.push(Output::Follow { topics });
+    }
+
+    pub(crate) fn advertise(&mut self, agents: Vec<(AgentName, ProcessId)>) {
+        self.outputs.push(Output::Advertise { agents });
+    }
+
+    pub(crate) fn notify(&mut self, ask: AskId, publication: &Publication) {
+        self.outputs.push(Output::Notify { ask, publication: Box::new(publication.clone()) });
+    }
+
+    pub(crate) fn deliver(&mut self, process: ProcessId, delivery: Box<Delivery>) {
+        self.outputs.push(Output::Deliver { process, delivery });
+    }
+
+    pub(crate) fn deliver_publication(&mut self, process: ProcessId, publication: &Publication) {
+        self.outputs.push(Output::DeliverPublication { process, publication: Box::new(publication.clone()) });
+    }
+
+    pub(crate) fn cancel_delivery(&mut self, process: ProcessId, message: MessageId) {
+        self.outputs.push(Output::CancelDelivery { process, message });
+    }
+
+    pub(crate) fn refuse_facts(&mut self, ticket: Ticket, refusal: Refusal) {
+        self.outputs.push(Output::FactsRefused { ticket, refusal });
+    }
+
+    /// The chain let go of it: the facts are on disk.
+    pub(crate) fn confirm_facts(&mut self, ticket: Ticket, first_seq: u64) {
+        self.outputs.push(Output::FactsRecorded { ticket, first_seq });
+    }
+
+    /// The chain let go of it: the intent is on disk.
+    pub(crate) fn carry_out(&mut self, order: Order) {
+        self.outputs.push(order.into_output());
+    }
+
+    /// The chain let go of it: the commit is on disk.
+    pub(crate) fn announce(&mut self, group: CommitGroup) {
+        self.outputs.push(Output::Announce(Box::new(group)));
+    }
+
+    pub(crate) fn halt(&mut self) {
+        self.outputs.push(Output::Halt);
+    }
+
+    pub(crate) fn drain_into(&mut self, outputs: &mut Vec<Output>) {
+        outputs.append(&mut self.outputs);
+    }
+}

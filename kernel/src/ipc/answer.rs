@@ -1,0 +1,119 @@
+//! How a received message ends: its process answers, fails, dies or runs out of time, and its sender is told.
+
+use weft_protocol::{MessageId, NodeId, Outcome, ProcessId, Receipt, Refusal};
+
+use super::incoming::{Answered, Incoming};
+use super::record::{Step, end_of};
+use crate::chain::Promise;
+use crate::kernel::Kernel;
+use crate::timers::Timer;
+
+/// Longest reason of a failure, in characters.
+const REASON_CHARACTERS_MAX: usize = 1_024;
+
+/// The refusal of an agent that failed, with as much of its words as travels.
+pub(crate) fn failed(reason: &str) -> Refusal {
+    Refusal::AgentFailed { reason: shortened(reason) }
+}
+
+/// The beginning of a text that came from outside.
+pub(crate) fn shortened(text: &str) -> String {
+    text.chars().take(REASON_CHARACTERS_MAX).collect()
+}
+
+impl Kernel {
+    /// A process is done with a message. What it says about others than those it works on is ignored.
+    pub(crate) fn on_agent_answered(&mut self, process: ProcessId, message: &MessageId, answer: Answered) {
+        let works_on = |incoming: &&Incoming| incoming.process == process && incoming.was_delivered();
+        if self.inbox.get(message).filter(works_on).is_some() {
+            self.end_incoming(message, &Incoming::outcome(answer));
+            self.deliver(process);
+        }
+    }
+
+    /// Nobody waits for the answer to a received message any longer.
+    pub(crate) fn expire_incoming(&mut self, message: &MessageId) {
+        let Some(incoming) = self.inbox.get(message) else { return };
+        let (process, maybe_executed) = (incoming.process, incoming.was_delivered());
+        if maybe_executed {
+            self.effects.cancel_delivery(process, *message);
+        }
+        self.end_incoming(message, &Outcome::Refused(Refusal::Deadline { maybe_executed }));
+        self.deliver(process);
+    }
+
+    /// The other node no longer waits for an answer.
+    pub(crate) fn on_cancel(&mut self, from: NodeId, message: &MessageId) {
+        if self.inbox.get(message).is_some_and(|incoming| incoming.from == from && incoming.is_awaited()) {
+            self.expire_incoming(message);
+        }
+    }
+
+    /// This node no longer waits for an answer of its own process.
+    pub(super) fn cancel_incoming(&mut self, message: &MessageId) {
+        if self.inbox.get(message).is_some_and(Incoming::is_awaited) {
+            self.expire_incoming(message);
+        }
+    }
+
+    /// A process is no more: what it worked on failed, what waited for it finds nobody.
+    pub(crate) fn end_mailbox(&mut self, messages: &[MessageId], why: &str) {
+        for message in messages {
+            let Some(incoming) = self.inbox.get(message) else { continue };
+            let refusal = if incoming.was_delivered() {
+                failed(why)
+            } else {
+                Refusal::NoResponder { target: incoming.target.clone() }
+            };
+            self.end_incoming(message, &Outcome::Refused(refusal));
+        }
+    }
+
+    fn end_incoming(&mut self, message: &MessageId, outcome: &Outcome) {
+        let Some(incoming) = self.inbox.remove(message) else { return };
+        if let Some(expires) = incoming.expires {
+            self.timers.clear(expires, Timer::IncomingDeadline(*message));
+        }
+        if let Some(life) = self.processes.living_mut(incoming.process) {
+            life.mailbox.remove(message);
+        }
+        let (stage, rule, body) = end_of(outcome);
+        let (hlc, record) = self.record_step(&Step {
+            stage,
+            message: *message,
+            trace: incoming.trace,
+            from: &incoming.sender,
+            target: &incoming.target,
+            peer: incoming.from,
+            rule,
+            body: body.as_ref(),
+            durability: incoming.level.durability,
+            cause: &incoming.cause,
+        });
+        if incoming.is_awaited() {
+            self.give_receipt(incoming.from, Receipt { message: *message, hlc, outcome: outcome.clone(), record });
+        }
+    }
+
+    /// Gives a receipt: at once, or when the record it names is on disk.
+    pub(super) fn give_receipt(&mut self, to: NodeId, receipt: Receipt) {
+        match &receipt.record {
+            Some(record) => {
+                let seq = record.seq;
+                self.receipts.hold(receipt.message);
+                self.chain.hold(seq, Promise::Receipt { to, receipt: Box::new(receipt) });
+            }
+            None => self.release_receipt(to, receipt),
+        }
+    }
+
+    /// Gives a receipt whose record, if it names one, is on disk.
+    pub(crate) fn release_receipt(&mut self, to: NodeId, receipt: Receipt) {
+        if to == self.identity.chain.node {
+            self.receipts.forget(&receipt.message);
+            return self.on_receipt(to, receipt);
+        }
+        self.receipts.remember(&receipt);
+        self.effects.acknowledge(to, receipt);
+    }
+}

@@ -1,0 +1,87 @@
+//! Messages that were let into a mailbox of this node and are not answered yet.
+
+use std::collections::BTreeMap;
+
+use weft_protocol::{
+    Delivery as Reached, Digest, Envelope, Level, MessageId, NodeId, Outcome, Payload, ProcessId, Sender, Timestamp,
+    TraceId,
+};
+
+use crate::event::Delivery;
+
+/// What a process said about one message.
+pub(crate) type Answered = Result<Option<Payload>, String>;
+
+/// One message.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    /// The node that waits for its receipt; this one for a local message.
+    pub(crate) from: NodeId,
+    pub(crate) sender: Sender,
+    pub(crate) trace: TraceId,
+    pub(crate) target: String,
+    pub(crate) level: Level,
+    pub(crate) cause: Vec<Digest>,
+    /// Whose mailbox it is in.
+    pub(crate) process: ProcessId,
+    /// When nobody waits any longer; never, once its receipt was given.
+    pub(crate) expires: Option<Timestamp>,
+    /// What is handed to the process; none once it was.
+    pub(crate) delivery: Option<Box<Delivery>>,
+    /// Whether its record is where it must be before the process may have it.
+    pub(crate) deliverable: bool,
+}
+
+impl Incoming {
+    pub(crate) fn new(from: NodeId, envelope: Envelope, process: ProcessId, expires: Timestamp) -> Self {
+        let target = envelope.target.to_string();
+        let delivery = Delivery {
+            message: envelope.id,
+            from: envelope.from.clone(),
+            target: target.clone(),
+            payload: envelope.payload,
+            wants_reply: envelope.wants_reply,
+            deadline: expires,
+            trace: envelope.trace,
+        };
+        Self {
+            from,
+            sender: envelope.from,
+            trace: envelope.trace,
+            target,
+            level: envelope.level,
+            cause: envelope.cause,
+            process,
+            expires: Some(expires),
+            delivery: Some(Box::new(delivery)),
+            deliverable: false,
+        }
+    }
+
+    /// Whether the process has it.
+    pub(crate) const fn was_delivered(&self) -> bool {
+        self.delivery.is_none()
+    }
+
+    /// Whether somebody still waits for a receipt when the process is done with it.
+    pub(crate) const fn is_awaited(&self) -> bool {
+        match self.level.delivery {
+            Reached::Executed => true,
+            Reached::Routed | Reached::Received => false,
+        }
+    }
+
+    /// What a process's words mean as an outcome.
+    pub(crate) fn outcome(answer: Answered) -> Outcome {
+        match answer {
+            Ok(reply) => match reply.as_ref().map(|reply| super::check_payload(reply, weft_protocol::limits::ENVELOPE_BYTES_MAX)) {
+                Some(Err(refusal)) => Outcome::Refused(super::answer::failed(&format!("its answer is not acceptable: {refusal}"))),
+                Some(Ok(())) | None => Outcome::Executed { reply },
+            },
+            Err(reason) => Outcome::Refused(super::answer::failed(&reason)),
+        }
+    }
+}
+
+/// The messages in all mailboxes; their number is bounded by those.
+pub(crate) type Inbox = BTreeMap<MessageId, Incoming>;

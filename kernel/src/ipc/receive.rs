@@ -1,0 +1,193 @@
+//! Receiving: what arrives is checked by this node alone, let into a mailbox once, and answered in every case.
+
+use weft_protocol::limits::DEADLINE_US_MAX;
+use weft_protocol::{
+    Delivery, Envelope, LocalTarget, MessageId, NodeId, Outcome, ProcessId, Receipt, Refusal, Role, Stage, StampVerdict,
+    Timestamp,
+};
+
+use super::incoming::Incoming;
+use super::record::Step;
+use super::window::Seen;
+use crate::action::Action;
+use crate::chain::Promise;
+use crate::kernel::{BUSY_RETRY_US, Kernel};
+use crate::process::Found;
+use crate::timers::Timer;
+
+impl Kernel {
+    /// A message of another node.
+    pub(crate) fn on_envelope(&mut self, from: NodeId, role: Role, envelope: Envelope) {
+        if envelope.id.chain.node != from || envelope.from.node != from {
+            let message = "the message claims to come from another node".to_owned();
+            return self.refuse(from, envelope.id, Refusal::Invalid { message });
+        }
+        match self.windows.look(&envelope.id) {
+            Seen::Never => {
+                if let Err(refusal) = self.accept_remote(from, role, &envelope) {
+                    self.record_refused(from, &envelope, &refusal);
+                    self.refuse(from, envelope.id, refusal);
+                }
+            }
+            Seen::Before => self.answer_again(from, &envelope),
+            Seen::Expired => self.refuse(from, envelope.id, Refusal::Expired),
+        }
+    }
+
+    fn accept_remote(&mut self, from: NodeId, role: Role, envelope: &Envelope) -> Result<(), Refusal> {
+        if self.chain.observe(envelope.hlc, self.now) == StampVerdict::Refused {
+            let message = "the sender's clock is more than 60 s ahead".to_owned();
+            return Err(Refusal::Invalid { message });
+        }
+        if envelope.deadline_us == 0 {
+            return Err(Refusal::Deadline { maybe_executed: false });
+        }
+        let target = envelope.target.to_string();
+        let resources = self.local_resources(&target, &envelope.target);
+        let action = Action::Receive { role, target, wants_reply: envelope.wants_reply };
+        let grants = envelope.grant.as_slice();
+        let permit = self.judge(&envelope.from, &action, &resources, grants, Some(envelope.id))?;
+        super::validate::check_message(&envelope.payload, envelope.level, &envelope.cause)?;
+        let process = self.resolve(&envelope.target)?;
+        self.check_room(process, envelope.payload.size())?;
+        self.windows.mark(&envelope.id, self.now);
+        let expires = self.now.after_us(envelope.deadline_us.min(DEADLINE_US_MAX));
+        self.admit(from, envelope.clone(), process, expires, &permit.text());
+        Ok(())
+    }
+
+    /// A message of this node to one of its own processes; the gate has permitted it as it was sent.
+    pub(super) fn accept_local(&mut self, envelope: Envelope, expires: Timestamp) {
+        let (own, id) = (self.identity.chain.node, envelope.id);
+        let process = self.resolve(&envelope.target);
+        let process = process.and_then(|process| self.check_room(process, envelope.payload.size()).map(|()| process));
+        match process {
+            Ok(process) => self.admit(own, envelope, process, expires, "local"),
+            Err(refusal) => self.refuse(own, id, refusal),
+        }
+    }
+
+    fn resolve(&self, target: &LocalTarget) -> Result<ProcessId, Refusal> {
+        let nobody = || Refusal::NoResponder { target: target.to_string() };
+        let accepting = |process: &ProcessId| self.processes.living(*process).is_some_and(crate::process::Life::accepts);
+        match target {
+            LocalTarget::Agent(agent) => self.processes.named(agent).filter(accepting).ok_or_else(nobody),
+            LocalTarget::Process(process) => match self.processes.find(*process) {
+                Found::Living if accepting(process) => Ok(*process),
+                Found::Living | Found::Gone => Err(Refusal::Gone { process: *process }),
+                Found::Never => Err(nobody()),
+            },
+            LocalTarget::Topic(_) => Err(Refusal::Unsupported { what: "a topic as the target of a message".to_owned() }),
+        }
+    }
+
+    fn check_room(&self, process: ProcessId, size: usize) -> Result<(), Refusal> {
+        let has_room = self.processes.living(process).is_some_and(|life| life.mailbox.has_room(size));
+        if has_room { Ok(()) } else { Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US }) }
+    }
+
+    /// Lets a message into a mailbox. Its process may have a plain one at once, a durable one when its record is on disk.
+    fn admit(&mut self, from: NodeId, envelope: Envelope, process: ProcessId, expires: Timestamp, rule: &str) {
+        let (id, size) = (envelope.id, envelope.payload.size());
+        let target = envelope.target.to_string();
+        let (hlc, record) = self.record_step(&Step {
+            stage: Stage::Received,
+            message: id,
+            trace: envelope.trace,
+            from: &envelope.from,
+            target: &target,
+            peer: from,
+            rule,
+            body: Some(&envelope.payload),
+            durability: envelope.level.durability,
+            cause: &envelope.cause,
+        });
+        let mut incoming = Incoming::new(from, envelope, process, expires);
+        incoming.deliverable = record.is_none();
+        if let Some(life) = self.processes.living_mut(process) {
+            life.mailbox.push(id, size);
+        }
+        let seq = record.as_ref().map(|record| record.seq);
+        match incoming.level.delivery {
+            Delivery::Executed => self.timers.set(expires, Timer::IncomingDeadline(id)),
+            // Once a receipt says that it is in the mailbox it stays there.
+            Delivery::Routed | Delivery::Received => incoming.expires = None,
+        }
+        let received = !incoming.is_awaited();
+        self.inbox.insert(id, incoming);
+        if received {
+            self.give_receipt(from, Receipt { message: id, hlc, outcome: Outcome::Received, record });
+        }
+        match seq {
+            Some(seq) => self.chain.hold(seq, Promise::ReceivedRecorded { message: id }),
+            None => self.deliver(process),
+        }
+    }
+
+    /// The record of a durable message is on disk: its process may have it.
+    pub(crate) fn on_received_recorded(&mut self, message: &MessageId) {
+        let Some(incoming) = self.inbox.get_mut(message) else { return };
+        incoming.deliverable = true;
+        let process = incoming.process;
+        self.deliver(process);
+    }
+
+    /// Hands a running process what it has room for, in order.
+    pub(crate) fn deliver(&mut self, process: ProcessId) {
+        let in_flight_max = self.config.in_flight_max;
+        loop {
+            let Some(life) = self.processes.living_mut(process) else { return };
+            if *life.state() != crate::status::ProcessState::Running {
+                return;
+            }
+            let Some(message) = life.mailbox.next(in_flight_max) else { return };
+            let Some(incoming) = self.inbox.get_mut(&message).filter(|incoming| incoming.deliverable) else { return };
+            life.mailbox.begin();
+            if let Some(delivery) = incoming.delivery.take() {
+                self.effects.deliver(process, delivery);
+            }
+        }
+    }
+
+    /// A second copy: while the first is being worked on there is nothing to say.
+    fn answer_again(&mut self, from: NodeId, envelope: &Envelope) {
+        let open = self.inbox.get(&envelope.id).is_some_and(Incoming::is_awaited);
+        if open || self.receipts.is_held(&envelope.id) {
+            return;
+        }
+        match self.receipts.again(&envelope.id, envelope.level) {
+            Some(receipt) => self.effects.acknowledge(from, receipt),
+            None => self.refuse(from, envelope.id, Refusal::Expired),
+        }
+    }
+
+    /// Says no to a message that was not let in; the same message may come again.
+    pub(crate) fn refuse(&mut self, to: NodeId, message: MessageId, refusal: Refusal) {
+        let hlc = self.chain.tick(self.now);
+        let receipt = Receipt { message, hlc, outcome: Outcome::Refused(refusal), record: None };
+        if to == self.identity.chain.node {
+            self.on_receipt(to, receipt);
+        } else {
+            self.effects.acknowledge(to, receipt);
+        }
+    }
+
+    fn record_refused(&mut self, from: NodeId, envelope: &Envelope, refusal: &Refusal) {
+        // A denial has an event of its own.
+        if matches!(refusal, Refusal::Denied { .. }) {
+            return;
+        }
+        self.record_step(&Step {
+            stage: Stage::Refused,
+            message: envelope.id,
+            trace: envelope.trace,
+            from: &envelope.from,
+            target: &envelope.target.to_string(),
+            peer: from,
+            rule: refusal.code(),
+            body: Some(&envelope.payload),
+            durability: weft_protocol::Durability::None,
+            cause: &[],
+        });
+    }
+}

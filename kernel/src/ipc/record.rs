@@ -1,0 +1,90 @@
+//! How the steps of messages stand on the chain: an event each for durable ones, a leaf of a batch for all others.
+
+use weft_protocol::{
+    Digest, Durability, Hlc, MessageId, MessageRecord, NodeId, Outcome, Payload, RecordRef, Refusal, Sender, Stage, TraceId,
+    content_address,
+};
+
+use crate::kernel::Kernel;
+
+/// One step that is to be recorded.
+#[derive(Debug)]
+pub(crate) struct Step<'a> {
+    pub(crate) stage: Stage,
+    pub(crate) message: MessageId,
+    pub(crate) trace: TraceId,
+    pub(crate) from: &'a Sender,
+    pub(crate) target: &'a str,
+    pub(crate) peer: NodeId,
+    pub(crate) rule: &'a str,
+    pub(crate) body: Option<&'a Payload>,
+    pub(crate) durability: Durability,
+    pub(crate) cause: &'a [Digest],
+}
+
+impl Kernel {
+    /// Records one step; of a durable message returns where it stands once it is on disk.
+    pub(crate) fn record_step(&mut self, step: &Step<'_>) -> (Hlc, Option<RecordRef>) {
+        let now = self.now;
+        let hlc = self.chain.tick(now);
+        let durable = is_durable(step.durability);
+        let record = MessageRecord {
+            stage: step.stage,
+            message: step.message,
+            trace: step.trace,
+            hlc,
+            from: step.from.clone(),
+            target: step.target.to_owned(),
+            peer: step.peer,
+            rule: step.rule.to_owned(),
+            body_hash: step.body.map_or_else(|| content_address(&[]), Payload::content_address),
+            body_bytes: step.body.map_or(0, |body| body.size() as u64),
+            body: if durable { step.body.cloned() } else { None },
+        };
+        if !durable {
+            self.chain.record(record, now);
+            return (hlc, None);
+        }
+        let source = if step.from.node == self.identity.chain.node {
+            step.from.principal.to_string()
+        } else {
+            "kernel".to_owned()
+        };
+        (hlc, Some(self.chain.append_message(&source, record, step.cause.to_vec(), now)))
+    }
+}
+
+/// Whether records of messages with this durability are events of their own.
+pub(crate) const fn is_durable(durability: Durability) -> bool {
+    match durability {
+        Durability::None => false,
+        Durability::Durable | Durability::Witnessed => true,
+    }
+}
+
+/// The stage, the rule and the body by which the end of a received message is recorded.
+pub(crate) fn end_of(outcome: &Outcome) -> (Stage, &'static str, Option<Payload>) {
+    match outcome {
+        Outcome::Received => (Stage::Received, "received", None),
+        Outcome::Executed { reply } => (Stage::Answered, "executed", reply.clone()),
+        Outcome::Refused(refusal @ Refusal::AgentFailed { reason }) => {
+            (Stage::Refused, refusal.code(), Some(Payload::Text(reason.clone())))
+        }
+        Outcome::Refused(refusal) => (Stage::Refused, refusal.code(), None),
+    }
+}
+
+/// What a recorded end of a received message was: the reverse of [`end_of`], as far as the record holds it.
+pub(crate) fn outcome_of(record: &MessageRecord) -> Outcome {
+    match (record.stage, record.rule.as_str(), &record.body) {
+        (Stage::Answered, _, None) if record.body_bytes > 0 => Outcome::Refused(Refusal::Expired),
+        (Stage::Answered, _, body) => Outcome::Executed { reply: body.clone() },
+        (_, "agent-failed", Some(Payload::Text(reason))) => {
+            Outcome::Refused(Refusal::AgentFailed { reason: reason.clone() })
+        }
+        (_, rule, _) => {
+            let reason = format!("the message was refused before its node restarted: {rule}");
+            Outcome::Refused(Refusal::AgentFailed { reason })
+        }
+    }
+}

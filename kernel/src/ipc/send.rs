@@ -1,0 +1,243 @@
+//! Sending: the gate, the record, the way to the receiver, and trying again until it answered or the time is over.
+
+use rand_chacha::rand_core::Rng as _;
+use weft_protocol::limits::{DEADLINE_US_MAX, HOPS_MAX};
+use weft_protocol::{
+    Delivery, Digest, Envelope, Level, LocalTarget, MessageId, NodeId, OutboxEntry, Payload, Refusal, Sender, Stage, Target,
+    Timestamp, TraceId,
+};
+
+use super::call::Call;
+use super::record::Step;
+use crate::action::Action;
+use crate::chain::Promise;
+use crate::event::{AskId, Route};
+use crate::kernel::{Asker, BUSY_RETRY_US, Kernel};
+use crate::timers::Timer;
+
+/// First wait before a message is sent once more, in microseconds: ten round trips of a bad link (guess).
+const RETRY_US: u64 = 500_000;
+/// The wait doubles up to this, in microseconds.
+const RETRY_US_MAX: u64 = 5_000_000;
+
+/// What a `Syscall::Send` says.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) target: Target,
+    pub(crate) payload: Payload,
+    pub(crate) wants_reply: bool,
+    pub(crate) level: Level,
+    pub(crate) deadline_us: u64,
+    pub(crate) trace: Option<TraceId>,
+    pub(crate) cause: Vec<Digest>,
+}
+
+impl Kernel {
+    /// Judges a message, records it and sends it on its way; whoever asked is answered now or later, once.
+    pub(crate) fn on_send(&mut self, ask: AskId, by: &Asker, message: Message, route: Route) {
+        if let LocalTarget::Topic(topic) = &message.target.local {
+            let topic = topic.clone();
+            return self.on_send_to_topic(ask, by, topic, message);
+        }
+        if let Err(refusal) = self.send(ask, by, message, route) {
+            self.effects.answer(ask, Err(refusal));
+        }
+    }
+
+    fn send(&mut self, ask: AskId, by: &Asker, message: Message, route: Route) -> Result<(), Refusal> {
+        let written = message.target.to_string();
+        let id = self.chain.take_message_id();
+        let action = if message.wants_reply {
+            Action::Call { target: written.clone() }
+        } else {
+            Action::Send { target: written.clone() }
+        };
+        let own = self.identity.chain.node;
+        let resources = match &route {
+            Route::Remote(node) if *node != own => vec![written.clone()],
+            Route::Local | Route::Remote(_) => self.local_resources(&written, &message.target.local),
+            Route::Nowhere(_) => vec![written.clone()],
+        };
+        let permit = self.judge(&by.sender, &action, &resources, &by.grants, Some(id))?;
+        super::validate::check_message(&message.payload, message.level, &message.cause)?;
+        let to = match route {
+            Route::Local => own,
+            Route::Remote(node) => node,
+            Route::Nowhere(refusal) => {
+                self.record_nowhere(id, by, &written, &message, &refusal);
+                return Err(refusal);
+            }
+        };
+        if message.deadline_us == 0 {
+            return Err(Refusal::Deadline { maybe_executed: false });
+        }
+        if self.calls.is_full() {
+            return Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US });
+        }
+        let expires = self.now.after_us(message.deadline_us.min(DEADLINE_US_MAX));
+        let rule = permit.text();
+        let envelope = Envelope {
+            id,
+            hlc: weft_protocol::Hlc(0),
+            trace: message.trace.unwrap_or_else(|| id.new_trace()),
+            from: by.sender.clone(),
+            target: message.target.local,
+            payload: message.payload,
+            wants_reply: message.wants_reply,
+            level: message.level,
+            deadline_us: expires.since_us(self.now),
+            hops: HOPS_MAX,
+            grant: permit.grant,
+            cause: message.cause,
+        };
+        let unreachable = self.reachable.get(&to) == Some(&false);
+        let call = Call {
+            ask: Some(ask),
+            process: by.process(),
+            to,
+            target: written,
+            envelope,
+            asked_at: self.now,
+            expires,
+            attempts: 0,
+            retry_at: None,
+            lost: true,
+            sent: None,
+            sent_on_disk: false,
+            receipt: None,
+        };
+        if unreachable && !call.is_durable() {
+            let refusal = Refusal::Unreachable { node: to.to_string() };
+            self.record_call(&call, Stage::Refused, refusal.code());
+            return Err(refusal);
+        }
+        self.dispatch(call, &rule, unreachable);
+        Ok(())
+    }
+
+    /// Records a permitted message and hands it to its receiver.
+    fn dispatch(&mut self, mut call: Call, rule: &str, unreachable: bool) {
+        let (hlc, record) = self.record_call(&call, Stage::Sent, rule);
+        call.envelope.hlc = hlc;
+        let (id, to, level) = (call.envelope.id, call.to, call.envelope.level);
+        let local = to == self.identity.chain.node;
+        if let Some(record) = record {
+            self.chain.hold(record.seq, Promise::SentRecorded { message: id });
+            if !local {
+                self.chain.keep(OutboxEntry { to, envelope: call.envelope.clone(), expires: call.expires });
+            }
+            call.sent = Some(record);
+        }
+        self.timers.set(call.expires, Timer::CallDeadline(id));
+        let envelope = local.then(|| call.envelope.clone());
+        let expires = call.expires;
+        let early = level.delivery == Delivery::Routed && !call.is_durable();
+        self.calls.insert(call);
+        match envelope {
+            Some(envelope) => self.accept_local(envelope, expires),
+            None if unreachable => self.retry_later(&id),
+            None => self.transmit(&id),
+        }
+        if early {
+            self.answer_routed(&id);
+        }
+    }
+
+    /// Sends a message once more, with the time that is left.
+    pub(crate) fn transmit(&mut self, id: &MessageId) {
+        let now = self.now;
+        let Some(call) = self.calls.get_mut(id).filter(|call| call.receipt.is_none()) else { return };
+        call.envelope.deadline_us = call.expires.since_us(now);
+        call.attempts = call.attempts.saturating_add(1);
+        call.lost = false;
+        let (to, envelope) = (call.to, call.envelope.clone());
+        self.effects.transmit(to, envelope);
+        self.retry_later(id);
+    }
+
+    /// Sets the time at which a message without a receipt is sent once more.
+    pub(crate) fn retry_later(&mut self, id: &MessageId) {
+        let attempts = self.calls.get(id).map_or(0, |call| call.attempts);
+        let wait_us = (RETRY_US << attempts.saturating_sub(1).min(8)).min(RETRY_US_MAX);
+        let jittered_us = wait_us / 2 + self.random.next_u64() % (wait_us / 2 + 1);
+        self.retry_at(id, self.now.after_us(jittered_us));
+    }
+
+    pub(crate) fn retry_at(&mut self, id: &MessageId, at: Timestamp) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if let Some(before) = call.retry_at.replace(at) {
+            self.timers.clear(before, Timer::CallRetry(*id));
+        }
+        self.timers.set(at, Timer::CallRetry(*id));
+    }
+
+    /// A message did not reach its node: nothing is on its way until the next attempt.
+    pub(crate) fn on_transmit_failed(&mut self, to: NodeId, id: &MessageId) {
+        let waiting = |call: &&mut Call| call.to == to && call.receipt.is_none();
+        if let Some(call) = self.calls.get_mut(id).filter(waiting) {
+            call.lost = true;
+            self.retry_later(id);
+        }
+    }
+
+    /// What waits for a node that came back is sent at once.
+    pub(crate) fn on_reachability_changed(&mut self, node: NodeId, reachable: bool) {
+        self.reachable.insert(node, reachable);
+        if reachable {
+            self.calls.lost_to(node).iter().for_each(|id| self.transmit(id));
+        }
+    }
+
+    /// A message of ours is on the chain before and after it travels.
+    pub(super) fn record_call(
+        &mut self,
+        call: &Call,
+        stage: Stage,
+        rule: &str,
+    ) -> (weft_protocol::Hlc, Option<weft_protocol::RecordRef>) {
+        self.record_step(&Step {
+            stage,
+            message: call.envelope.id,
+            trace: call.envelope.trace,
+            from: &call.envelope.from,
+            target: &call.target,
+            peer: call.to,
+            rule,
+            body: Some(&call.envelope.payload),
+            durability: call.envelope.level.durability,
+            cause: &call.envelope.cause,
+        })
+    }
+
+    fn record_nowhere(&mut self, id: MessageId, by: &Asker, written: &str, message: &Message, refusal: &Refusal) {
+        self.record_step(&Step {
+            stage: Stage::Refused,
+            message: id,
+            trace: message.trace.unwrap_or_else(|| id.new_trace()),
+            from: &by.sender,
+            target: written,
+            peer: self.identity.chain.node,
+            rule: refusal.code(),
+            body: Some(&message.payload),
+            durability: message.level.durability,
+            cause: &message.cause,
+        });
+    }
+
+    /// Every text under which something on this node may be named in a grant.
+    pub(crate) fn local_resources(&self, written: &str, target: &LocalTarget) -> Vec<String> {
+        let (name, node) = (&self.identity.name, self.identity.chain.node);
+        let mut texts = vec![written.to_owned(), target.to_string(), format!("{target}@{name}"), format!("{target}@{node}")];
+        texts.sort_unstable();
+        texts.dedup();
+        if let Some(first) = texts.iter().position(|text| text == written) {
+            texts.swap(0, first);
+        }
+        texts
+    }
+
+    /// The sender of what this node itself does.
+    pub(crate) const fn own_sender(&self, principal: weft_protocol::Principal) -> Sender {
+        Sender { node: self.identity.chain.node, principal }
+    }
+}

@@ -1,0 +1,11 @@
+//! The processes of this node: their lives, their mailboxes, and what a restart makes of those that ran before it.
+
+mod history;
+mod life;
+mod lifecycle;
+mod mailbox;
+mod table;
+
+pub(crate) use history::{History, Respawn};
+pub(crate) use life::{Life, Stop};
+pub(crate) use table::{Found, ProcessTable};

@@ -1,0 +1,53 @@
+//! Everything that happens by itself at some time, in order; the machine asks the world for the earliest alone.
+
+use std::collections::BTreeSet;
+
+use weft_protocol::{MessageId, ProcessId, Timestamp};
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// Nobody waits for the answer to this message of ours any longer.
+    CallDeadline(MessageId),
+    /// This message of ours is sent once more.
+    CallRetry(MessageId),
+    /// Nobody waits for our answer to this message any longer.
+    IncomingDeadline(MessageId),
+    /// This process should run by now.
+    Start(ProcessId),
+    /// This process should have ended by now.
+    Stop(ProcessId),
+    /// The last record is written, whoever still runs.
+    Shutdown,
+}
+
+/// Invariant: whoever sets a timer clears it, so that its size is bounded by that of the tables.
+#[derive(Debug, Default)]
+pub(crate) struct Timers(BTreeSet<(Timestamp, Timer)>);
+
+impl Timers {
+    pub(crate) fn set(&mut self, at: Timestamp, timer: Timer) {
+        self.0.insert((at, timer));
+    }
+
+    pub(crate) fn clear(&mut self, at: Timestamp, timer: Timer) {
+        self.0.remove(&(at, timer));
+    }
+
+    /// Takes the earliest timer that is due.
+    pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<Timer> {
+        let (at, _) = self.0.first()?;
+        if *at > now {
+            return None;
+        }
+        self.0.pop_first().map(|(_, timer)| timer)
+    }
+
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.0.first().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn clear_all(&mut self) {
+        self.0.clear();
+    }
+}

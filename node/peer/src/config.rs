@@ -1,0 +1,59 @@
+//! Who a peer is and within which limits it runs.
+
+use weft_discovery::DiscoveryConfig;
+use weft_kernel::KernelConfig;
+use weft_protocol::{Certificate, ChainId, Charter, Incarnation, NodeId, NodeName, Signed};
+use weft_replication::ReplicationConfig;
+
+/// Most requests of ours that one member has not answered yet; more waits and leaves together (guess).
+pub(crate) const REQUESTS_IN_FLIGHT_MAX: usize = 4;
+/// Most items that wait for one member; a further envelope is given back to its sender, a further receipt is dropped and
+/// fetched again by the member's own retry.
+pub(crate) const QUEUED_ITEMS_MAX: usize = 4_096;
+/// Most bytes of items in one request: one full envelope and room for its framing.
+pub(crate) const REQUEST_BYTES_MAX: usize = 720 * 1024;
+/// How long a request waits for the receipts of its slowest message before it is answered without them, in microseconds: a
+/// disk sync fits, and a member's window of requests is never held up for longer (guess).
+pub(crate) const LINGER_US: u64 = 2_000;
+/// Most messages that wait for a directory that is not complete; one more is answered `busy`.
+pub(crate) const PARKED_MAX: usize = 1_024;
+/// How long a message waits for the directory, in microseconds (guess: several gossip rounds).
+pub(crate) const PARKED_US_MAX: u64 = 1_000_000;
+
+/// Limits of the three machines.
+#[derive(Debug, Clone, Default)]
+pub struct PeerConfig {
+    /// Of the kernel.
+    pub kernel: KernelConfig,
+    /// Of discovery.
+    pub discovery: DiscoveryConfig,
+    /// Of replication.
+    pub replication: ReplicationConfig,
+}
+
+/// Who this node is. Its keys are the signer's.
+#[derive(Debug, Clone)]
+pub struct PeerIdentity {
+    /// The name it goes by.
+    pub name: NodeName,
+    /// What its cluster's id is the hash of.
+    pub charter: Charter,
+    /// Its own certificate; the founder's is signed by itself.
+    pub certificate: Signed<Certificate>,
+    /// Which of its chains it writes.
+    pub incarnation: Incarnation,
+    /// The program's version.
+    pub build: String,
+    /// Certificates of members it was told of when it was admitted.
+    pub members: Vec<Signed<Certificate>>,
+    /// Addresses it was told of, by node.
+    pub addresses: Vec<(NodeId, Vec<String>)>,
+}
+
+impl PeerIdentity {
+    /// The chain this node writes.
+    #[must_use]
+    pub const fn chain(&self, node: NodeId) -> ChainId {
+        ChainId { node, incarnation: self.incarnation }
+    }
+}

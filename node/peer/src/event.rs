@@ -1,0 +1,391 @@
+//! What can happen to a node, and all that it can ask of the world: the one face that the event loop and the simulator share.
+
+use std::sync::Arc;
+
+use weft_discovery::{AdmissionView, Path};
+use weft_kernel::{Answer, Delivery, Syscall};
+use weft_protocol::{
+    A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, ChainId, CommitGroup, ExitReason, Gossip, InviteId,
+    Join, MessageId, NodeId, Payload, Principal, ProcessId, PublicKeys, Publication, Refusal, Role, SignedCommit,
+    Repaired, SyncRequest, SyncResponse, TopicName,
+};
+use weft_replication::{Job, Verdict};
+
+/// A question of somebody on this machine or of a joiner; the world gives each number once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// A request of another member that waits for our response; the world gives each number once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InboundId(pub u64);
+
+/// A request of ours that waits for another member's response; the peer gives each number once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutboundId(pub u64);
+
+/// What travels by request and response, by protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `/weft/a2a/1`.
+    A2a(A2aRequest),
+    /// `/weft/sync/1`.
+    Sync(SyncRequest),
+}
+
+/// Its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// `/weft/a2a/1`.
+    A2a(A2aResponse),
+    /// `/weft/sync/1`.
+    Sync(SyncResponse),
+}
+
+/// On which gossip topic something travels.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GossipTopic {
+    /// New commits.
+    Heads,
+    /// Adverts.
+    Directory,
+    /// What agents publish.
+    Agents(TopicName),
+}
+
+/// What somebody on this machine asks.
+#[derive(Debug, Clone)]
+pub enum Question {
+    /// Of the kernel. A `Send` or `Spawn` is routed first.
+    Kernel(Box<Syscall>),
+    /// An invite.
+    Invite {
+        /// As what.
+        role: Role,
+        /// For how long, in microseconds.
+        ttl_us: u64,
+        /// For how many nodes.
+        uses: u32,
+        /// 128 random bits of the world's entropy.
+        secret: [u8; 16],
+    },
+    /// An invite is to be taken back.
+    RevokeInvite {
+        /// Which.
+        invite: InviteId,
+    },
+    /// What that member recorded of a conversation.
+    Trace {
+        /// Which member.
+        node: NodeId,
+        /// Which conversation.
+        trace: weft_protocol::TraceId,
+    },
+    /// The store was repaired from members before this start: put that on the chain.
+    RecordRepair {
+        /// Each repaired stretch.
+        repaired: Vec<Repaired>,
+    },
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Somebody on this machine asked.
+    Asked {
+        /// To answer to.
+        ask: AskId,
+        /// Who.
+        by: Principal,
+        /// What.
+        question: Question,
+    },
+    /// Whoever asked is gone.
+    Withdrawn {
+        /// Which question.
+        ask: AskId,
+    },
+    /// A joiner asks to be admitted, inside the transport's handshake, its keys proven.
+    JoinAsked {
+        /// To answer to.
+        ask: AskId,
+        /// Its keys.
+        keys: PublicKeys,
+        /// Which invite it names.
+        invite: InviteId,
+        /// What it says.
+        join: Join,
+    },
+    /// An authenticated connection to a member is open.
+    Connected {
+        /// Which member.
+        node: NodeId,
+        /// How.
+        path: Path,
+    },
+    /// No connection to that member is open any more.
+    Disconnected {
+        /// Which member.
+        node: NodeId,
+    },
+    /// A dial failed at every address.
+    DialFailed {
+        /// Which member.
+        node: NodeId,
+        /// What the transport said.
+        reason: String,
+    },
+    /// A ping came back.
+    Pinged {
+        /// From which member.
+        node: NodeId,
+        /// After how long, in microseconds.
+        rtt_us: u64,
+    },
+    /// A ping did not come back.
+    PingFailed {
+        /// From which member.
+        node: NodeId,
+    },
+    /// We listen on these addresses now.
+    ListenChanged {
+        /// All of them.
+        addresses: Vec<String>,
+    },
+    /// A member asks.
+    RequestArrived {
+        /// To respond to.
+        request: InboundId,
+        /// Who.
+        from: NodeId,
+        /// What.
+        content: Request,
+    },
+    /// A member responded.
+    ResponseArrived {
+        /// To which request.
+        request: OutboundId,
+        /// With what.
+        content: Response,
+    },
+    /// A request of ours got no response.
+    RequestFailed {
+        /// Which.
+        request: OutboundId,
+        /// What the transport said.
+        reason: String,
+    },
+    /// Gossip arrived, decoded and fitting its topic.
+    Gossiped {
+        /// Who passed it on.
+        from: NodeId,
+        /// Who signed it for the mesh.
+        author: NodeId,
+        /// What.
+        content: Box<Gossip>,
+    },
+    /// A process that was to be started runs.
+    AgentStarted {
+        /// Which.
+        process: ProcessId,
+        /// The operating system's number of it, when it has one.
+        pid: Option<u32>,
+    },
+    /// A process ended, or never started.
+    AgentExited {
+        /// Which.
+        process: ProcessId,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// A process is done with a message.
+    AgentAnswered {
+        /// Which process.
+        process: ProcessId,
+        /// Which message.
+        message: MessageId,
+        /// Its answer, or what it says went wrong.
+        answer: Result<Option<Payload>, String>,
+    },
+    /// The batch of the last `Persist` is on disk.
+    Persisted,
+    /// It could not be written.
+    PersistFailed,
+    /// Groups were read.
+    RangeRead {
+        /// For which request.
+        request: InboundId,
+        /// Which chain.
+        chain: ChainId,
+        /// Whole groups, in order.
+        groups: Vec<CommitGroup>,
+    },
+    /// A commit header was read.
+    CommitRead {
+        /// Which chain.
+        chain: ChainId,
+        /// The commit we hold under that number.
+        held: Option<Box<SignedCommit>>,
+        /// The commit it is to be compared with.
+        other: Box<SignedCommit>,
+    },
+    /// Steps of a conversation were read.
+    TraceRead {
+        /// For which request.
+        request: InboundId,
+        /// At most 256.
+        rows: Vec<weft_protocol::TraceRow>,
+    },
+    /// A verification is done.
+    Verified(Box<Verdict>),
+    /// The time of `next_wakeup` has come.
+    Woken,
+}
+
+/// What became of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Of the kernel.
+    Kernel(Answer),
+    /// Of discovery.
+    Discovery(weft_discovery::Answer),
+    /// Steps that a member recorded, each proven against a chain we hold, or not yet provable.
+    Trace(Vec<weft_protocol::TraceRow>),
+    /// The repair is on the chain.
+    RepairRecorded,
+}
+
+/// What the world must do, in this order.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Write all of this in one transaction, sync, then give `Persisted`. At most one is out at a time.
+    Persist(Box<Batch>),
+    /// Tell whoever asked.
+    Answer {
+        /// Which question.
+        ask: AskId,
+        /// What became of it.
+        answer: Result<Reply, Refusal>,
+    },
+    /// Tell the joiner, inside the handshake.
+    AnswerJoin {
+        /// Which question.
+        ask: AskId,
+        /// Its admission, or why not.
+        answer: Result<Box<Admission>, AuthRefusal>,
+    },
+    /// Hand a publication to an operator's subscription.
+    Notify {
+        /// The ask that subscribed.
+        ask: AskId,
+        /// What.
+        publication: Box<Publication>,
+    },
+    /// Dial that member.
+    Dial {
+        /// Which.
+        node: NodeId,
+        /// Where, best first.
+        addresses: Vec<String>,
+    },
+    /// Close all connections to that node.
+    Disconnect {
+        /// Which.
+        node: NodeId,
+    },
+    /// Ask that member; give `ResponseArrived` or `RequestFailed`.
+    Request {
+        /// Under which number.
+        request: OutboundId,
+        /// Whom.
+        to: NodeId,
+        /// What.
+        content: Request,
+    },
+    /// Respond.
+    Respond {
+        /// To which request.
+        request: InboundId,
+        /// With what.
+        content: Response,
+    },
+    /// Send this by gossip.
+    Gossip {
+        /// On which topic.
+        topic: GossipTopic,
+        /// What.
+        content: Box<Gossip>,
+    },
+    /// The gossip topics to follow, besides heads and directory, are now these.
+    Follow {
+        /// All of them.
+        topics: Vec<TopicName>,
+    },
+    /// Start this process.
+    Start {
+        /// Which.
+        process: ProcessId,
+        /// How.
+        spec: Box<AgentSpec>,
+    },
+    /// Hand a message to a process.
+    Deliver {
+        /// Which process.
+        process: ProcessId,
+        /// What.
+        delivery: Box<Delivery>,
+    },
+    /// Hand a publication to a process.
+    DeliverPublication {
+        /// Which process.
+        process: ProcessId,
+        /// What.
+        publication: Box<Publication>,
+    },
+    /// Nobody waits for this answer any more.
+    CancelDelivery {
+        /// Which process.
+        process: ProcessId,
+        /// Which message.
+        message: MessageId,
+    },
+    /// Stop this process within the grace time, then end its group.
+    Stop {
+        /// Which.
+        process: ProcessId,
+        /// Time to finish, in microseconds.
+        grace_us: u64,
+    },
+    /// Read stored groups; give `RangeRead`.
+    ReadRange {
+        /// For which request.
+        request: InboundId,
+        /// Which chain.
+        chain: ChainId,
+        /// First commit.
+        from_commit: u64,
+        /// Most bytes, but at least one group.
+        bytes_max: u64,
+    },
+    /// Read one stored commit header; give `CommitRead`.
+    ReadCommit {
+        /// Which chain.
+        chain: ChainId,
+        /// Which commit.
+        commit_no: u64,
+        /// Given back with the answer.
+        other: Box<SignedCommit>,
+    },
+    /// Read the recorded steps of a conversation on our own chain; give `TraceRead`.
+    ReadTrace {
+        /// For which request.
+        request: InboundId,
+        /// Which.
+        trace: weft_protocol::TraceId,
+    },
+    /// Run this outside the machine; give `Verified`.
+    Verify(Box<Job>),
+    /// From now on the transport decides by this.
+    PublishView(Arc<AdmissionView>),
+    /// Everything is recorded, sealed and on disk: the node may end.
+    Halt,
+}

@@ -1,0 +1,70 @@
+//! Requests of members that wait for our receipts: answered when all are there, or after a short linger without the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
+use weft_protocol::{MessageId, NodeId, Receipt, Timestamp};
+
+use crate::config::LINGER_US;
+use crate::event::InboundId;
+
+#[derive(Debug)]
+struct Pending {
+    from: NodeId,
+    missing: BTreeSet<MessageId>,
+    receipts: Vec<Receipt>,
+    respond_at: Timestamp,
+}
+
+/// Invariant: `requests[m]` names a pending request that still misses the receipt of `m`.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    pending: BTreeMap<InboundId, Pending>,
+    requests: BTreeMap<MessageId, InboundId>,
+}
+
+impl Inbound {
+    /// A request with these messages arrived.
+    pub(crate) fn open(&mut self, request: InboundId, from: NodeId, messages: BTreeSet<MessageId>, now: Timestamp) {
+        for message in &messages {
+            if let Some(earlier) = self.requests.insert(*message, request)
+                && let Some(pending) = self.pending.get_mut(&earlier)
+            {
+                pending.missing.remove(message);
+            }
+        }
+        let respond_at = now.after_us(LINGER_US);
+        self.pending.insert(request, Pending { from, missing: messages, receipts: Vec::new(), respond_at });
+    }
+
+    /// Puts a receipt into the request that waits for it; gives it back when none of that member does.
+    pub(crate) fn add(&mut self, to: NodeId, receipt: Receipt) -> Result<(), Receipt> {
+        let waiting = self.requests.get(&receipt.message).and_then(|request| self.pending.get_mut(request));
+        match waiting {
+            Some(pending) if pending.from == to => {
+                self.requests.remove(&receipt.message);
+                pending.missing.remove(&receipt.message);
+                pending.receipts.push(receipt);
+                Ok(())
+            }
+            _ => Err(receipt),
+        }
+    }
+
+    /// The next request to be answered now, with at most 64 receipts.
+    pub(crate) fn take_ready(&mut self, now: Timestamp) -> Option<(InboundId, Vec<Receipt>)> {
+        let ready = |pending: &Pending| pending.missing.is_empty() || pending.respond_at <= now;
+        let request = *self.pending.iter().find(|(_, pending)| ready(pending))?.0;
+        let pending = self.pending.remove(&request)?;
+        for message in &pending.missing {
+            self.requests.remove(message);
+        }
+        debug_assert!(pending.receipts.len() <= ENVELOPES_PER_FRAME_MAX, "the codec bounds a request");
+        Some((request, pending.receipts))
+    }
+
+    /// When the next request stops lingering.
+    pub(crate) fn next_wakeup(&self) -> Option<Timestamp> {
+        self.pending.values().map(|pending| pending.respond_at).min()
+    }
+}

@@ -1,0 +1,91 @@
+//! What waits for each connected member: items leave together, a bounded number of requests at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
+use weft_protocol::{A2aItem, A2aRequest, MessageId, NodeId};
+
+use crate::config::{QUEUED_ITEMS_MAX, REQUEST_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX};
+
+/// What one item adds to a request besides its payload: ids, names, a grant, framing (measured generously).
+const ITEM_OVERHEAD_BYTES: usize = 2 * 1024;
+
+#[derive(Debug, Default)]
+struct Link {
+    queue: VecDeque<A2aItem>,
+    in_flight: usize,
+}
+
+/// One queue for each connected member. Invariant: a member without a connection has no queue.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    links: BTreeMap<NodeId, Link>,
+}
+
+impl Links {
+    /// A connection is open.
+    pub(crate) fn open(&mut self, node: NodeId) {
+        self.links.entry(node).or_default();
+    }
+
+    /// No connection is open any more; the messages that had not left.
+    pub(crate) fn close(&mut self, node: NodeId) -> Vec<MessageId> {
+        let link = self.links.remove(&node).unwrap_or_default();
+        link.queue.iter().filter_map(envelope_id).collect()
+    }
+
+    /// Queues an item; gives it back when the member has no connection or its queue is full.
+    pub(crate) fn push(&mut self, to: NodeId, item: A2aItem) -> Result<(), A2aItem> {
+        match self.links.get_mut(&to) {
+            Some(link) if link.queue.len() < QUEUED_ITEMS_MAX => {
+                link.queue.push_back(item);
+                Ok(())
+            }
+            _ => Err(item),
+        }
+    }
+
+    /// A request to that member was answered or failed.
+    pub(crate) fn finish(&mut self, to: NodeId) {
+        if let Some(link) = self.links.get_mut(&to) {
+            link.in_flight = link.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// The next request that may leave.
+    pub(crate) fn take(&mut self) -> Option<(NodeId, A2aRequest)> {
+        let ready = |link: &Link| !link.queue.is_empty() && link.in_flight < REQUESTS_IN_FLIGHT_MAX;
+        let (node, link) = self.links.iter_mut().find(|(_, link)| ready(link))?;
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        while let Some(item) = link.queue.front() {
+            bytes += item_bytes(item);
+            if items.len() == ENVELOPES_PER_FRAME_MAX || (bytes > REQUEST_BYTES_MAX && !items.is_empty()) {
+                break;
+            }
+            items.extend(link.queue.pop_front());
+        }
+        link.in_flight += 1;
+        Some((*node, A2aRequest { items }))
+    }
+}
+
+/// The message an item carries, when it is one whose sender must hear if it does not arrive.
+pub(crate) fn envelope_id(item: &A2aItem) -> Option<MessageId> {
+    match item {
+        A2aItem::Envelope(envelope) => Some(envelope.id),
+        A2aItem::Receipt(_) | A2aItem::Cancel(_) => None,
+    }
+}
+
+fn item_bytes(item: &A2aItem) -> usize {
+    let payload = match item {
+        A2aItem::Envelope(envelope) => envelope.payload.size(),
+        A2aItem::Receipt(receipt) => match &receipt.outcome {
+            weft_protocol::Outcome::Executed { reply } => reply.as_ref().map_or(0, weft_protocol::Payload::size),
+            weft_protocol::Outcome::Received | weft_protocol::Outcome::Refused(_) => 0,
+        },
+        A2aItem::Cancel(_) => 0,
+    };
+    payload + ITEM_OVERHEAD_BYTES
+}

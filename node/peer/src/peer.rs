@@ -1,0 +1,708 @@
+//! The dispatcher: one match that hands each input to one core, and each core's output to the next core or to the world.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde_bytes::ByteArray;
+use weft_discovery::{self as discovery, Discovery};
+use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
+use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
+use weft_protocol::{
+    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, CommitGroup, Evidence, Fact, ForkSeen, Gossip, MessageId, NodeId,
+    PlacedFact, Principal, Receipt, Recovered, Refusal, Signer, SyncRequest, SyncResponse, Timestamp,
+};
+use weft_replication::{self as replication, Replication};
+
+use crate::config::{PeerConfig, PeerIdentity};
+use crate::event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
+use crate::inbound::Inbound;
+use crate::links::{Links, envelope_id};
+use crate::persist::PersistQueue;
+use crate::route::{Routed, nowhere_for, route};
+use crate::waiting::Waiting;
+
+/// What one of the three cores is to be told next.
+enum Step {
+    Kernel(kernel::Input),
+    Discovery(discovery::Input),
+    Replication(replication::Input),
+}
+
+/// What one of our requests to a member was for.
+enum Outbound {
+    A2a { to: NodeId, messages: Vec<MessageId> },
+    Fetch(replication::FetchId),
+    Adverts,
+    Trace(AskId),
+}
+
+/// For whom facts were given to the kernel.
+enum FactsOwner {
+    Discovery(discovery::Ticket),
+    Asker(AskId),
+    Peer,
+}
+
+/// One node, without its world. Invariant: between two calls of [`Peer::handle`] no step waits.
+pub struct Peer {
+    node: NodeId,
+    kernel: Kernel,
+    discovery: Discovery,
+    replication: Replication,
+    steps: VecDeque<Step>,
+    links: Links,
+    inbound: Inbound,
+    persist: PersistQueue,
+    waiting: Waiting,
+    outbound: BTreeMap<OutboundId, Outbound>,
+    next_outbound: u64,
+    tickets: BTreeMap<kernel::Ticket, FactsOwner>,
+    next_ticket: u64,
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Peer({})", self.node)
+    }
+}
+
+impl Peer {
+    /// A peer that continues from what was recovered, under this gate. It acts from the first [`Input::Woken`] on, which it wants at once.
+    #[must_use]
+    pub fn new(
+        config: PeerConfig,
+        identity: PeerIdentity,
+        recovered: &Recovered,
+        signer: Arc<dyn Signer>,
+        gate: Box<dyn Gate>,
+        seed: u64,
+        now: Timestamp,
+    ) -> Self {
+        let node = signer.public_keys().node();
+        let chain = identity.chain(node);
+        let cluster = identity.charter.cluster_id();
+        let founder = identity.charter.founder.node() == node;
+        let founding = Fact::Admitted(Box::new(Admitted { certificate: identity.certificate.clone(), invite: None }));
+        let kernel_identity = kernel::KernelIdentity {
+            name: identity.name.clone(),
+            chain,
+            cluster,
+            governance_hash: identity.charter.rules_hash(),
+            charter: founder.then(|| identity.charter.clone()),
+            founding: if founder { vec![founding] } else { Vec::new() },
+            build: identity.build.clone(),
+        };
+        let discovery_identity = discovery::Identity {
+            name: identity.name,
+            charter: identity.charter,
+            certificate: identity.certificate,
+            incarnation: identity.incarnation,
+            build: identity.build,
+            started: weft_protocol::Hlc::from_wall(now).max(recovered.reserved.clock),
+        };
+        let seeds = [seed, seed.wrapping_add(1), seed.wrapping_add(2)];
+        let discovery = Discovery::new(
+            config.discovery,
+            discovery_identity,
+            identity.addresses,
+            recovered,
+            Arc::clone(&signer),
+            seeds[0],
+            now,
+        );
+        let members = discovery.member_keys();
+        let replication = Replication::new(config.replication, chain, cluster, members, recovered, seeds[1], now);
+        let kernel = Kernel::new(config.kernel, kernel_identity, gate, recovered, signer, seeds[2], now);
+        let told = identity.members.into_iter().filter_map(|certificate| {
+            let issuer = certificate.peek().ok()?.issuer;
+            let certificate = Box::new(certificate);
+            Some(Step::Discovery(discovery::Input::AdmissionSeen { issuer, certificate, invite: None }))
+        });
+        Self {
+            node,
+            kernel,
+            discovery,
+            replication,
+            steps: told.chain([Step::Discovery(discovery::Input::Woken)]).collect(),
+            links: Links::default(),
+            inbound: Inbound::default(),
+            persist: PersistQueue::default(),
+            waiting: Waiting::default(),
+            outbound: BTreeMap::new(),
+            next_outbound: 0,
+            tickets: BTreeMap::new(),
+            next_ticket: 0,
+        }
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The kernel, to read from.
+    #[must_use]
+    pub const fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Discovery, to read from.
+    #[must_use]
+    pub const fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+
+    /// Replication, to read from.
+    #[must_use]
+    pub const fn replication(&self) -> &Replication {
+        &self.replication
+    }
+
+    /// When the peer wants [`Input::Woken`], if nothing happens before.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        if !self.steps.is_empty() {
+            return Some(Timestamp(0));
+        }
+        let wakeups = [
+            self.kernel.next_wakeup(),
+            self.discovery.next_wakeup(),
+            self.replication.next_wakeup(),
+            self.inbound.next_wakeup(),
+            self.waiting.next_wakeup(),
+        ];
+        wakeups.into_iter().flatten().min()
+    }
+
+    /// Applies one input. The outputs must be carried out in order, before the next input is given.
+    pub fn handle(&mut self, input: Input, now: Timestamp, out: &mut Vec<Output>) {
+        self.dispatch(input, now, out);
+        self.run_steps(now, out);
+        self.flush(now, out);
+    }
+
+    fn dispatch(&mut self, input: Input, now: Timestamp, out: &mut Vec<Output>) {
+        match input {
+            Input::Asked { ask, by, question } => self.asked(ask, by, question, now, out),
+            Input::Withdrawn { ask } => self.withdrawn(ask),
+            Input::JoinAsked { ask, keys, invite, join } => {
+                self.tell_discovery(discovery::Input::JoinAsked { ask: discovery::AskId(ask.0), keys, invite, join });
+            }
+            Input::Connected { node, path } => self.connected(node, path),
+            Input::Disconnected { node } => self.disconnected(node),
+            Input::DialFailed { node, reason } => self.tell_discovery(discovery::Input::DialFailed { node, reason }),
+            Input::Pinged { node, rtt_us } => self.tell_discovery(discovery::Input::Pinged { node, rtt_us }),
+            Input::PingFailed { node } => self.tell_discovery(discovery::Input::PingFailed { node }),
+            Input::ListenChanged { addresses } => {
+                self.tell_discovery(discovery::Input::ListenChanged { addresses });
+            }
+            Input::RequestArrived { request, from, content } => self.request_arrived(request, from, content, now, out),
+            Input::ResponseArrived { request, content } => self.response_arrived(request, content, out),
+            Input::RequestFailed { request, reason } => self.request_failed(request, reason, out),
+            Input::Gossiped { from, author, content } => self.gossiped(from, author, *content),
+            Input::AgentStarted { process, pid } => {
+                self.tell_kernel(kernel::Input::AgentStarted { process, pid });
+            }
+            Input::AgentExited { process, reason } => self.tell_kernel(kernel::Input::AgentExited { process, reason }),
+            Input::AgentAnswered { process, message, answer } => {
+                self.tell_kernel(kernel::Input::AgentAnswered { process, message, answer });
+            }
+            Input::Persisted => self.persisted(),
+            Input::PersistFailed => self.persist_failed(),
+            Input::RangeRead { request, chain, groups } => {
+                let request = replication::RequestId(request.0);
+                self.tell_replication(replication::Input::RangeRead { request, chain, groups });
+            }
+            Input::CommitRead { chain, held, other } => {
+                self.tell_replication(replication::Input::CommitRead { chain, held, other });
+            }
+            Input::TraceRead { request, rows } => out.push(respond(request, SyncResponse::Trace(rows))),
+            Input::Verified(verdict) => self.tell_replication(replication::Input::Verified(verdict)),
+            Input::Woken => self.woken(now),
+        }
+    }
+
+    fn tell_kernel(&mut self, input: kernel::Input) {
+        self.steps.push_back(Step::Kernel(input));
+    }
+
+    fn tell_discovery(&mut self, input: discovery::Input) {
+        self.steps.push_back(Step::Discovery(input));
+    }
+
+    fn tell_replication(&mut self, input: replication::Input) {
+        self.steps.push_back(Step::Replication(input));
+    }
+
+    fn run_steps(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        let mut kernel_out = Vec::new();
+        let mut discovery_out = Vec::new();
+        let mut replication_out = Vec::new();
+        while let Some(step) = self.steps.pop_front() {
+            match step {
+                Step::Kernel(input) => self.kernel.handle(input, now, &mut kernel_out),
+                Step::Discovery(input) => self.discovery.handle(input, now, &mut discovery_out),
+                Step::Replication(input) => self.replication.handle(input, now, &mut replication_out),
+            }
+            for output in kernel_out.drain(..) {
+                self.from_kernel(output, out);
+            }
+            for output in discovery_out.drain(..) {
+                self.from_discovery(output, now, out);
+            }
+            for output in replication_out.drain(..) {
+                self.from_replication(output, out);
+            }
+        }
+    }
+
+    /// What waits for members, for our receipts and for the disk leaves as far as it may.
+    fn flush(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        if let Some(batch) = self.persist.take() {
+            out.push(Output::Persist(Box::new(batch)));
+        }
+        while let Some((request, receipts)) = self.inbound.take_ready(now) {
+            out.push(Output::Respond { request, content: Response::A2a(A2aResponse { receipts }) });
+        }
+        while let Some((to, request)) = self.links.take() {
+            let messages = request.items.iter().filter_map(envelope_id).collect();
+            let content = Request::A2a(request);
+            self.request(to, content, Outbound::A2a { to, messages }, out);
+        }
+    }
+
+    fn request(&mut self, to: NodeId, content: Request, purpose: Outbound, out: &mut Vec<Output>) {
+        let request = OutboundId(self.next_outbound);
+        self.next_outbound += 1;
+        self.outbound.insert(request, purpose);
+        out.push(Output::Request { request, to, content });
+    }
+
+    // Questions of this machine.
+
+    fn asked(&mut self, ask: AskId, by: Principal, question: Question, now: Timestamp, out: &mut Vec<Output>) {
+        let discovery_ask = discovery::AskId(ask.0);
+        match question {
+            Question::Kernel(syscall) => self.syscall(ask, by, syscall, now, out),
+            Question::Invite { role, ttl_us, uses, secret } => {
+                let secret = ByteArray::new(secret);
+                let asked = discovery::Input::InviteAsked { ask: discovery_ask, role, ttl_us, uses, secret };
+                self.operator_asked(ask, &by, asked, out);
+            }
+            Question::RevokeInvite { invite } => {
+                let asked = discovery::Input::InviteRevokeAsked { ask: discovery_ask, invite };
+                self.operator_asked(ask, &by, asked, out);
+            }
+            Question::Trace { node, trace } => {
+                let content = Request::Sync(SyncRequest::Trace { trace });
+                self.request(node, content, Outbound::Trace(ask), out);
+            }
+            Question::RecordRepair { repaired } => {
+                let facts = repaired.into_iter().map(Fact::Repaired).collect();
+                self.record(FactsOwner::Asker(ask), by, Action::RecordRepair, facts);
+            }
+        }
+    }
+
+    /// Membership is the operator's business: the gate says so again when the facts are recorded.
+    fn operator_asked(&mut self, ask: AskId, by: &Principal, asked: discovery::Input, out: &mut Vec<Output>) {
+        match by {
+            Principal::Operator => self.tell_discovery(asked),
+            Principal::Agent { .. } => {
+                let refusal = Refusal::Denied { rule: weft_kernel::DEFAULT_CLOSED.to_owned() };
+                out.push(Output::Answer { ask, answer: Err(refusal) });
+            }
+        }
+    }
+
+    fn syscall(&mut self, ask: AskId, by: Principal, syscall: Box<Syscall>, now: Timestamp, out: &mut Vec<Output>) {
+        match route(self.node, &self.kernel, &self.discovery, &syscall) {
+            Routed::Now(route) => self.ask_kernel(ask, by, syscall, route),
+            Routed::Later { deadline_us } if self.waiting.has_room() => {
+                self.waiting.park(ask, by, syscall, deadline_us, now);
+            }
+            Routed::Later { .. } => {
+                let refusal = Refusal::Busy { retry_after_us: crate::config::PARKED_US_MAX };
+                out.push(Output::Answer { ask, answer: Err(refusal) });
+            }
+        }
+    }
+
+    fn ask_kernel(&mut self, ask: AskId, by: Principal, syscall: Box<Syscall>, route: Route) {
+        self.tell_kernel(kernel::Input::Asked { ask: kernel::AskId(ask.0), by, syscall, route });
+    }
+
+    /// Routes again what waited for the directory; what has waited long enough has no responder.
+    fn reroute(&mut self, now: Timestamp) {
+        for (ask, parked) in self.waiting.take_all() {
+            match route(self.node, &self.kernel, &self.discovery, &parked.syscall) {
+                Routed::Now(route) => self.ask_kernel(ask, parked.by, parked.syscall, route),
+                Routed::Later { .. } if now < parked.until => self.waiting.put_back(ask, parked),
+                Routed::Later { .. } => {
+                    let route = nowhere_for(&parked.syscall);
+                    self.ask_kernel(ask, parked.by, parked.syscall, route);
+                }
+            }
+        }
+    }
+
+    fn withdrawn(&mut self, ask: AskId) {
+        if !self.waiting.withdraw(ask) {
+            self.tell_kernel(kernel::Input::Withdrawn { ask: kernel::AskId(ask.0) });
+        }
+    }
+
+    fn woken(&mut self, now: Timestamp) {
+        let due = |wakeup: Option<Timestamp>| wakeup.is_some_and(|wakeup| wakeup <= now);
+        if due(self.kernel.next_wakeup()) {
+            self.tell_kernel(kernel::Input::Woken);
+        }
+        if due(self.discovery.next_wakeup()) {
+            self.tell_discovery(discovery::Input::Woken);
+        }
+        if due(self.replication.next_wakeup()) {
+            self.tell_replication(replication::Input::Woken);
+        }
+        if due(self.waiting.next_wakeup()) {
+            self.reroute(now);
+        }
+    }
+
+    // The mesh.
+
+    fn connected(&mut self, node: NodeId, path: discovery::Path) {
+        self.links.open(node);
+        self.tell_discovery(discovery::Input::Connected { node, path });
+        self.tell_replication(replication::Input::Connected { node });
+    }
+
+    fn disconnected(&mut self, node: NodeId) {
+        for message in self.links.close(node) {
+            self.tell_kernel(kernel::Input::TransmitFailed { to: node, message });
+        }
+        self.tell_discovery(discovery::Input::Disconnected { node });
+        self.tell_replication(replication::Input::Disconnected { node });
+    }
+
+    fn request_arrived(
+        &mut self,
+        request: InboundId,
+        from: NodeId,
+        content: Request,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        match content {
+            Request::A2a(a2a) => self.a2a_arrived(request, from, a2a, now, out),
+            Request::Sync(content @ (SyncRequest::Hello { .. } | SyncRequest::Range { .. })) => {
+                let request = replication::RequestId(request.0);
+                self.tell_replication(replication::Input::RequestArrived { request, from, content });
+            }
+            Request::Sync(SyncRequest::Adverts { held }) => {
+                let adverts = self.discovery.adverts_newer_than(&held, now);
+                out.push(respond(request, SyncResponse::Adverts(adverts)));
+            }
+            Request::Sync(SyncRequest::Trace { trace }) => out.push(Output::ReadTrace { request, trace }),
+        }
+    }
+
+    fn a2a_arrived(
+        &mut self,
+        request: InboundId,
+        from: NodeId,
+        a2a: A2aRequest,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        let role = self.discovery.role_of(from);
+        if a2a.items.len() > ENVELOPES_PER_FRAME_MAX {
+            out.push(Output::Respond { request, content: Response::A2a(A2aResponse { receipts: Vec::new() }) });
+            return;
+        }
+        let messages = a2a.items.iter().filter_map(envelope_id).collect();
+        self.inbound.open(request, from, messages, now);
+        for item in a2a.items {
+            match (item, role) {
+                (A2aItem::Envelope(envelope), Some(role)) => {
+                    self.tell_kernel(kernel::Input::EnvelopeArrived { from, role, envelope });
+                }
+                (A2aItem::Envelope(envelope), None) => self.not_known_yet(from, envelope.id, envelope.hlc),
+                (A2aItem::Receipt(receipt), _) => self.tell_kernel(kernel::Input::ReceiptArrived { from, receipt }),
+                (A2aItem::Cancel(message), _) => self.tell_kernel(kernel::Input::CancelArrived { from, message }),
+            }
+        }
+    }
+
+    /// The transport let it in, but its admission has not reached us yet: it may try again in a moment.
+    fn not_known_yet(&mut self, from: NodeId, message: MessageId, hlc: weft_protocol::Hlc) {
+        let refusal = Refusal::Busy { retry_after_us: 200_000 };
+        let outcome = weft_protocol::Outcome::Refused(refusal);
+        let receipt = Receipt { message, hlc, outcome, record: None };
+        let _nobody_waits = self.inbound.add(from, receipt);
+    }
+
+    fn response_arrived(&mut self, request: OutboundId, content: Response, out: &mut Vec<Output>) {
+        let Some(purpose) = self.outbound.remove(&request) else { return };
+        match (purpose, content) {
+            (Outbound::A2a { to, .. }, Response::A2a(response)) => {
+                self.links.finish(to);
+                for receipt in response.receipts {
+                    self.tell_kernel(kernel::Input::ReceiptArrived { from: to, receipt: Box::new(receipt) });
+                }
+            }
+            (Outbound::Fetch(fetch), Response::Sync(content)) => {
+                let content = Box::new(content);
+                self.tell_replication(replication::Input::ResponseArrived { fetch, content });
+            }
+            (Outbound::Adverts, Response::Sync(SyncResponse::Adverts(adverts))) => {
+                for advert in adverts {
+                    self.tell_discovery(discovery::Input::AdvertArrived { advert: Box::new(advert) });
+                }
+            }
+            (Outbound::Trace(ask), Response::Sync(SyncResponse::Trace(rows))) => {
+                out.push(Output::Answer { ask, answer: Ok(Reply::Trace(rows)) });
+            }
+            (purpose, _) => self.failed(purpose, "the response does not fit the request", out),
+        }
+    }
+
+    fn request_failed(&mut self, request: OutboundId, reason: String, out: &mut Vec<Output>) {
+        if let Some(purpose) = self.outbound.remove(&request) {
+            self.failed(purpose, &reason, out);
+        }
+    }
+
+    fn failed(&mut self, purpose: Outbound, reason: &str, out: &mut Vec<Output>) {
+        match purpose {
+            Outbound::A2a { to, messages } => {
+                self.links.finish(to);
+                for message in messages {
+                    self.tell_kernel(kernel::Input::TransmitFailed { to, message });
+                }
+            }
+            Outbound::Fetch(fetch) => self.tell_replication(replication::Input::FetchFailed { fetch }),
+            Outbound::Adverts => {}
+            Outbound::Trace(ask) => {
+                let refusal = Refusal::Unreachable { node: reason.to_owned() };
+                out.push(Output::Answer { ask, answer: Err(refusal) });
+            }
+        }
+    }
+
+    fn gossiped(&mut self, from: NodeId, author: NodeId, content: Gossip) {
+        match content {
+            Gossip::Head(gossip) => {
+                self.tell_replication(replication::Input::Gossiped { from, gossip: Box::new(gossip) });
+            }
+            Gossip::Advert(advert) => {
+                self.tell_discovery(discovery::Input::AdvertArrived { advert: Box::new(advert) });
+            }
+            Gossip::Publication(publication) => {
+                if let Some(role) = self.discovery.role_of(author)
+                    && publication.from.node == author
+                {
+                    let from = author;
+                    self.tell_kernel(kernel::Input::PublicationArrived { from, role, publication });
+                }
+            }
+        }
+    }
+
+    // The disk.
+
+    fn persisted(&mut self) {
+        let owners = self.persist.finish();
+        if owners.kernel {
+            self.tell_kernel(kernel::Input::Persisted);
+        }
+        for chain in owners.chains {
+            self.tell_replication(replication::Input::Stored { chain });
+        }
+    }
+
+    fn persist_failed(&mut self) {
+        self.persist.finish();
+        self.tell_kernel(kernel::Input::PersistFailed);
+    }
+
+    // What the cores ask.
+
+    fn from_kernel(&mut self, output: kernel::Output, out: &mut Vec<Output>) {
+        use kernel::Output as From;
+        match output {
+            From::Persist(batch) => self.persist.add_own(*batch),
+            From::Announce(group) => self.announced(group),
+            From::Answer { ask, answer } => {
+                out.push(Output::Answer { ask: AskId(ask.0), answer: answer.map(Reply::Kernel) });
+            }
+            From::Transmit { to, envelope } => self.transmit(to, A2aItem::Envelope(envelope)),
+            From::Acknowledge { to, receipt } => self.acknowledge(to, *receipt),
+            From::Cancel { to, message } => self.transmit(to, A2aItem::Cancel(message)),
+            From::Publish(publication) => {
+                let topic = GossipTopic::Agents(publication.topic.clone());
+                out.push(Output::Gossip { topic, content: Box::new(Gossip::Publication(publication)) });
+            }
+            From::Follow { topics } => {
+                self.tell_discovery(discovery::Input::TopicsChanged { topics: topics.clone() });
+                out.push(Output::Follow { topics });
+            }
+            From::Advertise { agents } => self.tell_discovery(discovery::Input::AgentsChanged { agents }),
+            From::Notify { ask, publication } => out.push(Output::Notify { ask: AskId(ask.0), publication }),
+            From::Start { process, spec } => out.push(Output::Start { process, spec }),
+            From::Deliver { process, delivery } => out.push(Output::Deliver { process, delivery }),
+            From::DeliverPublication { process, publication } => {
+                out.push(Output::DeliverPublication { process, publication });
+            }
+            From::CancelDelivery { process, message } => out.push(Output::CancelDelivery { process, message }),
+            From::Stop { process, grace_us } => out.push(Output::Stop { process, grace_us }),
+            From::FactsRecorded { ticket, first_seq: _ } => self.facts_recorded(ticket, out),
+            From::FactsRefused { ticket, refusal } => self.facts_refused(ticket, refusal, out),
+            From::Halt => out.push(Output::Halt),
+        }
+    }
+
+    fn announced(&mut self, group: Box<CommitGroup>) {
+        let Ok(commit) = group.signed.decode() else { return };
+        let (head, hlc) = (commit.head(group.signed.hash()), commit.hlc_last);
+        self.tell_replication(replication::Input::OwnChainGrew { group, head, hlc });
+    }
+
+    fn transmit(&mut self, to: NodeId, item: A2aItem) {
+        if let Err(item) = self.links.push(to, item)
+            && let Some(message) = envelope_id(&item)
+        {
+            self.tell_kernel(kernel::Input::TransmitFailed { to, message });
+        }
+    }
+
+    fn acknowledge(&mut self, to: NodeId, receipt: Receipt) {
+        if let Err(receipt) = self.inbound.add(to, receipt) {
+            self.transmit(to, A2aItem::Receipt(Box::new(receipt)));
+        }
+    }
+
+    fn facts_recorded(&mut self, ticket: kernel::Ticket, out: &mut Vec<Output>) {
+        match self.tickets.remove(&ticket) {
+            Some(FactsOwner::Discovery(ticket)) => self.tell_discovery(discovery::Input::Recorded { ticket }),
+            Some(FactsOwner::Asker(ask)) => out.push(Output::Answer { ask, answer: Ok(Reply::RepairRecorded) }),
+            Some(FactsOwner::Peer) | None => {}
+        }
+    }
+
+    fn facts_refused(&mut self, ticket: kernel::Ticket, refusal: Refusal, out: &mut Vec<Output>) {
+        match self.tickets.remove(&ticket) {
+            Some(FactsOwner::Discovery(ticket)) => {
+                self.tell_discovery(discovery::Input::RecordRefused { ticket, refusal });
+            }
+            Some(FactsOwner::Asker(ask)) => out.push(Output::Answer { ask, answer: Err(refusal) }),
+            Some(FactsOwner::Peer) | None => {}
+        }
+    }
+
+    fn record(&mut self, owner: FactsOwner, by: Principal, action: Action, facts: Vec<Fact>) {
+        let ticket = kernel::Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.tickets.insert(ticket, owner);
+        self.tell_kernel(kernel::Input::FactsGiven { ticket, by, action, facts });
+    }
+
+    fn from_discovery(&mut self, output: discovery::Output, now: Timestamp, out: &mut Vec<Output>) {
+        use discovery::Output as From;
+        match output {
+            From::Dial { node, addresses } => out.push(Output::Dial { node, addresses }),
+            From::Disconnect { node } => out.push(Output::Disconnect { node }),
+            From::RequestAdverts { to, held } => {
+                let content = Request::Sync(SyncRequest::Adverts { held });
+                self.request(to, content, Outbound::Adverts, out);
+            }
+            From::GossipAdvert(advert) => {
+                self.reroute(now);
+                out.push(Output::Gossip { topic: GossipTopic::Directory, content: Box::new(Gossip::Advert(*advert)) });
+            }
+            From::DirectoryChanged => self.reroute(now),
+            From::Record { ticket, action, facts } => {
+                self.record(FactsOwner::Discovery(ticket), Principal::Operator, record_action(action), facts);
+            }
+            From::Answer { ask, answer } => {
+                out.push(Output::Answer { ask: AskId(ask.0), answer: answer.map(Reply::Discovery) });
+            }
+            From::AnswerJoin { ask, answer } => out.push(Output::AnswerJoin { ask: AskId(ask.0), answer }),
+            From::PublishView(view) => out.push(Output::PublishView(view)),
+            From::LearnMember { keys } => self.tell_replication(replication::Input::MemberLearned { keys }),
+            From::Quarantine { node } => self.tell_replication(replication::Input::MemberQuarantined { node }),
+            From::ReportReachability { node, reachable } => {
+                self.tell_kernel(kernel::Input::ReachabilityChanged { node, reachable });
+            }
+            From::RememberAddresses { node, addresses } => {
+                self.persist.add(Batch { addresses: vec![(node, addresses)], ..Batch::default() });
+            }
+        }
+    }
+
+    fn from_replication(&mut self, output: replication::Output, out: &mut Vec<Output>) {
+        use replication::Output as From;
+        match output {
+            From::Request { fetch, to, content } => {
+                self.request(to, Request::Sync(content), Outbound::Fetch(fetch), out);
+            }
+            From::Respond { request, content } => out.push(respond(InboundId(request.0), *content)),
+            From::ReadRange { request, chain, from_commit, bytes_max } => {
+                out.push(Output::ReadRange { request: InboundId(request.0), chain, from_commit, bytes_max });
+            }
+            From::ReadCommit { chain, commit_no, other } => out.push(Output::ReadCommit { chain, commit_no, other }),
+            From::Verify(job) => out.push(Output::Verify(job)),
+            From::Store { chain, groups } => self.persist.add_foreign(chain, groups),
+            From::Gossip(gossip) => {
+                out.push(Output::Gossip { topic: GossipTopic::Heads, content: Box::new(Gossip::Head(*gossip)) });
+            }
+            From::Learn { chain, facts, hlc } => {
+                self.tell_kernel(kernel::Input::StampObserved { hlc });
+                self.learned(chain.node, facts);
+            }
+            From::ReportFork(evidence) => self.fork_reported(*evidence),
+        }
+    }
+
+    fn learned(&mut self, issuer: NodeId, facts: Vec<PlacedFact>) {
+        for placed in facts {
+            match placed.fact {
+                Fact::Admitted(admitted) => {
+                    let Admitted { certificate, invite } = *admitted;
+                    let certificate = Box::new(certificate);
+                    self.tell_discovery(discovery::Input::AdmissionSeen { issuer, certificate, invite });
+                }
+                Fact::Shutdown(_) => {
+                    self.tell_discovery(discovery::Input::ShutdownSeen { node: issuer, hlc: placed.hlc });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn fork_reported(&mut self, evidence: Evidence) {
+        let Ok(commit) = evidence.first.decode() else { return };
+        let node = commit.chain.node;
+        let fork = ForkSeen {
+            chain: commit.chain,
+            commit_no: commit.commit_no,
+            first: evidence.first.hash(),
+            second: evidence.second.hash(),
+        };
+        self.persist.add(Batch { evidence: vec![evidence], ..Batch::default() });
+        self.record(FactsOwner::Peer, Principal::Operator, Action::RecordFork { node }, vec![Fact::ForkSeen(fork)]);
+        self.tell_discovery(discovery::Input::ForkProven { node });
+    }
+}
+
+fn respond(request: InboundId, content: SyncResponse) -> Output {
+    Output::Respond { request, content: Response::Sync(content) }
+}
+
+const fn record_action(action: discovery::RecordAction) -> Action {
+    match action {
+        discovery::RecordAction::Invite { role } => Action::Invite { role },
+        discovery::RecordAction::RevokeInvite => Action::RevokeInvite,
+        discovery::RecordAction::Admit { node } => Action::Admit { node },
+    }
+}

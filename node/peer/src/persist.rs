@@ -1,0 +1,53 @@
+//! What waits for the disk: at most one transaction is out, and everything that comes meanwhile goes into the next.
+
+use weft_protocol::{Batch, ChainId, CommitGroup};
+
+/// Whose data a transaction holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owners {
+    /// Whether the kernel waits for it.
+    pub(crate) kernel: bool,
+    /// Whose foreign chains replication waits for.
+    pub(crate) chains: Vec<ChainId>,
+}
+
+/// Invariant: `out` is set exactly while a batch was given away and neither written nor failed.
+#[derive(Debug, Default)]
+pub(crate) struct PersistQueue {
+    waiting: Batch,
+    waiting_owners: Owners,
+    out: Option<Owners>,
+}
+
+impl PersistQueue {
+    /// Adds the kernel's batch.
+    pub(crate) fn add_own(&mut self, batch: Batch) {
+        self.waiting.append(batch);
+        self.waiting_owners.kernel = true;
+    }
+
+    /// Adds verified groups of a foreign chain.
+    pub(crate) fn add_foreign(&mut self, chain: ChainId, groups: Vec<CommitGroup>) {
+        self.waiting.groups.extend(groups.into_iter().map(|group| (chain, group)));
+        self.waiting_owners.chains.push(chain);
+    }
+
+    /// Adds what nobody waits for.
+    pub(crate) fn add(&mut self, batch: Batch) {
+        self.waiting.append(batch);
+    }
+
+    /// The next transaction, when none is out and something waits.
+    pub(crate) fn take(&mut self) -> Option<Batch> {
+        if self.out.is_some() || self.waiting.is_empty() {
+            return None;
+        }
+        self.out = Some(std::mem::take(&mut self.waiting_owners));
+        Some(std::mem::take(&mut self.waiting))
+    }
+
+    /// The transaction that is out is done, well or badly; whose it was.
+    pub(crate) fn finish(&mut self) -> Owners {
+        self.out.take().unwrap_or_default()
+    }
+}

@@ -1,0 +1,83 @@
+//! Where a message goes: a read of the kernel's own names, then of the directory.
+
+use weft_discovery::{Discovery, Resolution};
+use weft_kernel::{Kernel, Route, Syscall};
+use weft_protocol::{AgentName, LocalTarget, NodeId, NodeRef, Refusal, Target};
+
+/// Whether a route is known, or may become known when more adverts have arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Routed {
+    /// Decided.
+    Now(Route),
+    /// The directory is not complete: wait, at most so many microseconds.
+    Later {
+        /// The message's own deadline.
+        deadline_us: u64,
+    },
+}
+
+/// The route of a syscall; of one without a target `Local`.
+pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall: &Syscall) -> Routed {
+    match syscall {
+        Syscall::Send { target, deadline_us, .. } => route_target(own, kernel, discovery, target, *deadline_us),
+        Syscall::Publish { .. }
+        | Syscall::Subscribe { .. }
+        | Syscall::Unsubscribe { .. }
+        | Syscall::Spawn { .. }
+        | Syscall::Stop { .. }
+        | Syscall::Shutdown => Routed::Now(Route::Local),
+    }
+}
+
+fn route_target(own: NodeId, kernel: &Kernel, discovery: &Discovery, target: &Target, deadline_us: u64) -> Routed {
+    match (&target.node, &target.local) {
+        (_, LocalTarget::Topic(topic)) => {
+            let message = format!("a topic has no single receiver; publish to it: weft pub {topic} TEXT");
+            Routed::Now(Route::Nowhere(Refusal::Invalid { message }))
+        }
+        (Some(node), _) => Routed::Now(route_node(own, discovery, node)),
+        (None, LocalTarget::Process(_)) => Routed::Now(Route::Local),
+        (None, LocalTarget::Agent(agent)) => route_agent(kernel, discovery, agent, deadline_us),
+    }
+}
+
+fn route_node(own: NodeId, discovery: &Discovery, node: &NodeRef) -> Route {
+    match discovery.node_by_ref(node) {
+        Ok(node) if node == own => Route::Local,
+        Ok(node) => Route::Remote(node),
+        Err(refusal) => Route::Nowhere(refusal),
+    }
+}
+
+fn route_agent(kernel: &Kernel, discovery: &Discovery, agent: &AgentName, deadline_us: u64) -> Routed {
+    if kernel.has_agent(agent) {
+        return Routed::Now(Route::Local);
+    }
+    match discovery.resolve(agent) {
+        Resolution::Found(node) => Routed::Now(Route::Remote(node)),
+        Resolution::Ambiguous(nodes) => {
+            let targets = nodes.iter().map(|node| format!("{agent}@{}", discovery.display_name(*node))).collect();
+            Routed::Now(Route::Nowhere(Refusal::Ambiguous { targets }))
+        }
+        Resolution::Unknown { complete: true } => Routed::Now(nowhere(agent)),
+        Resolution::Unknown { complete: false } => Routed::Later { deadline_us },
+    }
+}
+
+/// The route to an agent that nobody advertises.
+pub(crate) fn nowhere(agent: &AgentName) -> Route {
+    Route::Nowhere(Refusal::NoResponder { target: agent.to_string() })
+}
+
+/// The route of a message that has waited long enough.
+pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
+    match syscall {
+        Syscall::Send { target, .. } => Route::Nowhere(Refusal::NoResponder { target: target.to_string() }),
+        Syscall::Publish { .. }
+        | Syscall::Subscribe { .. }
+        | Syscall::Unsubscribe { .. }
+        | Syscall::Spawn { .. }
+        | Syscall::Stop { .. }
+        | Syscall::Shutdown => Route::Local,
+    }
+}

@@ -1,0 +1,161 @@
+//! The one door to the event loop: how the local API and running agents ask the peer for something.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+use weft_peer::{AskId, Input, Peer, Question, Reply};
+use weft_protocol::{Principal, Publication, Refusal};
+
+/// Most questions that wait for the event loop; one more waits in its sender's task (guess).
+const QUESTIONS_MAX: usize = 1_024;
+/// Most publications that wait for one operator's subscription; a slower reader loses the subscription (guess).
+const NOTIFICATIONS_MAX: usize = 1_024;
+
+/// What reaches the event loop from inside this process.
+pub(crate) enum Local {
+    /// A question, its answer, and for subscriptions where publications go.
+    Asked {
+        ask: AskId,
+        by: Principal,
+        question: Box<Question>,
+        answer: oneshot::Sender<Result<Reply, Refusal>>,
+        notify: Option<mpsc::Sender<Publication>>,
+    },
+    /// Something to read from the peer between two inputs.
+    Read(Box<dyn FnOnce(&Peer) + Send>),
+    /// Something that happened to an agent, a read or a worker.
+    Happened(Box<Input>),
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Asked { .. } => "Asked",
+            Self::Read(_) => "Read",
+            Self::Happened(_) => "Happened",
+        })
+    }
+}
+
+/// A handle that can be cloned; when the event loop has ended every question is answered `shutting-down`.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    sender: mpsc::Sender<Local>,
+    next_ask: Arc<AtomicU64>,
+}
+
+/// The door and what comes through it.
+pub(crate) fn door() -> (Asker, mpsc::Receiver<Local>) {
+    let (sender, receiver) = mpsc::channel(QUESTIONS_MAX);
+    (Asker { sender, next_ask: Arc::default() }, receiver)
+}
+
+impl Asker {
+    /// A number no other question has.
+    pub(crate) fn next_ask(&self) -> AskId {
+        AskId(self.next_ask.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Asks and waits for the answer. Dropping the future withdraws the question.
+    pub(crate) async fn ask(&self, by: Principal, question: Question) -> Result<Reply, Refusal> {
+        let (reply, interest) = self.send(by, question, None).await?;
+        interest.end();
+        Ok(reply)
+    }
+
+    /// Subscribes; dropping the subscription ends it.
+    pub(crate) async fn subscribe(&self, by: Principal, question: Question) -> Result<Subscription, Refusal> {
+        let (notify, publications) = mpsc::channel(NOTIFICATIONS_MAX);
+        let (_, interest) = self.send(by, question, Some(notify)).await?;
+        Ok(Subscription { publications, _interest: interest })
+    }
+
+    async fn send(
+        &self,
+        by: Principal,
+        question: Question,
+        notify: Option<mpsc::Sender<Publication>>,
+    ) -> Result<(Reply, Interest), Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let ask = self.next_ask();
+        let asked = Local::Asked { ask, by, question: Box::new(question), answer, notify };
+        self.sender.send(asked).await.map_err(|_| Refusal::ShuttingDown)?;
+        let interest = Interest { ask, sender: Some(self.sender.clone()) };
+        match answered.await {
+            Ok(Ok(reply)) => Ok((reply, interest)),
+            Ok(Err(refusal)) => {
+                interest.end();
+                Err(refusal)
+            }
+            Err(_loop_ended) => {
+                interest.end();
+                Err(Refusal::ShuttingDown)
+            }
+        }
+    }
+
+    /// Reads from the peer between two inputs.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Peer) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let read = Local::Read(Box::new(move |peer| {
+            let _gone = answer.send(read(peer));
+        }));
+        self.sender.send(read).await.map_err(|_| Refusal::ShuttingDown)?;
+        answered.await.map_err(|_| Refusal::ShuttingDown)
+    }
+
+    /// Tells the peer what happened to an agent, a read or a worker.
+    pub(crate) async fn happened(&self, input: Input) {
+        let _loop_has_ended = self.sender.send(Local::Happened(Box::new(input))).await;
+    }
+
+    /// The same from a thread that may block.
+    pub(crate) fn happened_blocking(&self, input: Input) {
+        let _loop_has_ended = self.sender.blocking_send(Local::Happened(Box::new(input)));
+    }
+}
+
+/// Publications of one topic, in the order in which they reached this node.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    publications: mpsc::Receiver<Publication>,
+    _interest: Interest,
+}
+
+impl Subscription {
+    /// The next one; none when the node ends or this reader was too slow.
+    pub(crate) async fn next(&mut self) -> Option<Publication> {
+        self.publications.recv().await
+    }
+}
+
+/// Withdraws its question when dropped, unless it was ended before.
+#[derive(Debug)]
+struct Interest {
+    ask: AskId,
+    sender: Option<mpsc::Sender<Local>>,
+}
+
+impl Interest {
+    fn end(mut self) {
+        self.sender = None;
+    }
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        let Some(sender) = self.sender.take() else { return };
+        let withdrawn = Local::Happened(Box::new(Input::Withdrawn { ask: self.ask }));
+        if let Err(mpsc::error::TrySendError::Full(withdrawn)) = sender.try_send(withdrawn)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                let _loop_has_ended = sender.send(withdrawn).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The command line: what was typed, who carries it out, and how it ends.
+//!
+//! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
+//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `messages`, `trace`, `chain`,
+//! `offline` (what needs no node); last `log`, `nearest` and `words`.
+
+mod agents;
+mod args;
+mod chain;
+mod client;
+mod error;
+mod join;
+mod log;
+mod members;
+mod messages;
+mod nearest;
+mod offline;
+mod output;
+mod start;
+mod status;
+mod trace;
+mod up;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use self::args::{At, Cli, Command};
+use self::output::Output;
+
+pub(crate) use self::error::{CliError, refusal_hint};
+pub(crate) use self::nearest::nearest;
+pub(crate) use self::offline::PROOF_FORMAT;
+
+/// Carries out what was typed; the exit code is one of [`error::exit`].
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse_usage(&error),
+    };
+    // Before anything starts a thread: the shim confines the process that it is.
+    if let Command::Child(args) = &cli.command {
+        return crate::shim::main(&args.words);
+    }
+    let json = is_json(&cli);
+    let result = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(CliError::new("failed", format!("no threads: {error}"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Output::new(json).error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), CliError> {
+    let before = &cli.at;
+    match &cli.command {
+        Command::Demo(_) => Err(missing("demo")),
+        Command::Up(args) => up::up(args, &args.at.or(before)).await,
+        Command::Down(only) => status::down(&only.at.or(before)).await,
+        Command::Status(only) => status::status(&only.at.or(before)).await,
+        Command::Invite(args) => members::invite(args, before).await,
+        Command::Join(args) => join::join(args, &args.at.or(before)).await,
+        Command::Members(only) => members::members(&only.at.or(before)).await,
+        Command::Agent(command) => agents::agent(command, before).await,
+        Command::Ps(only) => agents::ps(&only.at.or(before)).await,
+        Command::Send(args) => messages::send(args, &args.at.or(before)).await,
+        Command::Call(args) => messages::call(args, &args.at.or(before)).await,
+        Command::Pub(args) => messages::publish(args, &args.at.or(before)).await,
+        Command::Sub(args) => messages::subscribe(args, &args.at.or(before)).await,
+        Command::Trace(args) => trace::trace(&args.id, &args.at.or(before)).await,
+        Command::Chain(command) => chain::chain(command, before).await,
+        Command::Order(args) => chain::order(args, &args.at.or(before)).await,
+        Command::Sim(_) => Err(missing("sim")),
+        Command::Bench(_) => Err(missing("bench")),
+        Command::Completions(args) => completions(args.shell),
+        Command::Child(_) => Err(CliError::new("usage", "`weft child` is started by a node alone")),
+    }
+}
+
+fn missing(command: &str) -> CliError {
+    CliError::new("unsupported", format!("`weft {command}` is not part of this build"))
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "weft", &mut script);
+    Output::new(false).text(&String::from_utf8_lossy(&script))
+}
+
+/// Whether `--json` was given, before the command or among its arguments.
+fn is_json(cli: &Cli) -> bool {
+    cli.at.json || asked_for_json()
+}
+
+/// Whether the words that were typed ask for JSON: also when they could not be understood as a whole.
+fn asked_for_json() -> bool {
+    std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json")
+}
+
+/// Help and version go where they were asked for; everything else is one line, or one object.
+fn refuse_usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _reader_is_gone = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(error::exit::USAGE))
+        }
+        _ => {
+            let error = usage(&error.render().to_string());
+            Output::new(asked_for_json()).error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Clap's paragraphs as one sentence and what could be typed instead.
+fn usage(rendered: &str) -> CliError {
+    let paragraphs = rendered.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    let (mut message, mut hint) = (Vec::new(), String::new());
+    for paragraph in paragraphs {
+        if let Some(usage) = paragraph.strip_prefix("Usage: ") {
+            usage.clone_into(&mut hint);
+        } else if let Some(sentence) = paragraph.strip_prefix("error: ") {
+            message.push(sentence.to_owned());
+        } else if let Some(tip) = paragraph.strip_prefix("tip: ") {
+            message.push(tip.to_owned());
+        }
+    }
+    CliError::new("usage", message.join("; ")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(words: &[&str]) -> String {
+        let error = Cli::try_parse_from(["weft"].iter().chain(words)).expect_err("wrong");
+        usage(&error.render().to_string()).to_string()
+    }
+
+    #[test]
+    fn usage_errors_are_one_line_with_the_nearest_right_word() {
+        assert_eq!(
+            refused(&["statsu"]),
+            "unrecognized subcommand 'statsu'; a similar subcommand exists: 'status' (nothing changed); \
+             next: weft [OPTIONS] <COMMAND>"
+        );
+        assert_eq!(
+            refused(&["call", "echo"]),
+            "the following required arguments were not provided: <TEXT> (nothing changed); \
+             next: weft call <TARGET> <TEXT>"
+        );
+        assert_eq!(
+            refused(&["call", "echo", "hi", "--deadline", "soon"]),
+            "invalid value 'soon' for '--deadline <TIME>': not a duration (500ms, 5s, 1h) (nothing changed)"
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! `weft agent …`, `weft ps`: what runs, and starting and stopping it.
+
+use weft_protocol::RestartPolicy;
+use weft_protocol::control::{
+    AgentReport, AgentRow, AgentsReport, LimitsJson, SpawnReport, SpawnRequest, StopReport,
+};
+
+use super::args::{AgentCommand, Limit, SpawnArgs};
+use super::client::{Client, segment};
+use super::output::{Output, ago, card, good, short, table};
+use super::{At, CliError};
+
+/// `weft agent …`.
+pub(crate) async fn agent(command: &AgentCommand, before: &At) -> Result<(), CliError> {
+    match command {
+        AgentCommand::Spawn(args) => spawn(args, &args.at.or(before)).await,
+        AgentCommand::Ls(only) => list("/v1/agents", &only.at.or(before)).await,
+        AgentCommand::Inspect(args) => inspect(&args.agent, &args.at.or(before)).await,
+        AgentCommand::Stop(args) => stop(&args.agent, &args.at.or(before)).await,
+    }
+}
+
+/// `weft ps`.
+pub(crate) async fn ps(at: &At) -> Result<(), CliError> {
+    list("/v1/agents?cluster=true", at).await
+}
+
+async fn list(path: &str, at: &At) -> Result<(), CliError> {
+    let report: AgentsReport = Client::of(at)?.get(path).await?;
+    Output::new(at.json).report(&report, |report| {
+        let header = ["agent", "process", "node", "state", "backend", "restarts", "started"];
+        let empty = "no agents; start one: weft agent spawn echo";
+        table(header, report.agents.iter().map(row).collect(), empty)
+    })
+}
+
+fn row(agent: &AgentRow) -> [String; 7] {
+    let state = if agent.state == "running" { good(&agent.state) } else { agent.state.clone() };
+    [
+        agent.agent.clone(),
+        agent.process.clone(),
+        short(&agent.node),
+        state,
+        agent.backend.clone(),
+        agent.restarts.to_string(),
+        agent.started_at.as_deref().map_or_else(|| "-".to_owned(), ago),
+    ]
+}
+
+async fn spawn(args: &SpawnArgs, at: &At) -> Result<(), CliError> {
+    let request = spawn_request(args)?;
+    let report: SpawnReport = Client::of(at)?.post("/v1/agents", &request).await?;
+    Output::new(at.json).report(&report, |report| format!("{} runs as {}", report.agent, report.process))
+}
+
+fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
+    args.name.parse::<weft_protocol::AgentName>()?;
+    let exec = args.exec.as_deref().map(super::words::split).transpose();
+    let exec = exec.map_err(|problem| CliError::new("invalid", format!("--exec: {problem}")))?;
+    let builtin = match (&args.builtin, &exec) {
+        (Some(kind), _) => Some(kind.to_string()),
+        (None, Some(_)) => None,
+        (None, None) => match args.name.parse::<weft_protocol::BuiltinKind>() {
+            Ok(kind) => Some(kind.to_string()),
+            Err(_) => {
+                let message = format!("`{}` is no built-in agent, so it must be said what runs", args.name);
+                return Err(CliError::new("usage", message).hint("--builtin echo|counter|clock, or --exec 'CMD'"));
+            }
+        },
+    };
+    let mut limits = LimitsJson::default();
+    for limit in &args.limit {
+        match limit {
+            Limit::MemoryBytes(bytes) => limits.memory_bytes = Some(*bytes),
+            Limit::CpuUs(us) => limits.cpu_us = Some(*us),
+        }
+    }
+    let restart = match args.restart {
+        RestartPolicy::Permanent => "permanent",
+        RestartPolicy::Temporary => "temporary",
+    };
+    Ok(SpawnRequest {
+        agent: args.name.clone(),
+        builtin,
+        exec,
+        environment: args.env.iter().cloned().collect(),
+        trusted: args.trusted,
+        restart: Some(restart.to_owned()),
+        grants: args.grant.iter().map(ToString::to_string).collect(),
+        limits,
+    })
+}
+
+async fn inspect(agent: &str, at: &At) -> Result<(), CliError> {
+    let report: AgentReport = Client::of(at)?.get(&format!("/v1/agents/{}", segment(agent))).await?;
+    Output::new(at.json).report(&report, |report| {
+        let none = || "-".to_owned();
+        let list = |items: &[String]| if items.is_empty() { none() } else { items.join("  ") };
+        let used: Vec<String> = report.used.iter().map(|(what, much)| format!("{what}={much}")).collect();
+        card([
+            ("agent", format!("{}  {}", report.agent, report.process)),
+            ("node", report.node.clone()),
+            ("state", report.state.clone()),
+            ("backend", report.backend.clone()),
+            ("pid", report.pid.map_or_else(none, |pid| pid.to_string())),
+            ("restarts", report.restarts.to_string()),
+            ("started", report.started_at.clone().unwrap_or_else(none)),
+            ("memory max", report.limits.memory_bytes.map_or_else(none, |bytes| format!("{bytes} bytes"))),
+            ("cpu max", report.limits.cpu_us.map_or_else(none, super::output::micros)),
+            ("used", list(&used)),
+            ("grants", list(&report.grants)),
+            ("topics", list(&report.topics)),
+        ])
+    })
+}
+
+async fn stop(agent: &str, at: &At) -> Result<(), CliError> {
+    let path = format!("/v1/agents/{}/stop", segment(agent));
+    let report: StopReport = Client::of(at)?.post(&path, &serde_json::json!({})).await?;
+    Output::new(at.json).report(&report, |report| format!("{} {}: {}", report.agent, report.process, report.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::args::{Cli, Command};
+    use super::*;
+
+    fn request(words: &[&str]) -> Result<SpawnRequest, CliError> {
+        let cli = Cli::parse_from(["weft", "agent", "spawn"].iter().chain(words));
+        let Command::Agent(AgentCommand::Spawn(args)) = &cli.command else { panic!("not spawn") };
+        spawn_request(args)
+    }
+
+    #[test]
+    fn what_runs_is_said_or_follows_from_the_name() {
+        assert_eq!(request(&["echo"]).expect("a request").builtin.as_deref(), Some("echo"));
+        assert_eq!(request(&["e2", "--builtin", "echo"]).expect("a request").builtin.as_deref(), Some("echo"));
+        let exec = request(&["echo", "--exec", "python3 'my agent.py'"]).expect("a request");
+        assert_eq!((exec.builtin, exec.exec), (None, Some(vec!["python3".to_owned(), "my agent.py".to_owned()])));
+        assert_eq!(request(&["words"]).expect_err("nothing runs").exit_code(), 2);
+        assert_eq!(request(&["Words", "--builtin", "echo"]).expect_err("no name").exit_code(), 7);
+        assert_eq!(request(&["w", "--exec", "'x"]).expect_err("cut").to_string(), "--exec: a single quote is not closed (nothing changed)");
+    }
+}

@@ -1,0 +1,564 @@
+//! What can be typed: every command with its arguments.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use weft_protocol::{BuiltinKind, GrantSpec, InviteId, Level, NodeId, NodeName, RestartPolicy, Role, TopicName};
+
+/// One binary that makes this machine a peer of a mesh of agents.
+#[derive(Debug, Parser)]
+#[command(name = "weft", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) at: At,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which node is meant, and how to answer.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct At {
+    /// The home folder of the node [env: WEFT_HOME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// The node, by name: its home is $XDG_DATA_HOME/weft/NAME
+    #[arg(long, value_name = "NAME", conflicts_with = "home")]
+    pub(crate) node: Option<NodeName>,
+    /// Answer in JSON: one object, or one on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The same, for commands whose own `--node` means something else; theirs goes before the command: `weft --node NAME …`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct AtHome {
+    /// The home folder of the node [env: WEFT_HOME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Answer in JSON: one object, or one on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl From<&AtHome> for At {
+    fn from(at: &AtHome) -> Self {
+        Self { home: at.home.clone(), node: None, json: at.json }
+    }
+}
+
+impl At {
+    /// These arguments, and those before the command where they say nothing.
+    #[must_use]
+    pub(crate) fn or(&self, before: &Self) -> Self {
+        let named = self.home.is_some() || self.node.is_some();
+        let (home, node) = if named { (&self.home, &self.node) } else { (&before.home, &before.node) };
+        Self { home: home.clone(), node: node.clone(), json: self.json || before.json }
+    }
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start three real nodes on loopback, let agents call across them, verify everything, tidy up
+    Demo(DemoArgs),
+    /// Start a node and keep it running until Ctrl-C or `weft down`
+    Up(UpArgs),
+    /// Take the node down in order
+    Down(OnlyAt),
+    /// Show the node
+    Status(OnlyAt),
+    /// Make the word that lets another node join; list and revoke such words
+    Invite(InviteArgs),
+    /// Join the cluster that a token invites to, then run
+    Join(JoinArgs),
+    /// Show the members of the cluster
+    Members(OnlyAt),
+    /// Start, list, inspect and stop agents
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Show the agents of the whole cluster
+    Ps(OnlyAt),
+    /// Send a message that wants no answer
+    Send(SendArgs),
+    /// Send a message and wait for its answer
+    Call(CallArgs),
+    /// Publish to a topic
+    Pub(PubArgs),
+    /// Print what is published to a topic
+    Sub(SubArgs),
+    /// Show what all concerned nodes recorded of a conversation
+    Trace(TraceArgs),
+    /// Show, verify, prove and export the record of everything
+    #[command(subcommand)]
+    Chain(ChainCommand),
+    /// Print the total order of all events that are held
+    Order(OrderArgs),
+    /// Run the node in a simulated world
+    #[command(subcommand)]
+    Sim(SimCommand),
+    /// Measure, beside limits measured in the same run
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// What the node starts around each child process
+    #[command(hide = true)]
+    Child(ChildArgs),
+}
+
+/// A command without arguments of its own.
+#[derive(Debug, Args)]
+pub(crate) struct OnlyAt {
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Keep the homes of the three nodes in this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `weft up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// The name of a new node
+    #[arg(long)]
+    pub(crate) name: Option<NodeName>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// How a node runs: of `up` and `join`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArgs {
+    /// Listen on this address instead of all interfaces; may be given again
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) listen: Vec<String>,
+    /// Go on in the background, with the log in HOME/node.log
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// How `--detach` starts the node: in a session of its own
+    #[arg(long, hide = true)]
+    pub(crate) background: bool,
+    /// Which log lines to write: error, warn, info, debug, trace, or tracing's directives
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<crate::config::LogFormat>,
+}
+
+/// `weft join`.
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// The word that `weft invite` printed
+    pub(crate) token: String,
+    /// The name to go by
+    #[arg(long)]
+    pub(crate) name: Option<NodeName>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft invite`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct InviteArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<InviteCommand>,
+    /// As what the node is admitted: admin, worker or observer
+    #[arg(long, default_value_t = Role::Worker)]
+    pub(crate) role: Role,
+    /// For how long the token is good
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    pub(crate) ttl: Duration,
+    /// For how many nodes
+    #[arg(long, default_value_t = 1)]
+    pub(crate) uses: u32,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft invite …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InviteCommand {
+    /// List the invites of this node
+    Ls(OnlyAt),
+    /// Take an invite back
+    Revoke {
+        /// Its id, as `weft invite ls` shows it
+        id: InviteId,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// `weft agent …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Start an agent on this node
+    Spawn(SpawnArgs),
+    /// List the agents of this node
+    Ls(OnlyAt),
+    /// Show everything about an agent of this node
+    Inspect(OneAgentArgs),
+    /// Stop an agent of this node
+    Stop(OneAgentArgs),
+}
+
+/// `weft agent spawn`.
+#[derive(Debug, Args)]
+pub(crate) struct SpawnArgs {
+    /// Its name; of a built-in agent its kind too, without --builtin
+    pub(crate) name: String,
+    /// A built-in agent: echo, counter or clock
+    #[arg(long, value_name = "KIND", conflicts_with = "exec")]
+    pub(crate) builtin: Option<BuiltinKind>,
+    /// A program that speaks JSON-RPC lines on stdin and stdout; quotes group words, no shell is involved
+    #[arg(long, value_name = "CMD")]
+    pub(crate) exec: Option<String>,
+    /// What it may do: call:echo@beta, send:*, publish:jobs.*, subscribe:jobs; may be given again
+    #[arg(long, value_name = "RIGHT:PATTERN")]
+    pub(crate) grant: Vec<GrantSpec>,
+    /// When it is started again: permanent (whenever the node starts) or temporary (never)
+    #[arg(long, value_name = "POLICY", value_parser = restart_policy, default_value = "temporary")]
+    pub(crate) restart: RestartPolicy,
+    /// A bound: memory=64MiB or cpu=10s; may be given again
+    #[arg(long, value_name = "WHAT=BOUND", value_parser = limit)]
+    pub(crate) limit: Vec<Limit>,
+    /// A variable of its environment; may be given again
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Let the program run even where the kernel cannot confine it
+    #[arg(long)]
+    pub(crate) trusted: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// One agent by name.
+#[derive(Debug, Args)]
+pub(crate) struct OneAgentArgs {
+    /// Its name, or its process (#12.3)
+    pub(crate) agent: String,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft send`.
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    #[command(flatten)]
+    pub(crate) message: MessageArgs,
+    /// When to answer: routed, received or executed, each alone or with +durable
+    #[arg(long, value_name = "LEVEL", default_value = "received")]
+    pub(crate) receipt: Level,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft call`.
+#[derive(Debug, Args)]
+pub(crate) struct CallArgs {
+    #[command(flatten)]
+    pub(crate) message: MessageArgs,
+    /// When to answer: executed, alone or with +durable (durable alone means executed+durable)
+    #[arg(long, value_name = "LEVEL", default_value = "executed")]
+    pub(crate) receipt: Level,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// What `send` and `call` have in common.
+#[derive(Debug, Args)]
+pub(crate) struct MessageArgs {
+    /// echo, echo@beta or #12.3@beta
+    pub(crate) target: String,
+    /// What to send; - reads it from stdin
+    pub(crate) text: String,
+    /// How long it may take
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) deadline: Duration,
+}
+
+/// `weft pub`.
+#[derive(Debug, Args)]
+pub(crate) struct PubArgs {
+    /// Where: words joined by dots
+    pub(crate) topic: TopicName,
+    /// What to publish; - reads it from stdin
+    pub(crate) text: String,
+    /// Wait until so many nodes are known to subscribe
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) wait_for: u64,
+    /// How long to wait for them
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) deadline: Duration,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft sub`.
+#[derive(Debug, Args)]
+pub(crate) struct SubArgs {
+    /// Which topic
+    pub(crate) topic: TopicName,
+    /// End after so many
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft trace`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// The conversation, as `weft call` shows it: t-…
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft chain …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChainCommand {
+    /// Show where this node's chain stands
+    Status(OnlyAt),
+    /// Print events
+    Log(ChainLogArgs),
+    /// Verify every chain that this node holds, from its first event
+    Verify(ChainVerifyArgs),
+    /// Print a file that proves one event of this node to anybody
+    Prove {
+        /// Its place on the chain
+        seq: u64,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Check such a file; needs no node
+    CheckProof(CheckProofArgs),
+    /// Write every chain that this node holds into one file
+    Export {
+        /// The file; it must not exist
+        path: PathBuf,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// `weft chain log`.
+#[derive(Debug, Args)]
+pub(crate) struct ChainLogArgs {
+    /// The chain of this node instead, by name or id
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
+    /// Only events of this kind: process.exited, ipc.*
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// From this place on
+    #[arg(long, default_value_t = 0)]
+    pub(crate) from: u64,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Go on printing events as they are recorded
+    #[arg(long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) at: AtHome,
+}
+
+/// `weft chain verify`.
+#[derive(Debug, Args)]
+pub(crate) struct ChainVerifyArgs {
+    /// Verify this export, or this home of a node that does not run, without a node
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["home", "node"])]
+    pub(crate) offline: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft chain check-proof`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckProofArgs {
+    /// The file that `weft chain prove` printed; - reads it from stdin
+    pub(crate) file: PathBuf,
+    /// Whose chain it must be
+    #[arg(long, value_name = "ID")]
+    pub(crate) node: Option<NodeId>,
+    /// In which cluster it must be
+    #[arg(long, value_name = "ID")]
+    pub(crate) cluster: Option<weft_protocol::ClusterId>,
+    /// Accept the chain of any node
+    #[arg(long, conflicts_with = "node")]
+    pub(crate) any_node: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `weft order`.
+#[derive(Debug, Args)]
+pub(crate) struct OrderArgs {
+    /// At most so many events
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft sim …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimCommand {
+    /// Run a scenario in virtual time and check every property after every step
+    Run(SimRunArgs),
+}
+
+/// `weft sim run`.
+#[derive(Debug, Args)]
+pub(crate) struct SimRunArgs {
+    /// The scenario: the name of a built-in one, or a file
+    pub(crate) scenario: String,
+    /// The seed; the same seed gives the same trace hash
+    #[arg(long, conflicts_with = "seeds")]
+    pub(crate) seed: Option<u64>,
+    /// Run so many seeds, counted up from zero
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<u64>,
+    /// How many nodes, instead of what the scenario says
+    #[arg(long, value_name = "N")]
+    pub(crate) nodes: Option<usize>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `weft bench …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Durable appends, by one writer and by 64
+    Append(BenchArgs),
+    /// Calls, one at a time and 64 at once, executed and durable
+    Call(BenchArgs),
+    /// Catching up with a chain of 100,000 events
+    Sync(BenchArgs),
+}
+
+/// Arguments of every benchmark.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `weft completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `weft child`: see `shim`.
+#[derive(Debug, Args)]
+pub(crate) struct ChildArgs {
+    /// Everything after the command's name
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<std::ffi::OsString>,
+}
+
+/// One bound of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Address space in bytes.
+    MemoryBytes(u64),
+    /// Processor time in microseconds.
+    CpuUs(u64),
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "not a duration (500ms, 5s, 1h)".to_owned())
+}
+
+fn restart_policy(text: &str) -> Result<RestartPolicy, String> {
+    match text {
+        "permanent" => Ok(RestartPolicy::Permanent),
+        "temporary" => Ok(RestartPolicy::Temporary),
+        _ => Err("neither permanent nor temporary".to_owned()),
+    }
+}
+
+fn limit(text: &str) -> Result<Limit, String> {
+    let refuse = || "not a bound (memory=64MiB or cpu=10s)".to_owned();
+    match text.split_once('=').ok_or_else(refuse)? {
+        ("memory", size) => bytes(size).map(Limit::MemoryBytes).ok_or_else(refuse),
+        ("cpu", time) => {
+            let time = humantime::parse_duration(time).map_err(|_| refuse())?;
+            u64::try_from(time.as_micros()).map(Limit::CpuUs).map_err(|_| refuse())
+        }
+        _ => Err(refuse()),
+    }
+}
+
+/// Bytes as people write them: `4096`, `64KiB`, `64MiB`, `2GiB`.
+fn bytes(text: &str) -> Option<u64> {
+    const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+    let (digits, unit) = UNITS
+        .iter()
+        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))
+        .unwrap_or((text, 1));
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("not a variable (NAME=VALUE)".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_before_and_after_the_command_meet() {
+        let cli = Cli::parse_from(["weft", "--home", "/a", "status", "--json"]);
+        let Command::Status(args) = &cli.command else { panic!("not status") };
+        let at = args.at.or(&cli.at);
+        assert_eq!((at.home, at.node, at.json), (Some(PathBuf::from("/a")), None, true));
+        let cli = Cli::parse_from(["weft", "--home", "/a", "status", "--node", "beta"]);
+        let Command::Status(args) = &cli.command else { panic!("not status") };
+        let at = args.at.or(&cli.at);
+        assert_eq!((at.home, at.node.map(|name| name.to_string())), (None, Some("beta".to_owned())));
+    }
+
+    #[test]
+    fn bounds_are_read() {
+        assert_eq!(limit("memory=64MiB"), Ok(Limit::MemoryBytes(64 << 20)));
+        assert_eq!(limit("memory=1024"), Ok(Limit::MemoryBytes(1024)));
+        assert_eq!(limit("cpu=10s"), Ok(Limit::CpuUs(10_000_000)));
+        for wrong in ["memory", "memory=", "memory=-1", "memory=64mb", "disk=1", "memory=99999999999GiB", "cpu=x"] {
+            assert!(limit(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `weft chain …`, `weft order`: the record of everything, from a running node.
+
+use std::path::Path;
+use std::time::Duration;
+
+use weft_protocol::control::{
+    ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, ExportReport, OrderRow, ProofFile,
+};
+
+use super::args::{ChainCommand, ChainLogArgs, OrderArgs};
+use super::client::{Client, Pieces, segment};
+use super::output::{Output, bad, card, count, dim, good, plural, short, table};
+use super::{At, CliError, offline};
+
+/// How often `--follow` asks for new events.
+const FOLLOW_STEP: Duration = Duration::from_millis(200);
+/// Events asked for at once.
+const PAGE_EVENTS: u64 = 1_000;
+
+/// `weft chain …`.
+pub(crate) async fn chain(command: &ChainCommand, before: &At) -> Result<(), CliError> {
+    match command {
+        ChainCommand::Status(only) => status(&only.at.or(before)).await,
+        ChainCommand::Log(args) => log(args, &At::from(&args.at).or(before)).await,
+        ChainCommand::Verify(args) => match &args.offline {
+            Some(path) => offline::verify(path, args.at.json || before.json),
+            None => verify(&args.at.or(before)).await,
+        },
+        ChainCommand::Prove { seq, at } => prove(*seq, &at.or(before)).await,
+        ChainCommand::CheckProof(args) => offline::check_proof(args, args.json || before.json),
+        ChainCommand::Export { path, at } => export(path, &at.or(before)).await,
+    }
+}
+
+async fn status(at: &At) -> Result<(), CliError> {
+    let status: ChainStatus = Client::of(at)?.get("/v1/chain").await?;
+    Output::new(at.json).report(&status, |status| {
+        let unsealed = status.events - status.sealed_events;
+        card([
+            ("chain", format!("{} / {}", status.node, status.incarnation)),
+            ("events", format!("{}, {} not sealed yet", count(status.events), count(unsealed))),
+            ("commits", format!("{}, {} with both signatures", count(status.commits), count(status.checkpoints))),
+            ("head", status.head.clone()),
+            ("root", status.root.clone()),
+        ])
+    })
+}
+
+async fn log(args: &ChainLogArgs, at: &At) -> Result<(), CliError> {
+    let client = Client::of(at)?;
+    let output = Output::new(at.json);
+    let (mut from, mut printed) = (args.from, 0);
+    let left = |printed: u64| args.count.map_or(u64::MAX, |count| count.saturating_sub(printed));
+    while left(printed) > 0 {
+        let mut path = format!("/v1/chain/events?from={from}&count={}", PAGE_EVENTS.min(left(printed)));
+        for (name, value) in [("node", &args.node), ("kind", &args.kind)] {
+            if let Some(value) = value {
+                path.push_str(&format!("&{name}={}", segment(value)));
+            }
+        }
+        let page: weft_protocol::control::EventsPage = client.get(&path).await?;
+        for event in &page.events {
+            output.report(event, event_line)?;
+            printed += 1;
+        }
+        from = page.next;
+        if !page.more {
+            if !args.follow {
+                return Ok(());
+            }
+            tokio::time::sleep(FOLLOW_STEP).await;
+        }
+    }
+    Ok(())
+}
+
+fn event_line(event: &EventRow) -> String {
+    let place = format!("{}#{}", event.name, event.seq);
+    let sealed = if event.sealed { "" } else { "  (not sealed yet)" };
+    format!("{}  {place:<14} {:<16} {:<14} {}{sealed}", dim(&event.at), event.kind, event.source, event.summary)
+}
+
+async fn verify(at: &At) -> Result<(), CliError> {
+    let report: ChainVerifyReport = Client::of(at)?.post("/v1/chain/verify", &serde_json::json!({})).await?;
+    print_verified(&report, Output::new(at.json))
+}
+
+/// Prints what became of each chain.
+///
+/// # Errors
+/// `damaged` when one does not verify.
+pub(crate) fn print_verified(report: &ChainVerifyReport, output: Output) -> Result<(), CliError> {
+    let faults: Vec<&ChainVerifyRow> = report.chains.iter().filter(|chain| !chain.ok).collect();
+    if output.json() {
+        output.object(report)?;
+    } else {
+        let header = ["node", "id", "events", "commits", "checkpoints", "root", ""];
+        output.text(&table(header, report.chains.iter().map(verified_row).collect(), "no chains"))?;
+    }
+    match faults.first() {
+        None if report.ok => Ok(()),
+        None => Err(CliError::new("damaged", "the chains do not verify").reported(output.json())),
+        Some(fault) => {
+            let reason = fault.error.as_deref().unwrap_or("does not verify");
+            let message = format!("the chain of {} is damaged: {reason}", fault.name);
+            let hint = "start the node while another member is up: it fetches what is missing";
+            Err(CliError::new("damaged", message).hint(hint).reported(output.json()))
+        }
+    }
+}
+
+fn verified_row(chain: &ChainVerifyRow) -> [String; 7] {
+    [
+        chain.name.clone(),
+        short(&chain.node),
+        count(chain.events),
+        count(chain.commits),
+        count(chain.checkpoints),
+        short(&chain.root),
+        if chain.ok { good("ok") } else { bad(chain.error.as_deref().unwrap_or("does not verify")) },
+    ]
+}
+
+async fn prove(seq: u64, at: &At) -> Result<(), CliError> {
+    let proof: ProofFile = Client::of(at)?.get(&format!("/v1/chain/proof/{seq}")).await?;
+    Output::new(at.json).object(&proof)
+}
+
+async fn export(path: &Path, at: &At) -> Result<(), CliError> {
+    let absolute = std::path::absolute(path).map_err(|error| CliError::new("failed", error.to_string()))?;
+    let request = serde_json::json!({ "path": absolute });
+    let report: ExportReport = Client::of(at)?.post("/v1/chain/export", &request).await?;
+    Output::new(at.json).report(&report, |report| {
+        let chains = plural(report.chains, "chain");
+        format!("{}: {chains}, {}, {} bytes", report.path, plural(report.events, "event"), count(report.bytes))
+    })
+}
+
+/// `weft order`.
+pub(crate) async fn order(args: &OrderArgs, at: &At) -> Result<(), CliError> {
+    let count = args.count.map_or_else(String::new, |count| format!("?count={count}"));
+    let body = Client::of(at)?.stream(&format!("/v1/order{count}")).await?;
+    let output = Output::new(at.json);
+    let mut lines = Pieces::lines(body);
+    while let Some(line) = lines.next().await? {
+        let row: OrderRow = serde_json::from_str(&line)
+            .map_err(|error| CliError::new("failed", format!("the node sent no event: {error}")))?;
+        output.report(&row, |row| {
+            let stable = if row.stable { "stable" } else { "provisional" };
+            format!("{}  {}#{}  {:<16} {stable}", row.hlc, short(&row.node), row.seq, row.kind)
+        })?;
+    }
+    Ok(())
+}

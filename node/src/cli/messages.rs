@@ -1,0 +1,135 @@
+//! `weft send`, `call`, `pub`, `sub`: talking to agents from a shell.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use weft_protocol::control::{
+    Body, CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest, TypedBody,
+};
+use weft_protocol::limits::ENVELOPE_BYTES_MAX;
+use weft_protocol::{Delivery, Level, Target};
+
+use super::args::{CallArgs, MessageArgs, PubArgs, SendArgs, SubArgs};
+use super::client::{Client, Pieces, segment};
+use super::output::{Output, dim, micros, plural};
+use super::{At, CliError};
+
+/// `weft send`.
+pub(crate) async fn send(args: &SendArgs, at: &At) -> Result<(), CliError> {
+    let request = request(&args.message, args.receipt)?;
+    let report: SendReport = Client::of(at)?.post("/v1/send", &request).await?;
+    let output = Output::new(at.json);
+    output.report(&report, |report| report.id.clone())?;
+    output.remark(&dim(&format!("{}  receipt {}  trace {}", micros(report.latency_us), report.receipt, report.trace)));
+    Ok(())
+}
+
+/// `weft call`.
+pub(crate) async fn call(args: &CallArgs, at: &At) -> Result<(), CliError> {
+    if args.receipt.delivery != Delivery::Executed {
+        let message = format!("a call waits for its answer; `{}` does not", args.receipt);
+        return Err(CliError::new("usage", message).hint("weft send, or --receipt executed+durable"));
+    }
+    let request: CallRequest = request(&args.message, args.receipt)?;
+    let report: CallReport = Client::of(at)?.post("/v1/call", &request).await?;
+    let output = Output::new(at.json);
+    output.report(&report, |report| report.reply.as_ref().map_or_else(String::new, body_text))?;
+    output.remark(&dim(&call_line(&report)));
+    Ok(())
+}
+
+fn call_line(report: &CallReport) -> String {
+    let path = match report.rtt_us {
+        Some(rtt_us) if report.path != "local" => format!("{} {}", report.path, micros(rtt_us)),
+        _ => report.path.clone(),
+    };
+    let records = match (report.record, report.remote_record) {
+        (Some(own), Some(theirs)) => format!("  records {own} here, {theirs} there"),
+        _ => String::new(),
+    };
+    let latency = micros(report.latency_us);
+    format!("{latency}  {}, {path}  receipt {}  trace {}{records}", report.name, report.receipt, report.trace)
+}
+
+/// `weft pub`.
+pub(crate) async fn publish(args: &PubArgs, at: &At) -> Result<(), CliError> {
+    let request = PublishRequest {
+        payload: payload(&args.text)?,
+        wait_for: args.wait_for,
+        deadline_ms: Some(millis(args.deadline)),
+        trace: None,
+    };
+    let path = format!("/v1/topics/{}", segment(args.topic.as_str()));
+    let report: PublishReport = Client::of(at)?.post(&path, &request).await?;
+    let output = Output::new(at.json);
+    output.report(&report, |report| report.id.clone())?;
+    let delivered = plural(report.delivered, "local subscriber");
+    output.remark(&dim(&format!("number {}  {delivered}  trace {}", report.seq, report.trace)));
+    Ok(())
+}
+
+/// `weft sub`: prints publications until it has printed `--count` of them, or the node ends.
+pub(crate) async fn subscribe(args: &SubArgs, at: &At) -> Result<(), CliError> {
+    let path = format!("/v1/topics/{}/events", segment(args.topic.as_str()));
+    let body = Client::of(at)?.stream(&path).await?;
+    let output = Output::new(at.json);
+    output.remark(&dim(&format!("subscribed to {}; Ctrl-C ends", args.topic)));
+    let mut events = Pieces::events(body);
+    let mut printed = 0;
+    while args.count.is_none_or(|count| printed < count) {
+        let Some(data) = events.next().await? else {
+            let message = "the node ended the subscription: it went down, or this reader was too slow";
+            return Err(CliError::new("shutting-down", message).hint("weft status").changed().retry());
+        };
+        let event: PublicationEvent = serde_json::from_str(&data)
+            .map_err(|error| CliError::new("failed", format!("the node sent no publication: {error}")))?;
+        output.report(&event, |event| format!("{}  {}", dim(&event.from), body_text(&event.payload)))?;
+        printed += 1;
+    }
+    Ok(())
+}
+
+fn request(message: &MessageArgs, receipt: Level) -> Result<SendRequest, CliError> {
+    let _well_formed: Target = message.target.parse()?;
+    Ok(SendRequest {
+        target: message.target.clone(),
+        payload: payload(&message.text)?,
+        receipt: Some(receipt.to_string()),
+        deadline_ms: Some(millis(message.deadline)),
+        trace: None,
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The text that was typed, or what stands on stdin: text when it is UTF-8, bytes otherwise. An ending line break stays.
+fn payload(text: &str) -> Result<Body, CliError> {
+    if text != "-" {
+        return Ok(Body::Text(text.to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let most = ENVELOPE_BYTES_MAX as u64;
+    std::io::stdin()
+        .lock()
+        .take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| CliError::new("failed", format!("stdin: {error}")))?;
+    if bytes.len() as u64 > most {
+        return Err(CliError::new("too-large", format!("stdin holds more than {most} bytes, which is the most")));
+    }
+    Ok(match String::from_utf8(bytes) {
+        Ok(text) => Body::Text(text),
+        Err(error) => Body::Typed(TypedBody::Base64(data_encoding::BASE64.encode(error.as_bytes()))),
+    })
+}
+
+/// A payload for people: text as it is, everything else as JSON.
+fn body_text(body: &Body) -> String {
+    match body {
+        Body::Text(text) | Body::Typed(TypedBody::Text(text)) => text.clone(),
+        Body::Typed(TypedBody::Json(value)) => value.to_string(),
+        Body::Typed(other) => serde_json::to_string(other).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,164 @@
+//! What `up` and `join` have in common: which home, under which name, in the foreground or behind it.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use weft_protocol::NodeName;
+use weft_protocol::control::{ErrorBody, StatusReport, UpReport};
+
+use super::args::RunArgs;
+use super::client::{Client, home_of_environment};
+use super::output::{Output, dim};
+use super::{At, CliError, log};
+use crate::config::{self, Config, Settings};
+use crate::home::{Choice, Home, HomeDir, choose_or_create};
+use crate::run::{RunOptions, run_node};
+
+/// How long a node in the background may take until its door answers: a store of 100,000 events is verified meanwhile (guess).
+const READY_WAIT_MAX: Duration = Duration::from_secs(120);
+/// How often it is asked.
+const READY_STEP: Duration = Duration::from_millis(20);
+/// Lines of the log that are shown when a node in the background did not start.
+const LOG_TAIL_LINES: usize = 20;
+
+/// Where a node is to run, and as whom.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Its home.
+    pub(crate) home: HomeDir,
+    /// Its name: its own when it has a cluster, the one that was asked for otherwise.
+    pub(crate) name: NodeName,
+    /// Its settings.
+    pub(crate) config: Config,
+}
+
+impl Place {
+    /// The place that the arguments mean.
+    ///
+    /// # Errors
+    /// `several-nodes`, `bad-config`, and `other-name` when the home's node goes by another name.
+    pub(crate) fn choose(name: Option<&NodeName>, run: &RunArgs, at: &At) -> Result<Self, CliError> {
+        let by_name = at.node.as_ref().or(name);
+        let folder = at.home.clone().or_else(|| if by_name.is_none() { home_of_environment() } else { None });
+        let configured = config::configured_name()?;
+        let otherwise = configured.clone().unwrap_or_else(host_name);
+        let home = choose_or_create(Choice { home: folder.as_deref(), node: by_name }, &otherwise)?;
+
+        let flags = Settings {
+            name: name.cloned(),
+            listen: if run.listen.is_empty() { None } else { Some(run.listen.clone()) },
+            log: run.log.clone(),
+            log_format: run.log_format,
+        };
+        let mut config = config::load(&home, flags)?;
+        let own = home.cluster()?.map(|cluster| cluster.name);
+        if let (Some(own), Some(asked)) = (&own, name)
+            && own != asked
+        {
+            let message = format!("the node in {} goes by the name {own}, and a name does not change", home.path().display());
+            return Err(CliError::new("other-name", message).hint("leave --name out, or name another --home"));
+        }
+        let folder_name = home.path().file_name().and_then(|folder| folder.to_str()?.parse().ok());
+        let name = own.or(at.node.clone()).or(config.name.take()).or(folder_name).unwrap_or(otherwise);
+        config.name = Some(name.clone());
+        Ok(Self { home, name, config })
+    }
+}
+
+fn host_name() -> NodeName {
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy().to_ascii_lowercase();
+    let first = host.split('.').next().unwrap_or_default();
+    first.parse().unwrap_or_else(|_| "node".parse().expect("BUG: `node` is a name"))
+}
+
+/// Runs the node in this process until it ends.
+///
+/// # Errors
+/// Why it did not start, or did not end well.
+pub(crate) async fn foreground(
+    home: Home,
+    config: Config,
+    background: bool,
+    on_ready: impl FnOnce(&UpReport) + Send + 'static,
+) -> Result<(), CliError> {
+    if background {
+        // Fails only for the leader of a process group, which a child process never is.
+        let _own_session = rustix::process::setsid();
+    }
+    log::start(&config)?;
+    run_node(RunOptions { home, config, on_ready: Box::new(on_ready) }).await
+}
+
+/// Starts the node in a process of its own and returns when its door answers.
+///
+/// # Errors
+/// What the node said when it ended; `deadline` when it neither answers nor ends.
+pub(crate) async fn detach(place: &Place, run: &RunArgs, output: Output) -> Result<StatusReport, CliError> {
+    // Creates the folder for the log, and finds a running node before anything is started.
+    drop(Home::open(place.home.clone())?);
+    let log = place.home.log();
+    let failed = |error: std::io::Error| CliError::new("failed", format!("{}: {error}", log.display()));
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&log).map_err(failed)?;
+    let begins = file.metadata().map_err(failed)?.len();
+    let program = std::env::current_exe().map_err(|error| CliError::new("failed", error.to_string()))?;
+    let mut command = Command::new(program);
+    command.args(["up", "--json", "--background", "--home"]).arg(place.home.path()).args(["--name", place.name.as_str()]);
+    for address in &run.listen {
+        command.args(["--listen", address]);
+    }
+    command.args(run.log.iter().flat_map(|filter| ["--log", filter]));
+    command.args(run.log_format.iter().flat_map(|format| {
+        ["--log-format", match format {
+            config::LogFormat::Text => "text",
+            config::LogFormat::Json => "json",
+        }]
+    }));
+    command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
+    let mut child = command.spawn().map_err(failed)?;
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = answers(&place.home, child.id()).await {
+            return Ok(status);
+        }
+        if let Some(exit) = child.try_wait().map_err(failed)? {
+            return Err(why_it_ended(place, begins, exit, output));
+        }
+        if begun.elapsed() > READY_WAIT_MAX {
+            return Err(gave_up(&child, &log));
+        }
+        tokio::time::sleep(READY_STEP).await;
+    }
+}
+
+/// The status of the node with this process number, once its door answers.
+async fn answers(home: &HomeDir, pid: u32) -> Option<StatusReport> {
+    let client = Client::at(home.clone()).ok()?;
+    client.get::<StatusReport>("/v1/status").await.ok().filter(|status| status.pid == pid)
+}
+
+fn gave_up(child: &Child, log: &std::path::Path) -> CliError {
+    let message = format!("the node (process {}) runs, but its door does not answer yet", child.id());
+    CliError::new("deadline", message).hint(format!("tail {}", log.display())).changed().retry()
+}
+
+/// The error that the node printed last; without one, the end of its log is shown.
+fn why_it_ended(place: &Place, begins: u64, exit: std::process::ExitStatus, output: Output) -> CliError {
+    let log = std::fs::read(place.home.log()).unwrap_or_default();
+    let begins = usize::try_from(begins).unwrap_or(usize::MAX).min(log.len());
+    let text = String::from_utf8_lossy(&log[begins..]).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    for line in &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..] {
+        output.remark(&dim(line));
+    }
+    let said = lines.iter().rev().find_map(|line| serde_json::from_str::<ErrorBody>(line).ok());
+    match said {
+        Some(body) => body.error.into(),
+        None => {
+            let message = format!("the node ended before its door answered: {exit}");
+            CliError::new("failed", message).hint(format!("tail {}", place.home.log().display())).changed()
+        }
+    }
+}

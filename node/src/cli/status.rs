@@ -1,0 +1,65 @@
+//! `weft status`, `weft down`: a node as its operator sees it.
+
+use std::time::Duration;
+
+use weft_protocol::control::{DownReport, StatusReport};
+
+use super::client::{Client, choose_home};
+use super::output::{Output, address, card, good, plural, rough};
+use super::{At, CliError};
+
+/// How long `down` waits for the process to end after the node has answered; the node itself gives its agents 5 s.
+const END_WAIT_MAX: Duration = Duration::from_secs(20);
+/// How often it looks.
+const END_WAIT_STEP: Duration = Duration::from_millis(20);
+
+/// `weft status`.
+pub(crate) async fn status(at: &At) -> Result<(), CliError> {
+    let status: StatusReport = Client::of(at)?.get("/v1/status").await?;
+    Output::new(at.json).report(&status, |status| {
+        card([
+            ("node", format!("{}  {}  {}", status.name, status.node, status.role)),
+            ("state", state_line(status)),
+            ("cluster", format!("{}  {}", status.cluster.name, plural(status.members, "member"))),
+            ("listening", listening(&status.listen)),
+            ("agents", status.agents.to_string()),
+            ("order", status.order.clone()),
+            ("home", status.home.clone()),
+            ("version", status.version.clone()),
+        ])
+    })
+}
+
+fn state_line(status: &StatusReport) -> String {
+    let state = if status.state == "running" { good(&status.state) } else { super::output::bad(&status.state) };
+    format!("{state}  process {}, up {}", status.pid, rough(Duration::from_secs(status.uptime_s)))
+}
+
+/// Addresses as people read them, on one line.
+pub(crate) fn listening(addresses: &[String]) -> String {
+    addresses.iter().map(|one| address(one)).collect::<Vec<_>>().join("   ")
+}
+
+/// `weft down`: returns when the process has ended.
+pub(crate) async fn down(at: &At) -> Result<(), CliError> {
+    let home = choose_home(at)?;
+    let report: DownReport = Client::at(home.clone())?.post("/v1/down", &serde_json::json!({})).await?;
+    let waited = tokio::time::Instant::now();
+    while is_locked(&home)? {
+        if waited.elapsed() > END_WAIT_MAX {
+            let message = format!("{} has recorded its end, but its process {} still runs", report.name, report.pid);
+            return Err(CliError::new("deadline", message).hint(format!("kill -9 {}", report.pid)).changed());
+        }
+        tokio::time::sleep(END_WAIT_STEP).await;
+    }
+    Output::new(at.json).report(&report, |report| format!("{} is down", report.name))
+}
+
+/// Whether a process uses the home; the lock is given back at once.
+fn is_locked(home: &crate::home::HomeDir) -> Result<bool, CliError> {
+    match crate::home::Home::probe(home) {
+        Ok(()) => Ok(false),
+        Err(crate::home::HomeError::Locked { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}

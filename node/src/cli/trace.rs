@@ -1,0 +1,46 @@
+//! `weft trace`: one conversation as every concerned node recorded it.
+
+use weft_protocol::TraceId;
+use weft_protocol::control::{TraceHop, TraceReport};
+
+use super::client::Client;
+use super::output::{Output, bad, dim, doubtful, good, micros, table};
+use super::{At, CliError};
+
+/// `weft trace`.
+pub(crate) async fn trace(id: &str, at: &At) -> Result<(), CliError> {
+    let id: TraceId = id.parse()?;
+    let report: TraceReport = Client::of(at)?.get(&format!("/v1/trace/{id}")).await?;
+    Output::new(at.json).report(&report, text)
+}
+
+fn text(report: &TraceReport) -> String {
+    let header = ["node", "what", "record", "after", "target", "rule", ""];
+    let steps = table(header, report.hops.iter().map(row).collect(), "");
+    format!("{steps}\n{}\n", verdict(report))
+}
+
+fn row(hop: &TraceHop) -> [String; 7] {
+    let doubts = match (hop.proven, hop.sealed) {
+        (true, true) => String::new(),
+        (true, false) => dim("not sealed yet"),
+        (false, _) => doubtful("not proven here yet"),
+    };
+    [
+        hop.name.clone(),
+        hop.kind.clone(),
+        format!("{}#{}", hop.name, hop.seq),
+        micros(hop.offset_us),
+        hop.target.clone(),
+        hop.rule.clone(),
+        doubts,
+    ]
+}
+
+fn verdict(report: &TraceReport) -> String {
+    let agree = if report.agree { good("both sides agree") } else { bad("not agreed") };
+    let sealed = if report.sealed { good("sealed") } else { doubtful("not sealed yet") };
+    let mut lines = vec![format!("{agree}, {sealed}")];
+    lines.extend(report.disagreements.iter().map(|sentence| format!("  {sentence}")));
+    lines.join("\n")
+}

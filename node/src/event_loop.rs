@@ -1,0 +1,257 @@
+//! The loop that gives the peer everything that happens, one input at a time, and carries out what it asks, in order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use weft_peer::{AskId, Input, Output, Peer, Question, Reply};
+use weft_protocol::{Admission, AuthRefusal, Batch, Principal, Publication, Refusal};
+use weft_storage::Store;
+
+use crate::ask::{Asker, Local};
+use crate::clock::Clock;
+use crate::network::{Network, NetworkEvent};
+use crate::runners::Runners;
+
+/// How long the loop sleeps at most, so that a wall clock that jumps forward is noticed.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Everything that can wake the loop.
+enum Event {
+    Local(Local),
+    Network(NetworkEvent),
+    Disk(Result<(), weft_storage::StoreError>),
+    Woken,
+}
+
+/// The node at work. It ends when the peer halts.
+pub(crate) struct EventLoop {
+    peer: Peer,
+    clock: Clock,
+    store: Arc<Store>,
+    network: Network,
+    runners: Runners,
+    asker: Asker,
+    locals: mpsc::Receiver<Local>,
+    disk: Disk,
+    inputs: VecDeque<Input>,
+    answers: BTreeMap<AskId, oneshot::Sender<Result<Reply, Refusal>>>,
+    notifies: BTreeMap<AskId, mpsc::Sender<Publication>>,
+    joins: BTreeMap<AskId, oneshot::Sender<Result<Box<Admission>, AuthRefusal>>>,
+    halted: bool,
+}
+
+impl EventLoop {
+    /// A loop around these parts.
+    pub(crate) fn new(
+        peer: Peer,
+        clock: Clock,
+        store: Arc<Store>,
+        network: Network,
+        runners: Runners,
+        asker: Asker,
+        locals: mpsc::Receiver<Local>,
+    ) -> Self {
+        let disk = Disk::start(Arc::clone(&store));
+        Self {
+            peer,
+            clock,
+            store,
+            network,
+            runners,
+            asker,
+            locals,
+            disk,
+            inputs: VecDeque::from([Input::Woken]),
+            answers: BTreeMap::new(),
+            notifies: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            halted: false,
+        }
+    }
+
+    /// Runs until the peer halts, then lets go of agents and sockets.
+    pub(crate) async fn run(mut self) {
+        let mut outputs = Vec::new();
+        while !self.halted {
+            while let Some(input) = self.inputs.pop_front() {
+                let now = self.clock.now();
+                self.peer.handle(input, now, &mut outputs);
+                for output in outputs.drain(..) {
+                    self.carry_out(output);
+                }
+            }
+            if !self.halted {
+                let event = self.next_event().await;
+                self.take_in(event);
+            }
+        }
+        self.runners.shutdown().await;
+        self.network.shutdown().await;
+    }
+
+    async fn next_event(&mut self) -> Event {
+        self.clock.now();
+        let sleep = self.peer.next_wakeup().map_or(SLEEP_MAX, |wakeup| self.clock.until(wakeup).min(SLEEP_MAX));
+        tokio::select! {
+            biased;
+            Some(result) = self.disk.results.recv() => Event::Disk(result),
+            Some(local) = self.locals.recv() => Event::Local(local),
+            event = self.network.next() => Event::Network(event),
+            () = tokio::time::sleep(sleep) => Event::Woken,
+        }
+    }
+
+    fn take_in(&mut self, event: Event) {
+        match event {
+            Event::Local(local) => self.take_in_local(local),
+            Event::Network(NetworkEvent::Peer(input)) => self.inputs.push_back(input),
+            Event::Network(NetworkEvent::JoinAttempt { keys, invite, join, answer }) => {
+                let ask = self.asker.next_ask();
+                self.joins.insert(ask, answer);
+                self.inputs.push_back(Input::JoinAsked { ask, keys, invite, join });
+            }
+            Event::Disk(Ok(())) => self.inputs.push_back(Input::Persisted),
+            Event::Disk(Err(error)) => {
+                tracing::error!(%error, "the store cannot be written; nothing is promised any more");
+                self.inputs.push_back(Input::PersistFailed);
+            }
+            Event::Woken => self.inputs.push_back(Input::Woken),
+        }
+    }
+
+    fn take_in_local(&mut self, local: Local) {
+        match local {
+            Local::Asked { ask, by, question, answer, notify } => {
+                self.answers.insert(ask, answer);
+                self.notifies.extend(notify.map(|notify| (ask, notify)));
+                self.inputs.push_back(Input::Asked { ask, by, question: *question });
+            }
+            Local::Read(read) => read(&self.peer),
+            Local::Happened(input) => {
+                if let Input::Withdrawn { ask } = *input {
+                    self.forget(ask);
+                }
+                self.inputs.push_back(*input);
+            }
+        }
+    }
+
+    fn forget(&mut self, ask: AskId) {
+        self.answers.remove(&ask);
+        self.notifies.remove(&ask);
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Persist(batch) => self.disk.write(*batch),
+            Output::Answer { ask, answer } => self.answer(ask, answer),
+            Output::AnswerJoin { ask, answer } => {
+                if let Some(join) = self.joins.remove(&ask) {
+                    let _joiner_is_gone = join.send(answer);
+                }
+            }
+            Output::Notify { ask, publication } => self.notify(ask, *publication),
+            Output::Dial { node, addresses } => self.network.dial(node, addresses),
+            Output::Disconnect { node } => self.network.disconnect(node),
+            Output::Request { request, to, content } => self.network.request(request, to, content),
+            Output::Respond { request, content } => self.network.respond(request, content),
+            Output::Gossip { topic, content } => self.network.gossip(&topic, &content),
+            Output::Follow { topics } => self.network.follow(topics),
+            Output::Start { process, spec } => self.inputs.extend(self.runners.start(process, *spec)),
+            Output::Deliver { process, delivery } => self.inputs.extend(self.runners.deliver(process, *delivery)),
+            Output::DeliverPublication { process, publication } => {
+                self.runners.deliver_publication(process, *publication);
+            }
+            Output::CancelDelivery { process, message } => self.runners.cancel(process, message),
+            Output::Stop { process, grace_us } => self.inputs.extend(self.runners.stop(process, grace_us)),
+            Output::ReadRange { request, chain, from_commit, bytes_max } => self.read(move |store| {
+                let groups = store.range(chain, from_commit, bytes_max).unwrap_or_else(unreadable);
+                Input::RangeRead { request, chain, groups }
+            }),
+            Output::ReadCommit { chain, commit_no, other } => self.read(move |store| {
+                let held = store.commit_header(chain, commit_no).unwrap_or_else(unreadable).map(Box::new);
+                Input::CommitRead { chain, held, other }
+            }),
+            Output::ReadTrace { request, trace } => {
+                let own = self.peer.kernel().chain_state().chain();
+                self.read(move |store| {
+                    let rows = store.trace(own, trace, 256).unwrap_or_else(unreadable);
+                    Input::TraceRead { request, rows }
+                });
+            }
+            Output::Verify(job) => {
+                let asker = self.asker.clone();
+                tokio::task::spawn_blocking(move || {
+                    asker.happened_blocking(Input::Verified(Box::new(job.run())));
+                });
+            }
+            Output::PublishView(view) => self.network.publish_view(view),
+            Output::Halt => self.halted = true,
+        }
+    }
+
+    fn answer(&mut self, ask: AskId, answer: Result<Reply, Refusal>) {
+        if answer.is_err() {
+            self.notifies.remove(&ask);
+        }
+        if let Some(asker) = self.answers.remove(&ask) {
+            let _asker_is_gone = asker.send(answer);
+        }
+    }
+
+    /// Hands a publication on; a reader that is gone or too slow loses its subscription.
+    fn notify(&mut self, ask: AskId, publication: Publication) {
+        let Some(notify) = self.notifies.get(&ask) else { return };
+        if notify.try_send(publication).is_err() {
+            self.forget(ask);
+            self.inputs.push_back(Input::Withdrawn { ask });
+        }
+    }
+
+    fn read(&self, read: impl FnOnce(&Store) -> Input + Send + 'static) {
+        let (store, asker) = (Arc::clone(&self.store), self.asker.clone());
+        tokio::task::spawn_blocking(move || asker.happened_blocking(read(&store)));
+    }
+}
+
+/// What cannot be read cannot be served: the member asks somebody else, and the scrub finds the damage.
+fn unreadable<T: Default>(error: weft_storage::StoreError) -> T {
+    tracing::error!(%error, "a stored record cannot be read");
+    T::default()
+}
+
+/// Asks for an orderly end, as whoever holds the node's terminal.
+pub(crate) async fn shut_down(asker: &Asker) -> Result<Reply, Refusal> {
+    let shutdown = Box::new(weft_kernel::Syscall::Shutdown);
+    asker.ask(Principal::Operator, Question::Kernel(shutdown)).await
+}
+
+/// The thread that writes: one transaction at a time, off the loop.
+struct Disk {
+    batches: std::sync::mpsc::SyncSender<Batch>,
+    results: mpsc::Receiver<Result<(), weft_storage::StoreError>>,
+}
+
+impl Disk {
+    fn start(store: Arc<Store>) -> Self {
+        let (batches, incoming) = std::sync::mpsc::sync_channel::<Batch>(1);
+        let (done, results) = mpsc::channel(1);
+        std::thread::spawn(move || {
+            for batch in incoming {
+                if done.blocking_send(store.commit(&batch)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { batches, results }
+    }
+
+    /// The peer has at most one batch out, so there is always room.
+    fn write(&self, batch: Batch) {
+        if let Err(error) = self.batches.try_send(batch) {
+            tracing::error!(%error, "BUG: a batch was given while another was out");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Which cluster a home belongs to, in one file that is written when the node is founded or admitted.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use weft_protocol::{Certificate, Charter, Incarnation, NodeId, NodeName, Signed, decode, encode};
+
+use super::{Home, HomeDir, HomeError, files};
+
+/// Most bytes of the file: a charter, 65 certificates of about 6 KiB, 64 × 16 addresses (an admission is at most 512 KiB).
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// The content of `cluster.cbor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClusterFile {
+    /// What the cluster's id is the hash of.
+    pub(crate) charter: Charter,
+    /// Our own certificate.
+    pub(crate) certificate: Signed<Certificate>,
+    /// The name we go by.
+    pub(crate) name: NodeName,
+    /// Which of our chains we write.
+    pub(crate) incarnation: Incarnation,
+    /// Certificates of members we were told of when we were admitted; none for the founder.
+    pub(crate) members: Vec<Signed<Certificate>>,
+    /// Where the inviter was when we were admitted; none for the founder.
+    pub(crate) addresses: Vec<(NodeId, Vec<String>)>,
+}
+
+impl HomeDir {
+    /// Which cluster this home belongs to; `None` when it has none yet.
+    ///
+    /// # Errors
+    /// [`HomeError::Damaged`] when the file is there and not what was written.
+    pub(crate) fn cluster(&self) -> Result<Option<ClusterFile>, HomeError> {
+        let path = self.cluster_path();
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(HomeError::io(&path, error)),
+        };
+        match decode(&bytes, BYTES_MAX) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) => Err(HomeError::Damaged { path, reason: error.to_string() }),
+        }
+    }
+}
+
+impl Home {
+    /// Writes which cluster this home belongs to; on disk when this returns.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`].
+    pub(crate) fn write_cluster(&self, file: &ClusterFile) -> Result<(), HomeError> {
+        files::write_private(&self.cluster_path(), &encode(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use weft_protocol::{KeyPair, Role, Signer as _, Timestamp};
+
+    use super::*;
+
+    fn cluster_file() -> ClusterFile {
+        let keys = KeyPair::generate([1; 32]);
+        let charter: Charter = Charter {
+            founder: keys.public_keys().clone(),
+            rules: b"rules".to_vec().into(),
+            nonce: serde_json::from_value(json!([7; 16])).expect("16 bytes"),
+        };
+        let name: NodeName = "alpha".parse().expect("a name");
+        let certificate = Certificate {
+            cluster: charter.cluster_id(),
+            keys: keys.public_keys().clone(),
+            name: name.clone(),
+            role: Role::Admin,
+            grants: Vec::new(),
+            issuer: keys.public_keys().node(),
+            issued: Timestamp(1),
+            not_after: None,
+        };
+        let certificate = Signed::new(&certificate, &keys);
+        let (members, addresses) = (vec![certificate.clone()], vec![(keys.public_keys().node(), vec!["/ip4/1".into()])]);
+        ClusterFile { charter, certificate, name, incarnation: Incarnation(9), members, addresses }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_one_changed_byte_is_damage() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let home = Home::open(HomeDir::new(temporary.path()).expect("a path")).expect("free");
+        assert_eq!(home.cluster().expect("none"), None);
+        let file = cluster_file();
+        home.write_cluster(&file).expect("written");
+        assert_eq!(home.cluster().expect("whole"), Some(file));
+        let path = home.cluster_path();
+        let bytes = std::fs::read(&path).expect("there");
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).expect("cut");
+        assert!(matches!(home.cluster(), Err(HomeError::Damaged { .. })));
+    }
+}

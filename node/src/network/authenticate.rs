@@ -1,0 +1,232 @@
+//! `/weft/auth/1` on the first substream of a connection, before anything else may use it.
+//!
+//! Both sides begin with the protocol's name and the number of their run; then the frames of the handshake follow, which
+//! another crate decides about. Time and sizes are limited here.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use libp2p::PeerId;
+use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt as _, SubstreamBox};
+use tokio::time::timeout;
+use weft_discovery::{Handshake, HandshakeOutcome, Step};
+use weft_protocol::limits::{ADMISSION_FRAME_BYTES_MAX, AUTH_US_MAX};
+use weft_protocol::{Admission, AuthFrame, AuthRefusal, InviteId, Join, PublicKeys, decode, encode};
+
+use super::frame::{read_frame, write_frame};
+use super::links::Run;
+use crate::clock;
+
+const PREFACE: &[u8; 13] = b"/weft/auth/1\n";
+
+/// How long a refused side may take to read why (guess: a round trip of the slowest link).
+const LAST_WORD_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// Which end of the connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Dialer,
+    Listener,
+}
+
+/// Why a connection did not come to be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AuthFailure {
+    /// The other side let us in not.
+    #[error("refused by that node: {0}")]
+    RefusedUs(AuthRefusal),
+    /// We let the other side in not.
+    #[error("refused by this node: {0}")]
+    RefusedThem(AuthRefusal),
+    /// A joiner was admitted; it comes back as a member.
+    #[error("admitted; it comes back as a member")]
+    Admitted,
+    /// Another node than the one that was dialled.
+    #[error("another node answers there: {found}")]
+    OtherNode {
+        /// Which.
+        found: PeerId,
+    },
+    /// A key that is not Ed25519.
+    #[error("the key of the node there is not an Ed25519 key")]
+    UnknownKey,
+    /// Two seconds passed.
+    #[error("the handshake took longer than {} s", AUTH_US_MAX / 1_000_000)]
+    TimedOut,
+    /// The node ends, or does not want this connection any more.
+    #[error("this node does not take connections any more")]
+    Closing,
+    /// No random bytes.
+    #[error("the operating system gave no random bytes: {0}")]
+    Entropy(getrandom::Error),
+    /// The connection broke.
+    #[error("the connection was lost during the handshake: {0}")]
+    Lost(#[from] io::Error),
+}
+
+/// 32 fresh random bytes.
+///
+/// # Errors
+/// [`AuthFailure::Entropy`].
+pub(super) fn nonce() -> Result<[u8; 32], AuthFailure> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(AuthFailure::Entropy)?;
+    Ok(nonce)
+}
+
+/// A number for this life of the node; see [`Run`].
+///
+/// # Errors
+/// [`AuthFailure::Entropy`].
+pub(super) fn run_number() -> Result<Run, AuthFailure> {
+    let mut run = [0; 8];
+    getrandom::fill(&mut run).map_err(AuthFailure::Entropy)?;
+    Ok(Run::from_be_bytes(run))
+}
+
+/// Runs one handshake on the first substream of `muxer`, in at most two seconds, and returns what it proved and the other
+/// side's run. `ask` is called for a joiner, at the listener alone.
+///
+/// # Errors
+/// [`AuthFailure`]; the other side was told a refusal of ours and had time to read it.
+pub(super) async fn exchange(
+    muxer: &mut StreamMuxerBox,
+    side: Side,
+    handshake: Handshake,
+    run: Run,
+    frame_bytes_max: usize,
+    ask: impl AsyncFnOnce(PublicKeys, InviteId, Join) -> Result<Admission, AuthRefusal>,
+) -> Result<(HandshakeOutcome, Run), AuthFailure> {
+    let limited = async {
+        let mut stream = open(muxer, side).await?;
+        let talk = async {
+            let result = converse(&mut stream, handshake, run, frame_bytes_max, ask).await;
+            let _already_closed = stream.close().await;
+            // Whoever has the last word on this connection waits until it was heard.
+            let last_word = match &result {
+                Err(AuthFailure::RefusedThem(_)) => true,
+                Ok((HandshakeOutcome::Admitted(_), _)) => side == Side::Listener,
+                Ok((HandshakeOutcome::Member { .. }, _)) | Err(_) => false,
+            };
+            if last_word {
+                let _other_side_is_gone = timeout(LAST_WORD_TIME_MAX, stream.read(&mut [0])).await;
+            }
+            result
+        };
+        driving(muxer, talk).await?
+    };
+    timeout(Duration::from_micros(AUTH_US_MAX), limited).await.map_err(|_| AuthFailure::TimedOut)?
+}
+
+async fn converse(
+    stream: &mut SubstreamBox,
+    mut handshake: Handshake,
+    run: Run,
+    frame_bytes_max: usize,
+    ask: impl AsyncFnOnce(PublicKeys, InviteId, Join) -> Result<Admission, AuthRefusal>,
+) -> Result<(HandshakeOutcome, Run), AuthFailure> {
+    stream.write_all(PREFACE).await?;
+    stream.write_all(&run.to_be_bytes()).await?;
+    send(stream, &handshake.start()).await?;
+    stream.flush().await?;
+
+    let mut preface = [0; PREFACE.len()];
+    stream.read_exact(&mut preface).await?;
+    if preface != *PREFACE {
+        return refuse(stream, AuthRefusal::Protocol).await;
+    }
+    let mut their_run = [0; 8];
+    stream.read_exact(&mut their_run).await?;
+
+    let mut ask = Some(ask);
+    loop {
+        let bytes = match read_frame(stream, frame_bytes_max).await {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return refuse(stream, AuthRefusal::Protocol).await;
+            }
+            read => read?,
+        };
+        let Ok(frame) = decode::<AuthFrame>(&bytes, frame_bytes_max) else {
+            return refuse(stream, AuthRefusal::Protocol).await;
+        };
+        let mut step = handshake.frame_arrived(frame, clock::wall());
+        if let Step::Ask { keys, invite, join } = step {
+            let decision = match ask.take() {
+                Some(ask) => ask(keys, invite, join).await,
+                None => Err(AuthRefusal::Protocol),
+            };
+            step = handshake.admission_decided(decision);
+        }
+        match step {
+            Step::Send(frames) => send(stream, &frames).await?,
+            Step::Done { send: frames, outcome } => {
+                send(stream, &frames).await?;
+                return Ok((outcome, Run::from_be_bytes(their_run)));
+            }
+            Step::Refuse { send: frame, error } => {
+                send(stream, &[frame]).await?;
+                return Err(AuthFailure::RefusedThem(error));
+            }
+            Step::Refused(refusal) => return Err(AuthFailure::RefusedUs(refusal)),
+            Step::Ask { .. } => return refuse(stream, AuthRefusal::Protocol).await,
+        }
+    }
+}
+
+async fn refuse<T>(stream: &mut SubstreamBox, refusal: AuthRefusal) -> Result<T, AuthFailure> {
+    send(stream, &[AuthFrame::Refused(refusal.clone())]).await?;
+    Err(AuthFailure::RefusedThem(refusal))
+}
+
+async fn send(stream: &mut SubstreamBox, frames: &[AuthFrame]) -> Result<(), AuthFailure> {
+    for frame in frames {
+        write_frame(stream, &encode(frame), ADMISSION_FRAME_BYTES_MAX).await?;
+    }
+    Ok(())
+}
+
+/// The first substream: opened by the dialer, accepted by the listener.
+async fn open(muxer: &mut StreamMuxerBox, side: Side) -> io::Result<SubstreamBox> {
+    poll_fn(|context| {
+        let opened = match side {
+            Side::Dialer => muxer.poll_outbound_unpin(context),
+            Side::Listener => muxer.poll_inbound_unpin(context),
+        };
+        match (opened, side) {
+            (Poll::Ready(opened), _) => Poll::Ready(opened),
+            (Poll::Pending, Side::Listener) => Poll::Pending,
+            (Poll::Pending, Side::Dialer) => match muxer.poll_unpin(context) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+            },
+        }
+    })
+    .await
+}
+
+/// Runs `future` while the muxer moves its bytes.
+async fn driving<F: Future>(muxer: &mut StreamMuxerBox, future: F) -> io::Result<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        match muxer.poll_unpin(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(_address_changed)) => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            // What came before the end may be all that is needed.
+            Poll::Ready(Err(error)) => match future.as_mut().poll(context) {
+                Poll::Ready(output) => Poll::Ready(Ok(output)),
+                Poll::Pending => Poll::Ready(Err(error)),
+            },
+        }
+    })
+    .await
+}

@@ -1,0 +1,156 @@
+//! What the handshakes inside the transport need of the node: its keys, the view of who is a member, and its event loop.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use libp2p::PeerId;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::{ConnectedPoint, Endpoint};
+use libp2p::multiaddr::Protocol;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use weft_discovery::{AdmissionView, Handshake, HandshakeOutcome};
+use weft_protocol::limits::{AUTH_FRAME_BYTES_MAX, AUTH_US_MAX};
+use weft_protocol::{Admission, AuthRefusal, InviteId, Join, KeyPair, NodeId, PublicKeys, Signer};
+
+use super::authenticate::{AuthFailure, Side, exchange, nonce, run_number};
+use super::links::Run;
+use super::refusals::Refusals;
+use crate::identity::node_id;
+
+/// What a handshake wants of the event loop.
+#[derive(Debug)]
+pub(super) enum Knock {
+    /// A joiner asks to be admitted.
+    Join {
+        keys: PublicKeys,
+        invite: InviteId,
+        join: Join,
+        answer: oneshot::Sender<Result<Box<Admission>, AuthRefusal>>,
+    },
+    /// A member was authenticated. Its connection begins when `ready` is told; it is closed when `ready` is dropped.
+    Enter { node: NodeId, run: Run, ready: oneshot::Sender<()> },
+}
+
+/// One for all connections of a node; a clone is the same gate.
+#[derive(Clone)]
+pub(super) struct Gate {
+    signer: Arc<dyn Signer>,
+    run: Run,
+    view: watch::Receiver<Arc<AdmissionView>>,
+    knocks: mpsc::Sender<Knock>,
+    refusals: Refusals,
+    dials: Arc<Mutex<BTreeMap<PeerId, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+impl Gate {
+    /// The gate of one life of a node.
+    ///
+    /// # Errors
+    /// [`AuthFailure::Entropy`] when the operating system gives no random bytes.
+    pub(super) fn new(
+        keys: Arc<KeyPair>,
+        view: watch::Receiver<Arc<AdmissionView>>,
+        knocks: mpsc::Sender<Knock>,
+        refusals: Refusals,
+    ) -> Result<Self, AuthFailure> {
+        Ok(Self { signer: keys, run: run_number()?, view, knocks, refusals, dials: Arc::default() })
+    }
+
+    /// Authenticates a new connection. It is heard of only when the other end is a member.
+    ///
+    /// # Errors
+    /// [`AuthFailure`]; the connection is closed when the muxer is dropped with it.
+    pub(super) async fn authenticate(
+        self,
+        peer: PeerId,
+        mut muxer: StreamMuxerBox,
+        point: ConnectedPoint,
+    ) -> Result<(PeerId, StreamMuxerBox), AuthFailure> {
+        let node = node_id(&peer).ok_or(AuthFailure::UnknownKey)?;
+        check_expected(&point, peer)?;
+        let result = self.run_handshake(node, peer, &mut muxer, &point).await;
+        let address = point.get_remote_address().to_string();
+        match result {
+            Ok(()) => Ok((peer, muxer)),
+            Err(AuthFailure::RefusedThem(refusal)) => {
+                self.refusals.note(node, address, true, refusal.clone());
+                Err(AuthFailure::RefusedThem(refusal))
+            }
+            Err(AuthFailure::RefusedUs(refusal)) => {
+                self.refusals.note(node, address, false, refusal.clone());
+                Err(AuthFailure::RefusedUs(refusal))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn run_handshake(
+        &self,
+        node: NodeId,
+        peer: PeerId,
+        muxer: &mut StreamMuxerBox,
+        point: &ConnectedPoint,
+    ) -> Result<(), AuthFailure> {
+        let view = Arc::clone(&self.view.borrow());
+        let signer = Arc::clone(&self.signer);
+        let turn = self.turn(peer);
+        let (side, handshake, _turn) = match point.to_endpoint() {
+            Endpoint::Dialer => {
+                (Side::Dialer, Handshake::dialer_member(view, signer, nonce()?, node), Some(turn.lock().await))
+            }
+            Endpoint::Listener => (Side::Listener, Handshake::listener(view, signer, nonce()?, node), None),
+        };
+        let (outcome, run) = self.exchange(muxer, side, handshake).await?;
+        match outcome {
+            HandshakeOutcome::Member { node, .. } => {
+                let (ready, is_ready) = oneshot::channel();
+                self.knock(Knock::Enter { node, run, ready }).await?;
+                let entered = timeout(Duration::from_micros(AUTH_US_MAX), is_ready).await;
+                entered.map_err(|_| AuthFailure::TimedOut)?.map_err(|_| AuthFailure::Closing)
+            }
+            HandshakeOutcome::Admitted(_) => Err(AuthFailure::Admitted),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        muxer: &mut StreamMuxerBox,
+        side: Side,
+        handshake: Handshake,
+    ) -> Result<(HandshakeOutcome, Run), AuthFailure> {
+        let ask = async |keys, invite, join| {
+            let (answer, answered) = oneshot::channel();
+            let knock = Knock::Join { keys, invite, join, answer };
+            self.knock(knock).await.map_err(|_| AuthRefusal::NotReady)?;
+            answered.await.map_err(|_| AuthRefusal::NotReady)?.map(|admission| *admission)
+        };
+        exchange(muxer, side, handshake, self.run, AUTH_FRAME_BYTES_MAX, ask).await
+    }
+
+    async fn knock(&self, knock: Knock) -> Result<(), AuthFailure> {
+        self.knocks.send(knock).await.map_err(|_| AuthFailure::Closing)
+    }
+
+    /// Of several dials to one node the first that connects authenticates, and the others wait for what becomes of it:
+    /// otherwise the other side would let in connections that we drop.
+    fn turn(&self, peer: PeerId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut dials = self.dials.lock().unwrap_or_else(PoisonError::into_inner);
+        dials.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(dials.entry(peer).or_default())
+    }
+}
+
+/// Whether the node that was to be reached is the one that answered.
+fn check_expected(point: &ConnectedPoint, found: PeerId) -> Result<(), AuthFailure> {
+    let ConnectedPoint::Dialer { address, .. } = point else { return Ok(()) };
+    let expected = address.iter().find_map(|part| match part {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    });
+    match expected {
+        Some(expected) if expected != found => Err(AuthFailure::OtherNode { found }),
+        _ => Ok(()),
+    }
+}

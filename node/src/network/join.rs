@@ -1,0 +1,178 @@
+//! How a node that is no member yet becomes one: it dials every address of its token at once and asks to be admitted, with
+//! nothing else running.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use libp2p::core::Endpoint;
+use libp2p::core::transport::{DialOpts, PortUse, Transport as _};
+use libp2p::Multiaddr;
+use tokio::sync::Mutex;
+use weft_discovery::{Handshake, HandshakeOutcome};
+use weft_protocol::limits::ADMISSION_FRAME_BYTES_MAX;
+use weft_protocol::{Admission, AuthRefusal, KeyPair, NodeId, NodeName, Signer as _, Token};
+
+use super::authenticate::{AuthFailure, Side, exchange, nonce, run_number};
+use super::translate::{innermost, transport_failure};
+use super::{address, transport};
+use crate::identity::{node_id, transport_keys};
+
+/// What became of one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// Which.
+    pub(crate) address: String,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Nothing went wrong, or what did.
+    pub(crate) result: Result<(), AttemptFailure>,
+}
+
+/// Why an address did not lead to an admission.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AttemptFailure {
+    /// Nobody answered, or not in time.
+    #[error("{0}")]
+    NotReached(String),
+    /// Somebody else answered.
+    #[error("another node answers there: {found}")]
+    OtherNode {
+        /// Who.
+        found: String,
+    },
+    /// The inviter answered, and refused.
+    #[error("refused: {0}")]
+    Refused(AuthRefusal),
+    /// What answered is not what the token says.
+    #[error("what answers there is not what the token says: {0}")]
+    NotBelieved(AuthRefusal),
+}
+
+/// Why nobody was joined. Nothing was changed here; whether the same token may be used again is said by each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum JoinError {
+    /// No address of the token was reached. The token is not spent: try again when the inviter runs and can be reached.
+    #[error("the inviter was not reached at any of {} addresses{}; check that it runs, then try again", attempts.len(), Listed(attempts))]
+    NotReached {
+        /// What became of each address.
+        attempts: Vec<Attempt>,
+    },
+    /// Other nodes answered at the token's addresses: the inviter has moved, or somebody sits in between.
+    #[error("{found} answers at {address}, not the inviter {expected}; ask for a new token if the inviter has new keys or addresses")]
+    OtherNode {
+        /// Where.
+        address: String,
+        /// Who should have.
+        expected: NodeId,
+        /// Who did.
+        found: String,
+    },
+    /// The inviter refused.
+    #[error("the inviter refused: {0}")]
+    Refused(AuthRefusal),
+    /// The node that answered holds the inviter's key, but is not what the token says. No secret was told to it, or what it
+    /// gave is no membership.
+    #[error("the node at {address} is not what the token says: {refusal}; ask the inviter for a new token")]
+    NotBelieved {
+        /// Where.
+        address: String,
+        /// What did not fit.
+        refusal: AuthRefusal,
+    },
+    /// This machine cannot begin.
+    #[error("the transport cannot start: {0}")]
+    Transport(String),
+}
+
+/// Asks the inviter of `token` to admit the holder of `keys` under `name`; the admission, every signature of it checked, and
+/// the address that led to it. Each address's fate is reported as soon as it is known.
+///
+/// # Errors
+/// [`JoinError`], as soon as it is certain.
+pub(crate) async fn join(
+    keys: &Arc<KeyPair>,
+    token: &Token,
+    name: &NodeName,
+    mut report: impl FnMut(&Attempt),
+) -> Result<(Admission, String), JoinError> {
+    let unable = |error: &(dyn std::error::Error + 'static)| JoinError::Transport(innermost(error));
+    let mut transport = transport::bare(&transport_keys(keys)).map_err(|error| unable(&error))?;
+    let run = run_number().map_err(|error| unable(&error))?;
+    let turn = Mutex::new(());
+    let mut dials = FuturesUnordered::new();
+    for address in address::parse_all(&token.addresses) {
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let dial = transport.dial(address.clone(), options);
+        let (keys, turn) = (Arc::clone(keys), &turn);
+        dials.push(async move {
+            let begun = Instant::now();
+            let result = async {
+                let connected = dial.map_err(|error| AttemptFailure::NotReached(transport_failure(&error)))?.await;
+                let (peer, mut muxer) = connected.map_err(|error| AttemptFailure::NotReached(innermost(&error)))?;
+                let found = node_id(&peer).filter(|node| *node == token.inviter);
+                let inviter = found.ok_or_else(|| AttemptFailure::OtherNode { found: peer.to_string() })?;
+                // One after the other: an inviter that is asked by several connections at once would answer each.
+                let _turn = turn.lock().await;
+                let nonce = nonce().map_err(|error| AttemptFailure::NotReached(error.to_string()))?;
+                let build = env!("CARGO_PKG_VERSION").to_owned();
+                let handshake = Handshake::dialer_joiner(token.clone(), keys, name.clone(), build, nonce, inviter);
+                let nobody_asks_us = async |_, _, _| Err(AuthRefusal::Protocol);
+                let side = Side::Dialer;
+                let talk = exchange(&mut muxer, side, handshake, run, ADMISSION_FRAME_BYTES_MAX, nobody_asks_us).await;
+                admission(talk.map(|(outcome, _)| outcome))
+            }
+            .await;
+            (address, begun.elapsed(), result)
+        });
+    }
+
+    let mut attempts = Vec::new();
+    while let Some((address, took, result)) = dials.next().await {
+        let address = Multiaddr::to_string(&address);
+        let failure = result.as_ref().err().cloned();
+        let attempt = Attempt { address: address.clone(), took, result: failure.clone().map_or(Ok(()), Err) };
+        report(&attempt);
+        attempts.push(attempt);
+        match result {
+            Ok(admission) => return Ok((admission, address)),
+            Err(AttemptFailure::Refused(refusal)) => return Err(JoinError::Refused(refusal)),
+            Err(AttemptFailure::NotBelieved(refusal)) => return Err(JoinError::NotBelieved { address, refusal }),
+            Err(AttemptFailure::NotReached(_) | AttemptFailure::OtherNode { .. }) => {}
+        }
+    }
+    let other_node = attempts.iter().find_map(|attempt| match &attempt.result {
+        Err(AttemptFailure::OtherNode { found }) => Some((attempt.address.clone(), found.clone())),
+        Err(_) | Ok(()) => None,
+    });
+    match other_node {
+        Some((address, found)) => Err(JoinError::OtherNode { address, expected: token.inviter, found }),
+        None => Err(JoinError::NotReached { attempts }),
+    }
+}
+
+fn admission(talk: Result<HandshakeOutcome, AuthFailure>) -> Result<Admission, AttemptFailure> {
+    match talk {
+        Ok(HandshakeOutcome::Admitted(admission)) => Ok(*admission),
+        Ok(HandshakeOutcome::Member { .. }) => Err(AttemptFailure::NotBelieved(AuthRefusal::Protocol)),
+        Err(AuthFailure::RefusedUs(refusal)) => Err(AttemptFailure::Refused(refusal)),
+        Err(AuthFailure::RefusedThem(refusal)) => Err(AttemptFailure::NotBelieved(refusal)),
+        Err(other) => Err(AttemptFailure::NotReached(other.to_string())),
+    }
+}
+
+/// Each attempt with its reason.
+struct Listed<'a>(&'a [Attempt]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, attempt) in self.0.iter().enumerate() {
+            let separator = if number == 0 { " (" } else { "; " };
+            let reason = attempt.result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            write!(formatter, "{separator}{}: {reason}", attempt.address)?;
+        }
+        formatter.write_str(if self.0.is_empty() { "" } else { ")" })
+    }
+}

@@ -1,0 +1,134 @@
+//! Which connections are open to whom: so that a member is reported once, and not together with its own past.
+
+use std::collections::BTreeMap;
+
+use libp2p::swarm::ConnectionId;
+use tokio::sync::oneshot;
+use weft_protocol::NodeId;
+
+/// Connections kept to one member: one dialled by each side. A third one closes the oldest.
+const CONNECTIONS_MAX: usize = 2;
+
+/// A number that a node draws at each start: a connection with another number is of another life of that node.
+pub(super) type Run = u64;
+
+#[derive(Debug, Default)]
+struct Link {
+    run: Run,
+    connections: Vec<ConnectionId>,
+    /// Connections of a new life that wait until those of the old one are closed.
+    waiting: Vec<(Run, oneshot::Sender<()>)>,
+}
+
+/// One entry for each node with an open connection.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    links: BTreeMap<NodeId, Link>,
+}
+
+/// What a new connection changes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    /// Whether it is the first to that node.
+    pub(super) first: bool,
+    /// The one to close, so that there are not too many.
+    pub(super) surplus: Option<ConnectionId>,
+}
+
+impl Links {
+    /// A node was authenticated and wants to be heard. Whether its connections of an earlier life must be closed first;
+    /// then `ready` is told when the last of them is.
+    pub(super) fn enter(&mut self, node: NodeId, run: Run, ready: oneshot::Sender<()>) -> bool {
+        let link = self.links.entry(node).or_default();
+        let other_life = !link.connections.is_empty() && link.run != run;
+        if other_life {
+            link.waiting.push((run, ready));
+        } else {
+            link.run = run;
+            let _gave_up_waiting = ready.send(());
+        }
+        other_life
+    }
+
+    /// A connection is open.
+    pub(super) fn open(&mut self, node: NodeId, connection: ConnectionId) -> Opened {
+        let link = self.links.entry(node).or_default();
+        link.connections.push(connection);
+        let surplus = (link.connections.len() > CONNECTIONS_MAX).then(|| link.connections[0]);
+        Opened { first: link.connections.len() == 1, surplus }
+    }
+
+    /// A connection is closed; whether it was the last to that node.
+    pub(super) fn close(&mut self, node: NodeId, connection: ConnectionId) -> bool {
+        let Some(link) = self.links.get_mut(&node) else { return false };
+        let before = link.connections.len();
+        link.connections.retain(|open| *open != connection);
+        if before == 0 || !link.connections.is_empty() {
+            return false;
+        }
+        if link.waiting.is_empty() {
+            self.links.remove(&node);
+            return true;
+        }
+        for (run, ready) in std::mem::take(&mut link.waiting) {
+            link.run = run;
+            let _gave_up_waiting = ready.send(());
+        }
+        true
+    }
+
+    /// Whether a connection to that node is open.
+    pub(super) fn is_open(&self, node: &NodeId) -> bool {
+        self.links.get(node).is_some_and(|link| !link.connections.is_empty())
+    }
+
+    /// All nodes with an open connection.
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        self.links.iter().filter(|(_, link)| !link.connections.is_empty()).map(|(node, _)| *node).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId::from_bytes([1; 32]);
+
+    fn connection(number: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(number)
+    }
+
+    #[test]
+    fn the_first_and_the_last_connection_count_and_the_oldest_gives_way() {
+        let mut links = Links::default();
+        assert_eq!(links.open(NODE, connection(1)), Opened { first: true, surplus: None });
+        assert_eq!(links.open(NODE, connection(2)), Opened { first: false, surplus: None });
+        assert_eq!(links.open(NODE, connection(3)), Opened { first: false, surplus: Some(connection(1)) });
+        assert!(!links.close(NODE, connection(1)));
+        assert!(!links.close(NODE, connection(2)));
+        assert!(links.is_open(&NODE));
+        assert!(links.close(NODE, connection(3)));
+        assert!(!links.is_open(&NODE));
+        assert!(!links.close(NODE, connection(3)), "the last one closes once");
+    }
+
+    #[test]
+    fn a_new_life_waits_for_the_end_of_the_old_one() {
+        let mut links = Links::default();
+        let (ready, mut first) = oneshot::channel();
+        assert!(!links.enter(NODE, 7, ready));
+        assert_eq!(first.try_recv(), Ok(()));
+        links.open(NODE, connection(1));
+
+        let (ready, mut same) = oneshot::channel();
+        assert!(!links.enter(NODE, 7, ready), "a second connection of the same life is welcome");
+        assert_eq!(same.try_recv(), Ok(()));
+
+        let (ready, mut next) = oneshot::channel();
+        assert!(links.enter(NODE, 8, ready));
+        assert_eq!(next.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert!(links.close(NODE, connection(1)));
+        assert_eq!(next.try_recv(), Ok(()));
+        assert_eq!(links.open(NODE, connection(2)), Opened { first: true, surplus: None });
+    }
+}

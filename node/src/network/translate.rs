@@ -1,0 +1,288 @@
+//! libp2p's events in the peer's words.
+
+use std::error::Error;
+use std::io;
+
+use libp2p::core::ConnectedPoint;
+use libp2p::gossipsub::{self, MessageAcceptance};
+use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, TransportError, ping};
+use weft_discovery::Path;
+use weft_peer::{GossipTopic, InboundId, Input, OutboundId, Request, Response};
+use weft_protocol::limits::GOSSIP_BYTES_MAX;
+use weft_protocol::{Gossip, NodeId, decode};
+
+use super::behaviour::BehaviourEvent;
+use super::{Network, Responder, address};
+use crate::identity::{node_id, peer_id};
+
+/// Most characters of a reason that are passed on.
+const REASON_CHARACTERS_MAX: usize = 600;
+
+/// What gossip is worth.
+enum Judged {
+    /// It is heard and passed on.
+    Heard { author: NodeId, content: Box<Gossip> },
+    /// Its author is nobody we know as a member; it is dropped, and whoever passed it on may not have known better.
+    Unknown,
+    /// Whoever passed it on should not have.
+    Invalid,
+}
+
+impl Network {
+    /// Takes in one event of libp2p.
+    pub(super) fn happened(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.behaved(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.opened(&peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => self.closed(&peer_id, connection_id),
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.not_reached(&peer, &error),
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                tracing::debug!(from = %send_back_addr, reason = innermost(&error), "an incoming connection was dropped");
+            }
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                if let Some(listener) = self.listeners.iter_mut().find(|listener| listener.id == listener_id) {
+                    listener.bound.get_or_insert(address);
+                }
+                self.listening_changed();
+            }
+            SwarmEvent::ExpiredListenAddr { .. } => self.listening_changed(),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                if let Err(error) = reason {
+                    tracing::error!(?addresses, %error, "an address is not listened on any more");
+                }
+                self.listening_changed();
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
+            other => tracing::trace!(event = ?other, "nothing to tell"),
+        }
+    }
+
+    fn behaved(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Ping(event) => self.pinged(&event),
+            BehaviourEvent::Gossip(event) => self.gossiped(event),
+            BehaviourEvent::A2a(event) => self.a2a(event),
+            BehaviourEvent::Sync(event) => self.sync(event),
+            BehaviourEvent::Identify(event) => tracing::trace!(?event, "identified"),
+        }
+    }
+
+    fn opened(&mut self, peer: &PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        let Some(node) = node_id(peer) else { return };
+        let opened = self.links.open(node, connection);
+        let remote = endpoint.get_remote_address();
+        let path = Path {
+            address: remote.to_string(),
+            transport: address::transport_name(remote),
+            dialled: endpoint.is_dialer(),
+        };
+        tracing::debug!(%node, address = path.address, dialled = path.dialled, "a connection is open");
+        if let Some(surplus) = opened.surplus {
+            self.swarm.close_connection(surplus);
+        }
+        if opened.first {
+            self.tell(Input::Connected { node, path });
+        }
+    }
+
+    fn closed(&mut self, peer: &PeerId, connection: ConnectionId) {
+        let Some(node) = node_id(peer) else { return };
+        self.responders.retain(|_, responder| responder.is_open());
+        if self.links.close(node, connection) {
+            self.tell(Input::Disconnected { node });
+        }
+    }
+
+    fn not_reached(&mut self, peer: &PeerId, error: &DialError) {
+        let Some(node) = node_id(peer) else { return };
+        if !self.links.is_open(&node) {
+            self.dial_failed(node, dial_failure(error));
+        }
+    }
+
+    fn listening_changed(&mut self) {
+        let addresses = address::advertised(self.swarm.listeners());
+        if addresses != self.listening {
+            self.listening.clone_from(&addresses);
+            self.tell(Input::ListenChanged { addresses });
+        }
+    }
+
+    fn pinged(&mut self, event: &ping::Event) {
+        let Some(node) = node_id(&event.peer) else { return };
+        match &event.result {
+            Ok(rtt) => {
+                let rtt_us = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+                self.tell(Input::Pinged { node, rtt_us });
+            }
+            Err(failure) => {
+                tracing::debug!(%node, %failure, "a ping did not come back");
+                self.tell(Input::PingFailed { node });
+                // As QUIC does by itself: a connection on which nothing comes back is no connection. libp2p says so from
+                // the second failure on.
+                if matches!(failure, ping::Failure::Timeout) {
+                    self.swarm.close_connection(event.connection);
+                }
+            }
+        }
+    }
+
+    fn gossiped(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                let judged = self.judge_gossip(&message);
+                let acceptance = match &judged {
+                    Judged::Heard { .. } => MessageAcceptance::Accept,
+                    Judged::Unknown => MessageAcceptance::Ignore,
+                    Judged::Invalid => MessageAcceptance::Reject,
+                };
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
+                match (judged, node_id(&propagation_source)) {
+                    (Judged::Heard { author, content }, Some(from)) => {
+                        self.tell(Input::Gossiped { from, author, content });
+                    }
+                    _ => tracing::debug!(from = %propagation_source, topic = %message.topic, "gossip was not believed"),
+                }
+            }
+            gossipsub::Event::SlowPeer { peer_id, .. } => tracing::debug!(peer = %peer_id, "gossip piles up"),
+            gossipsub::Event::GossipsubNotSupported { peer_id } => {
+                tracing::warn!(peer = %peer_id, "a member that does not gossip");
+            }
+            gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. } => {}
+        }
+    }
+
+    /// Whether the content fits its topic and its author; the author's signature has been checked.
+    fn judge_gossip(&self, message: &gossipsub::Message) -> Judged {
+        let topic = self.topics.parse(&message.topic);
+        let author = message.source.as_ref().and_then(node_id);
+        let content = decode::<Gossip>(&message.data, GOSSIP_BYTES_MAX);
+        let (Some(topic), Some(author), Ok(content)) = (topic, author, content) else { return Judged::Invalid };
+        let fits = match (&topic, &content) {
+            (GossipTopic::Heads, Gossip::Head(_)) | (GossipTopic::Directory, Gossip::Advert(_)) => true,
+            (GossipTopic::Agents(topic), Gossip::Publication(publication)) => {
+                publication.topic == *topic && publication.from.node == author
+            }
+            (GossipTopic::Heads, Gossip::Advert(_) | Gossip::Publication(_))
+            | (GossipTopic::Directory, Gossip::Head(_) | Gossip::Publication(_))
+            | (GossipTopic::Agents(_), Gossip::Head(_) | Gossip::Advert(_)) => false,
+        };
+        let view = self.view.borrow();
+        let member = view.members.contains_key(&author) && !view.quarantined.contains(&author);
+        match (fits, member) {
+            (false, _) => Judged::Invalid,
+            (true, false) => Judged::Unknown,
+            (true, true) => Judged::Heard { author, content: Box::new(content) },
+        }
+    }
+
+    fn a2a(&mut self, event: request_response::Event<weft_protocol::A2aRequest, weft_protocol::A2aResponse>) {
+        match event {
+            request_response::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                self.asked(&peer, Request::A2a(request), Responder::A2a(channel));
+            }
+            request_response::Event::Message { message: Message::Response { request_id, response }, .. } => {
+                let request = self.a2a_requests.remove(&request_id);
+                self.answered(request, Response::A2a(response));
+            }
+            request_response::Event::OutboundFailure { request_id, error, .. } => {
+                let request = self.a2a_requests.remove(&request_id);
+                self.failed(request, &error);
+            }
+            request_response::Event::InboundFailure { peer, error, .. } => self.unanswered(&peer, &error),
+            request_response::Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn sync(&mut self, event: request_response::Event<weft_protocol::SyncRequest, weft_protocol::SyncResponse>) {
+        match event {
+            request_response::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                self.asked(&peer, Request::Sync(request), Responder::Sync(channel));
+            }
+            request_response::Event::Message { message: Message::Response { request_id, response }, .. } => {
+                let request = self.sync_requests.remove(&request_id);
+                self.answered(request, Response::Sync(response));
+            }
+            request_response::Event::OutboundFailure { request_id, error, .. } => {
+                let request = self.sync_requests.remove(&request_id);
+                self.failed(request, &error);
+            }
+            request_response::Event::InboundFailure { peer, error, .. } => self.unanswered(&peer, &error),
+            request_response::Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn asked(&mut self, peer: &PeerId, content: Request, responder: Responder) {
+        let Some(from) = node_id(peer) else { return };
+        let request = InboundId(self.next_inbound);
+        self.next_inbound += 1;
+        self.responders.insert(request, responder);
+        self.tell(Input::RequestArrived { request, from, content });
+    }
+
+    fn answered(&mut self, request: Option<OutboundId>, content: Response) {
+        if let Some(request) = request {
+            self.tell(Input::ResponseArrived { request, content });
+        }
+    }
+
+    fn failed(&mut self, request: Option<OutboundId>, error: &OutboundFailure) {
+        if let Some(request) = request {
+            self.tell(Input::RequestFailed { request, reason: shortened(error.to_string()) });
+        }
+    }
+
+    fn unanswered(&mut self, peer: &PeerId, error: &InboundFailure) {
+        tracing::debug!(%peer, %error, "a member's request was not answered");
+        self.responders.retain(|_, responder| responder.is_open());
+    }
+}
+
+/// Why a dial failed, for each address.
+pub(super) fn dial_failure(error: &DialError) -> String {
+    let reason = match error {
+        DialError::NoAddresses => "no address of it is known".to_owned(),
+        DialError::WrongPeerId { obtained, address } => format!("{address}: another node answers there: {obtained}"),
+        DialError::LocalPeerId { address } => format!("{address}: this node itself answers there"),
+        DialError::Transport(errors) => {
+            let reasons = errors.iter().map(|(address, error)| format!("{}: {}", bare(address), transport_failure(error)));
+            reasons.collect::<Vec<_>>().join("; ")
+        }
+        other => other.to_string(),
+    };
+    shortened(reason)
+}
+
+/// Why one address was not reached.
+pub(super) fn transport_failure(error: &TransportError<io::Error>) -> String {
+    match error {
+        TransportError::MultiaddrNotSupported(_) => "not an address of a transport that is spoken here".to_owned(),
+        TransportError::Other(error) => innermost(error),
+    }
+}
+
+/// What the innermost cause says: the layers around it only say that something failed.
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// The address without the peer id at its end.
+fn bare(address: &Multiaddr) -> Multiaddr {
+    address.iter().filter(|part| !matches!(part, libp2p::multiaddr::Protocol::P2p(_))).collect()
+}
+
+fn shortened(reason: String) -> String {
+    match reason.char_indices().nth(REASON_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason,
+    }
+}

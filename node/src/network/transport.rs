@@ -1,0 +1,65 @@
+//! QUIC and TCP+TLS, each connection authenticated before anything above the transport hears of it.
+//!
+//! Both negotiate X25519MLKEM768 first, which is what libp2p's TLS does unless it is told otherwise.
+
+use std::time::Duration;
+
+use futures::future::Either;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
+use libp2p::core::transport::{Boxed, Transport as _};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::{PeerId, quic, tcp, tls, yamux};
+
+use super::gate::Gate;
+
+/// How long an address may take to be connected and encrypted.
+pub(super) const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
+/// Streams the other side may have open at once on one connection.
+pub(super) const STREAMS_MAX: u32 = 64;
+/// Bytes that may be on their way on one stream and on one connection of QUIC: one frame, and four.
+const QUIC_WINDOWS: (u32, u32) = (1024 * 1024, 4 * 1024 * 1024);
+/// A QUIC connection on which nothing came for so long is dead, in milliseconds (guess: four pings).
+const QUIC_IDLE_MS_MAX: u32 = 5_000;
+/// How often a QUIC connection is kept from being idle.
+const QUIC_KEEP_ALIVE: Duration = Duration::from_millis(1_500);
+
+/// Connections whose other end holds the key of the peer id, and no more than that.
+pub(super) type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Encrypted connections that are not authenticated yet.
+///
+/// # Errors
+/// When no TLS certificate can be made of the keys.
+pub(super) fn bare(keys: &Keypair) -> Result<Connections, tls::certificate::GenError> {
+    let mut config = quic::Config::new(keys);
+    config.handshake_timeout = CONNECT_TIME_MAX;
+    config.max_concurrent_stream_limit = STREAMS_MAX;
+    (config.max_stream_data, config.max_connection_data) = QUIC_WINDOWS;
+    config.max_idle_timeout = QUIC_IDLE_MS_MAX;
+    config.keep_alive_interval = QUIC_KEEP_ALIVE;
+    let quic = quic::tokio::Transport::new(config).map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+
+    let mut streams = yamux::Config::default();
+    streams.set_max_num_streams(STREAMS_MAX as usize);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(tls::Config::new(keys)?)
+        .multiplex(streams)
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+
+    let either = quic.or_transport(tcp).map(|either, _| match either {
+        Either::Left(connection) | Either::Right(connection) => connection,
+    });
+    Ok(TransportTimeout::new(either, CONNECT_TIME_MAX).boxed())
+}
+
+/// Connections whose other end is a member.
+///
+/// # Errors
+/// Those of [`bare`].
+pub(super) fn authenticated(keys: &Keypair, gate: Gate) -> Result<Connections, tls::certificate::GenError> {
+    let authenticate = move |(peer, muxer), point| Box::pin(gate.authenticate(peer, muxer, point));
+    Ok(bare(keys)?.and_then(authenticate).boxed())
+}

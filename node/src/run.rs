@@ -1,0 +1,247 @@
+//! A node from its home to its end: founding, opening or repairing the store, wiring all parts, serving until it halts.
+
+use std::sync::Arc;
+
+use serde_bytes::{ByteArray, ByteBuf};
+use tokio::signal::unix::{SignalKind, signal};
+use weft_kernel::{CapabilityGate, KernelConfig};
+use weft_peer::{Peer, PeerConfig, PeerIdentity, Question};
+use weft_protocol::control::UpReport;
+use weft_protocol::{
+    AgentSpec, Backend, BuiltinKind, Certificate, Charter, Incarnation, KeyPair, NodeName, Principal, Recovered,
+    Repaired, ResourceLimits, RestartPolicy, Role, Signed, Signer as _, Timestamp,
+};
+use weft_storage::{OpenError, Store};
+
+use crate::ask::{Asker, door};
+use crate::cli::CliError;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::event_loop::{EventLoop, shut_down};
+use crate::home::{ClusterFile, Home};
+use crate::network::{Network, NetworkConfig};
+use crate::repair::Repair;
+use crate::runners::{Runners, RunnersConfig};
+
+/// The program's version.
+const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// Writes a cluster of one into a home that has none: its founder is the holder of `keys`.
+///
+/// # Errors
+/// What the operating system said about random bytes or the file.
+pub(crate) fn found(home: &Home, keys: &KeyPair, name: NodeName, now: Timestamp) -> Result<ClusterFile, CliError> {
+    let nonce = random()?;
+    let public = keys.public_keys().clone();
+    let rules = ByteBuf::from(weft_kernel::genesis_rules());
+    let charter = Charter { founder: public.clone(), rules, nonce: ByteArray::new(nonce) };
+    let certificate = Certificate {
+        cluster: charter.cluster_id(),
+        issuer: public.node(),
+        keys: public,
+        name: name.clone(),
+        role: Role::Admin,
+        grants: Vec::new(),
+        issued: now,
+        not_after: None,
+    };
+    let certificate = Signed::new(&certificate, keys);
+    let (members, addresses) = (Vec::new(), Vec::new());
+    let cluster = ClusterFile { charter, certificate, name, incarnation: new_incarnation()?, members, addresses };
+    home.write_cluster(&cluster)?;
+    Ok(cluster)
+}
+
+/// A new random incarnation.
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub(crate) fn new_incarnation() -> Result<Incarnation, CliError> {
+    random().map(|bytes| Incarnation(u64::from_be_bytes(bytes)))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], CliError> {
+    let mut bytes = [0; N];
+    let refuse = |error| CliError::new("failed", format!("the operating system gave no random bytes: {error}")).retry();
+    getrandom::fill(&mut bytes).map_err(refuse)?;
+    Ok(bytes)
+}
+
+/// Runs the node of `home` until it is asked to go down; `on_ready` hears what it serves once it does.
+///
+/// # Errors
+/// Damage (exit 8), addresses that cannot be listened on, and everything else that keeps a node from starting.
+pub(crate) async fn run(
+    home: Home,
+    config: &Config,
+    keys: KeyPair,
+    on_ready: impl FnOnce(&UpReport) + Send,
+) -> Result<(), CliError> {
+    let cluster = home.cluster()?.ok_or_else(|| CliError::new("failed", "the home has no cluster").hint("weft up"))?;
+    let keys = Arc::new(keys);
+    let mut clock = Clock::new();
+    let (store, recovered, repaired) = open(&home, &keys, &cluster, &mut clock).await?;
+    let store = Arc::new(store);
+    let now = clock.now();
+    let peer = new_peer(&cluster, &recovered, &keys, now)?;
+
+    let listen = listen_addresses(&home, config);
+    let view = peer.discovery().view();
+    let network = Network::new(NetworkConfig { keys: Arc::clone(&keys), listen, view }).await?;
+    keep_ports(&home, config, &network)?;
+
+    let (asker, locals) = door();
+    let exe = std::env::current_exe().map_err(|error| CliError::new("failed", format!("this program: {error}")))?;
+    let runners_config = RunnersConfig {
+        node: keys.public_keys().node(),
+        node_name: cluster.name.clone(),
+        home: home.path().to_owned(),
+        exe,
+    };
+    let runners = Runners::new(runners_config, asker.clone());
+    let control = crate::control::Control {
+        asker: asker.clone(),
+        store: Arc::clone(&store),
+        agents: runners.agent_processes(),
+        refusals: network.refusals(),
+    };
+    let door = crate::control::open(&home, control)?;
+    watch_signals(asker.clone())?;
+
+    let event_loop = EventLoop::new(peer, clock, store, network, runners, asker.clone(), locals);
+    let running = tokio::spawn(event_loop.run());
+    if !repaired.is_empty() {
+        record_repair(&asker, repaired).await?;
+    }
+    on_ready(&crate::control::up_report(&asker, &home).await?);
+    let ended = running.await;
+    door.close().await;
+    home.remove_api_socket();
+    ended.map_err(|error| CliError::new("failed", format!("the node ended badly: {error}")).changed())
+}
+
+/// Opens the store, with the help of members when it is damaged.
+async fn open(
+    home: &Home,
+    keys: &Arc<KeyPair>,
+    cluster: &ClusterFile,
+    clock: &mut Clock,
+) -> Result<(Store, Recovered, Vec<Repaired>), CliError> {
+    let path = home.store();
+    let damage = match Store::create_or_open(&path) {
+        Ok((store, recovered)) => return Ok((store, recovered, Vec::new())),
+        Err(error @ OpenError::Damaged { .. }) => error,
+        Err(error) => return Err(open_error(&error)),
+    };
+    tracing::warn!(%damage, "asking members for what is missing");
+    let refused = |reason: String| {
+        let message = format!("{damage}; it could not be repaired: {reason}");
+        CliError::new("damaged", message).hint("start a member that holds this chain, then weft up again").retry()
+    };
+    let repair = Repair::begin(&path).map_err(|error| refused(error.to_string()))?;
+    let salvaged = repair.salvaged();
+    let peer = new_peer(cluster, &salvaged, keys, clock.now())?;
+    let members = peer.discovery().known_addresses();
+    let repaired = repair.run(Arc::clone(keys), peer.discovery().view(), members).await;
+    let repaired = repaired.map_err(|error| refused(error.to_string()))?;
+    for stretch in &repaired {
+        let Repaired { chain, first_commit, count, from } = stretch;
+        tracing::warn!(%chain, first_commit, count, %from, "repaired");
+    }
+    let (store, recovered) = Store::create_or_open(&path).map_err(|error| open_error(&error))?;
+    Ok((store, recovered, repaired))
+}
+
+fn open_error(error: &OpenError) -> CliError {
+    let code = match error {
+        OpenError::Damaged { .. } | OpenError::NotAStore => "damaged",
+        OpenError::Busy => "locked",
+        OpenError::Absent { .. } | OpenError::Version { .. } | OpenError::Io(_) => "failed",
+    };
+    CliError::new(code, error.to_string())
+}
+
+fn new_peer(
+    cluster: &ClusterFile,
+    recovered: &Recovered,
+    keys: &Arc<KeyPair>,
+    now: Timestamp,
+) -> Result<Peer, CliError> {
+    let node = keys.public_keys().node();
+    let gate = CapabilityGate::new(node, &cluster.charter.rules, &cluster.charter.rules_hash())
+        .map_err(|error| CliError::new("failed", error.to_string()))?;
+    let kernel = KernelConfig { boot_agents: vec![echo()?], ..KernelConfig::default() };
+    let config = PeerConfig { kernel, ..PeerConfig::default() };
+    let identity = PeerIdentity {
+        name: cluster.name.clone(),
+        charter: cluster.charter.clone(),
+        certificate: cluster.certificate.clone(),
+        incarnation: cluster.incarnation,
+        build: BUILD.to_owned(),
+        members: cluster.members.clone(),
+        addresses: cluster.addresses.clone(),
+    };
+    let seed = u64::from_be_bytes(random()?);
+    Ok(Peer::new(config, identity, recovered, Arc::clone(keys) as Arc<_>, Box::new(gate), seed, now))
+}
+
+/// The agent that every node starts, so that there is somebody to call.
+fn echo() -> Result<AgentSpec, CliError> {
+    Ok(AgentSpec {
+        agent: "echo".parse()?,
+        backend: Backend::Builtin(BuiltinKind::Echo),
+        restart: RestartPolicy::Temporary,
+        grants: Vec::new(),
+        limits: ResourceLimits::default(),
+    })
+}
+
+/// What is configured; else the ports of the first start; else all interfaces at free ports.
+fn listen_addresses(home: &Home, config: &Config) -> Vec<String> {
+    if !config.listen.is_empty() {
+        return config.listen.clone();
+    }
+    let kept = std::fs::read(home.listen()).ok().and_then(|bytes| serde_json::from_slice::<Vec<String>>(&bytes).ok());
+    kept.filter(|addresses| !addresses.is_empty())
+        .unwrap_or_else(|| ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"].map(str::to_owned).to_vec())
+}
+
+/// Keeps the ports that were chosen, so that what other members know of this node stays true.
+fn keep_ports(home: &Home, config: &Config, network: &Network) -> Result<(), CliError> {
+    if !config.listen.is_empty() {
+        return Ok(());
+    }
+    let path = home.listen();
+    let text = serde_json::to_string(&network.bound_addresses()).unwrap_or_default();
+    std::fs::write(&path, text).map_err(|error| CliError::new("failed", format!("{}: {error}", path.display())))
+}
+
+async fn record_repair(asker: &Asker, repaired: Vec<Repaired>) -> Result<(), CliError> {
+    let question = Question::RecordRepair { repaired };
+    asker.ask(Principal::Operator, question).await.map(|_recorded| ()).map_err(|refusal| CliError::from(&refusal))
+}
+
+/// The first SIGINT or SIGTERM asks for an orderly end; the second ends at once.
+fn watch_signals(asker: Asker) -> Result<(), CliError> {
+    let failed = |error| CliError::new("failed", format!("signals cannot be watched: {error}"));
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::spawn(async move {
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                _ = interrupted.recv() => {}
+                _ = terminated.recv() => {}
+            }
+            if asked {
+                tracing::warn!("ending at once");
+                std::process::exit(1);
+            }
+            asked = true;
+            let asker = asker.clone();
+            tokio::spawn(async move { shut_down(&asker).await });
+        }
+    });
+    Ok(())
+}
+

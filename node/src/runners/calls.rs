@@ -1,0 +1,369 @@
+//! What an agent may ask of its node, on stdio and on its own socket: methods, parameters and results.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+use weft_kernel::{Answer, Syscall};
+use weft_peer::{Question, Reply};
+use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, DEADLINE_DEFAULT_US, DEADLINE_US_MAX};
+use weft_protocol::{Delivery, Durability, Level, Payload, Principal, Refusal, Target, TopicName, TraceId};
+
+use crate::ask::Asker;
+use crate::runners::clip;
+use crate::runners::jsonrpc::{RpcError, write};
+use crate::runners::payload::PayloadJson;
+
+/// When a `busy` answer asks to come back: about what one call takes here (guess).
+const BUSY_RETRY_US: u64 = 10_000;
+
+/// What a request means.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// A question for the event loop.
+    Ask(Question),
+    /// A line for the agent's log.
+    Log { level: LogLevel, text: String },
+    /// The agent says that it is ready; its answered `initialize` said so already.
+    Ready,
+}
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl LogLevel {
+    /// As it stands in the log.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What a request is answered with.
+pub(crate) type Answered = Result<Box<RawValue>, RpcError>;
+
+/// The request as a call.
+///
+/// # Errors
+/// `unsupported` for a method or a parameter that is not served yet, an error in the parameters otherwise.
+pub(crate) fn understand(method: &str, params: &str) -> Result<Call, RpcError> {
+    match method {
+        "send" => read(params).and_then(Send::question).map(Call::Ask),
+        "call" => read(params).and_then(CallFor::question).map(Call::Ask),
+        "publish" => read(params).and_then(Publish::question).map(Call::Ask),
+        "subscribe" => read(params).and_then(Subscribe::question).map(Call::Ask),
+        "unsubscribe" => read(params).and_then(Unsubscribe::question).map(Call::Ask),
+        "log" => read(params).map(Log::call),
+        "ready" => read(params).map(|Ready {}| Call::Ready),
+        "tool" | "stream" => Err((&Refusal::Unsupported { what: format!("the method {method}") }).into()),
+        _ => Err(RpcError::unknown_method(method)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Send {
+    target: String,
+    payload: PayloadJson,
+    deadline_ms: Option<u64>,
+    receipt: Option<String>,
+    trace: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallFor {
+    target: String,
+    payload: PayloadJson,
+    deadline_ms: Option<u64>,
+    receipt: Option<String>,
+    trace: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Publish {
+    topic: String,
+    payload: PayloadJson,
+    trace: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subscribe {
+    topic: String,
+    since: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unsubscribe {
+    topic: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Log {
+    level: LogLevel,
+    text: String,
+    fields: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ready {}
+
+impl Send {
+    fn question(self) -> Result<Question, RpcError> {
+        let received = Level { delivery: Delivery::Received, durability: Durability::None };
+        let level = self.receipt.as_deref().map_or(Ok(received), parse)?;
+        message(&self.target, self.payload, false, level, self.deadline_ms, self.trace.as_deref())
+    }
+}
+
+impl CallFor {
+    fn question(self) -> Result<Question, RpcError> {
+        let executed = Level { delivery: Delivery::Executed, durability: Durability::None };
+        let level = self.receipt.as_deref().map_or(Ok(executed), parse)?;
+        message(&self.target, self.payload, true, level, self.deadline_ms, self.trace.as_deref())
+    }
+}
+
+impl Publish {
+    fn question(self) -> Result<Question, RpcError> {
+        let (topic, trace) = (parse(&self.topic)?, self.trace.as_deref().map(parse::<TraceId>).transpose()?);
+        Ok(kernel(Syscall::Publish { topic, payload: payload(self.payload)?, trace }))
+    }
+}
+
+impl Subscribe {
+    fn question(self) -> Result<Question, RpcError> {
+        if self.since.is_some() {
+            return Err((&Refusal::Unsupported { what: "the history of topics (since)".into() }).into());
+        }
+        parse::<TopicName>(&self.topic).map(|topic| kernel(Syscall::Subscribe { topic }))
+    }
+}
+
+impl Unsubscribe {
+    fn question(self) -> Result<Question, RpcError> {
+        parse::<TopicName>(&self.topic).map(|topic| kernel(Syscall::Unsubscribe { topic }))
+    }
+}
+
+impl Log {
+    fn call(self) -> Call {
+        let text = match self.fields {
+            Some(fields) => format!("{} {}", self.text, fields.get()),
+            None => self.text,
+        };
+        Call::Log { level: self.level, text }
+    }
+}
+
+fn message(
+    target: &str,
+    content: PayloadJson,
+    wants_reply: bool,
+    level: Level,
+    deadline_ms: Option<u64>,
+    trace: Option<&str>,
+) -> Result<Question, RpcError> {
+    let target: Target = parse(target)?;
+    let deadline_us = deadline_ms.map_or(DEADLINE_DEFAULT_US, |deadline| deadline.saturating_mul(1_000));
+    if deadline_us == 0 || deadline_us > DEADLINE_US_MAX {
+        return Err(RpcError::parameters(format!("deadline_ms is not between 1 and {}", DEADLINE_US_MAX / 1_000)));
+    }
+    let trace = trace.map(parse::<TraceId>).transpose()?;
+    let payload = payload(content)?;
+    Ok(kernel(Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause: Vec::new() }))
+}
+
+fn kernel(syscall: Syscall) -> Question {
+    Question::Kernel(Box::new(syscall))
+}
+
+fn payload(json: PayloadJson) -> Result<Payload, RpcError> {
+    json.into_payload().map_err(RpcError::parameters)
+}
+
+fn parse<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, RpcError> {
+    text.parse().map_err(|error: T::Err| RpcError::parameters(error.to_string()))
+}
+
+fn read<'a, T: Deserialize<'a>>(params: &'a str) -> Result<T, RpcError> {
+    serde_json::from_str(params).map_err(|error| RpcError::parameters(clip(&error.to_string(), 256)))
+}
+
+/// Asks for one agent: at most 64 questions at a time, on whichever of its doors; one more is answered `busy`.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    asker: Asker,
+    principal: Principal,
+    open: Arc<Semaphore>,
+}
+
+impl Caller {
+    /// Asks as `principal`.
+    pub(crate) fn new(asker: Asker, principal: Principal) -> Self {
+        Self { asker, principal, open: Arc::new(Semaphore::new(AGENT_IN_FLIGHT_MAX)) }
+    }
+
+    /// What will become of the question; dropping that withdraws it.
+    ///
+    /// # Errors
+    /// `busy` when 64 are open: nothing was asked.
+    pub(crate) fn ask(&self, question: Question) -> Result<impl Future<Output = Answered> + use<>, RpcError> {
+        let busy = |_| RpcError::from(&Refusal::Busy { retry_after_us: BUSY_RETRY_US });
+        let permit = Arc::clone(&self.open).try_acquire_owned().map_err(busy)?;
+        let (asker, principal) = (self.asker.clone(), self.principal.clone());
+        Ok(async move {
+            let reply = asker.ask(principal, question).await;
+            drop(permit);
+            reply.map_err(|refusal| RpcError::from(&refusal)).and_then(result)
+        })
+    }
+}
+
+/// The result of a request, as JSON.
+fn result(reply: Reply) -> Answered {
+    #[derive(Serialize)]
+    struct Sent {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reply: Option<Option<PayloadJson>>,
+        id: String,
+        trace: TraceId,
+        node: weft_protocol::NodeId,
+        receipt: String,
+        latency_us: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        record: Option<weft_protocol::RecordRef>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remote_record: Option<weft_protocol::RecordRef>,
+    }
+    #[derive(Serialize)]
+    struct Published {
+        id: String,
+        trace: TraceId,
+        seq: u64,
+        delivered: u64,
+    }
+    let text = match reply {
+        Reply::Kernel(Answer::Sent(report)) => {
+            let reply = report.reply.map(PayloadJson::from_payload).transpose();
+            let failed = |reason| RpcError::from(&Refusal::AgentFailed { reason });
+            write(&Sent {
+                reply: Some(reply.map_err(failed)?),
+                id: report.id.to_string(),
+                trace: report.trace,
+                node: report.node,
+                receipt: report.level.to_string(),
+                latency_us: report.latency_us,
+                record: report.record,
+                remote_record: report.remote_record,
+            })
+        }
+        Reply::Kernel(Answer::Published { id, trace, seq, delivered }) => {
+            write(&Published { id: id.to_string(), trace, seq, delivered })
+        }
+        Reply::Kernel(
+            Answer::Subscribed
+            | Answer::Unsubscribed
+            | Answer::Spawned { .. }
+            | Answer::Stopped { .. }
+            | Answer::ShuttingDown,
+        )
+        | Reply::Discovery(_)
+        | Reply::Trace(_) => "{}".to_owned(),
+    };
+    Ok(raw(text))
+}
+
+/// JSON text of ours as a value.
+pub(crate) fn raw(text: String) -> Box<RawValue> {
+    RawValue::from_string(text).expect("BUG: text of ours is not JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn syscall(method: &str, params: &str) -> Syscall {
+        match understand(method, params) {
+            Ok(Call::Ask(Question::Kernel(syscall))) => *syscall,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_call_carries_its_parameters() {
+        let params = r##"{"target":"#1.0@beta","payload":{"json":[1.50]},"deadline_ms":250,
+                         "receipt":"durable","trace":"t-00000000000000ff"}"##;
+        let expected = Syscall::Send {
+            target: "#1.0@beta".parse().expect("a target"),
+            payload: Payload::Json("[1.50]".into()),
+            wants_reply: true,
+            level: Level { delivery: Delivery::Executed, durability: Durability::Durable },
+            deadline_us: 250_000,
+            trace: Some(TraceId(255)),
+            cause: Vec::new(),
+        };
+        assert_eq!(syscall("call", params), expected);
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_default() {
+        let Syscall::Send { wants_reply, level, deadline_us, trace, .. } =
+            syscall("send", r#"{"target":"echo","payload":{"text":"hi"}}"#)
+        else {
+            panic!("not a message")
+        };
+        assert_eq!((wants_reply, level.to_string(), deadline_us, trace), (false, "received".into(), 5_000_000, None));
+        let topic: TopicName = "jobs".parse().expect("a topic");
+        let published = syscall("publish", r#"{"topic":"jobs","payload":{"text":"hi"}}"#);
+        assert_eq!(published, Syscall::Publish { topic: topic.clone(), payload: Payload::Text("hi".into()), trace: None });
+        assert_eq!(syscall("subscribe", r#"{"topic":"jobs"}"#), Syscall::Subscribe { topic: topic.clone() });
+        assert_eq!(syscall("unsubscribe", r#"{"topic":"jobs"}"#), Syscall::Unsubscribe { topic });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_its_code() {
+        let check = |method: &str, params: &str, code: &str| {
+            let error = understand(method, params).expect_err(params);
+            let text = write(&error);
+            assert!(text.contains(code), "{method} {params}: {text}");
+        };
+        let message = |rest: &str| format!(r#"{{"payload":{{"text":"x"}},{rest}}}"#);
+        check("call", &message(r#""target":"a b""#), "-32602");
+        check("call", &message(r#""target":"a","deadline_ms":0"#), "-32602");
+        check("call", &message(r#""target":"a","deadline_ms":3600001"#), "-32602");
+        check("call", &message(r#""target":"a","deadline_ms":-1"#), "-32602");
+        check("call", &message(r#""target":"a","receipt":"perhaps""#), "-32602");
+        check("call", &message(r#""target":"a","trace":"7""#), "-32602");
+        check("call", &message(r#""target":"a","deadline":5"#), "-32602");
+        check("call", r#"{"target":"a"}"#, "-32602");
+        check("call", "[1]", "-32602");
+        check("send", r#"{"target":"a","payload":{"base64":"?"}}"#, "-32602");
+        check("publish", r#"{"topic":"a b","payload":{"text":"x"}}"#, "-32602");
+        check("subscribe", r#"{"topic":"jobs","since":"10m"}"#, r#""code":"unsupported""#);
+        check("log", r#"{"level":"loud","text":"x"}"#, "-32602");
+        check("tool", r#"{"name":"fs.read","args":{}}"#, r#""code":"unsupported""#);
+        check("stream", r#"{"id":"m-1","part":{"text":"x"}}"#, r#""code":"unsupported""#);
+        check("spawn", "{}", "-32601");
+    }
+}

@@ -1,0 +1,434 @@
+//! One child process: started under its guard, spoken to in JSON-RPC lines, ended with everything it started.
+
+use std::future::pending;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use weft_kernel::Delivery;
+use weft_peer::Input;
+use weft_protocol::{AgentSpec, ExitReason, MessageId, Principal, ProcessId, Publication};
+
+use crate::clock::wall;
+use crate::runners::agent_log::AgentLog;
+use crate::runners::api_socket::ApiSocket;
+use crate::runners::calls::{Answered, Call, Caller, raw, understand};
+use crate::runners::family::kill_members;
+use crate::runners::jsonrpc::{Id, LINE_BYTES_MAX};
+use crate::runners::launch::{self, Launch};
+use crate::runners::lines::{Line, next_line};
+use crate::runners::session::{GuardWord, Introduction, Session, Step, grant_texts};
+use crate::runners::{Shared, clip};
+
+/// How long an agent may take to answer `initialize`.
+const INITIALIZE: Duration = Duration::from_secs(5);
+/// How long after SIGTERM the family is killed. The guard does the same; the margin lets it be first.
+const TERMINATE: Duration = Duration::from_millis(1_250);
+/// How often the family is looked for again while it is being killed.
+const KILL_AGAIN: Duration = Duration::from_millis(5);
+/// How often at most: a process that the kernel itself holds up cannot be waited for.
+const KILL_ROUNDS_MAX: u32 = 200;
+/// How long the last words of an ended process are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Most lines that wait to be written: both bounds of 64 open requests, errors, and as many publications again. A
+/// publication that finds half of it full is lost; an agent that lets all of it fill reads nothing and is ended.
+const OUTGOING_MAX: usize = 512;
+/// Most lines that were read and not handled yet; then the agent's writing waits.
+const INCOMING_MAX: usize = 64;
+/// Longest line of the error output that is looked at whole.
+const ERROR_LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// What the event loop wants of a running child process.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Deliver(Box<Delivery>),
+    Publish(Box<Publication>),
+    Cancel(MessageId),
+}
+
+/// How a child process is to be ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// How long it may take to finish by itself.
+    pub(crate) grace: Duration,
+    /// Whether the node itself is going down: then nobody is left to be told.
+    pub(crate) node_stops: bool,
+}
+
+/// Runs one agent from start to end; its end is the last thing that the peer hears of it.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    process: ProcessId,
+    spec: AgentSpec,
+    orders: mpsc::Receiver<Order>,
+    mut endings: mpsc::Receiver<Ending>,
+) {
+    let (reason, node_stops) = match launch::launch(&shared, process, &spec) {
+        Err(reason) => (ExitReason::StartFailed { reason: clip(&reason, 1_024) }, false),
+        Ok(launch) => Running::new(&shared, process, &spec, launch).run(orders, &mut endings).await,
+    };
+    if !node_stops {
+        shared.asker.happened(Input::AgentExited { process, reason }).await;
+    }
+}
+
+/// How far the end of the process has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// `initialize` is not answered yet.
+    Starting,
+    /// It works.
+    Running,
+    /// It was told to finish.
+    Finishing,
+    /// SIGTERM is out.
+    Terminating,
+    /// Whoever is left is killed.
+    Killing,
+}
+
+struct Running<'a> {
+    shared: &'a Shared,
+    process: ProcessId,
+    child: Child,
+    guard: u32,
+    session: Session,
+    caller: Caller,
+    log: AgentLog,
+    outgoing: mpsc::Sender<String>,
+    asked: JoinSet<(Option<Id>, Answered)>,
+    helpers: JoinSet<()>,
+    lines: mpsc::Receiver<Line>,
+    phase: Phase,
+    /// When the phase is over.
+    until: Option<Instant>,
+    /// Why we ended it; the first reason counts.
+    ended_by_us: Option<ExitReason>,
+    node_stops: bool,
+}
+
+impl<'a> Running<'a> {
+    fn new(shared: &'a Shared, process: ProcessId, spec: &AgentSpec, launch: Launch) -> Self {
+        let Launch { mut child, guard, socket, log } = launch;
+        let principal = Principal::Agent { agent: spec.agent.clone(), process };
+        let caller = Caller::new(shared.asker.clone(), principal);
+        let (outgoing, to_write) = mpsc::channel(OUTGOING_MAX);
+        let (read, lines) = mpsc::channel(INCOMING_MAX);
+        let mut helpers = JoinSet::new();
+        if let Some(stdin) = child.stdin.take() {
+            helpers.spawn(write_lines(stdin, to_write));
+        }
+        if let Some(stdout) = child.stdout.take() {
+            helpers.spawn(read_lines(stdout, read));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            helpers.spawn(keep_errors(stderr, log.clone()));
+        }
+        helpers.spawn(socket.serve(guard, caller.clone(), log.clone()));
+        let (session, opening) = Session::begin(&Introduction {
+            protocol: 1,
+            node: shared.config.node,
+            node_name: &shared.config.node_name,
+            agent: &spec.agent,
+            process,
+            grants: grant_texts(&spec.grants),
+        });
+        let mut running = Self {
+            shared,
+            process,
+            child,
+            guard,
+            session,
+            caller,
+            log,
+            outgoing,
+            asked: JoinSet::new(),
+            helpers,
+            lines,
+            phase: Phase::Starting,
+            until: Some(Instant::now() + INITIALIZE),
+            ended_by_us: None,
+            node_stops: false,
+        };
+        running.write(opening);
+        running
+    }
+
+    async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        endings: &mut mpsc::Receiver<Ending>,
+    ) -> (ExitReason, bool) {
+        let status = loop {
+            let until = self.until;
+            tokio::select! {
+                status = self.child.wait() => break status,
+                Some(ending) = endings.recv() => self.end_gently(&ending),
+                Some(line) = self.lines.recv() => self.line(line).await,
+                Some(answered) = self.asked.join_next() => self.answered(answered),
+                Some(order) = orders.recv() => self.order(order).await,
+                () = time(until) => self.phase_over(),
+            }
+        };
+        // Closed first: what is delivered from now on is refused by the sender's side instead of vanishing here.
+        orders.close();
+        self.bury().await;
+        let reason = self.reason(status);
+        (reason, self.node_stops)
+    }
+
+    async fn line(&mut self, line: Line) {
+        let steps = match line {
+            Line::Whole(line) => self.session.line(&line),
+            Line::TooLong => self.session.long_line(),
+        };
+        self.follow(steps).await;
+    }
+
+    async fn order(&mut self, order: Order) {
+        let steps = match order {
+            Order::Deliver(delivery) => {
+                let left_ms = delivery.deadline.since_us(wall()) / 1_000;
+                self.session.deliver(*delivery, left_ms)
+            }
+            Order::Publish(publication) => self.session.publication(*publication),
+            Order::Cancel(message) => self.session.cancel(message),
+        };
+        self.follow(steps).await;
+    }
+
+    async fn follow(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Write(line) => self.write(line),
+                Step::WriteIfRoom(line) => self.write_if_room(line),
+                Step::Initialized => self.initialized().await,
+                Step::Answered { message, answer } => {
+                    let process = self.process;
+                    self.shared.asker.happened(Input::AgentAnswered { process, message, answer }).await;
+                }
+                Step::Asked { id, method, params } => self.asked(id, &method, &params),
+                Step::End(reason) => self.end_now(reason),
+            }
+        }
+    }
+
+    async fn initialized(&mut self) {
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Running;
+            self.until = None;
+        }
+        let pid = self.session.guard_words().iter().find_map(|word| match word {
+            GuardWord::Started(pid) => Some(*pid),
+            GuardWord::Failed(_) | GuardWord::Ended(_) => None,
+        });
+        self.shared.asker.happened(Input::AgentStarted { process: self.process, pid }).await;
+    }
+
+    fn asked(&mut self, id: Option<Id>, method: &str, params: &str) {
+        let answer = match understand(method, params) {
+            Err(error) => Err(error),
+            Ok(Call::Ready) => Ok(raw("{}".into())),
+            Ok(Call::Log { level, text }) => {
+                self.log.line(level.name(), &text);
+                Ok(raw("{}".into()))
+            }
+            Ok(Call::Ask(question)) => match self.caller.ask(question) {
+                Err(busy) => Err(busy),
+                Ok(answer) => {
+                    self.asked.spawn(async move { (id, answer.await) });
+                    return;
+                }
+            },
+        };
+        self.answer(id.as_ref(), &answer);
+    }
+
+    fn answered(&mut self, answered: Result<(Option<Id>, Answered), tokio::task::JoinError>) {
+        if let Ok((id, answer)) = answered {
+            self.answer(id.as_ref(), &answer);
+        }
+    }
+
+    fn answer(&mut self, id: Option<&Id>, answer: &Answered) {
+        match (id, answer) {
+            (Some(id), answer) => self.write(Session::answer(id, answer)),
+            (None, Err(error)) => self.log.line("weft", &format!("refused: {}", error.message())),
+            (None, Ok(_)) => {}
+        }
+    }
+
+    fn write(&mut self, line: String) {
+        if let Err(TrySendError::Full(_)) = self.outgoing.try_send(line) {
+            let reason = format!("it reads nothing: {OUTGOING_MAX} lines wait for it");
+            self.end_now(ExitReason::Misbehaved { reason });
+        }
+    }
+
+    fn write_if_room(&mut self, line: String) {
+        if self.outgoing.capacity() > OUTGOING_MAX / 2 {
+            self.write(line);
+        } else {
+            tracing::debug!(process = %self.process, "an agent reads too slowly: a line for it was lost");
+        }
+    }
+
+    /// Asks the agent to finish, and sees to it that it does.
+    fn end_gently(&mut self, ending: &Ending) {
+        self.node_stops |= ending.node_stops;
+        let reason = if ending.node_stops { ExitReason::NodeStopped } else { ExitReason::Stopped };
+        self.ended_by_us.get_or_insert(reason);
+        if matches!(self.phase, Phase::Terminating | Phase::Killing) {
+            return;
+        }
+        self.write_if_room(Session::shutdown());
+        let until = Instant::now() + ending.grace;
+        self.until = Some(if self.phase == Phase::Finishing { self.until.map_or(until, |old| old.min(until)) } else { until });
+        self.phase = Phase::Finishing;
+    }
+
+    fn end_now(&mut self, reason: ExitReason) {
+        self.ended_by_us.get_or_insert(reason);
+        self.phase = Phase::Killing;
+        self.until = Some(Instant::now());
+    }
+
+    fn phase_over(&mut self) {
+        match self.phase {
+            Phase::Starting => {
+                let reason = format!("initialize was not answered within {} s", INITIALIZE.as_secs());
+                self.end_now(ExitReason::StartFailed { reason });
+            }
+            Phase::Running => self.until = None,
+            Phase::Finishing => {
+                self.signal(Signal::TERM);
+                self.phase = Phase::Terminating;
+                self.until = Some(Instant::now() + TERMINATE);
+            }
+            Phase::Terminating => self.end_now(ExitReason::Stopped),
+            Phase::Killing => {
+                // The guard goes last: as long as it is there, orphans stay in its family and are found.
+                if kill_members(self.guard) == 0 {
+                    self.signal(Signal::KILL);
+                }
+                self.until = Some(Instant::now() + KILL_AGAIN);
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = i32::try_from(self.guard).ok().and_then(Pid::from_raw) {
+            let _nobody_is_left = kill_process_group(group, signal);
+        }
+    }
+
+    /// The guard has ended: end whoever it could not, and hear the last words.
+    async fn bury(&mut self) {
+        for _ in 0..KILL_ROUNDS_MAX {
+            if kill_members(self.guard) == 0 {
+                break;
+            }
+            tokio::time::sleep(KILL_AGAIN).await;
+        }
+        self.shared.processes.remove(self.guard);
+        let words = async {
+            while let Some(line) = self.lines.recv().await {
+                self.line(line).await;
+            }
+        };
+        if tokio::time::timeout(LAST_WORDS, words).await.is_err() {
+            tracing::debug!("an ended agent's output was not closed");
+        }
+        self.helpers.shutdown().await;
+    }
+
+    fn reason(&self, status: std::io::Result<ExitStatus>) -> ExitReason {
+        let words = self.session.guard_words();
+        let failed = words.iter().find_map(|word| match word {
+            GuardWord::Failed(reason) => Some(reason.clone()),
+            GuardWord::Started(_) | GuardWord::Ended(_) => None,
+        });
+        if let Some(reason) = &self.ended_by_us {
+            return reason.clone();
+        }
+        if let Some(reason) = failed {
+            return ExitReason::StartFailed { reason };
+        }
+        let ended = exit_reason(status, words);
+        if self.session.initialized() {
+            return ended;
+        }
+        let last = self.log.last();
+        let said = if last.is_empty() { String::new() } else { format!("; it said: {last}") };
+        ExitReason::StartFailed { reason: clip(&format!("it {ended} before it answered initialize{said}"), 1_024) }
+    }
+}
+
+/// A guard that ended with 128 + N and said so passes on the signal N that ended the program.
+fn exit_reason(status: std::io::Result<ExitStatus>, words: &[GuardWord]) -> ExitReason {
+    use std::os::unix::process::ExitStatusExt;
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return ExitReason::Misbehaved { reason: format!("its end was not seen: {error}") },
+    };
+    match (status.code(), status.signal()) {
+        (Some(code), _) if code > 128 && words.contains(&GuardWord::Ended(code - 128)) => {
+            ExitReason::Killed { signal: code - 128 }
+        }
+        (Some(code), _) => ExitReason::Exited { code },
+        (None, signal) => ExitReason::Killed { signal: signal.unwrap_or_default() },
+    }
+}
+
+async fn time(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => pending().await,
+    }
+}
+
+async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::Receiver<String>) {
+    while let Some(mut line) = lines.recv().await {
+        line.push('\n');
+        if stdin.write_all(line.as_bytes()).await.is_err() {
+            // An agent that closed its input may still work; what is written to it is lost, and it is told at its end.
+            lines.close();
+            return;
+        }
+    }
+}
+
+async fn read_lines(stdout: ChildStdout, lines: mpsc::Sender<Line>) {
+    let mut stdout = BufReader::new(stdout);
+    while let Some(line) = next_line(&mut stdout, LINE_BYTES_MAX).await {
+        if lines.send(line).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn keep_errors(stderr: ChildStderr, log: AgentLog) {
+    let mut stderr = BufReader::new(stderr);
+    while let Some(line) = next_line(&mut stderr, ERROR_LINE_BYTES_MAX).await {
+        match line {
+            Line::Whole(line) => log.line("stderr", &String::from_utf8_lossy(&line)),
+            Line::TooLong => log.line("weft", "a line of the error output was too long and is lost"),
+        }
+    }
+}
+
+/// The shim as a command, without an environment of its own.
+pub(crate) fn guard_command(exe: &std::path::Path, plan: &str, folder: &std::path::Path) -> Command {
+    let mut command = Command::new(exe);
+    command.args(["child", "guard"]).env_clear().env(crate::shim::PLAN_VARIABLE, plan).current_dir(folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0).kill_on_drop(true);
+    command
+}

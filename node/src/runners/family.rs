@@ -1,0 +1,172 @@
+//! Which processes of this machine belong to an agent, read from /proc, and how all of them are ended.
+//!
+//! The guard of an agent leads its process group and adopts every orphan below it, so whatever an agent starts, and however
+//! it detaches, descends from the guard or is in its group.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Longest line of ancestors that is followed; real ones are short (guess).
+const ANCESTORS_MAX: usize = 1_024;
+
+/// One line of /proc.
+#[derive(Debug, Clone, Copy)]
+struct Stat {
+    pid: i32,
+    parent: i32,
+    group: i32,
+    ended: bool,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(pid, &text)
+}
+
+/// The name in parentheses can hold anything, so fields are counted from the last one.
+fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace();
+    let ended = matches!(fields.next()?, "Z" | "X" | "x");
+    Some(Stat { pid, parent: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()?, ended })
+}
+
+fn everyone() -> Vec<Stat> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(stat).collect()
+}
+
+/// All that belong to this guard, without itself: those that run and those that ended and were not waited for.
+fn members(guard: i32) -> Vec<Stat> {
+    let everyone = everyone();
+    let mut family = BTreeSet::from([guard]);
+    // Children can stand before their parents, so this repeats until nobody is added.
+    loop {
+        let before = family.len();
+        for one in &everyone {
+            if family.contains(&one.parent) || one.group == guard {
+                family.insert(one.pid);
+            }
+        }
+        if family.len() == before {
+            break;
+        }
+    }
+    everyone.into_iter().filter(|one| one.pid != guard && family.contains(&one.pid)).collect()
+}
+
+/// Kills everyone of this guard's family who still runs, but not the guard, and says how many were left.
+/// What starts meanwhile is met by the next call: repeat until it is zero.
+pub(crate) fn kill_members(guard: u32) -> usize {
+    let Ok(guard) = i32::try_from(guard) else { return 0 };
+    let running: Vec<_> = members(guard).into_iter().filter(|one| !one.ended).collect();
+    for pid in running.iter().filter_map(|one| Pid::from_raw(one.pid)) {
+        let _ended_meanwhile = kill_process(pid, Signal::KILL);
+    }
+    running.len()
+}
+
+/// The children of this guard that ended and that nobody waited for.
+pub(crate) fn ended_children(guard: u32) -> Vec<Pid> {
+    let Ok(guard) = i32::try_from(guard) else { return Vec::new() };
+    let ended = everyone().into_iter().filter(|one| one.parent == guard && one.ended);
+    ended.filter_map(|one| Pid::from_raw(one.pid)).collect()
+}
+
+/// The guards of all running agents; a clone sees the same ones.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AgentProcesses(Arc<Mutex<BTreeSet<i32>>>);
+
+impl AgentProcesses {
+    /// Whether the process is an agent, or was started by one. Also true when that cannot be told, as for a process that
+    /// has ended: whoever passes its connection on and exits must gain nothing.
+    pub(crate) fn is_agent_pid(&self, pid: u32) -> bool {
+        let guards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        descends(pid, |one| guards.contains(&one))
+    }
+
+    pub(crate) fn insert(&self, guard: u32) {
+        let guard = i32::try_from(guard).unwrap_or(i32::MAX);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(guard);
+    }
+
+    pub(crate) fn remove(&self, guard: u32) {
+        let guard = i32::try_from(guard).unwrap_or(i32::MAX);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&guard);
+    }
+}
+
+/// Whether the process certainly belongs to this guard's family.
+pub(crate) fn is_member(pid: u32, guard: u32) -> bool {
+    let known = i32::try_from(pid).ok().and_then(stat).is_some();
+    known && descends(pid, |one| u32::try_from(one) == Ok(guard))
+}
+
+fn descends(pid: u32, is_guard: impl Fn(i32) -> bool) -> bool {
+    let Ok(mut pid) = i32::try_from(pid) else { return true };
+    for _ in 0..ANCESTORS_MAX {
+        if is_guard(pid) {
+            return true;
+        }
+        let Some(stat) = stat(pid) else { return true };
+        if is_guard(stat.group) {
+            return true;
+        }
+        if stat.parent == 0 {
+            return false;
+        }
+        pid = stat.parent;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_is_no_trap() {
+        let stat = parse_stat(7, "7 (a) R 1 1 (b) S 3 5 5 0 -1").unwrap();
+        assert_eq!((stat.parent, stat.group, stat.ended), (3, 5, false));
+        assert!(parse_stat(7, "7 (a) Z 3 5 5").unwrap().ended);
+        assert!(parse_stat(7, "nonsense").is_none());
+    }
+
+    #[test]
+    fn children_and_group_members_are_told_from_strangers() {
+        let mut guard = Command::new("/bin/sh");
+        // The grandchild leaves the group; it is found by its ancestors all the same.
+        guard.args(["-c", "setsid /bin/sh -c 'echo $$; read never' & read never"]).process_group(0);
+        guard.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut guard = guard.spawn().unwrap();
+        let mut line = String::new();
+        let mut output = std::io::BufReader::new(guard.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+        let grandchild: u32 = line.trim().parse().unwrap();
+
+        let agents = AgentProcesses::default();
+        assert!(!agents.is_agent_pid(grandchild));
+        agents.insert(guard.id());
+        assert!(agents.is_agent_pid(guard.id()));
+        assert!(agents.is_agent_pid(grandchild));
+        assert!(is_member(grandchild, guard.id()));
+        assert!(!agents.is_agent_pid(std::process::id()));
+        assert!(!is_member(std::process::id(), guard.id()));
+        assert!(!agents.is_agent_pid(1));
+
+        while kill_members(guard.id()) > 0 {}
+        guard.kill().unwrap();
+        guard.wait().unwrap();
+        assert!(agents.is_agent_pid(grandchild), "a process that has ended cannot be told from an agent's");
+        assert!(!is_member(grandchild, guard.id()), "nor does it belong for certain");
+        agents.remove(guard.id());
+    }
+}

@@ -1,0 +1,200 @@
+//! Where agents really run: inside the node, or as child processes that speak JSON-RPC lines.
+//!
+//! [`Runners`] does what the peer says and reports what happened; it decides nothing. It never makes the event loop wait:
+//! a built-in agent answers at once, a child process has a task of its own behind bounded queues.
+//!
+//! Modules in reading order: `builtin`; `command` (one child process), `launch` (its start), `confinement` (what it may
+//! touch), `family` (who belongs to it), `session` (the conversation), `jsonrpc`, `payload`, `calls` (what it may ask),
+//! `api_socket` (the same on its own socket), `lines`, `agent_log`.
+
+mod agent_log;
+mod api_socket;
+mod builtin;
+mod calls;
+mod command;
+mod confinement;
+mod family;
+mod jsonrpc;
+mod launch;
+mod lines;
+mod payload;
+mod session;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use weft_kernel::{Builtin, Delivery};
+use weft_peer::Input;
+use weft_protocol::limits::AGENT_IN_FLIGHT_MAX;
+use weft_protocol::{AgentSpec, Backend, ExitReason, MessageId, NodeId, NodeName, ProcessId, Publication};
+
+use crate::ask::Asker;
+use crate::runners::command::{Ending, Order};
+
+pub(crate) use crate::runners::confinement::Confinement;
+pub(crate) use crate::runners::family::{AgentProcesses, ended_children, kill_members};
+
+/// Most orders that wait for one agent's task: twice what may be open, so that a cancellation always finds room (guess).
+const ORDERS_MAX: usize = 4 * AGENT_IN_FLIGHT_MAX;
+/// How long the end of all agents may take when the node goes down: SIGTERM, a second, SIGKILL, and a margin.
+const SHUTDOWN: Duration = Duration::from_secs(4);
+
+/// What the runners must know of their node.
+#[derive(Debug, Clone)]
+pub(crate) struct RunnersConfig {
+    /// Its id.
+    pub(crate) node: NodeId,
+    /// Its name.
+    pub(crate) node_name: NodeName,
+    /// Its home folder.
+    pub(crate) home: PathBuf,
+    /// This program, to be run as the guard of a child process.
+    pub(crate) exe: PathBuf,
+}
+
+/// What all tasks share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    config: RunnersConfig,
+    asker: Asker,
+    processes: AgentProcesses,
+}
+
+/// All running agents of this node.
+#[derive(Debug)]
+pub(crate) struct Runners {
+    shared: Arc<Shared>,
+    running: BTreeMap<ProcessId, Running>,
+}
+
+#[derive(Debug)]
+enum Running {
+    Builtin(Builtin),
+    Command { orders: mpsc::Sender<Order>, endings: mpsc::Sender<Ending>, task: JoinHandle<()> },
+}
+
+impl Runners {
+    /// No agent runs yet. Sockets that an earlier life of the node left behind are removed.
+    pub(crate) fn new(config: RunnersConfig, asker: Asker) -> Self {
+        if let Ok(left) = std::fs::read_dir(config.home.join("run")) {
+            for path in left.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("sock".as_ref())) {
+                let _gone_already = std::fs::remove_file(path);
+            }
+        }
+        let shared = Shared { config, asker, processes: AgentProcesses::default() };
+        Self { shared: Arc::new(shared), running: BTreeMap::new() }
+    }
+
+    /// By which the local API tells agents from the operator's programs.
+    pub(crate) fn agent_processes(&self) -> AgentProcesses {
+        self.shared.processes.clone()
+    }
+
+    /// Starts an agent. A built-in one runs at once; of another, its start or its end is reported later.
+    pub(crate) fn start(&mut self, process: ProcessId, spec: AgentSpec) -> Option<Input> {
+        self.forget_ended();
+        match spec.backend {
+            Backend::Builtin(kind) => {
+                self.running.insert(process, Running::Builtin(Builtin::new(kind)));
+                Some(Input::AgentStarted { process, pid: None })
+            }
+            Backend::Command { .. } => {
+                let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+                let (endings, ended) = mpsc::channel(2);
+                let task = tokio::spawn(command::run(Arc::clone(&self.shared), process, spec, ordered, ended));
+                self.running.insert(process, Running::Command { orders, endings, task });
+                None
+            }
+        }
+    }
+
+    /// Hands over a message. Returned is what is known at once: a built-in agent's answer, or that there is no room.
+    pub(crate) fn deliver(&mut self, process: ProcessId, delivery: Delivery) -> Option<Input> {
+        let message = delivery.message;
+        let failed = |reason: &str| Some(Input::AgentAnswered { process, message, answer: Err(reason.to_owned()) });
+        match self.running.get_mut(&process) {
+            None => failed("the process has ended"),
+            Some(Running::Builtin(builtin)) => Some(builtin::deliver(builtin, process, &delivery)),
+            Some(Running::Command { orders, .. }) => match orders.try_send(Order::Deliver(Box::new(delivery))) {
+                Ok(()) => None,
+                Err(mpsc::error::TrySendError::Full(_)) => failed("busy: too many messages wait for the agent"),
+                Err(mpsc::error::TrySendError::Closed(_)) => failed("the process has ended"),
+            },
+        }
+    }
+
+    /// Hands over a publication. One that finds no room is lost; the gap in its numbers tells the agent.
+    pub(crate) fn deliver_publication(&mut self, process: ProcessId, publication: Publication) {
+        if let Some(Running::Command { orders, .. }) = self.running.get(&process)
+            && orders.capacity() > ORDERS_MAX / 2
+        {
+            let _ended = orders.try_send(Order::Publish(Box::new(publication)));
+        }
+    }
+
+    /// Tells an agent that nobody waits for its answer any more.
+    pub(crate) fn cancel(&mut self, process: ProcessId, message: MessageId) {
+        if let Some(Running::Command { orders, .. }) = self.running.get(&process) {
+            let _lost_or_ended = orders.try_send(Order::Cancel(message));
+        }
+    }
+
+    /// Ends an agent within the grace time. A built-in one has ended at once; of another, its end is reported later.
+    pub(crate) fn stop(&mut self, process: ProcessId, grace_us: u64) -> Option<Input> {
+        match self.running.get(&process) {
+            None => Some(Input::AgentExited { process, reason: ExitReason::Stopped }),
+            Some(Running::Builtin(_)) => {
+                self.running.remove(&process);
+                Some(Input::AgentExited { process, reason: ExitReason::Stopped })
+            }
+            Some(Running::Command { endings, .. }) => {
+                // A third one would change nothing.
+                let ending = Ending { grace: Duration::from_micros(grace_us), node_stops: false };
+                let _ending_already = endings.try_send(ending);
+                None
+            }
+        }
+    }
+
+    /// Ends everything that still runs, without grace. After at most four seconds nothing of it is left.
+    pub(crate) async fn shutdown(&mut self) {
+        let mut tasks = Vec::new();
+        for running in std::mem::take(&mut self.running).into_values() {
+            if let Running::Command { endings, task, .. } = running {
+                let _ended_already = endings.try_send(Ending { grace: Duration::ZERO, node_stops: true });
+                tasks.push(task);
+            }
+        }
+        let all = async {
+            for task in &mut tasks {
+                let _ended = task.await;
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN, all).await.is_err() {
+            tracing::warn!("an agent did not end in time; its guard will end it when the node is gone");
+        }
+        for task in tasks {
+            task.abort();
+        }
+    }
+
+    /// The task of an ended process says so by being over.
+    fn forget_ended(&mut self) {
+        self.running.retain(|_, running| match running {
+            Running::Builtin(_) => true,
+            Running::Command { task, .. } => !task.is_finished(),
+        });
+    }
+}
+
+/// The first `characters_max` characters.
+fn clip(text: &str, characters_max: usize) -> String {
+    text.chars().take(characters_max).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The hidden command `weft child`: the guard that stands over an agent's processes, and the step that confines the agent.
+//!
+//! `weft child guard` is the node's child. It leads the agent's process group, adopts every orphan below it, starts
+//! `weft child confine`, and waits. When the program ends, the guard ends whatever else is left and passes the exit status
+//! on. When the node is gone or asks with SIGTERM, it ends the group: SIGTERM, a second, SIGKILL. The guard itself touches
+//! nothing that the agent says.
+//!
+//! `weft child confine` limits and confines itself, then becomes the program.
+
+mod confine;
+mod guard;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+use weft_protocol::ResourceLimits;
+
+use crate::runners::Confinement;
+
+/// The variable of the environment that holds the plan: unlike arguments, other users cannot read it.
+pub(crate) const PLAN_VARIABLE: &str = "WEFT_CHILD";
+/// The exit code when the program could not be run at all, as shells use it.
+const NOT_RUN: u8 = 126;
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Stage {
+    /// Stand over the agent.
+    Guard,
+    /// Become the agent.
+    Confine,
+}
+
+/// What is to be run, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// The process that is the node.
+    pub(crate) node: u32,
+    /// The program's file.
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    /// Its whole environment.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// What it may touch.
+    pub(crate) confinement: Confinement,
+    /// Whether it may run where it cannot be confined.
+    pub(crate) trusted: bool,
+    pub(crate) limits: ResourceLimits,
+}
+
+/// Runs one stage to its end. Call it before any thread or runtime is started: limits and confinement are the process's.
+pub(crate) fn run(stage: Stage) -> ExitCode {
+    let plan = std::env::var(PLAN_VARIABLE).map_err(|error| error.to_string());
+    let plan = plan.and_then(|text| serde_json::from_str::<Plan>(&text).map_err(|error| error.to_string()));
+    let ended = match (stage, plan) {
+        (_, Err(error)) => Err(format!("this command is for the node alone; {PLAN_VARIABLE}: {error}")),
+        (Stage::Guard, Ok(plan)) => guard::run(&plan),
+        (Stage::Confine, Ok(plan)) => Err(confine::run(&plan)),
+    };
+    ended.unwrap_or_else(|reason| {
+        say(&Word::Failed { reason });
+        ExitCode::from(NOT_RUN)
+    })
+}
+
+/// What is told to the node, as a notification on the pipe that is the agent's output.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Word {
+    Started { pid: u32 },
+    Failed { reason: String },
+    Ended { signal: i32 },
+}
+
+fn say(word: &Word) {
+    let method = match word {
+        Word::Started { .. } => "child/started",
+        Word::Failed { .. } => "child/failed",
+        Word::Ended { .. } => "child/ended",
+    };
+    let line = serde_json::json!({"jsonrpc": "2.0", "method": method, "params": word});
+    // A line break first: the program may have ended in the middle of a line.
+    let mut output = std::io::stdout().lock();
+    let _nobody_reads = output.write_all(format!("\n{line}\n").as_bytes()).and_then(|()| output.flush());
+}

@@ -1,0 +1,198 @@
+//! The file under the database: shifted by its own first pages, counted, silenced after a failure, and held back while a
+//! start has not verified everything.
+
+use std::fmt;
+use std::io;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::{BackendError, StorageBackend};
+
+use crate::mark::FRONT_BYTES;
+
+/// One thing that would have been done to the file. Offsets are the database's.
+#[derive(Debug)]
+enum Operation {
+    Write { offset: u64, bytes: Vec<u8> },
+    Length(u64),
+    Sync,
+}
+
+/// The file of one store. The database sees what lies behind the first pages.
+pub(crate) struct StoreFile {
+    inner: Box<dyn StorageBackend>,
+    syncs: AtomicU64,
+    /// Set by the first failed write, sync or resize, and when the store is given up: nothing reaches the file any more.
+    silenced: AtomicBool,
+    /// While `Some`, what would be written is kept here, in order, and reads see it.
+    held: Mutex<Option<Vec<Operation>>>,
+}
+
+impl fmt::Debug for StoreFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("StoreFile").field("syncs", &self.syncs).field("silenced", &self.silenced).finish()
+    }
+}
+
+impl StoreFile {
+    /// Takes the file over; `None` when another process holds it.
+    pub(crate) fn lock(inner: Box<dyn StorageBackend>) -> io::Result<Option<Arc<Self>>> {
+        match inner.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
+            Ok(true) | Err(BackendError::Unsupported) => {}
+            Ok(false) => return Ok(None),
+            Err(BackendError::Io(error)) => return Err(error),
+            Err(error) => return Err(io::Error::other(error.to_string())),
+        }
+        let (syncs, silenced, held) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(None));
+        Ok(Some(Arc::new(Self { inner, syncs, silenced, held })))
+    }
+
+    /// Bytes of the whole file.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
+    /// Syncs that were done.
+    pub(crate) fn sync_count(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    /// From here on nothing is written any more.
+    pub(crate) fn silence(&self) {
+        self.silenced.store(true, Ordering::SeqCst);
+    }
+
+    /// From here on writes are only remembered.
+    pub(crate) fn hold(&self) {
+        *self.held() = Some(Vec::new());
+    }
+
+    /// Does what was remembered, in its order with its syncs, and goes on directly.
+    pub(crate) fn release(&self) -> io::Result<()> {
+        let operations = self.held().take();
+        for operation in operations.into_iter().flatten() {
+            match operation {
+                Operation::Write { offset, bytes } => self.write_now(FRONT_BYTES + offset, &bytes)?,
+                Operation::Length(length) => self.set_len_now(FRONT_BYTES + length)?,
+                Operation::Sync => self.sync()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads bytes of the file itself, whatever is held back.
+    pub(crate) fn read_now(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.inner.read(offset, out)
+    }
+
+    /// Writes to the file itself.
+    pub(crate) fn write_now(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.attempt(|inner| inner.write(offset, bytes))
+    }
+
+    /// Sets the length of the file itself.
+    pub(crate) fn set_len_now(&self, length: u64) -> io::Result<()> {
+        self.attempt(|inner| inner.set_len(length))
+    }
+
+    /// Waits until everything written is on the disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.attempt(|inner| inner.sync_data())?;
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn attempt(&self, act: impl FnOnce(&dyn StorageBackend) -> io::Result<()>) -> io::Result<()> {
+        if self.silenced.load(Ordering::SeqCst) {
+            return Err(io::Error::other("nothing is written any more after an earlier failure"));
+        }
+        act(&*self.inner).inspect_err(|_| self.silence())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Vec<Operation>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What redb is given.
+#[derive(Debug)]
+pub(crate) struct Shifted(pub(crate) Arc<StoreFile>);
+
+impl StorageBackend for Shifted {
+    fn len(&self) -> io::Result<u64> {
+        let last = self.0.held().iter().flatten().rev().find_map(|operation| match operation {
+            Operation::Length(length) => Some(*length),
+            Operation::Write { .. } | Operation::Sync => None,
+        });
+        match last {
+            Some(length) => Ok(length),
+            None => Ok(self.0.inner.len()?.saturating_sub(FRONT_BYTES)),
+        }
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let held = self.0.held();
+        let Some(operations) = &*held else {
+            drop(held);
+            return self.0.inner.read(FRONT_BYTES + offset, out);
+        };
+        let below = self.0.inner.len()?.saturating_sub(FRONT_BYTES + offset);
+        let there = usize::try_from(below).unwrap_or(usize::MAX).min(out.len());
+        self.0.inner.read(FRONT_BYTES + offset, &mut out[..there])?;
+        out[there..].fill(0);
+        for operation in operations {
+            if let Operation::Write { offset: start, bytes } = operation {
+                lay_over(out, offset, bytes, *start);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        if let Some(operations) = &mut *self.0.held() {
+            operations.push(Operation::Length(length));
+            return Ok(());
+        }
+        self.0.set_len_now(FRONT_BYTES + length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if let Some(operations) = &mut *self.0.held() {
+            operations.push(Operation::Sync);
+            return Ok(());
+        }
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if let Some(operations) = &mut *self.0.held() {
+            operations.push(Operation::Write { offset, bytes: data.to_vec() });
+            return Ok(());
+        }
+        self.0.write_now(FRONT_BYTES + offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.inner.close()
+    }
+
+    // The whole file was locked before the database was asked.
+    fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(true)
+    }
+
+    fn unlock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+/// Copies the part of `bytes` at `start` that overlaps `out` at `offset`.
+fn lay_over(out: &mut [u8], offset: u64, bytes: &[u8], start: u64) {
+    let from = start.max(offset);
+    let to = (start + bytes.len() as u64).min(offset + out.len() as u64);
+    if from < to {
+        let place = |position: u64, base: u64| usize::try_from(position - base).expect("BUG: inside a slice");
+        out[place(from, offset)..place(to, offset)].copy_from_slice(&bytes[place(from, start)..place(to, start)]);
+    }
+}

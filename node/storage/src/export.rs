@@ -1,0 +1,221 @@
+//! Chains as plain files: one per chain, with everything that an offline verifier needs besides the node id it trusts.
+//!
+//! A file is `weft chain 1\n` and then rows as in the store, checked with a salt of zeros: each group in order, each digest, and
+//! last a head, so that a file that was cut is noticed. Keys are in the first event.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use redb::ReadableTable;
+use weft_protocol::{ChainId, ChainState, Fact, MessageBatch};
+
+use crate::error::{ExportError, StoreError};
+use crate::recover::{Stored, compare_with_head, empty_state, placed_fact};
+use crate::row::{self, GroupView, Kind, ROW_HEADER_BYTES, Salt, StoredHead, numbered_key};
+use crate::store::{DIGESTS, GROUPS, STATE, Store, Table};
+use crate::verify::{Audit, ChainFault, ChainReport, VerifyReport};
+
+const FILE_MAGIC: &[u8; 13] = b"weft chain 1\n";
+const FILE_SUFFIX: &str = "chain";
+/// Exports are read by anyone; the check only finds accidents there, signatures find the rest.
+const OPEN_SALT: Salt = [0; 16];
+
+impl Store {
+    /// Writes every chain into a file of its own in `folder`, which is made when it is missing and must be empty.
+    ///
+    /// # Errors
+    /// [`ExportError`].
+    pub fn export(&self, folder: &Path) -> Result<Vec<ChainId>, ExportError> {
+        let failed = |file: &Path| {
+            let file = file.display().to_string();
+            move |error| ExportError::Io { file, error }
+        };
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        if fs::read_dir(folder).map_err(failed(folder))?.next().is_some() {
+            return Err(ExportError::NotEmpty { folder: folder.display().to_string() });
+        }
+        let chains = self.chains()?;
+        for chain in &chains {
+            let path = folder.join(format!("{}-{}.{FILE_SUFFIX}", chain.node, chain.incarnation));
+            let mut file = BufWriter::new(File::create_new(&path).map_err(failed(&path))?);
+            self.reading(|transaction| {
+                let stored = Stored { transaction, salt: &self.salt };
+                Ok(stored.write_chain(*chain, &mut file))
+            })?
+            .and_then(|()| file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all())
+            .map_err(failed(&path))?;
+        }
+        Ok(chains)
+    }
+}
+
+impl Stored<'_> {
+    fn write_chain(&self, chain: ChainId, file: &mut impl Write) -> io::Result<()> {
+        file.write_all(FILE_MAGIC)?;
+        let (first, last) = (numbered_key(chain, 0), numbered_key(chain, u64::MAX));
+        self.copy(GROUPS, Kind::Group, &first, &last, file)?;
+        self.copy(DIGESTS, Kind::Digest, &first, &last, file)?;
+        let head = row::head_key(chain);
+        self.copy(STATE, Kind::State, &head, &head, file)
+    }
+
+    fn copy(&self, table: Table, kind: Kind, first: &[u8], last: &[u8], file: &mut impl Write) -> io::Result<()> {
+        let table = self.transaction.open_table(table).map_err(io::Error::other)?;
+        for entry in table.range(first..=last).map_err(io::Error::other)? {
+            let (key, value) = entry.map_err(io::Error::other)?;
+            let body = row::body(self.salt, kind, key.value(), value.value()).map_err(io::Error::other)?;
+            file.write_all(&row::write(&OPEN_SALT, kind, key.value(), body))?;
+        }
+        Ok(())
+    }
+}
+
+/// Verifies an export without any store: all signatures, links, roots and clocks from the first event on. What it cannot know is
+/// whether the chains went on after the export was made.
+///
+/// # Errors
+/// [`ExportError::Io`] when a file cannot be read; a fault inside one is in its chain's report.
+pub fn verify_export(folder: &Path) -> Result<VerifyReport, ExportError> {
+    let failed = |file: &Path| {
+        let file = file.display().to_string();
+        move |error| ExportError::Io { file, error }
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed(folder))? {
+        let path = entry.map_err(failed(folder))?.path();
+        if path.extension().is_some_and(|suffix| suffix == FILE_SUFFIX) {
+            paths.push(path);
+        }
+    }
+    let report = |path: &std::path::PathBuf| {
+        let unnamed = || failed(path)(io::Error::new(io::ErrorKind::InvalidData, "not named after a chain"));
+        let chain = chain_of(path).ok_or_else(unnamed)?;
+        let mut rows = RowReader(BufReader::new(File::open(path).map_err(failed(path))?));
+        verify_file(chain, &mut rows).map_err(failed(path))
+    };
+    let mut chains = paths.iter().map(report).collect::<Result<Vec<ChainReport>, _>>()?;
+    chains.sort_by_key(|report| report.chain);
+    Ok(VerifyReport { chains })
+}
+
+/// The rows of one file, each with its check done.
+struct RowReader(BufReader<File>);
+
+impl RowReader {
+    fn magic(&mut self) -> io::Result<bool> {
+        let mut magic = [0; FILE_MAGIC.len()];
+        Ok(fill(&mut self.0, &mut magic)? == magic.len() && magic == *FILE_MAGIC)
+    }
+
+    /// The bytes of the next row; `Ok(None)` at the end, `Ok(Some(Err))` for what is not a row.
+    fn next_row(&mut self) -> io::Result<Option<Result<Vec<u8>, String>>> {
+        let mut bytes = vec![0; ROW_HEADER_BYTES];
+        match fill(&mut self.0, &mut bytes)? {
+            0 => return Ok(None),
+            ROW_HEADER_BYTES => {}
+            _ => return Ok(Some(Err("the file is cut in a row".into()))),
+        }
+        let Some(length) = row::claimed_bytes(&bytes) else { return Ok(Some(Err("not a row".into()))) };
+        // Read in steps: a length that lies must not reserve more than what is there.
+        let read = (&mut self.0).take((length - ROW_HEADER_BYTES) as u64).read_to_end(&mut bytes)?;
+        let whole = read == length - ROW_HEADER_BYTES;
+        Ok(Some(if whole { Ok(bytes) } else { Err("the file is cut in a row".into()) }))
+    }
+}
+
+/// Reads until `out` is full or the end; says how much.
+fn fill(reader: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < out.len() {
+        match reader.read(&mut out[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Checks one file, row by row; a fault ends it.
+struct FileCheck {
+    chain: ChainId,
+    audit: Audit,
+    state: Option<ChainState>,
+    batches: BTreeMap<u64, (u64, MessageBatch)>,
+    head: Option<StoredHead>,
+    orphans: u64,
+}
+
+fn verify_file(chain: ChainId, rows: &mut RowReader) -> io::Result<ChainReport> {
+    let (audit, batches) = (Audit::new(chain), BTreeMap::new());
+    let mut check = FileCheck { chain, audit, state: None, batches, head: None, orphans: 0 };
+    let mut outcome = if rows.magic()? { Ok(()) } else { Err("not an exported chain".to_owned()) };
+    while outcome.is_ok() {
+        outcome = match rows.next_row()? {
+            None => break,
+            Some(Ok(bytes)) => check.row(&bytes),
+            Some(Err(reason)) => Err(reason),
+        };
+    }
+    Ok(check.finish(outcome))
+}
+
+impl FileCheck {
+    fn row(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let row = row::read(&OPEN_SALT, bytes).map_err(|error| error.to_string())?;
+        match row.kind {
+            Kind::Group => self.group(row.body),
+            Kind::Digest => {
+                let (chain, seq) = row::split_numbered_key(row.key).map_err(|error| error.to_string())?;
+                match self.batches.get(&seq).filter(|_| chain == self.chain) {
+                    Some((commit_no, batch)) => self.audit.digest(*commit_no, batch, Some(row.body)),
+                    None => self.orphans += 1,
+                }
+                Ok(())
+            }
+            Kind::State => {
+                self.head = Some(StoredHead::parse(row.body).map_err(|error| error.to_string())?);
+                Ok(())
+            }
+            Kind::Outbox | Kind::Evidence | Kind::Addresses => Err("a row that does not belong into an export".to_owned()),
+        }
+    }
+
+    fn group(&mut self, body: &[u8]) -> Result<(), String> {
+        let group = GroupView::parse(body).and_then(|view| view.group()).map_err(|error| error.to_string())?;
+        let mut state = match self.state.take() {
+            Some(state) => state,
+            None => empty_state(self.chain, &group).map_err(|error| error.to_string())?,
+        };
+        let checked = state.extend(&group);
+        let state = self.state.insert(state);
+        let checked = checked.map_err(|error| error.to_string())?;
+        self.audit.passed(state);
+        for event in &checked.events {
+            if let Some(Fact::Batch(batch)) = placed_fact(event) {
+                self.batches.insert(event.seq, (checked.commit.commit_no, batch));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, outcome: Result<(), String>) -> ChainReport {
+        let first_bad_commit = self.state.as_ref().map_or(0, ChainState::commits);
+        let fault = match outcome {
+            Err(reason) => Some(ChainFault { first_bad_commit, reason }),
+            Ok(()) => compare_with_head(self.state, self.head.as_ref()).err(),
+        };
+        let mut report = self.audit.finish(fault);
+        report.orphans = self.orphans;
+        report
+    }
+}
+
+/// The chain that a file of an export is named after.
+fn chain_of(path: &Path) -> Option<ChainId> {
+    let (node, incarnation) = path.file_stem()?.to_str()?.rsplit_once('-')?;
+    Some(ChainId { node: node.parse().ok()?, incarnation: incarnation.parse().ok()? })
+}

@@ -1,0 +1,261 @@
+//! What a start reads: every chain verified from its first event, and what stands beside the chains.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use weft_protocol::{
+    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, Event, Evidence, Fact, NodeId, OutboxEntry, PlacedFact,
+    Recovered, RecoveredChain, Reserved, decode,
+};
+
+use crate::error::{OpenError, StoreError};
+use crate::row::{self, BODY_BYTES_MAX, BadRow, GroupView, Kind, Salt, StoredHead};
+use crate::store::{ADDRESSES, DIGESTS, EVIDENCE, GROUPS, OUTBOX, STATE, Table, Writer};
+use crate::verify::ChainFault;
+
+/// Everything a start reads.
+pub(crate) struct Reading {
+    pub(crate) recovered: Recovered,
+    pub(crate) writer: Writer,
+    /// Digest rows without their event.
+    pub(crate) orphans: u64,
+}
+
+/// Why a row could not be used; while opening both are damage.
+impl From<BadRow> for OpenError {
+    fn from(error: BadRow) -> Self {
+        Self::damaged(error)
+    }
+}
+
+impl From<BadRow> for StoreError {
+    fn from(error: BadRow) -> Self {
+        Self::read(error)
+    }
+}
+
+/// Reads and verifies all that is stored; changes nothing.
+pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, OpenError> {
+    let transaction = database.begin_read().map_err(OpenError::damaged)?;
+    let writer = read_state(&transaction, salt)?;
+    let stored = Stored { transaction: &transaction, salt };
+    let mut chains: BTreeSet<ChainId> = stored.chains().map_err(OpenError::damaged)?;
+    chains.extend(writer.heads.keys());
+    let mut recovered = Recovered { reserved: writer.reserved, ..Recovered::default() };
+    let mut orphans = 0;
+    for chain in chains {
+        let (chain, unclaimed) = recover_chain(&stored, chain, writer.heads.get(&chain))?;
+        recovered.chains.push(chain);
+        orphans += unclaimed;
+    }
+    orphans += stored.digests_of_other_chains(&writer.heads).map_err(OpenError::damaged)?;
+    let decoded = |error: weft_protocol::DecodeError| OpenError::damaged(error);
+    stored.each(OUTBOX, Kind::Outbox, |_, body| {
+        recovered.outbox.push(decode::<OutboxEntry>(body, BODY_BYTES_MAX).map_err(decoded)?);
+        Ok(())
+    })?;
+    stored.each(EVIDENCE, Kind::Evidence, |_, body| {
+        recovered.evidence.push(decode::<Evidence>(body, BODY_BYTES_MAX).map_err(decoded)?);
+        Ok(())
+    })?;
+    stored.each(ADDRESSES, Kind::Addresses, |key, body| {
+        let node = NodeId::from_bytes(key.try_into().map_err(OpenError::damaged)?);
+        recovered.addresses.push((node, decode::<Vec<String>>(body, BODY_BYTES_MAX).map_err(decoded)?));
+        Ok(())
+    })?;
+    Ok(Reading { recovered, writer, orphans })
+}
+
+fn read_state(transaction: &ReadTransaction, salt: &Salt) -> Result<Writer, OpenError> {
+    let mut writer = Writer::default();
+    Stored { transaction, salt }.each(STATE, Kind::State, |key, body| {
+        match key {
+            row::GENERATION_KEY => writer.generation = row::parse_number(body)?,
+            row::RESERVED_KEY => {
+                writer.reserved = decode::<Reserved>(body, BODY_BYTES_MAX).map_err(OpenError::damaged)?;
+            }
+            key => {
+                let chain = row::split_head_key(key).ok_or(BadRow("an unknown key"))?;
+                writer.heads.insert(chain, StoredHead::parse(body)?);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(writer)
+}
+
+fn recover_chain(
+    stored: &Stored<'_>,
+    chain: ChainId,
+    head: Option<&StoredHead>,
+) -> Result<(RecoveredChain, u64), OpenError> {
+    let damaged = |fault: ChainFault| OpenError::Damaged {
+        chain: Some(chain),
+        first_bad_commit: Some(fault.first_bad_commit),
+        reason: fault.reason,
+    };
+    let mut facts = Vec::new();
+    let mut batches = BTreeSet::new();
+    let state = stored.walk(chain, |_, checked| {
+        for event in checked.events {
+            match placed_fact(&event) {
+                Some(Fact::Message(_) | Fact::Opaque { .. }) | None => {}
+                Some(Fact::Batch(_)) => {
+                    batches.insert(event.seq);
+                }
+                Some(fact) => facts.push(PlacedFact { seq: event.seq, hlc: event.hlc, fact }),
+            }
+        }
+        Ok(())
+    });
+    let state = compare_with_head(state.map_err(damaged)?, head).map_err(damaged)?;
+    let digests = stored.digest_places(chain).map_err(OpenError::damaged)?;
+    let unclaimed = digests.iter().filter(|seq| !batches.contains(seq)).count() as u64;
+    Ok((RecoveredChain { state, facts }, unclaimed))
+}
+
+/// What an event says; `None` when its payload is not what its kind promises: a writer's nonsense, kept but not believed.
+pub(crate) fn placed_fact(event: &Event) -> Option<Fact> {
+    Fact::decode(&event.kind, &event.payload).ok()
+}
+
+/// Whether the chain as walked ends where the head's row says.
+pub(crate) fn compare_with_head(
+    state: Option<ChainState>,
+    head: Option<&StoredHead>,
+) -> Result<ChainState, ChainFault> {
+    let commits = state.as_ref().map_or(0, ChainState::commits);
+    let fault = |reason: &str| ChainFault { first_bad_commit: commits, reason: reason.to_owned() };
+    let state = state.ok_or_else(|| fault("its groups are gone"))?;
+    let head = head.ok_or_else(|| fault("the row of its head is gone"))?;
+    let same = head.commits == state.commits() && head.size == state.size() && head.last_commit == state.last_commit();
+    if same { Ok(state) } else { Err(fault("it does not end where its head says")) }
+}
+
+/// The empty state of the chain whose first group this is: cluster and keys are the genesis event's own.
+pub(crate) fn empty_state(chain: ChainId, first: &CommitGroup) -> Result<ChainState, ChainError> {
+    let event = first.events.first().ok_or(ChainError::Genesis)?;
+    let event = Event::decode(event).map_err(|error| ChainError::Event { seq: 0, error })?;
+    match Fact::decode(&event.kind, &event.payload) {
+        Ok(Fact::Genesis(genesis)) if genesis.keys.node() == chain.node => {
+            Ok(ChainState::new(chain, genesis.cluster, genesis.keys))
+        }
+        _ => Err(ChainError::Genesis),
+    }
+}
+
+/// What one read transaction sees.
+pub(crate) struct Stored<'a> {
+    pub(crate) transaction: &'a ReadTransaction,
+    pub(crate) salt: &'a Salt,
+}
+
+impl Stored<'_> {
+    /// Each row of a table, its check done.
+    pub(crate) fn each<E>(
+        &self,
+        table: Table,
+        kind: Kind,
+        mut found: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        E: From<BadRow> + From<StoreError>,
+    {
+        let table = self.transaction.open_table(table).map_err(StoreError::from)?;
+        for entry in table.iter().map_err(StoreError::from)? {
+            let (key, value) = entry.map_err(StoreError::from)?;
+            found(key.value(), row::body(self.salt, kind, key.value(), value.value())?)?;
+        }
+        Ok(())
+    }
+
+    /// Where each chain ends, by the rows of the heads.
+    pub(crate) fn heads(&self) -> Result<BTreeMap<ChainId, StoredHead>, StoreError> {
+        let mut heads = BTreeMap::new();
+        self.each(STATE, Kind::State, |key, body| -> Result<(), StoreError> {
+            if let Some(chain) = row::split_head_key(key) {
+                heads.insert(chain, StoredHead::parse(body)?);
+            }
+            Ok(())
+        })?;
+        Ok(heads)
+    }
+
+    /// Every chain that has a group.
+    pub(crate) fn chains(&self) -> Result<BTreeSet<ChainId>, StoreError> {
+        let groups = self.transaction.open_table(GROUPS)?;
+        let mut chains = BTreeSet::new();
+        let mut from = [0; 48];
+        while let Some(entry) = groups.range(&from[..]..)?.next() {
+            let (chain, _) = row::split_numbered_key(entry?.0.value())?;
+            chains.insert(chain);
+            // The chain's own last key is never taken by a commit.
+            from = row::numbered_key(chain, u64::MAX);
+            if groups.get(&from[..])?.is_some() {
+                return Err(StoreError::read("a commit of an impossible number"));
+            }
+        }
+        Ok(chains)
+    }
+
+    /// Verifies one chain from its first event, group by group; `None` when nothing of it is there.
+    pub(crate) fn walk(
+        &self,
+        chain: ChainId,
+        mut passed: impl FnMut(&ChainState, CheckedGroup) -> Result<(), String>,
+    ) -> Result<Option<ChainState>, ChainFault> {
+        let mut state: Option<ChainState> = None;
+        let fault = |state: &Option<ChainState>, reason: String| ChainFault {
+            first_bad_commit: state.as_ref().map_or(0, ChainState::commits),
+            reason,
+        };
+        let unreadable = |error: StoreError| ChainFault { first_bad_commit: 0, reason: error.to_string() };
+        let groups = self.transaction.open_table(GROUPS).map_err(|error| unreadable(error.into()))?;
+        let (first, last) = (row::numbered_key(chain, 0), row::numbered_key(chain, u64::MAX));
+        for entry in groups.range(&first[..]..=&last[..]).map_err(|error| unreadable(error.into()))? {
+            let (key, value) = entry.map_err(|error| fault(&state, error.to_string()))?;
+            let group = row::body(self.salt, Kind::Group, key.value(), value.value())
+                .and_then(GroupView::parse)
+                .and_then(|view| view.group())
+                .map_err(|error| fault(&state, error.to_string()))?;
+            if state.is_none() {
+                state = Some(empty_state(chain, &group).map_err(|error| fault(&None, error.to_string()))?);
+            }
+            let Some(current) = &mut state else { unreachable!("set above") };
+            let checked = current.extend(&group).map_err(|error| fault(&state, error.to_string()))?;
+            let current = state.as_ref().expect("BUG: set above");
+            passed(current, checked).map_err(|reason| fault(&state, reason))?;
+        }
+        Ok(state)
+    }
+
+    /// The places of the digests of one chain.
+    pub(crate) fn digest_places(&self, chain: ChainId) -> Result<Vec<u64>, StoreError> {
+        let digests = self.transaction.open_table(DIGESTS)?;
+        let (first, last) = (row::numbered_key(chain, 0), row::numbered_key(chain, u64::MAX));
+        let mut places = Vec::new();
+        for entry in digests.range(&first[..]..=&last[..])? {
+            let (key, value) = entry?;
+            row::body(self.salt, Kind::Digest, key.value(), value.value())?;
+            places.push(row::split_numbered_key(key.value())?.1);
+        }
+        Ok(places)
+    }
+
+    /// How many digests belong to chains that are not held.
+    fn digests_of_other_chains(&self, held: &BTreeMap<ChainId, StoredHead>) -> Result<u64, StoreError> {
+        let digests = self.transaction.open_table(DIGESTS)?;
+        let mut count = 0;
+        for entry in digests.iter()? {
+            let (chain, _) = row::split_numbered_key(entry?.0.value())?;
+            count += u64::from(!held.contains_key(&chain));
+        }
+        Ok(count)
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::damaged(error)
+    }
+}

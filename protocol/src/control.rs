@@ -1,0 +1,25 @@
+//! What the command line and other programs say to their own node, as JSON: requests, reports and errors.
+//!
+//! Field names are a promise: fields may be added, never renamed. Ids, hashes and levels stand here as their text forms, times
+//! in RFC 3339 with microseconds, clock stamps as 16 hexadecimal digits beside them.
+
+mod agents;
+mod body;
+mod chain;
+mod failure;
+mod members;
+mod messages;
+mod node;
+mod trace;
+
+pub use agents::{AgentReport, AgentRow, AgentsReport, LimitsJson, SpawnReport, SpawnRequest, StopReport};
+pub use body::{Body, BodyError, TypedBody};
+pub use chain::{
+    ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, EventsPage, ExportReport, ExportRequest,
+    OrderRow, ProofCheckReport, ProofFile,
+};
+pub use failure::{ErrorBody, ErrorDetail};
+pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
+pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};
+pub use node::{ClusterJson, DownReport, ProbeReport, StatusReport, UpReport};
+pub use trace::{TraceHop, TraceReport};

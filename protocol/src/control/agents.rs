@@ -1,0 +1,126 @@
+//! Agents of this node and how they are started.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The body of `POST /v1/agents`. Exactly one of `builtin` and `exec` is given.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpawnRequest {
+    /// Its name on this node.
+    pub agent: String,
+    /// `echo`, `counter` or `clock`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builtin: Option<String>,
+    /// Program and arguments of a child process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<Vec<String>>,
+    /// What its environment holds besides the node's own three variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Whether the child may run where the kernel cannot confine it.
+    #[serde(default)]
+    pub trusted: bool,
+    /// `permanent` (again whenever the node starts) or `temporary`; `temporary` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+    /// What it may do: `call:echo@beta`, `publish:jobs.*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<String>,
+    /// Its bounds.
+    #[serde(default)]
+    pub limits: LimitsJson,
+}
+
+/// Bounds of one process; none means the node's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsJson {
+    /// Address space in bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Processor time in microseconds.
+    #[serde(default)]
+    pub cpu_us: Option<u64>,
+}
+
+/// The answer to `POST /v1/agents`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SpawnReport {
+    /// Its name.
+    pub agent: String,
+    /// Its process, `#12.3`.
+    pub process: String,
+    /// Its node.
+    pub node: String,
+}
+
+/// The answer to `POST /v1/agents/{a}/stop`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StopReport {
+    /// Its name.
+    pub agent: String,
+    /// The process that ended.
+    pub process: String,
+    /// Its node.
+    pub node: String,
+    /// Why it ended.
+    pub reason: String,
+}
+
+/// The answer to `GET /v1/agents`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AgentsReport {
+    /// By name.
+    pub agents: Vec<AgentRow>,
+}
+
+/// One agent, in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AgentRow {
+    /// Its name.
+    pub agent: String,
+    /// Its process.
+    pub process: String,
+    /// Its node.
+    pub node: String,
+    /// `starting`, `running`, `stopping`, or `exited: ` and why.
+    pub state: String,
+    /// Where it runs: `builtin echo`, `exec python3 agent.py`; of an agent on another node `remote`.
+    pub backend: String,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// When its process started; unknown for agents on other nodes.
+    pub started_at: Option<String>,
+}
+
+/// The answer to `GET /v1/agents/{a}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AgentReport {
+    /// Its name.
+    pub agent: String,
+    /// Its process.
+    pub process: String,
+    /// Its node.
+    pub node: String,
+    /// `starting`, `running`, `stopping`, or `exited: ` and why.
+    pub state: String,
+    /// Where it runs.
+    pub backend: String,
+    /// The operating system's number of it, when it has one.
+    pub pid: Option<u32>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// When its process started; null while it starts.
+    pub started_at: Option<String>,
+    /// Its bounds.
+    pub limits: LimitsJson,
+    /// What it has used, by name; what is not measured is not listed.
+    pub used: BTreeMap<String, u64>,
+    /// What it may do, each with its id.
+    pub grants: Vec<String>,
+    /// Topics it subscribes to.
+    pub topics: Vec<String>,
+}

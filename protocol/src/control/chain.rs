@@ -1,0 +1,188 @@
+//! Chains, proofs and the order of events, for people and scripts.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// How far a chain reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChainHead {
+    /// Number of events.
+    pub events: u64,
+    /// Root over them; empty without events.
+    pub root: String,
+}
+
+/// The answer to `GET /v1/chain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChainStatus {
+    /// Whose.
+    pub node: String,
+    /// Which of its chains.
+    pub incarnation: String,
+    /// Number of events.
+    pub events: u64,
+    /// Number of commits.
+    pub commits: u64,
+    /// Commits with both signatures.
+    pub checkpoints: u64,
+    /// Hash of the last commit.
+    pub head: String,
+    /// Root over all events.
+    pub root: String,
+    /// Events under the last checkpoint.
+    pub sealed_events: u64,
+}
+
+/// One event of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventRow {
+    /// Whose chain.
+    pub node: String,
+    /// The name of that node.
+    pub name: String,
+    /// Which of its chains.
+    pub incarnation: String,
+    /// Its place.
+    pub seq: u64,
+    /// Its stamp.
+    pub hlc: String,
+    /// The same as a time.
+    pub at: String,
+    /// What happened.
+    pub kind: String,
+    /// Who made it happen.
+    pub source: String,
+    /// Whether a checkpoint covers it.
+    pub sealed: bool,
+    /// What it says, in a few words.
+    pub summary: String,
+    /// What it says; keys and signatures are left out.
+    pub detail: Value,
+}
+
+/// The answer to `GET /v1/chain/events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventsPage {
+    /// In the order of the chain.
+    pub events: Vec<EventRow>,
+    /// Where the next page begins.
+    pub next: u64,
+    /// Whether there is more already.
+    pub more: bool,
+}
+
+/// The body of `POST /v1/chain/export`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportRequest {
+    /// The file to write, absolute; it must not exist.
+    pub path: String,
+}
+
+/// The answer to `POST /v1/chain/verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChainVerifyReport {
+    /// Whether every chain verifies.
+    pub ok: bool,
+    /// One row for each chain that is held.
+    pub chains: Vec<ChainVerifyRow>,
+}
+
+/// What became of one chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChainVerifyRow {
+    /// Whose.
+    pub node: String,
+    /// The name of that node.
+    pub name: String,
+    /// Which of its chains.
+    pub incarnation: String,
+    /// Events that verify.
+    pub events: u64,
+    /// Commits that verify.
+    pub commits: u64,
+    /// Commits with both signatures.
+    pub checkpoints: u64,
+    /// Root over the events that verify.
+    pub root: String,
+    /// Hash of the last commit that verifies.
+    pub head: String,
+    /// Whether all of it verifies.
+    pub ok: bool,
+    /// The first thing that does not.
+    pub error: Option<String>,
+}
+
+/// One line of the total order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OrderRow {
+    /// Its stamp.
+    pub hlc: String,
+    /// Whose event.
+    pub node: String,
+    /// On which of its chains.
+    pub incarnation: String,
+    /// Its place there.
+    pub seq: u64,
+    /// What happened.
+    pub kind: String,
+    /// Whether nothing can be ordered before it any more.
+    pub stable: bool,
+}
+
+/// The answer to `GET /v1/chain/proof/{seq}`: a file that anybody can check without a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProofFile {
+    /// What this file is: `weft-event-proof-1`.
+    pub format: String,
+    /// Whose chain, as the proof itself claims.
+    pub node: String,
+    /// In which cluster, as the proof itself claims.
+    pub cluster: String,
+    /// Place of the event.
+    pub seq: u64,
+    /// What happened.
+    pub kind: String,
+    /// Canonical CBOR of event, path, checkpoint and keys, in base64.
+    pub proof: String,
+}
+
+/// What `weft chain check-proof` found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProofCheckReport {
+    /// Whether the event is on that chain.
+    pub ok: bool,
+    /// Whose chain; checked.
+    pub node: String,
+    /// In which cluster; checked.
+    pub cluster: String,
+    /// Which of its chains.
+    pub incarnation: String,
+    /// Place of the event.
+    pub seq: u64,
+    /// Its stamp.
+    pub hlc: String,
+    /// What happened.
+    pub kind: String,
+    /// Who made it happen.
+    pub source: String,
+    /// Number of the checkpoint that covers it.
+    pub commit_no: u64,
+    /// Events under that checkpoint.
+    pub tree_size: u64,
+}
+
+/// What `weft chain export` wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExportReport {
+    /// Where.
+    pub path: String,
+    /// Chains in it.
+    pub chains: u64,
+    /// Events in it.
+    pub events: u64,
+    /// Bytes of it.
+    pub bytes: u64,
+}

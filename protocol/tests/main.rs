@@ -1,0 +1,11 @@
+//! What travels and what is signed, from outside: one encoding each, recorded bytes, proofs, chains, keys.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod chains;
+mod codec;
+mod golden;
+mod merkle;
+mod names;
+mod samples;
+mod signatures;
+mod time;

@@ -1,0 +1,124 @@
+//! Ids, names, addresses and tokens as people write them.
+
+use proptest::prelude::*;
+use weft_protocol::{
+    AgentName, Grant, GrantId, GrantSpec, Level, MessageId, NodeId, Pattern, ProcessId, Right, Target, Timestamp,
+    Token, TokenError, TopicName, cluster_name,
+};
+
+use crate::samples;
+
+#[test]
+fn a_node_id_is_a_libp2p_peer_id() {
+    let text = "12D3KooWEYh9bVhtvgT6vzKWMsc7hJR6hoT71bNn4eQb2Ug5Lrvq";
+    if let Ok(node) = text.parse::<NodeId>() {
+        assert_eq!(node.to_string(), text);
+    }
+    let node = samples::node(42);
+    assert!(node.to_string().starts_with("12D3KooW"));
+    assert_eq!(node.to_string().parse(), Ok(node));
+    for wrong in ["", "12D3KooW", "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N", &"1".repeat(500)] {
+        assert!(wrong.parse::<NodeId>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn targets_print_as_they_parse() {
+    for text in ["echo", "echo@beta", "#12.3@beta", "#0.0", "topic:jobs.new"] {
+        assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+    }
+    let by_id = format!("echo@{}", samples::node(9));
+    assert_eq!(by_id.parse::<Target>().unwrap().to_string(), by_id);
+    for wrong in ["", "@", "echo@", "@beta", "#12", "#a.b", "#+1.2", "topic:", "topic:a..b", "svc:x", "Echo", "e cho"] {
+        assert!(wrong.parse::<Target>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn ids_print_as_they_parse() {
+    let message = MessageId { chain: samples::chain(), counter: 5 };
+    assert_eq!(message.to_string().parse(), Ok(message));
+    assert_eq!(message.new_trace().to_string().parse(), Ok(message.new_trace()));
+    assert_eq!("#12.3".parse(), Ok(ProcessId { index: 12, generation: 3 }));
+    assert!("t-+00000000000000f".parse::<weft_protocol::TraceId>().is_err());
+}
+
+#[test]
+fn levels_print_as_they_parse_and_durable_alone_means_executed() {
+    for text in ["routed", "received", "executed", "received+durable", "executed+witnessed"] {
+        assert_eq!(text.parse::<Level>().unwrap().to_string(), text);
+    }
+    assert_eq!("durable".parse::<Level>().unwrap().to_string(), "executed+durable");
+    for wrong in ["", "executed+", "durable+executed", "executed+durable+witnessed", "done"] {
+        assert!(wrong.parse::<Level>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn names_are_bounded() {
+    assert!("a".repeat(63).parse::<AgentName>().is_ok());
+    for wrong in ["", "-a", "A", "a.b", "ä", "a b", &"a".repeat(64)] {
+        assert!(wrong.parse::<AgentName>().is_err(), "{wrong}");
+    }
+    assert!("a".repeat(128).parse::<TopicName>().is_ok());
+    assert!("a".repeat(129).parse::<TopicName>().is_err());
+}
+
+#[test]
+fn a_token_survives_being_written_and_not_being_cut() {
+    let token = samples::token();
+    let word = token.to_string();
+    assert!(word.bytes().all(|byte| byte.is_ascii_alphanumeric()), "a shell knows a character of {word}");
+    assert_eq!(word.parse(), Ok(token));
+    assert_eq!(word[..word.len() - 1].parse::<Token>(), Err(TokenError::Checksum));
+    assert_eq!(word.replacen("weft1", "weft2", 1).parse::<Token>(), Err(TokenError::Prefix));
+    assert_eq!("weft1".parse::<Token>(), Err(TokenError::Checksum));
+    assert_eq!(format!("weft1{}", "z".repeat(1 << 20)).parse::<Token>(), Err(TokenError::Checksum));
+}
+
+#[test]
+fn a_cluster_name_follows_from_its_id() {
+    let id = weft_protocol::ClusterId::from_bytes([0; 32]);
+    assert_eq!(cluster_name(&id), "quiet-otter");
+}
+
+#[test]
+fn grants_allow_what_they_name_until_they_end() {
+    let spec: GrantSpec = "call:echo@beta".parse().unwrap();
+    let grant = Grant { id: GrantId(1), spec, expires: Some(Timestamp(10)), depth: 1 };
+    assert!(grant.allows(Right::Call, "echo@beta", Timestamp(9)));
+    assert!(!grant.allows(Right::Call, "echo@beta", Timestamp(10)));
+    assert!(!grant.allows(Right::Send, "echo@beta", Timestamp(9)));
+    assert!(!grant.allows(Right::Call, "echo@betamax", Timestamp(9)));
+    for wrong in ["call", "call:", "own:x", "call:a b", ":x", "call:a*b"] {
+        assert!(wrong.parse::<GrantSpec>().is_err(), "{wrong}");
+    }
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    "[ab@.]{0,4}\\*?".prop_filter_map("not empty", |text| Pattern::try_from(text).ok())
+}
+
+proptest! {
+    #[test]
+    fn a_delegated_grant_is_never_wider(wide in pattern(), narrow in pattern(), resource in "[ab@.]{0,5}") {
+        let grant = Grant { id: GrantId(1), spec: GrantSpec { right: Right::Call, resource: wide }, expires: None, depth: 1 };
+        let spec = GrantSpec { right: Right::Call, resource: narrow };
+        if let Some(delegated) = grant.narrow(GrantId(2), spec, None) {
+            let now = Timestamp(0);
+            let allowed = delegated.allows(Right::Call, &resource, now);
+            prop_assert!(!allowed || grant.allows(Right::Call, &resource, now));
+            prop_assert_eq!(delegated.depth, 0);
+            prop_assert!(delegated.narrow(GrantId(3), delegated.spec.clone(), None).is_none());
+        }
+    }
+
+    #[test]
+    fn a_mistyped_token_is_noticed(place in any::<prop::sample::Index>(), letter in "[1-9A-HJ-NP-Za-km-z]") {
+        let word = samples::token().to_string();
+        let place = 5 + place.index(word.len() - 5);
+        let mut mistyped = word.clone();
+        mistyped.replace_range(place..=place, &letter);
+        prop_assert!(mistyped == word || mistyped.parse::<Token>() == Err(TokenError::Checksum));
+    }
+}

@@ -1,0 +1,325 @@
+//! One fixed value of every type that travels or is stored, with signatures of fixed bytes.
+
+use std::collections::BTreeMap;
+
+use serde_bytes::{ByteArray, ByteBuf};
+use weft_protocol::{
+    A2aItem, A2aRequest, A2aResponse, Admission, Admitted, AgentSpec, Anchor, AuthFrame, AuthRefusal, Backend, Boot,
+    Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Credential, Delivery, Denial, Digest, DualSignature,
+    Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Envelope, Event, ExitReason, Fact, ForkSeen,
+    Genesis, Gossip, Grant, GrantId, HeadGossip, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId,
+    InviteIssued, InviteRevoked, Join, Level, LocalTarget, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES,
+    MessageBatch, MessageId, MessageRecord, NodeId, Outcome, Payload, Principal, ProcessExited, ProcessId, PublicKeys,
+    Publication, Receipt, RecordRef, Refusal, Repaired, ResourceLimits, RestartPolicy, Role, SUITE, Sender, Shutdown,
+    Signed, SignedCommit, Signer, Stage, SyncRequest, SyncResponse, Timestamp, Token, TraceId, TraceRow, encode,
+};
+
+pub(crate) fn digest(byte: u8) -> Digest {
+    Digest::from_bytes([byte; 32])
+}
+
+pub(crate) fn node(byte: u8) -> NodeId {
+    NodeId::from_bytes([byte; 32])
+}
+
+pub(crate) fn keys() -> PublicKeys {
+    PublicKeys::new(node(1), vec![2; MLDSA65_PUBLIC_KEY_BYTES]).unwrap()
+}
+
+pub(crate) fn chain() -> ChainId {
+    ChainId { node: node(1), incarnation: Incarnation(7) }
+}
+
+fn cluster() -> ClusterId {
+    ClusterId::from_bytes([3; 32])
+}
+
+fn dual() -> DualSignature {
+    DualSignature { ed25519: ByteArray::new([4; 64]), mldsa65: ByteBuf::from(vec![5; MLDSA65_SIGNATURE_BYTES]) }
+}
+
+fn charter() -> Charter {
+    Charter { founder: keys(), rules: ByteBuf::from(b"rules".as_slice()), nonce: ByteArray::new([6; 16]) }
+}
+
+pub(crate) fn certificate(keys: PublicKeys) -> Certificate {
+    Certificate {
+        cluster: cluster(),
+        issuer: keys.node(),
+        keys,
+        name: "alpha".parse().unwrap(),
+        role: Role::Admin,
+        grants: vec!["call:echo@beta".parse().unwrap()],
+        issued: Timestamp(1_700_000_000_000_000),
+        not_after: Some(Timestamp(1_800_000_000_000_000)),
+    }
+}
+
+/// Signs with fixed bytes, so that the encoding is always the same; it verifies nowhere.
+#[derive(Debug)]
+struct FixedSigner(PublicKeys);
+
+impl Signer for FixedSigner {
+    fn public_keys(&self) -> &PublicKeys {
+        &self.0
+    }
+
+    fn sign_ed25519_bytes(&self, _message: &[u8]) -> [u8; 64] {
+        [4; 64]
+    }
+
+    fn sign_mldsa65_bytes(&self, _context: &[u8], _message: &[u8]) -> Vec<u8> {
+        vec![5; MLDSA65_SIGNATURE_BYTES]
+    }
+}
+
+fn signed_certificate() -> Signed<Certificate> {
+    Signed::new(&certificate(keys()), &FixedSigner(keys()))
+}
+
+fn message() -> MessageId {
+    MessageId { chain: chain(), counter: 65_536 }
+}
+
+fn sender() -> Sender {
+    let process = ProcessId { index: 12, generation: 3 };
+    Sender { node: node(1), principal: Principal::Agent { agent: "caller".parse().unwrap(), process } }
+}
+
+fn grant() -> Grant {
+    Grant { id: GrantId(9), spec: "call:echo*".parse().unwrap(), expires: Some(Timestamp(5)), depth: 2 }
+}
+
+fn durable() -> Level {
+    Level { delivery: Delivery::Executed, durability: Durability::Durable }
+}
+
+fn envelope() -> Envelope {
+    Envelope {
+        id: message(),
+        hlc: Hlc(1 << 60),
+        trace: TraceId(11),
+        from: sender(),
+        target: LocalTarget::Agent("echo".parse().unwrap()),
+        payload: Payload::Text("hi".into()),
+        wants_reply: true,
+        level: durable(),
+        deadline_us: 5_000_000,
+        hops: 8,
+        grant: Some(grant()),
+        cause: vec![digest(8)],
+    }
+}
+
+fn receipt() -> Receipt {
+    let record = RecordRef { chain: chain(), seq: 4, leaf: digest(9) };
+    let reply = Some(Payload::Json("{\"a\":1}".into()));
+    Receipt { message: message(), hlc: Hlc(77), outcome: Outcome::Executed { reply }, record: Some(record) }
+}
+
+fn publication() -> Publication {
+    Publication {
+        id: message(),
+        hlc: Hlc(78),
+        trace: TraceId(12),
+        from: Sender { node: node(1), principal: Principal::Operator },
+        topic: "jobs.new".parse().unwrap(),
+        seq: 3,
+        payload: Payload::Binary(ByteBuf::from([0, 255])),
+        grant: None,
+    }
+}
+
+fn message_record() -> MessageRecord {
+    MessageRecord {
+        stage: Stage::Sent,
+        message: message(),
+        trace: TraceId(11),
+        hlc: Hlc(79),
+        from: sender(),
+        target: "echo@beta".into(),
+        peer: node(2),
+        rule: "grant#3".into(),
+        body_hash: digest(10),
+        body_bytes: 2,
+        body: Some(Payload::Text("hi".into())),
+    }
+}
+
+pub(crate) fn event() -> Event {
+    Event {
+        version: EVENT_VERSION,
+        seq: 4,
+        hlc: Hlc(80),
+        source: "kernel".into(),
+        kind: "node.boot".into(),
+        cause: vec![digest(11)],
+        payload: ByteBuf::from(b"payload".as_slice()),
+    }
+}
+
+pub(crate) fn commit() -> Commit {
+    let anchor = Anchor { chain: chain(), size: 5, root: digest(12), commit_hash: digest(13) };
+    Commit {
+        suite: SUITE,
+        cluster: cluster(),
+        chain: chain(),
+        commit_no: 2,
+        prev_commit: digest(14),
+        first_seq: 4,
+        count: 1,
+        head_link: digest(15),
+        tree_size: 5,
+        root: digest(16),
+        hlc_first: Hlc(80),
+        hlc_last: Hlc(80),
+        anchors: vec![anchor],
+    }
+}
+
+fn group() -> CommitGroup {
+    let signed = SignedCommit {
+        commit: ByteBuf::from(encode(&commit())),
+        ed25519: ByteArray::new([4; 64]),
+        mldsa65: Some(ByteBuf::from(vec![5; MLDSA65_SIGNATURE_BYTES])),
+    };
+    CommitGroup { signed, events: vec![ByteBuf::from(event().encode())] }
+}
+
+pub(crate) fn token() -> Token {
+    Token {
+        cluster: cluster(),
+        inviter: node(1),
+        inviter_mldsa65_hash: *keys().mldsa65_hash(),
+        inviter_name: "alpha".parse().unwrap(),
+        addresses: vec!["/ip4/127.0.0.1/udp/4810/quic-v1".into(), "/ip4/127.0.0.1/tcp/4810".into()],
+        secret: ByteArray::new([7; 16]),
+        role: Role::Worker,
+        expires: Timestamp(1_800_000_000_000_000),
+    }
+}
+
+fn spec() -> AgentSpec {
+    AgentSpec {
+        agent: "words".parse().unwrap(),
+        backend: Backend::Command {
+            command: vec!["python3".into(), "words.py".into()],
+            environment: BTreeMap::from([("LANG".into(), "C".into())]),
+            trusted: false,
+        },
+        restart: RestartPolicy::Permanent,
+        grants: vec!["publish:jobs.*".parse().unwrap()],
+        limits: ResourceLimits { memory_bytes: Some(1 << 26), cpu_us: None },
+    }
+}
+
+/// One fact of each kind.
+pub(crate) fn facts() -> Vec<Fact> {
+    let process = ProcessId { index: 12, generation: 3 };
+    let agent = "words".parse().unwrap();
+    let spawn = Effect::Spawn { process, spec: spec(), grants: vec![grant()], by: Principal::Operator };
+    let genesis = Genesis {
+        suite: SUITE,
+        cluster: cluster(),
+        keys: keys(),
+        governance_hash: charter().rules_hash(),
+        charter: Some(charter()),
+    };
+    let invite = InviteId::from_bytes([1; 8]);
+    let issued = InviteIssued {
+        secret_hash: digest(17),
+        role: Role::Worker,
+        uses: 1,
+        expires: Timestamp(1_800_000_000_000_000),
+    };
+    let denial =
+        Denial { by: sender(), action: "call".into(), resource: "x".into(), rule: "grant#3".into(), message: None };
+    let exited = ProcessExited { process, agent, reason: ExitReason::Killed { signal: 9 } };
+    vec![
+        Fact::Genesis(Box::new(genesis)),
+        Fact::Boot(Boot { version: "0.1.0".into(), name: "alpha".parse().unwrap() }),
+        Fact::Shutdown(Shutdown { stopped: 2 }),
+        Fact::Intent(Box::new(spawn)),
+        Fact::Outcome(EffectOutcome { intent: 4, result: EffectResult::Indeterminate }),
+        Fact::Exited(exited),
+        Fact::Message(Box::new(message_record())),
+        Fact::Batch(MessageBatch { root: digest(18), count: 3 }),
+        Fact::Denied(denial),
+        Fact::InviteIssued(issued),
+        Fact::InviteBurnt(InviteBurnt { invite, node: node(2) }),
+        Fact::InviteRevoked(InviteRevoked { invite }),
+        Fact::Admitted(Box::new(Admitted { certificate: signed_certificate(), invite: Some(invite) })),
+        Fact::ForkSeen(ForkSeen { chain: chain(), commit_no: 3, first: digest(1), second: digest(2) }),
+        Fact::Repaired(Repaired { chain: chain(), first_commit: 3, count: 1, from: node(2) }),
+    ]
+}
+
+fn hello() -> Hello {
+    Hello {
+        wire: weft_protocol::WIRE_VERSION,
+        build: "0.1.0".into(),
+        cluster: cluster(),
+        rules: Some(charter().rules_hash()),
+        nonce: ByteArray::new([8; 32]),
+        credential: Credential::Member(signed_certificate()),
+    }
+}
+
+/// The canonical bytes of one value of each type, by name.
+pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
+    let refused = AuthFrame::Refused(AuthRefusal::WrongCluster { ours: cluster(), theirs: cluster() });
+    let admission =
+        Admission { certificate: signed_certificate(), charter: charter(), members: vec![signed_certificate()] };
+    let joiner = Credential::Joiner { invite: InviteId::from_bytes([1; 8]), keys: keys() };
+    let row = TraceRow {
+        record: message_record(),
+        seq: 9,
+        inclusion: Some(InclusionProof { index: 1, size: 2, path: vec![digest(3)] }),
+    };
+    let head = commit().head(digest(19));
+    let refusal = Receipt {
+        message: message(),
+        hlc: Hlc(81),
+        outcome: Outcome::Refused(Refusal::Busy { retry_after_us: 5 }),
+        record: None,
+    };
+    let mut all = vec![
+        ("event".to_owned(), event().encode()),
+        ("commit".to_owned(), encode(&commit())),
+        ("group".to_owned(), encode(&group())),
+        ("certificate".to_owned(), encode(&signed_certificate())),
+        ("charter".to_owned(), encode(&charter())),
+        ("token".to_owned(), encode(&token())),
+        ("auth-hello".to_owned(), encode(&AuthFrame::Hello(Box::new(hello())))),
+        ("auth-joiner".to_owned(), encode(&joiner)),
+        ("auth-proof".to_owned(), encode(&AuthFrame::Proof(dual()))),
+        (
+            "auth-join".to_owned(),
+            encode(&AuthFrame::Join(Join { secret: ByteArray::new([7; 16]), name: "beta".parse().unwrap() })),
+        ),
+        ("auth-accepted".to_owned(), encode(&AuthFrame::Accepted)),
+        ("auth-admitted".to_owned(), encode(&AuthFrame::Admitted(Box::new(admission)))),
+        ("auth-refused".to_owned(), encode(&refused)),
+        ("a2a-request".to_owned(), {
+            let items = vec![
+                A2aItem::Envelope(Box::new(envelope())),
+                A2aItem::Receipt(Box::new(receipt())),
+                A2aItem::Cancel(message()),
+            ];
+            encode(&A2aRequest { items })
+        }),
+        ("a2a-response".to_owned(), encode(&A2aResponse { receipts: vec![receipt(), refusal] })),
+        ("sync-hello".to_owned(), encode(&SyncRequest::Hello { vector_root: digest(20) })),
+        ("sync-range".to_owned(), encode(&SyncRequest::Range { chain: chain(), from_commit: 3, bytes_max: 1_024 })),
+        ("sync-same".to_owned(), encode(&SyncResponse::Same)),
+        ("sync-heads".to_owned(), encode(&SyncResponse::Heads(vec![head]))),
+        ("sync-page".to_owned(), encode(&SyncResponse::Page { chain: chain(), groups: vec![group()] })),
+        ("sync-trace".to_owned(), encode(&SyncResponse::Trace(vec![row]))),
+        ("gossip-group".to_owned(), encode(&Gossip::Head(HeadGossip::Group(group())))),
+        ("gossip-publication".to_owned(), encode(&Gossip::Publication(Box::new(publication())))),
+    ];
+    for fact in facts() {
+        all.push((format!("fact-{}", fact.kind().replace('.', "-")), fact.encode()));
+    }
+    all
+}

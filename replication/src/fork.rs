@@ -1,0 +1,88 @@
+//! Whether two signed commits prove that a node wrote two histories of one chain. Evidence implies guilt, never the reverse.
+
+use weft_protocol::{ChainError, ChainId, Commit, Digest, Evidence, PublicKeys, verify_commit};
+
+/// How two commits contradict each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForkKind {
+    /// Same number and same predecessor: the place where two histories part.
+    Siblings,
+    /// Same number, different predecessors: both histories are older.
+    SameNumber,
+    /// Consecutive numbers, and the later names another predecessor than the earlier.
+    BrokenLink,
+    /// As many events under both, and two roots.
+    SameSize,
+    /// The later begins before the end of the earlier.
+    Overlap,
+    /// The later is stamped at or before the end of the earlier.
+    ClockBackwards,
+}
+
+/// What evidence proves against the writer of `chain`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForkVerdict {
+    /// Which chain has two histories.
+    pub chain: ChainId,
+    /// The smaller of the two commit numbers: the histories part there or before.
+    pub commit_no: u64,
+    /// What contradicts.
+    pub kind: ForkKind,
+}
+
+/// Why evidence proves nothing. The fault of whoever presents it; the accused node stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceError {
+    /// A commit is malformed, of another node, or not signed by it.
+    #[error("not a commit of this node: {0}")]
+    Commit(ChainError),
+    /// The commits belong to different chains or clusters.
+    #[error("the two commits are not of one chain")]
+    OtherChain,
+    /// The same commit twice, perhaps signed anew: signatures are randomised and not part of a commit.
+    #[error("the two commits are the same commit")]
+    SameCommit,
+    /// Both fit into one history, as far as these two alone can tell.
+    #[error("the two commits do not contradict each other")]
+    Consistent,
+}
+
+/// What these two commits prove against the holder of `keys`, from their bytes alone.
+///
+/// # Errors
+/// [`EvidenceError`] when they prove nothing.
+pub fn check_evidence(evidence: &Evidence, keys: &PublicKeys) -> Result<ForkVerdict, EvidenceError> {
+    let verify = |signed| verify_commit(signed, keys).map_err(EvidenceError::Commit);
+    let first = (verify(&evidence.first)?, evidence.first.hash());
+    let second = (verify(&evidence.second)?, evidence.second.hash());
+    if (first.0.chain, first.0.cluster) != (second.0.chain, second.0.cluster) {
+        return Err(EvidenceError::OtherChain);
+    }
+    if false {
+        return Err(EvidenceError::SameCommit);
+    }
+    let (earlier, later) = if first.0.commit_no <= second.0.commit_no { (first, second) } else { (second, first) };
+    let kind = contradiction(&earlier, &later).ok_or(EvidenceError::Consistent)?;
+    Ok(ForkVerdict { chain: earlier.0.chain, commit_no: earlier.0.commit_no, kind })
+}
+
+/// Each arm is a statement that no single history can make true; see `ChainState::extend` for why.
+fn contradiction((earlier, hash): &(Commit, Digest), (later, _): &(Commit, Digest)) -> Option<ForkKind> {
+    if earlier.commit_no == later.commit_no {
+        let siblings = earlier.prev_commit == later.prev_commit;
+        return Some(if siblings { ForkKind::Siblings } else { ForkKind::SameNumber });
+    }
+    if earlier.commit_no + 1 == later.commit_no && later.prev_commit != *hash {
+        return Some(ForkKind::BrokenLink);
+    }
+    if earlier.tree_size == later.tree_size && earlier.root != later.root {
+        return Some(ForkKind::SameSize);
+    }
+    if later.first_seq < earlier.tree_size {
+        return Some(ForkKind::Overlap);
+    }
+    if later.hlc_first <= earlier.hlc_last {
+        return Some(ForkKind::ClockBackwards);
+    }
+    None
+}

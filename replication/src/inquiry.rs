@@ -1,0 +1,196 @@
+//! From a suspicion to evidence: compares a member's commits with ours, and bisects to the first where two histories part.
+
+use weft_protocol::{ChainId, Digest, Evidence, NodeId, PublicKeys, SignedCommit, SyncRequest, SyncResponse};
+
+use crate::config::{COMPARISONS_MAX, INQUIRIES_MAX};
+use crate::copy::ChainCopy;
+use crate::event::Output;
+use crate::fetch::Fetch;
+use crate::fork::check_evidence;
+use crate::replication::Replication;
+
+/// A commit that is being compared with one of ours: who gave it to us.
+#[derive(Debug)]
+pub(crate) struct Suspicion {
+    from: NodeId,
+}
+
+/// A search with one member's help for the first commit in which its history differs from ours.
+#[derive(Debug)]
+pub(crate) struct Inquiry {
+    with: NodeId,
+    /// All commits below are the same.
+    low: u64,
+    /// Where they are known to differ; `None` while the member has only claimed so.
+    high: Option<u64>,
+    /// The commit that was asked for.
+    asked: u64,
+    /// The member's commit under that number, while ours is read.
+    reading: Option<Digest>,
+}
+
+impl Replication {
+    /// A validly looking commit may contradict the one we hold under `commit_no`: has that read.
+    pub(crate) fn suspect(
+        &mut self,
+        chain: ChainId,
+        commit_no: u64,
+        from: NodeId,
+        other: SignedCommit,
+        outputs: &mut Vec<Output>,
+    ) {
+        if self.suspicions.len() >= COMPARISONS_MAX || self.inquiries.contains_key(&chain) {
+            return;
+        }
+        self.suspicions.insert((chain, other.hash()), Suspicion { from });
+        outputs.push(Output::ReadCommit { chain, commit_no, other: Box::new(other) });
+    }
+
+    /// A member claims another commit under a number that we hold: asks for it.
+    pub(crate) fn inquire(&mut self, chain: ChainId, with: NodeId, commit_no: u64, outputs: &mut Vec<Output>) {
+        if self.may_inquire(&chain) {
+            self.inquiries.insert(chain, Inquiry { with, low: 0, high: None, asked: commit_no, reading: None });
+            self.probe(chain, outputs);
+        }
+    }
+
+    fn may_inquire(&self, chain: &ChainId) -> bool {
+        self.accepts(chain) && !self.inquiries.contains_key(chain) && self.inquiries.len() < INQUIRIES_MAX
+    }
+
+    /// Asks for the one commit that the inquiry needs next.
+    fn probe(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
+        let Some(inquiry) = self.inquiries.get_mut(&chain) else { return };
+        inquiry.reading = None;
+        let (to, commit_no) = (inquiry.with, inquiry.asked);
+        if !self.links.contains_key(&to) {
+            return self.close_inquiry(chain, outputs);
+        }
+        let fetch = self.new_fetch();
+        self.fetches.insert(fetch, (to, Fetch::Probe { chain, commit_no }));
+        let content = SyncRequest::Range { chain, from_commit: commit_no, bytes_max: 1 };
+        outputs.push(Output::Request { fetch, to, content });
+    }
+
+    /// What a member said to a probe; `None` when it did not respond.
+    pub(crate) fn on_probe_answered(
+        &mut self,
+        from: NodeId,
+        chain: ChainId,
+        commit_no: u64,
+        content: Option<SyncResponse>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(inquiry) = self.inquiries.get_mut(&chain) else { return };
+        if inquiry.with != from || inquiry.asked != commit_no || inquiry.reading.is_some() {
+            return;
+        }
+        let other = match content {
+            Some(SyncResponse::Page { chain: of, groups }) if of == chain => {
+                groups.into_iter().next().map(|group| group.signed)
+            }
+            _ => None,
+        };
+        let fits = |other: &SignedCommit| {
+            other.decode().is_ok_and(|commit| (commit.chain, commit.commit_no) == (chain, commit_no))
+        };
+        let Some(other) = other.filter(fits) else { return self.close_inquiry(chain, outputs) };
+        inquiry.reading = Some(other.hash());
+        outputs.push(Output::ReadCommit { chain, commit_no, other: Box::new(other) });
+    }
+
+    /// Our commit was read: it is the same, or the two are weighed as evidence.
+    pub(crate) fn on_commit_read(
+        &mut self,
+        chain: ChainId,
+        held: Option<Box<SignedCommit>>,
+        other: SignedCommit,
+        outputs: &mut Vec<Output>,
+    ) {
+        let other_hash = other.hash();
+        let same = held.as_ref().is_some_and(|held| held.hash() == other_hash);
+        let other_no = other.decode().map_or(0, |commit| commit.commit_no);
+        let proof = held.map(|held| Evidence { first: *held, second: other }).filter(|evidence| {
+            !same && self.keys_of(&chain).is_some_and(|keys| check_evidence(evidence, keys).is_ok())
+        });
+        if self.inquiries.get(&chain).is_some_and(|inquiry| inquiry.reading == Some(other_hash)) {
+            self.step_inquiry(chain, same, proof, outputs);
+        } else if let Some(Suspicion { from }) = self.suspicions.remove(&(chain, other_hash))
+            && let Some(evidence) = proof
+        {
+            self.convict(chain, evidence, from, other_no, outputs);
+        }
+    }
+
+    fn keys_of(&self, chain: &ChainId) -> Option<&PublicKeys> {
+        self.copies.get(chain).map(|copy| copy.durable().keys()).filter(|keys| keys.node() == chain.node)
+    }
+
+    /// Two histories are proven. The chain stops here at once; where they part is searched before it is reported, and
+    /// reported anyway when that member does not help.
+    fn convict(
+        &mut self,
+        chain: ChainId,
+        evidence: Evidence,
+        with: NodeId,
+        differs_at: u64,
+        outputs: &mut Vec<Output>,
+    ) {
+        if !self.accepts(&chain) {
+            return;
+        }
+        let searched = self.may_inquire(&chain);
+        self.freeze(chain, evidence);
+        if !searched {
+            return self.report(chain, outputs);
+        }
+        let inquiry = Inquiry { with, low: 0, high: Some(differs_at), asked: 0, reading: None };
+        self.inquiries.insert(chain, inquiry);
+        self.bisect(chain, outputs);
+    }
+
+    fn step_inquiry(&mut self, chain: ChainId, same: bool, proof: Option<Evidence>, outputs: &mut Vec<Output>) {
+        let Some(inquiry) = self.inquiries.get_mut(&chain) else { return };
+        match (same, proof) {
+            (true, _) if inquiry.high.is_some() => inquiry.low = inquiry.asked + 1,
+            (false, Some(evidence)) => {
+                inquiry.high = Some(inquiry.asked);
+                self.freeze(chain, evidence);
+            }
+            (true, _) | (false, None) => return self.close_inquiry(chain, outputs),
+        }
+        self.bisect(chain, outputs);
+    }
+
+    fn bisect(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
+        let Some(inquiry) = self.inquiries.get_mut(&chain) else { return };
+        match inquiry.high {
+            Some(high) if inquiry.low < high => {
+                inquiry.asked = inquiry.low + (high - inquiry.low) / 2;
+                self.probe(chain, outputs);
+            }
+            Some(_) | None => self.close_inquiry(chain, outputs),
+        }
+    }
+
+    /// Nothing more is accepted of this chain. The pair nearest to where the histories part is kept.
+    fn freeze(&mut self, chain: ChainId, evidence: Evidence) {
+        self.forks.insert(chain, evidence);
+        if let Some(copy) = self.copies.get_mut(&chain) {
+            ChainCopy::stop(copy);
+        }
+    }
+
+    /// The search is over: what is proven by now is reported.
+    fn close_inquiry(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
+        if self.inquiries.remove(&chain).is_some() {
+            self.report(chain, outputs);
+        }
+    }
+
+    fn report(&self, chain: ChainId, outputs: &mut Vec<Output>) {
+        if let Some(evidence) = self.forks.get(&chain) {
+            outputs.push(Output::ReportFork(Box::new(evidence.clone())));
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! The machine: every table of replication, and the one match that hands each input to the file that knows about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use weft_protocol::limits::MEMBERS_MAX;
+use weft_protocol::{
+    ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Head, Hlc, NodeId, PublicKeys, Recovered,
+    StampVerdict, SyncResponse, Timestamp, judge_stamp, vector_root,
+};
+
+use crate::config::{CHAINS_MAX, CHAINS_PER_WRITER_MAX, KEYLESS_MAX, LINKS_MAX, ReplicationConfig};
+use crate::copy::ChainCopy;
+use crate::event::{FetchId, Input, Output, RequestId};
+use crate::fetch::Fetch;
+use crate::inquiry::{Inquiry, Suspicion};
+use crate::status::{ChainStatus, SyncStatus};
+
+/// Keeps verified copies of other members' chains and lets them copy ours. Nothing is in [`Replication::heads`] that is not
+/// on disk.
+#[derive(Debug)]
+pub struct Replication {
+    pub(crate) config: ReplicationConfig,
+    pub(crate) cluster: ClusterId,
+    pub(crate) own: OwnChain,
+    /// Who may write chains. Our own keys may be among them.
+    pub(crate) members: BTreeMap<NodeId, PublicKeys>,
+    pub(crate) quarantined: BTreeSet<NodeId>,
+    pub(crate) copies: BTreeMap<ChainId, ChainCopy>,
+    /// Copies with something on its way or missing; others cost nothing until they are heard of again.
+    pub(crate) active: BTreeSet<ChainId>,
+    /// Chains of writers without keys: who holds how many commits of them.
+    pub(crate) keyless: BTreeMap<ChainId, (NodeId, u64)>,
+    /// Connected members.
+    pub(crate) links: BTreeMap<NodeId, Link>,
+    pub(crate) fetches: BTreeMap<FetchId, (NodeId, Fetch)>,
+    pub(crate) serving: BTreeMap<RequestId, NodeId>,
+    pub(crate) suspicions: BTreeMap<(ChainId, Digest), Suspicion>,
+    pub(crate) inquiries: BTreeMap<ChainId, Inquiry>,
+    /// Chains with two proven histories: they do not grow any more.
+    pub(crate) forks: BTreeMap<ChainId, Evidence>,
+    pub(crate) refused: u64,
+    pub(crate) random: ChaCha8Rng,
+    next_fetch: u64,
+    next_round: Timestamp,
+    retry_at: Option<Timestamp>,
+    /// The time of the last input.
+    last_now: Timestamp,
+}
+
+/// Where our own chain stands on disk.
+#[derive(Debug)]
+pub(crate) struct OwnChain {
+    pub(crate) chain: ChainId,
+    pub(crate) head: Option<Head>,
+    checkpoints: u64,
+    events_sealed: u64,
+    last_hlc: Hlc,
+}
+
+/// A connected member.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    /// Our comparison that it has not answered.
+    pub(crate) hello: Option<FetchId>,
+    /// Not before this time do we begin another one.
+    pub(crate) hello_after: Timestamp,
+    /// When a comparison that got lost is begun again.
+    pub(crate) hello_due: Option<Timestamp>,
+    /// Ranges asked for and not answered.
+    pub(crate) ranges: usize,
+    /// What all its chains hashed to when it last said to hold the same as we did.
+    pub(crate) agreed: Option<Digest>,
+}
+
+impl Replication {
+    /// A machine that continues from what was recovered and is connected to nobody. `own` is the chain that this node writes;
+    /// `members` are all nodes whose keys are known.
+    #[must_use]
+    pub fn new(
+        config: ReplicationConfig,
+        own: ChainId,
+        cluster: ClusterId,
+        members: Vec<PublicKeys>,
+        recovered: &Recovered,
+        seed: u64,
+        now: Timestamp,
+    ) -> Self {
+        let (mine, foreign): (Vec<_>, Vec<_>) =
+            recovered.chains.iter().map(|chain| &chain.state).partition(|state| state.chain() == own);
+        let forks = recovered.evidence.iter().filter_map(|evidence| {
+            let commit = evidence.first.decode().ok()?;
+            Some((commit.chain, evidence.clone()))
+        });
+        Self {
+            config,
+            cluster,
+            own: OwnChain::new(own, mine.first().copied()),
+            members: members.into_iter().map(|keys| (keys.node(), keys)).collect(),
+            quarantined: BTreeSet::new(),
+            copies: foreign.into_iter().map(|state| (state.chain(), ChainCopy::new(state.clone()))).collect(),
+            active: BTreeSet::new(),
+            keyless: BTreeMap::new(),
+            links: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            suspicions: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
+            forks: forks.collect(),
+            refused: 0,
+            random: ChaCha8Rng::seed_from_u64(seed),
+            next_fetch: 0,
+            next_round: now,
+            retry_at: None,
+            last_now: now,
+        }
+    }
+
+    /// Takes one input; what must be done about it is appended to `outputs`, in order.
+    pub fn handle(&mut self, input: Input, now: Timestamp, outputs: &mut Vec<Output>) {
+        if now < std::mem::replace(&mut self.last_now, now) {
+            self.restart_pauses(now);
+        }
+        match input {
+            Input::Connected { node } => self.on_connected(node, now, outputs),
+            Input::Disconnected { node } => self.on_disconnected(node, now, outputs),
+            Input::MemberLearned { keys } => self.on_member_learned(keys),
+            Input::MemberQuarantined { node } => self.on_member_quarantined(node),
+            Input::OwnChainGrew { group, head, hlc } => self.on_own_chain_grew(*group, head, hlc, outputs),
+            Input::Gossiped { from, gossip } => self.on_gossiped(from, *gossip, outputs),
+            Input::RequestArrived { request, from, content } => self.on_request(request, from, content, now, outputs),
+            Input::ResponseArrived { fetch, content } => self.on_response(fetch, Some(*content), now, outputs),
+            Input::FetchFailed { fetch } => self.on_response(fetch, None, now, outputs),
+            Input::RangeRead { request, chain, groups } => self.on_range_read(request, chain, groups, outputs),
+            Input::CommitRead { chain, held, other } => self.on_commit_read(chain, held, *other, outputs),
+            Input::Verified(verdict) => self.on_verified(*verdict, now, outputs),
+            Input::Stored { chain } => self.on_stored(chain, outputs),
+            Input::Woken => self.on_woken(now, outputs),
+        }
+        self.advance(now, outputs);
+    }
+
+    /// When [`Input::Woken`] is wanted.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        let round = (!self.links.is_empty()).then_some(self.next_round);
+        let hello = self.links.values().filter_map(|link| link.hello_due).min();
+        [round, hello, self.retry_at].into_iter().flatten().min()
+    }
+
+    /// The heads of all chains that are held, sorted by chain.
+    #[must_use]
+    pub fn heads(&self) -> Vec<Head> {
+        let own = self.own.head.clone();
+        let mut heads: Vec<Head> = self.copies.values().filter_map(|copy| copy.durable().head()).chain(own).collect();
+        heads.sort_unstable_by_key(|head| head.chain);
+        heads
+    }
+
+    /// One hash over all of [`Replication::heads`]: equal on two nodes exactly when they hold the same chains to the same
+    /// length.
+    #[must_use]
+    pub fn vector_root(&self) -> Digest {
+        vector_root(&self.heads())
+    }
+
+    /// Every chain that is held, sorted by chain.
+    #[must_use]
+    pub fn chains(&self, now: Timestamp) -> Vec<ChainStatus> {
+        let mut chains: Vec<ChainStatus> =
+            self.copies.values().filter_map(|copy| self.copy_status(copy, now)).chain(self.own.status(now)).collect();
+        chains.sort_unstable_by_key(|status| status.chain);
+        chains
+    }
+
+    /// The verified state of a foreign chain as far as it is on disk.
+    #[must_use]
+    pub fn chain_state(&self, chain: &ChainId) -> Option<&ChainState> {
+        self.copies.get(chain).map(ChainCopy::durable).filter(|state| state.commits() > 0)
+    }
+
+    /// How far our copies agree with those of connected members.
+    #[must_use]
+    pub fn status(&self) -> SyncStatus {
+        let root = self.vector_root();
+        let missing = || self.copies.values().map(ChainCopy::commits_missing).filter(|commits| *commits > 0);
+        let held = self.copies.values().filter(|copy| copy.durable().commits() > 0).count();
+        SyncStatus {
+            members_connected: self.links.len(),
+            members_agreeing: self.links.values().filter(|link| link.agreed == Some(root)).count(),
+            chains: held + usize::from(self.own.head.is_some()),
+            chains_behind: missing().count(),
+            commits_missing: missing().fold(0, u64::saturating_add),
+            chains_keyless: self.keyless.len(),
+            refused: self.refused,
+        }
+    }
+
+    /// Whether that member, when we last compared, held exactly what this node holds now.
+    #[must_use]
+    pub fn is_converged_with(&self, node: NodeId) -> bool {
+        let agreed = self.links.get(&node).and_then(|link| link.agreed);
+        agreed.is_some_and(|root| root == self.vector_root())
+    }
+
+    /// Every fork that was proven, by chain.
+    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.forks.values()
+    }
+
+    fn copy_status(&self, copy: &ChainCopy, now: Timestamp) -> Option<ChainStatus> {
+        let state = copy.durable();
+        let head = state.head()?;
+        Some(ChainStatus {
+            chain: head.chain,
+            events: head.size,
+            commits: state.commits(),
+            checkpoints: state.checkpoints(),
+            events_sealed: state.sealed_size(),
+            root: head.root,
+            commit_hash: head.commit_hash,
+            last_hlc: state.last_hlc(),
+            parked: judge_stamp(state.last_hlc(), now) != StampVerdict::Merged,
+            commits_missing: copy.commits_missing(),
+            forked: self.forks.contains_key(&head.chain),
+        })
+    }
+
+    fn on_connected(&mut self, node: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
+        if node == self.own.chain.node || self.links.contains_key(&node) || self.links.len() >= LINKS_MAX {
+            return;
+        }
+        if self.links.is_empty() {
+            self.plan_round(now);
+        }
+        self.links.insert(node, Link::default());
+        self.say_hello(node, now, outputs);
+    }
+
+    fn on_disconnected(&mut self, node: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
+        let lost: Vec<FetchId> =
+            self.fetches.iter().filter(|(_, (to, _))| *to == node).map(|(fetch, _)| *fetch).collect();
+        for fetch in lost {
+            self.on_response(fetch, None, now, outputs);
+        }
+        self.links.remove(&node);
+        self.serving.retain(|_, from| *from != node);
+        for (chain, copy) in &mut self.copies {
+            copy.forget_member(node);
+            self.active.insert(*chain);
+        }
+        self.keyless.retain(|_, (from, _)| *from != node);
+    }
+
+    fn on_member_learned(&mut self, keys: PublicKeys) {
+        let node = keys.node();
+        if self.members.len() < MEMBERS_MAX {
+            self.members.entry(node).or_insert(keys);
+        }
+        let waited: Vec<_> = self.keyless.extract_if(.., |chain, _| chain.node == node).collect();
+        for (chain, (from, commits)) in waited {
+            self.note_ahead(chain, from, commits);
+        }
+    }
+
+    fn on_member_quarantined(&mut self, node: NodeId) {
+        self.quarantined.insert(node);
+        self.keyless.retain(|chain, _| chain.node != node);
+        for copy in self.copies.iter_mut().filter(|(chain, _)| chain.node == node).map(|(_, copy)| copy) {
+            copy.stop();
+        }
+    }
+
+    /// Whether commits of this chain may be added to our copy.
+    pub(crate) fn accepts(&self, chain: &ChainId) -> bool {
+        *chain != self.own.chain
+            && self.members.contains_key(&chain.node)
+            && !self.quarantined.contains(&chain.node)
+            && !self.forks.contains_key(chain)
+    }
+
+    /// Whether more of this chain would be welcome if its writer's keys were known.
+    pub(crate) fn is_keyless(&self, chain: &ChainId) -> bool {
+        chain.node != self.own.chain.node
+            && !self.members.contains_key(&chain.node)
+            && !self.quarantined.contains(&chain.node)
+    }
+
+    /// Remembers that a connected member says to hold this many commits, within all bounds.
+    pub(crate) fn note_ahead(&mut self, chain: ChainId, from: NodeId, commits: u64) {
+        if !self.links.contains_key(&from) {
+            return;
+        }
+        if self.is_keyless(&chain) {
+            if self.keyless.contains_key(&chain) || self.keyless.len() < KEYLESS_MAX {
+                self.keyless.insert(chain, (from, commits));
+            } else {
+                self.refused += 1;
+            }
+            return;
+        }
+        if !self.accepts(&chain) {
+            return;
+        }
+        if let Some(copy) = self.copy_or_new(chain) {
+            copy.note_ahead(from, commits);
+            self.active.insert(chain);
+        }
+    }
+
+    /// Our copy of an accepted chain, begun when there is none; `None` when the table is full.
+    pub(crate) fn copy_or_new(&mut self, chain: ChainId) -> Option<&mut ChainCopy> {
+        if !self.copies.contains_key(&chain) {
+            let of_writer = self.copies.keys().filter(|other| other.node == chain.node).count();
+            if self.copies.len() >= CHAINS_MAX || of_writer >= CHAINS_PER_WRITER_MAX {
+                self.refused += 1;
+                return None;
+            }
+            let keys = self.members.get(&chain.node)?.clone();
+            self.copies.insert(chain, ChainCopy::new(ChainState::new(chain, self.cluster, keys)));
+        }
+        self.copies.get_mut(&chain)
+    }
+
+    pub(crate) const fn new_fetch(&mut self) -> FetchId {
+        let fetch = FetchId(self.next_fetch);
+        self.next_fetch += 1;
+        fetch
+    }
+
+    /// One of `0..count`, by the seeded generator; its bias is below one in 2^32 for any table here.
+    pub(crate) fn roll(&mut self, count: usize) -> usize {
+        usize::try_from(self.random.next_u64() % (count.max(1) as u64)).unwrap_or(0)
+    }
+
+    pub(crate) fn plan_round(&mut self, now: Timestamp) {
+        let quarter = self.config.round_us / 4;
+        let jitter = self.random.next_u64() % (2 * quarter + 1);
+        self.next_round = now.after_us(self.config.round_us - quarter + jitter);
+    }
+
+    /// The clock was set back: pauses that were to end by the old one could last for hours, so they end now.
+    fn restart_pauses(&mut self, now: Timestamp) {
+        self.plan_round(now);
+        for link in self.links.values_mut() {
+            link.hello_after = now;
+            link.hello_due = link.hello_due.map(|_| now);
+        }
+        self.copies.values_mut().for_each(ChainCopy::end_pauses);
+    }
+
+    fn on_woken(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        let due: Vec<NodeId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.hello_due.is_some_and(|due| due <= now))
+            .map(|(node, _)| *node)
+            .collect();
+        for node in due {
+            self.say_hello(node, now, outputs);
+        }
+        if self.next_round > now {
+            return;
+        }
+        self.plan_round(now);
+        let mut nodes: Vec<NodeId> = self.links.keys().copied().collect();
+        for _ in 0..self.config.round_members.min(nodes.len()) {
+            let node = nodes.swap_remove(self.roll(nodes.len()));
+            self.say_hello(node, now, outputs);
+        }
+    }
+
+    fn on_response(
+        &mut self,
+        fetch: FetchId,
+        content: Option<SyncResponse>,
+        now: Timestamp,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some((from, purpose)) = self.fetches.remove(&fetch) else { return };
+        match purpose {
+            Fetch::Hello { root } => self.on_hello_answered(from, root, content, now, outputs),
+            Fetch::Range { chain, from_commit } => {
+                self.on_range_answered(fetch, from, chain, from_commit, content, now)
+            }
+            Fetch::Probe { chain, commit_no } => self.on_probe_answered(from, chain, commit_no, content, outputs),
+        }
+    }
+
+    fn on_stored(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
+        let Some((facts, hlc)) = self.copies.get_mut(&chain).and_then(ChainCopy::take_stored) else { return };
+        self.active.insert(chain);
+        outputs.push(Output::Learn { chain, facts, hlc });
+    }
+
+    /// Moves every active copy as far as it goes, and sets the time of the next retry.
+    fn advance(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        self.retry_at = None;
+        let mut pages: Option<usize> = None;
+        for chain in self.active.clone() {
+            let Some(copy) = self.copies.get_mut(&chain) else {
+                self.active.remove(&chain);
+                continue;
+            };
+            if let Some(job) = copy.next_job(now) {
+                outputs.push(Output::Verify(Box::new(job)));
+            }
+            if let Some(groups) = copy.next_store() {
+                outputs.push(Output::Store { chain, groups });
+            }
+            if copy.can_fetch() {
+                let held = pages.unwrap_or_else(|| self.copies.values().map(ChainCopy::pages).sum());
+                let begun = self.begin_range(chain, held, now, outputs);
+                pages = Some(held + usize::from(begun));
+            }
+            self.rest(chain, now);
+        }
+    }
+
+    /// Takes a copy off the active list when nothing is left to do, and forgets one that never got a commit.
+    fn rest(&mut self, chain: ChainId, now: Timestamp) {
+        let Some(copy) = self.copies.get(&chain) else { return };
+        if copy.can_fetch() {
+            self.retry_at = [self.retry_at, copy.retry_at(now)].into_iter().flatten().min();
+        }
+        if copy.is_idle() {
+            self.active.remove(&chain);
+            if copy.durable().commits() == 0 {
+                self.copies.remove(&chain);
+            }
+        }
+    }
+}
+
+impl OwnChain {
+    fn new(chain: ChainId, state: Option<&ChainState>) -> Self {
+        Self {
+            chain,
+            head: state.and_then(ChainState::head),
+            checkpoints: state.map_or(0, ChainState::checkpoints),
+            events_sealed: state.map_or(0, ChainState::sealed_size),
+            last_hlc: state.map_or(Hlc(0), ChainState::last_hlc),
+        }
+    }
+
+    pub(crate) fn grow(&mut self, group: &CommitGroup, head: Head, hlc: Hlc) {
+        if group.signed.is_checkpoint() {
+            self.checkpoints += 1;
+            self.events_sealed = head.size;
+        }
+        self.head = Some(head);
+        self.last_hlc = hlc;
+    }
+
+    fn status(&self, now: Timestamp) -> Option<ChainStatus> {
+        let head = self.head.as_ref()?;
+        Some(ChainStatus {
+            chain: head.chain,
+            events: head.size,
+            commits: head.commit_no + 1,
+            checkpoints: self.checkpoints,
+            events_sealed: self.events_sealed,
+            root: head.root,
+            commit_hash: head.commit_hash,
+            last_hlc: self.last_hlc,
+            parked: judge_stamp(self.last_hlc, now) != StampVerdict::Merged,
+            commits_missing: 0,
+            forked: false,
+        })
+    }
+}

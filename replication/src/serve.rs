@@ -1,0 +1,113 @@
+//! Answering other members: what we hold in one hash, our heads, and ranges of any chain that is on our disk.
+
+use weft_protocol::limits::{HEADS_MAX, PAGE_BYTES_MAX};
+use weft_protocol::{ChainId, CommitGroup, Digest, Head, NodeId, SyncRequest, SyncResponse, Timestamp, vector_root};
+
+use crate::config::{SERVING_MAX, SERVING_PER_MEMBER_MAX};
+use crate::event::{Output, RequestId};
+use crate::replication::Replication;
+
+impl Replication {
+    /// A member asks.
+    pub(crate) fn on_request(
+        &mut self,
+        request: RequestId,
+        from: NodeId,
+        content: SyncRequest,
+        now: Timestamp,
+        outputs: &mut Vec<Output>,
+    ) {
+        if self.quarantined.contains(&from) {
+            return refuse(request, "this node is quarantined; nothing is served to it", outputs);
+        }
+        match content {
+            SyncRequest::Hello { vector_root } => self.on_hello(request, from, vector_root, now, outputs),
+            SyncRequest::Range { chain, from_commit, bytes_max } => {
+                self.on_range(request, from, chain, from_commit, bytes_max, outputs);
+            }
+            SyncRequest::Adverts { .. } | SyncRequest::Trace { .. } => {
+                refuse(request, "only comparisons and ranges are answered here", outputs);
+            }
+        }
+    }
+
+    /// A comparison. When it shows a difference we also compare from our side, because the member may hold what we lack.
+    fn on_hello(
+        &mut self,
+        request: RequestId,
+        from: NodeId,
+        theirs: Digest,
+        now: Timestamp,
+        outputs: &mut Vec<Output>,
+    ) {
+        let heads = self.heads();
+        let same = vector_root(&heads) == theirs;
+        if let Some(link) = self.links.get_mut(&from) {
+            link.agreed = same.then_some(theirs);
+        }
+        let content = if same { SyncResponse::Same } else { SyncResponse::Heads(self.window(heads)) };
+        outputs.push(Output::Respond { request, content: Box::new(content) });
+        if !same {
+            self.say_hello(from, now, outputs);
+        }
+    }
+
+    /// All heads when they fit in one answer; else a window that begins at a random chain, so that repeated comparisons show
+    /// them all.
+    fn window(&mut self, mut heads: Vec<Head>) -> Vec<Head> {
+        if heads.len() > HEADS_MAX {
+            let start = self.roll(heads.len());
+            heads.rotate_left(start);
+            heads.truncate(HEADS_MAX);
+        }
+        heads
+    }
+
+    fn on_range(
+        &mut self,
+        request: RequestId,
+        from: NodeId,
+        chain: ChainId,
+        from_commit: u64,
+        bytes_max: u64,
+        outputs: &mut Vec<Output>,
+    ) {
+        if from_commit >= self.commits_held(&chain) {
+            let content = Box::new(SyncResponse::Page { chain, groups: Vec::new() });
+            outputs.push(Output::Respond { request, content });
+            return;
+        }
+        let of_member = self.serving.values().filter(|member| **member == from).count();
+        if self.serving.len() >= SERVING_MAX || of_member >= SERVING_PER_MEMBER_MAX {
+            return refuse(request, "busy: too many ranges are being read; nothing changed, ask again later", outputs);
+        }
+        self.serving.insert(request, from);
+        let bytes_max = bytes_max.min(PAGE_BYTES_MAX as u64);
+        outputs.push(Output::ReadRange { request, chain, from_commit, bytes_max });
+    }
+
+    /// The groups of a range were read.
+    pub(crate) fn on_range_read(
+        &mut self,
+        request: RequestId,
+        chain: ChainId,
+        groups: Vec<CommitGroup>,
+        outputs: &mut Vec<Output>,
+    ) {
+        if self.serving.remove(&request).is_some() {
+            outputs.push(Output::Respond { request, content: Box::new(SyncResponse::Page { chain, groups }) });
+        }
+    }
+
+    /// How many commits of this chain are on our disk.
+    fn commits_held(&self, chain: &ChainId) -> u64 {
+        if *chain == self.own.chain {
+            return self.own.head.as_ref().map_or(0, |head| head.commit_no + 1);
+        }
+        self.copies.get(chain).map_or(0, |copy| copy.durable().commits())
+    }
+}
+
+fn refuse(request: RequestId, reason: &str, outputs: &mut Vec<Output>) {
+    outputs.push(Output::Respond { request, content: Box::new(SyncResponse::Refused(reason.to_owned())) });
+}

@@ -1,0 +1,13 @@
+//! Replication seen from outside: whole machines that exchange requests through a world without sockets, disks or clocks.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod catch_up;
+mod evidence;
+mod forks;
+mod gossip;
+mod order;
+mod serve;
+mod verify;
+mod world;
+mod writer;

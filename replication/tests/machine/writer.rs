@@ -1,0 +1,156 @@
+//! Writes real chains: real events, links, roots and signatures, group by group.
+
+use std::sync::Arc;
+
+use weft_protocol::{
+    COMMIT_LABEL, ChainId, ChainState, ClusterId, Commit, CommitGroup, Denial, Digest, EVENT_VERSION, Event, Fact,
+    Genesis, Head, Hlc, HybridClock, Incarnation, KeyPair, NodeId, Principal, PublicKeys, SUITE, Sender, Shake,
+    SignedCommit, Signer, Timestamp, commit_hash, encode, hash, leaf_hash, link_hash,
+};
+
+/// The cluster of all tests.
+pub(crate) fn cluster() -> ClusterId {
+    ClusterId::from_bytes([7; 32])
+}
+
+/// A node that writes its chain. A clone is the same node with a second history.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    pub(crate) keys: Arc<KeyPair>,
+    pub(crate) chain: ChainId,
+    pub(crate) groups: Vec<CommitGroup>,
+    state: ChainState,
+    clock: HybridClock,
+}
+
+/// A header before it is signed, for those who want to write something else.
+pub(crate) type Bend<'a> = &'a dyn Fn(&mut Commit);
+
+impl Writer {
+    pub(crate) fn new(seed: u8) -> Self {
+        let keys = Arc::new(KeyPair::generate([seed; 32]));
+        let chain = ChainId { node: keys.public_keys().node(), incarnation: Incarnation(u64::from(seed)) };
+        let state = ChainState::new(chain, cluster(), keys.public_keys().clone());
+        Self { keys, chain, groups: Vec::new(), state, clock: HybridClock::restored(Hlc(0)) }
+    }
+
+    /// A new incarnation of the same node.
+    pub(crate) fn reborn(&self, incarnation: u64) -> Self {
+        let chain = ChainId { node: self.chain.node, incarnation: Incarnation(incarnation) };
+        let state = ChainState::new(chain, cluster(), self.public());
+        Self { keys: Arc::clone(&self.keys), chain, groups: Vec::new(), state, clock: self.clock.clone() }
+    }
+
+    pub(crate) fn public(&self) -> PublicKeys {
+        self.keys.public_keys().clone()
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        self.state.head().unwrap()
+    }
+
+    pub(crate) fn state(&self) -> &ChainState {
+        &self.state
+    }
+
+    /// Writes a commit of so many events, each about `padding` bytes larger than need be; the first event is the genesis.
+    pub(crate) fn write(&mut self, now: Timestamp, events: usize, padding: usize, checkpoint: bool) -> &CommitGroup {
+        let group = self.compose(now, events, padding, checkpoint, &|_| {});
+        self.state.extend(&group).expect("an honest group continues its chain");
+        self.groups.push(group);
+        self.groups.last().unwrap()
+    }
+
+    /// Writes `commits` small checkpoints of two events.
+    pub(crate) fn write_many(&mut self, now: Timestamp, commits: usize) {
+        for _ in 0..commits {
+            self.write(now, 2, 0, true);
+        }
+    }
+
+    /// The group that would come next, with its header bent before it is signed; nothing is written.
+    pub(crate) fn compose(
+        &mut self,
+        now: Timestamp,
+        count: usize,
+        padding: usize,
+        checkpoint: bool,
+        bend: Bend<'_>,
+    ) -> CommitGroup {
+        let (mut link, mut frontier) = (self.state.link(), self.state.frontier().clone());
+        let first_seq = self.state.size();
+        let mut events = Vec::new();
+        let mut stamps = Vec::new();
+        for seq in (first_seq..).take(count) {
+            let hlc = self.clock.tick(now);
+            let fact = if seq == 0 { self.genesis() } else { event_fact(self.chain.node, seq, padding) };
+            let event = Event {
+                version: EVENT_VERSION,
+                seq,
+                hlc,
+                source: "kernel".into(),
+                kind: fact.kind().to_owned(),
+                cause: Vec::new(),
+                payload: fact.encode().into(),
+            };
+            let bytes = event.encode();
+            let leaf = leaf_hash(&bytes);
+            link = link_hash(&link, &leaf);
+            frontier.push::<Shake>(leaf);
+            stamps.push(hlc);
+            events.push(bytes.into());
+        }
+        let own = self.clock.tick(now);
+        let mut commit = Commit {
+            suite: SUITE,
+            cluster: cluster(),
+            chain: self.chain,
+            commit_no: self.state.commits(),
+            prev_commit: self.state.last_commit(),
+            first_seq,
+            count: count as u64,
+            head_link: link,
+            tree_size: frontier.size(),
+            root: frontier.root::<Shake>(),
+            hlc_first: stamps.first().copied().unwrap_or(own),
+            hlc_last: stamps.last().copied().unwrap_or(own),
+            anchors: Vec::new(),
+        };
+        bend(&mut commit);
+        CommitGroup { signed: self.sign(&commit, checkpoint), events }
+    }
+
+    pub(crate) fn sign(&self, commit: &Commit, checkpoint: bool) -> SignedCommit {
+        let bytes = encode(commit);
+        let digest: Digest = commit_hash(&bytes);
+        SignedCommit {
+            ed25519: self.keys.sign_ed25519(COMMIT_LABEL, &digest).into(),
+            mldsa65: checkpoint.then(|| self.keys.sign_mldsa65(COMMIT_LABEL, &digest).into()),
+            commit: bytes.into(),
+        }
+    }
+
+    fn genesis(&self) -> Fact {
+        Fact::Genesis(Box::new(Genesis {
+            suite: SUITE,
+            cluster: cluster(),
+            keys: self.public(),
+            governance_hash: hash("rules", &[]),
+            charter: None,
+        }))
+    }
+}
+
+/// Every third event is of a kind that no program knows.
+fn event_fact(writer: NodeId, seq: u64, padding: usize) -> Fact {
+    if seq % 3 == 2 {
+        return Fact::Opaque { kind: "test.note".into(), payload: vec![0; padding].into() };
+    }
+    Fact::Denied(Denial {
+        by: Sender { node: writer, principal: Principal::Operator },
+        action: "send".into(),
+        resource: "x".repeat(padding),
+        rule: format!("rule {seq}"),
+        message: None,
+    })
+}

@@ -1,0 +1,122 @@
+//! The list of everything that is checked, how often each was, and the first reasons why one did not hold.
+
+use std::collections::BTreeMap;
+
+use crate::report::CheckReport;
+
+/// Reasons that are kept; the first one is what matters.
+const FAILURES_MAX: usize = 16;
+
+/// Declares each check once: its variant, its name in reports and what it says.
+macro_rules! checks {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
+        /// One property that must always hold. Each must be made at least once in every run: what was never checked is not shown.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Check {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Check {
+            /// All of them.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its name in reports.
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+checks! {
+    /// What was acknowledged as durable is on the disk then, with its text, and on every disk image read later.
+    AcknowledgedIsKept = "acknowledged-is-kept",
+    /// Every head, group, record and root that leaves a process is on its disk at that moment.
+    SpokenIsDurable = "spoken-is-durable",
+    /// Every commit that is stored passes full verification, made again here.
+    StoredIsVerified = "stored-is-verified",
+    /// All copies of one commit are byte for byte the same.
+    OneHistory = "one-history",
+    /// Disks whose chains have equal vector roots hold the same bytes.
+    EqualRootsEqualBytes = "equal-roots-equal-bytes",
+    /// When everything is whole, all vector roots become equal within the scenario's time.
+    Converges = "converges",
+    /// The order is the same however the events are given.
+    OrderIsPure = "order-is-pure",
+    /// Nothing stands before what led to it.
+    OrderIsCausal = "order-is-causal",
+    /// Stamps of a node rise across restarts, jumps and standstills of its clock.
+    StampsIncrease = "stamps-increase",
+    /// Nothing is started or stopped without an intent on disk.
+    EffectsHaveIntents = "effects-have-intents",
+    /// Each intent has at most one outcome, and in the end exactly one.
+    IntentsHaveOneOutcome = "intents-have-one-outcome",
+    /// Each question is answered once, unless the asker's node went down.
+    OneAnswer = "one-answer",
+    /// No message is handed to agents twice by one run, and no durable one by two.
+    ExecutedOnce = "executed-once",
+    /// A start finds everything that was synced, and never a damaged store.
+    RecoversWhatWasSynced = "recovers-what-was-synced",
+    /// No message id names two messages.
+    IdsAreUnique = "ids-are-unique",
+    /// Every frame fits its limit and decodes at the other end.
+    FramesAreCanonical = "frames-are-canonical",
+}
+
+/// How the checks of one run went.
+#[derive(Debug, Default)]
+pub(crate) struct CheckBook {
+    counts: BTreeMap<Check, u64>,
+    failed: BTreeMap<Check, u64>,
+    failures: Vec<String>,
+}
+
+impl CheckBook {
+    /// Notes that a check was made; `reason` is only asked for when it did not hold.
+    pub(crate) fn check(&mut self, check: Check, holds: bool, reason: impl FnOnce() -> String) {
+        *self.counts.entry(check).or_default() += 1;
+        if !holds {
+            *self.failed.entry(check).or_default() += 1;
+            self.complain(format!("{}: {}", check.name(), reason()));
+        }
+    }
+
+    /// Notes a reason why the run did not pass.
+    pub(crate) fn complain(&mut self, reason: String) {
+        if self.failures.len() < FAILURES_MAX {
+            self.failures.push(reason);
+        }
+    }
+
+    /// Whether something did not hold.
+    pub(crate) const fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
+    /// The reasons so far.
+    pub(crate) fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// The first check that did not hold.
+    pub(crate) fn first_failed(&self) -> Option<&'static str> {
+        let first = self.failures.first()?;
+        Check::ALL.iter().map(|check| check.name()).find(|name| first.starts_with(name))
+    }
+
+    /// Checks that were never made.
+    pub(crate) fn never_made(&self) -> impl Iterator<Item = &'static str> {
+        Check::ALL.iter().filter(|check| !self.counts.contains_key(check)).map(|check| check.name())
+    }
+
+    /// All checks, for the report.
+    pub(crate) fn report(&self) -> BTreeMap<&'static str, CheckReport> {
+        let report = |check: &Check| {
+            let count = self.counts.get(check).copied().unwrap_or_default();
+            (check.name(), CheckReport { ok: !self.failed.contains_key(check), count })
+        };
+        Check::ALL.iter().map(report).collect()
+    }
+}

@@ -1,0 +1,325 @@
+//! A disk in memory that forgets what was not synced: the storage backend under each simulated node's real store.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::StorageBackend;
+
+use crate::dice::Dice;
+
+/// What a disk writes at once or not at all, in bytes (the smallest sector still sold).
+const SECTOR_BYTES: usize = 512;
+
+/// What becomes of writes that were not synced when the power goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unsynced {
+    /// All are gone.
+    Lost,
+    /// All are there, as after the death of the process alone.
+    Kept,
+    /// Each sector of each write is there or not, as if the disk had written them in any order.
+    Scattered,
+    /// The first are there, the next one is cut in the middle, the rest is gone.
+    Torn,
+}
+
+/// What the disks of a run did that a good disk does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DiskCounts {
+    /// Syncs that took effect.
+    pub(crate) syncs: u64,
+    /// Writes, or sectors of them, that a crash took back.
+    pub(crate) lost: u64,
+    /// Writes that a crash cut.
+    pub(crate) torn: u64,
+    /// Operations that failed.
+    pub(crate) errors: u64,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Write { offset: usize, bytes: Vec<u8> },
+    Length(usize),
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// What a crash cannot take.
+    durable: Vec<u8>,
+    /// What reads see.
+    current: Vec<u8>,
+    /// What lies between the two, in order.
+    pending: Vec<Pending>,
+    /// Whether a sync failed since the last crash: what was pending then may be anywhere, and no later sync mends that.
+    failed_sync: bool,
+    /// Operations that still succeed; after that the disk is dead. None for a good disk.
+    operations_left: Option<u64>,
+    /// Whether syncs only pretend.
+    lies: bool,
+    counts: DiskCounts,
+}
+
+/// One node's disk; clones are the same disk. It outlives the node's runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk(Arc<Mutex<Inner>>);
+
+impl Disk {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this disk did so far.
+    pub(crate) fn counts(&self) -> DiskCounts {
+        self.inner().counts
+    }
+
+    /// Whether everything written so far survives any crash.
+    pub(crate) fn is_synced(&self) -> bool {
+        let inner = self.inner();
+        inner.pending.is_empty() && !inner.failed_sync
+    }
+
+    /// Lets so many operations succeed and every later one fail with EIO, until the next crash.
+    pub(crate) fn fail_after(&self, operations: u64) {
+        self.inner().operations_left = Some(operations);
+    }
+
+    /// From now on a sync does nothing and says that it did.
+    pub(crate) fn start_lying(&self) {
+        self.inner().lies = true;
+    }
+
+    /// The power goes: what was not synced becomes what `unsynced` says, and the disk works again.
+    pub(crate) fn crash(&self, unsynced: Unsynced, dice: &mut Dice) {
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        let pending = std::mem::take(&mut inner.pending);
+        match unsynced {
+            Unsynced::Lost => inner.counts.lost += pending.len() as u64,
+            Unsynced::Kept => pending.iter().for_each(|operation| apply(&mut inner.durable, operation)),
+            Unsynced::Scattered => scatter(&mut inner.durable, &pending, &mut inner.counts, dice),
+            Unsynced::Torn => tear(&mut inner.durable, pending, &mut inner.counts, dice),
+        }
+        inner.current.clone_from(&inner.durable);
+        inner.failed_sync = false;
+        inner.operations_left = None;
+    }
+
+    /// A disk with exactly what a crash could not take from this one.
+    pub(crate) fn durable_copy(&self) -> Self {
+        let durable = self.inner().durable.clone();
+        Self(Arc::new(Mutex::new(Inner { current: durable.clone(), durable, ..Inner::default() })))
+    }
+}
+
+fn apply(image: &mut Vec<u8>, operation: &Pending) {
+    match operation {
+        Pending::Write { offset, bytes } => write_at(image, *offset, bytes),
+        Pending::Length(length) => image.resize(*length, 0),
+    }
+}
+
+fn write_at(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    if image.len() < offset + bytes.len() {
+        image.resize(offset + bytes.len(), 0);
+    }
+    image[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+/// Keeps each sector of each write with even odds; lengths are kept, since the directory entry is synced apart.
+fn scatter(image: &mut Vec<u8>, pending: &[Pending], counts: &mut DiskCounts, dice: &mut Dice) {
+    for operation in pending {
+        let Pending::Write { offset, bytes } = operation else {
+            apply(image, operation);
+            continue;
+        };
+        for (number, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
+            if dice.chance(500) {
+                write_at(image, offset + number * SECTOR_BYTES, sector);
+            } else {
+                counts.lost += 1;
+            }
+        }
+    }
+}
+
+/// Keeps a beginning of the writes and cuts the next one, at a sector's end or, as bad disks do, at any byte.
+fn tear(image: &mut Vec<u8>, pending: Vec<Pending>, counts: &mut DiskCounts, dice: &mut Dice) {
+    let whole = dice.index(pending.len());
+    for (number, operation) in pending.into_iter().enumerate() {
+        match operation {
+            operation if number < whole => apply(image, &operation),
+            Pending::Write { offset, bytes } if number == whole => {
+                let at_byte = dice.index(bytes.len());
+                let cut = if dice.chance(500) { at_byte } else { at_byte - at_byte % SECTOR_BYTES };
+                write_at(image, offset, &bytes[..cut]);
+                counts.torn += 1;
+            }
+            Pending::Length(_) if number == whole => counts.lost += 1,
+            Pending::Write { .. } | Pending::Length(_) => counts.lost += 1,
+        }
+    }
+}
+
+impl Inner {
+    /// Counts one operation; fails when the disk is dead.
+    fn operate(&mut self) -> io::Result<()> {
+        match &mut self.operations_left {
+            None => Ok(()),
+            Some(0) => {
+                self.counts.errors += 1;
+                Err(io::Error::other("simulated input/output error"))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn position(offset: u64) -> io::Result<usize> {
+    usize::try_from(offset).map_err(|_| io::Error::other("an offset beyond this machine"))
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.inner().current.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let offset = position(offset)?;
+        let inner = self.inner();
+        let bytes = inner.current.get(offset..offset.saturating_add(out.len()));
+        out.copy_from_slice(bytes.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let operation = Pending::Length(position(length)?);
+        let mut inner = self.inner();
+        inner.operate()?;
+        apply(&mut inner.current, &operation);
+        inner.pending.push(operation);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        if let Err(error) = inner.operate() {
+            inner.failed_sync = true;
+            return Err(error);
+        }
+        if inner.lies {
+            return Ok(());
+        }
+        inner.counts.syncs += 1;
+        for operation in std::mem::take(&mut inner.pending) {
+            apply(&mut inner.durable, &operation);
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let operation = Pending::Write { offset: position(offset)?, bytes: bytes.to_vec() };
+        let mut inner = self.inner();
+        inner.operate()?;
+        apply(&mut inner.current, &operation);
+        inner.pending.push(operation);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::Stream;
+
+    fn dice() -> Dice {
+        Dice::new(1, Stream::Disk)
+    }
+
+    /// A disk with 2,048 synced bytes of 1 and, over them, two unsynced writes of 1,024 bytes of 2.
+    fn disk() -> Disk {
+        let disk = Disk::default();
+        disk.write(0, &[1; 2_048]).expect("good");
+        disk.sync_data().expect("good");
+        disk.write(0, &[2; 1_024]).expect("good");
+        disk.write(1_024, &[2; 1_024]).expect("good");
+        disk
+    }
+
+    fn content(disk: &Disk) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(disk.len().expect("good")).expect("small")];
+        disk.read(0, &mut bytes).expect("good");
+        bytes
+    }
+
+    #[test]
+    fn reads_see_what_was_written_and_a_crash_takes_what_was_not_synced() {
+        let disk = disk();
+        assert_eq!(content(&disk), [2; 2_048]);
+        assert!(!disk.is_synced());
+        disk.crash(Unsynced::Lost, &mut dice());
+        assert_eq!(content(&disk), [1; 2_048]);
+        assert_eq!(disk.counts(), DiskCounts { syncs: 1, lost: 2, torn: 0, errors: 0 });
+    }
+
+    #[test]
+    fn the_death_of_a_process_takes_nothing() {
+        let disk = disk();
+        disk.crash(Unsynced::Kept, &mut dice());
+        assert_eq!(content(&disk), [2; 2_048]);
+        assert!(disk.is_synced());
+    }
+
+    #[test]
+    fn scattered_writes_lose_whole_sectors() {
+        let disk = disk();
+        disk.crash(Unsynced::Scattered, &mut dice());
+        let sectors: Vec<Vec<u8>> = content(&disk).chunks(SECTOR_BYTES).map(<[u8]>::to_vec).collect();
+        assert!(sectors.iter().all(|sector| *sector == [1; SECTOR_BYTES] || *sector == [2; SECTOR_BYTES]));
+        assert_eq!(disk.counts().lost, sectors.iter().filter(|sector| sector[0] == 1).count() as u64);
+    }
+
+    #[test]
+    fn a_torn_write_is_a_beginning_of_the_writes() {
+        let disk = disk();
+        disk.crash(Unsynced::Torn, &mut dice());
+        let content = content(&disk);
+        let kept = content.iter().take_while(|byte| **byte == 2).count();
+        assert!(kept < 2_048 && content[kept..].iter().all(|byte| *byte == 1));
+        assert_eq!(disk.counts().torn, 1);
+    }
+
+    #[test]
+    fn a_dead_disk_fails_every_operation_until_the_power_goes() {
+        let disk = disk();
+        disk.fail_after(1);
+        disk.write(0, &[3]).expect("the last good one");
+        assert!(disk.write(0, &[4]).is_err());
+        assert!(disk.sync_data().is_err());
+        assert!(!disk.is_synced());
+        disk.crash(Unsynced::Lost, &mut dice());
+        disk.write(0, &[5]).expect("good again");
+        assert_eq!(disk.counts().errors, 2);
+    }
+
+    #[test]
+    fn a_lying_disk_says_synced_and_loses_everything() {
+        let disk = disk();
+        disk.start_lying();
+        disk.sync_data().expect("it says so");
+        assert!(!disk.is_synced());
+        disk.crash(Unsynced::Lost, &mut dice());
+        assert_eq!(content(&disk), [1; 2_048]);
+    }
+
+    #[test]
+    fn a_copy_holds_what_a_crash_cannot_take() {
+        let copy = disk().durable_copy();
+        assert_eq!(content(&copy), [1; 2_048]);
+    }
+}

@@ -1,0 +1,304 @@
+//! The seeded choice of what happens and when, and the search for the fewest steps that still make a run fail.
+
+use crate::dice::{Dice, Stream};
+use crate::disk::Unsynced;
+use crate::scenario::{Scenario, Weights};
+use crate::transition::{AgentKind, Step, Transition};
+
+/// Number of topics that users publish to.
+pub(crate) const TOPICS: u64 = 2;
+/// Furthest a clock jumps, in microseconds: within the 60 s in which stamps from the future are held, not refused.
+const CLOCK_JUMP_US_MAX: u64 = 20_000_000;
+/// How long what is undone lasts, in microseconds (guess: from below one round of anti-entropy to several).
+const LASTS_US: [u64; 2] = [300_000, 12_000_000];
+/// How long a node stays down, in microseconds (guess).
+const DOWN_US: [u64; 2] = [50_000, 6_000_000];
+/// Runs that the search for a smaller failing plan may take: it doubles as its bound in time (guess).
+pub(crate) const SHRINK_RUNS_MAX: usize = 200;
+
+/// One kind of thing that can be chosen, by its weight in the scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Spawn,
+    Stop,
+    Send { durable: bool },
+    Call { durable: bool },
+    Publish,
+    Subscribe,
+    Invite,
+    Shutdown,
+    Crash { unsynced: Unsynced, writing: bool },
+    DiskError,
+    Partition,
+    OneWay,
+    Loss,
+    Duplicate,
+    Delay,
+    ClockForward,
+    ClockBack,
+    ClockFreeze,
+}
+
+fn choices(weights: &Weights) -> Vec<(u64, Choice)> {
+    let crash = |unsynced, writing| Choice::Crash { unsynced, writing };
+    let all = [
+        (weights.spawn, Choice::Spawn),
+        (weights.stop, Choice::Stop),
+        (weights.send, Choice::Send { durable: false }),
+        (weights.send_durable, Choice::Send { durable: true }),
+        (weights.call, Choice::Call { durable: false }),
+        (weights.call_durable, Choice::Call { durable: true }),
+        (weights.publish, Choice::Publish),
+        (weights.subscribe, Choice::Subscribe),
+        (weights.invite, Choice::Invite),
+        (weights.shutdown, Choice::Shutdown),
+        (weights.crash, crash(Unsynced::Lost, false)),
+        (weights.kill, crash(Unsynced::Kept, true)),
+        (weights.scattered, crash(Unsynced::Scattered, true)),
+        (weights.torn, crash(Unsynced::Torn, true)),
+        (weights.disk_error, Choice::DiskError),
+        (weights.partition, Choice::Partition),
+        (weights.one_way, Choice::OneWay),
+        (weights.loss, Choice::Loss),
+        (weights.duplicate, Choice::Duplicate),
+        (weights.delay, Choice::Delay),
+        (weights.clock_forward, Choice::ClockForward),
+        (weights.clock_back, Choice::ClockBack),
+        (weights.clock_freeze, Choice::ClockFreeze),
+    ];
+    all.into_iter().filter(|(weight, _)| *weight > 0).collect()
+}
+
+/// What happens in a run of `scenario` under `seed`, in order of time: first every node's echo agent, then at least one of
+/// each kind that has a weight, mixed with others by weight, each with what undoes it later.
+pub(crate) fn plan(scenario: &Scenario, seed: u64) -> Vec<Step> {
+    let mut plan = Plan { dice: Dice::new(seed, Stream::Plan), scenario, steps: Vec::new(), now_us: 0 };
+    plan.begin();
+    for choice in plan.draw() {
+        plan.now_us += plan.dice.between(scenario.pause_us);
+        plan.choose(choice);
+    }
+    plan.steps.sort_by_key(|step| step.at_us);
+    plan.steps
+}
+
+struct Plan<'a> {
+    dice: Dice,
+    scenario: &'a Scenario,
+    steps: Vec<Step>,
+    now_us: u64,
+}
+
+impl Plan<'_> {
+    fn begin(&mut self) {
+        for node in 0..self.scenario.nodes - self.scenario.late {
+            self.push(Transition::Spawn { node, agent: AgentKind::Echo });
+        }
+        for node in self.scenario.nodes - self.scenario.late..self.scenario.nodes {
+            let span_us = self.scenario.pause_us[1].saturating_mul(self.scenario.steps as u64) / 2;
+            let at_us = self.dice.below(span_us);
+            self.steps.push(Step { at_us, transition: Transition::Join { node } });
+            self.steps.push(Step {
+                at_us: at_us + 2_000_000,
+                transition: Transition::Spawn { node, agent: AgentKind::Echo },
+            });
+        }
+    }
+
+    /// The kinds in the order in which they happen.
+    fn draw(&mut self) -> Vec<Choice> {
+        let choices = choices(&self.scenario.weights);
+        let total = choices.iter().map(|(weight, _)| weight).sum();
+        let mut drawn: Vec<Choice> = choices.iter().map(|(_, choice)| *choice).collect();
+        while drawn.len() < self.scenario.steps {
+            let mut ticket = self.dice.below(total);
+            let chosen = choices.iter().find(|(weight, _)| {
+                let hit = ticket < *weight;
+                ticket = ticket.saturating_sub(*weight);
+                hit
+            });
+            drawn.extend(chosen.map(|(_, choice)| *choice));
+        }
+        for last in (1..drawn.len()).rev() {
+            let other = self.dice.index(last + 1);
+            drawn.swap(last, other);
+        }
+        drawn
+    }
+
+    fn push(&mut self, transition: Transition) {
+        self.steps.push(Step { at_us: self.now_us, transition });
+    }
+
+    /// Adds what undoes the last step, after a time within `lasts_us`.
+    fn undo(&mut self, lasts_us: [u64; 2], transition: Transition) {
+        let at_us = self.now_us + self.dice.between(lasts_us);
+        self.steps.push(Step { at_us, transition });
+    }
+
+    fn node(&mut self) -> usize {
+        self.dice.index(self.scenario.nodes)
+    }
+
+    fn agent(&mut self) -> AgentKind {
+        AgentKind::ALL[self.dice.index(AgentKind::ALL.len())]
+    }
+
+    /// Mostly the agent that runs everywhere, so that most messages find somebody.
+    fn callee(&mut self) -> AgentKind {
+        if self.dice.chance(600) { AgentKind::Echo } else { self.agent() }
+    }
+
+    fn choose(&mut self, choice: Choice) {
+        let node = self.node();
+        match choice {
+            Choice::Spawn => {
+                let agent = self.agent();
+                self.push(Transition::Spawn { node, agent });
+            }
+            Choice::Stop => {
+                let agent = self.agent();
+                self.push(Transition::Stop { node, agent });
+            }
+            Choice::Send { durable } => {
+                let (to, agent) = (self.node(), self.callee());
+                self.push(Transition::Send { node, to, agent, durable });
+            }
+            Choice::Call { durable } => {
+                let (to, agent) = (self.node(), self.callee());
+                let to = (!self.dice.chance(200)).then_some(to);
+                self.push(Transition::Call { node, to, agent, durable });
+            }
+            Choice::Publish => {
+                let topic = self.dice.below(TOPICS);
+                self.push(Transition::Publish { node, topic });
+            }
+            Choice::Subscribe => {
+                let topic = self.dice.below(TOPICS);
+                self.push(Transition::Subscribe { node, topic });
+            }
+            Choice::Invite => self.push(Transition::Invite { node }),
+            Choice::Shutdown => self.down(node, Transition::Shutdown { node }),
+            Choice::Crash { unsynced, writing } => self.down(node, Transition::Crash { node, unsynced, writing }),
+            Choice::DiskError => self.down(node, Transition::DiskError { node }),
+            Choice::Partition => self.partition(),
+            Choice::OneWay => {
+                let to = (node + 1 + self.dice.index(self.scenario.nodes - 1)) % self.scenario.nodes;
+                self.push(Transition::CutOneWay { from: node, to });
+                self.undo(LASTS_US, Transition::Heal);
+            }
+            Choice::Loss => {
+                let per_mille = self.dice.between([50, 400]);
+                self.push(Transition::Loss { per_mille });
+                self.undo(LASTS_US, Transition::Heal);
+            }
+            Choice::Duplicate => {
+                let per_mille = self.dice.between([100, 500]);
+                self.push(Transition::Duplicate { per_mille });
+                self.undo(LASTS_US, Transition::Heal);
+            }
+            Choice::Delay => {
+                let up_to_us = self.dice.between([50_000, 1_500_000]);
+                self.push(Transition::DelaySpike { up_to_us });
+                self.undo(LASTS_US, Transition::Heal);
+            }
+            Choice::ClockForward => self.step_clock(node, 1),
+            Choice::ClockBack => self.step_clock(node, -1),
+            Choice::ClockFreeze => {
+                self.push(Transition::ClockFreeze { node });
+                self.undo(LASTS_US, Transition::ClockThaw { node });
+            }
+        }
+    }
+
+    fn down(&mut self, node: usize, transition: Transition) {
+        self.push(transition);
+        self.undo(DOWN_US, Transition::Restart { node });
+    }
+
+    /// Divides the nodes: at least one on each side.
+    fn partition(&mut self) {
+        let first = self.node();
+        let rest = (0..self.scenario.nodes).filter(|node| *node != first).collect::<Vec<_>>();
+        let mut side = vec![first];
+        for node in rest {
+            if side.len() + 1 < self.scenario.nodes && self.dice.chance(400) {
+                side.push(node);
+            }
+        }
+        side.sort_unstable();
+        self.push(Transition::Partition { side });
+        self.undo(LASTS_US, Transition::Heal);
+    }
+
+    /// Jumps are as often within half a second, where stamps are merged, as beyond it.
+    fn step_clock(&mut self, node: usize, direction: i64) {
+        let most_us = if self.dice.chance(500) { 500_000 } else { CLOCK_JUMP_US_MAX };
+        let by_us = self.dice.between([1_000, most_us]).cast_signed() * direction;
+        self.push(Transition::ClockStep { node, by_us });
+    }
+}
+
+/// The smallest plan found by leaving out steps, in halves, then quarters and so on, as long as `fails` still says so.
+/// At most [`SHRINK_RUNS_MAX`] runs are tried; `plan` itself must fail.
+pub(crate) fn shrink(plan: Vec<Step>, mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step> {
+    let mut smallest = plan;
+    let mut runs = 0;
+    let mut size = smallest.len().div_ceil(2);
+    while size > 0 {
+        let mut from = 0;
+        let mut shrunk = false;
+        while from < smallest.len() && runs < SHRINK_RUNS_MAX {
+            let mut candidate = smallest.clone();
+            candidate.drain(from..(from + size).min(smallest.len()));
+            runs += 1;
+            if fails(&candidate) {
+                smallest = candidate;
+                shrunk = true;
+            } else {
+                from += size;
+            }
+        }
+        if runs >= SHRINK_RUNS_MAX || (size == 1 && !shrunk) {
+            break;
+        }
+        size = if size == 1 { 1 } else { size.div_ceil(2) };
+    }
+    smallest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::scenario;
+
+    #[test]
+    fn the_same_seed_gives_the_same_plan_and_another_seed_another() {
+        let chaos = scenario("chaos").expect("shipped");
+        assert_eq!(plan(&chaos, 1), plan(&chaos, 1));
+        assert_ne!(plan(&chaos, 1), plan(&chaos, 2));
+    }
+
+    #[test]
+    fn a_plan_is_in_order_and_holds_each_kind_that_has_a_weight() {
+        let chaos = scenario("chaos").expect("shipped");
+        for seed in 0..20 {
+            let plan = plan(&chaos, seed);
+            assert!(plan.is_sorted_by_key(|step| step.at_us));
+            let has = |found: &dyn Fn(&Transition) -> bool| plan.iter().any(|step| found(&step.transition));
+            assert!(has(&|it| matches!(it, Transition::Crash { unsynced: Unsynced::Torn, writing: true, .. })));
+            assert!(has(&|it| matches!(it, Transition::ClockStep { by_us, .. } if *by_us < 0)));
+            assert!(has(&|it| matches!(it, Transition::Partition { side } if side.len() < chaos.nodes)));
+            assert!(has(&|it| matches!(it, Transition::DiskError { .. })));
+        }
+    }
+
+    #[test]
+    fn shrinking_finds_the_two_steps_that_matter() {
+        let chaos = scenario("chaos").expect("shipped");
+        let plan = plan(&chaos, 5);
+        let (first, last) = (plan[3].clone(), plan[plan.len() - 4].clone());
+        let smallest = shrink(plan, |steps| steps.contains(&first) && steps.contains(&last));
+        assert_eq!(smallest, [first, last]);
+    }
+}

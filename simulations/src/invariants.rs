@@ -1,0 +1,487 @@
+//! The judge: compares what a node does with the model, at every output and every write, and what its disk holds at starts
+//! and at the end.
+
+use std::collections::BTreeMap;
+
+use weft_kernel::{Answer, SendReport};
+use weft_peer::{AskId, Output, Reply, Request, Response};
+use weft_protocol::{
+    A2aItem, AuthRefusal, ChainId, ChainState, CommitGroup, Digest, Durability, Effect, EffectOutcome, Envelope, Fact,
+    Gossip, HeadGossip, Head, Hlc, InviteId, MessageId, NodeId, ProcessId, Publication, Receipt, RecordRef, Refusal, Stage,
+    SyncRequest, SyncResponse, encode, hash,
+};
+use weft_replication::{OrderKey, merge, order};
+
+use crate::checks::{Check, CheckBook};
+use crate::dice::Dice;
+use crate::reference::{Ask, Asked, Promise, Reference, Unfit, content_of, fold_content};
+
+/// Which node does something, in which of its runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Actor {
+    /// Its number.
+    pub(crate) node: usize,
+    /// Its run.
+    pub(crate) run: u64,
+    /// Its key.
+    pub(crate) id: NodeId,
+}
+
+/// The model and the book of checks.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    /// What must be true.
+    pub(crate) reference: Reference,
+    /// What was checked.
+    pub(crate) book: CheckBook,
+    /// Numbers of nodes by key.
+    numbers: BTreeMap<NodeId, usize>,
+}
+
+impl Judge {
+    /// A judge of nodes that hold nothing; `ids` are their keys, in order.
+    pub(crate) fn new(ids: impl IntoIterator<Item = NodeId>) -> Self {
+        let numbers: BTreeMap<NodeId, usize> = ids.into_iter().zip(0..).collect();
+        Self { reference: Reference::new(numbers.len()), book: CheckBook::default(), numbers }
+    }
+
+    // Every output, before it is carried out.
+
+    /// Judges what a node wants the world to do. Nothing of it has happened yet.
+    pub(crate) fn output(&mut self, actor: Actor, output: &Output) {
+        match output {
+            Output::Persist(_)
+            | Output::Notify { .. }
+            | Output::Dial { .. }
+            | Output::Disconnect { .. }
+            | Output::Follow { .. }
+            | Output::DeliverPublication { .. }
+            | Output::CancelDelivery { .. }
+            | Output::ReadRange { .. }
+            | Output::ReadCommit { .. }
+            | Output::ReadTrace { .. }
+            | Output::Verify(_)
+            | Output::PublishView(_) => {}
+            Output::Answer { ask, answer } => self.answer(actor, *ask, answer),
+            Output::AnswerJoin { ask, answer } => {
+                self.answer_join(actor, *ask, answer.as_ref().map(|admission| &admission.certificate));
+            }
+            Output::Request { content, .. } => self.request(actor, content),
+            Output::Respond { content, .. } => self.response(actor, content),
+            Output::Gossip { content, .. } => self.gossip(actor, content),
+            Output::Start { process, .. } => self.start(actor, *process),
+            Output::Stop { process, .. } => self.stop(actor, *process),
+            Output::Deliver { delivery, .. } => self.deliver(actor, delivery.message),
+            Output::Halt => self.halt(actor),
+        }
+    }
+
+    fn answer(&mut self, actor: Actor, ask: AskId, answer: &Result<Reply, Refusal>) {
+        let asked = self.take_ask(actor, ask);
+        let Some(Ask { what, .. }) = asked else { return };
+        match answer {
+            Ok(Reply::Kernel(Answer::Sent(report))) => self.sent(actor, &what, report),
+            Ok(Reply::Kernel(Answer::Spawned { process })) => {
+                let spawned = |effect: &Effect| matches!(effect, Effect::Spawn { process: it, .. } if it == process);
+                let intent = |fact: &Fact| matches!(fact, Fact::Intent(effect) if spawned(effect));
+                self.acknowledged(actor, format!("spawn of {process}"), intent);
+            }
+            Ok(Reply::Kernel(Answer::Stopped { process, .. })) => {
+                let stopped = |fact: &Fact| matches!(fact, Fact::Exited(exited) if exited.process == *process);
+                self.acknowledged(actor, format!("stop of {process}"), stopped);
+            }
+            Ok(Reply::Discovery(weft_discovery::Answer::Invited { invite, .. })) => {
+                let id = invite.invite;
+                self.acknowledged(actor, format!("invite {id}"), |fact| is_invite(fact, id));
+            }
+            Ok(Reply::Discovery(weft_discovery::Answer::Revoked { invite })) => {
+                let revoked = |fact: &Fact| matches!(fact, Fact::InviteRevoked(it) if it.invite == *invite);
+                self.acknowledged(actor, format!("revocation of {invite}"), revoked);
+            }
+            Ok(
+                Reply::Kernel(
+                    Answer::Published { .. } | Answer::Subscribed | Answer::Unsubscribed | Answer::ShuttingDown,
+                )
+                | Reply::Trace(_),
+            )
+            | Err(_) => {}
+        }
+    }
+
+    /// Each question is answered once: the first answer takes it away.
+    fn take_ask(&mut self, actor: Actor, ask: AskId) -> Option<Ask> {
+        let asked = self.reference.asks.remove(&ask);
+        let here = asked.as_ref().is_some_and(|asked| asked.node == actor.node && asked.run == actor.run);
+        self.book.check(Check::OneAnswer, here, || {
+            format!("node {} answered question {}, which nobody waits for", actor.node, ask.0)
+        });
+        asked
+    }
+
+    fn acknowledged(&mut self, actor: Actor, what: String, fact: impl Fn(&Fact) -> bool) {
+        let holds = self.reference.holds_fact(actor.node, fact);
+        self.book.check(Check::AcknowledgedIsKept, holds, || {
+            format!("node {} acknowledged the {what}, and it is not on its disk", actor.node)
+        });
+    }
+
+    fn sent(&mut self, actor: Actor, what: &Asked, report: &SendReport) {
+        let Asked::Send { payload, durable: true } = what else { return };
+        let remote = self.numbers.get(&report.node).copied();
+        let steps = self.reference.message_steps(actor.node, &report.id);
+        let with_text =
+            steps.iter().any(|step| step.stage == Stage::Sent && step.body.as_ref() == Some(payload));
+        let own = report.record.as_ref().is_some_and(|record| self.reference.holds_record(actor.node, record));
+        let there = match (&report.remote_record, remote) {
+            (Some(record), Some(remote)) => self.reference.holds_record(remote, record),
+            (None, Some(remote)) => remote == actor.node,
+            (_, None) => false,
+        };
+        let received = remote.is_some_and(|remote| {
+            let steps = self.reference.message_steps(remote, &report.id);
+            steps.iter().any(|step| step.stage == Stage::Received && step.body.as_ref() == Some(payload))
+        });
+        let durable = report.level.durability != Durability::None;
+        self.book.check(Check::AcknowledgedIsKept, durable && with_text && own && there && received, || {
+            format!(
+                "node {} acknowledged message {} as durable: level {}, sent with its text {with_text}, own record {own}, \
+                 receiver's record {there}, received with its text {received}",
+                actor.node, report.id, report.level
+            )
+        });
+        let records = report.record.iter().chain(&report.remote_record);
+        let promises = records.map(|record| Promise { record: record.clone(), message: report.id });
+        self.reference.promises.extend(promises);
+    }
+
+    fn answer_join<T>(&mut self, actor: Actor, ask: AskId, answer: Result<T, &AuthRefusal>) {
+        let Some(Ask { what: Asked::Join { joiner }, .. }) = self.take_ask(actor, ask) else { return };
+        if answer.is_ok() {
+            self.acknowledged(actor, format!("admission of {}", joiner.short()), |fact| {
+                matches!(fact, Fact::Admitted(admitted)
+                    if admitted.certificate.peek().is_ok_and(|certificate| certificate.keys.node() == joiner))
+            });
+            self.acknowledged(actor, format!("use of an invite on {}", joiner.short()), |fact| {
+                matches!(fact, Fact::InviteBurnt(burnt) if burnt.node == joiner)
+            });
+        }
+    }
+
+    fn request(&mut self, actor: Actor, content: &Request) {
+        match content {
+            Request::A2a(request) => request.items.iter().for_each(|item| match item {
+                A2aItem::Envelope(envelope) => self.envelope(actor, envelope),
+                A2aItem::Receipt(receipt) => self.receipt(actor, receipt),
+                A2aItem::Cancel(_) => {}
+            }),
+            Request::Sync(SyncRequest::Hello { vector_root }) => {
+                let holds = self.reference.vector_root(actor.node) == *vector_root;
+                self.spoken(actor, holds, || "the vector root of a hello".to_owned());
+            }
+            Request::Sync(SyncRequest::Range { .. } | SyncRequest::Adverts { .. } | SyncRequest::Trace { .. }) => {}
+        }
+    }
+
+    fn response(&mut self, actor: Actor, content: &Response) {
+        match content {
+            Response::A2a(response) => {
+                response.receipts.iter().for_each(|receipt| self.receipt(actor, receipt));
+            }
+            Response::Sync(SyncResponse::Heads(heads)) => heads.iter().for_each(|head| self.head(actor, head)),
+            Response::Sync(SyncResponse::Page { groups, .. }) => {
+                groups.iter().for_each(|group| self.group(actor, group));
+            }
+            Response::Sync(SyncResponse::Trace(rows)) => {
+                let Some(chain) = self.reference.own_chain(actor.node) else { return };
+                for row in rows {
+                    let holds = self.reference.event_at(actor.node, &chain, row.seq).is_some();
+                    self.spoken(actor, holds, || format!("event {} of a trace", row.seq));
+                }
+            }
+            Response::Sync(SyncResponse::Same | SyncResponse::Adverts(_) | SyncResponse::Refused(_)) => {}
+        }
+    }
+
+    fn gossip(&mut self, actor: Actor, content: &Gossip) {
+        match content {
+            Gossip::Head(HeadGossip::Group(group)) => self.group(actor, group),
+            Gossip::Head(HeadGossip::Head(signed)) => {
+                let holds = self.reference.holds_commit(actor.node, signed);
+                self.spoken(actor, holds, || "the header of a commit".to_owned());
+            }
+            Gossip::Advert(_) => {}
+            Gossip::Publication(publication) => self.publication(actor, publication),
+        }
+    }
+
+    fn head(&mut self, actor: Actor, head: &Head) {
+        let holds = self.reference.holds_head(actor.node, head);
+        self.spoken(actor, holds, || format!("head {} of {}", head.commit_no, head.chain));
+    }
+
+    fn group(&mut self, actor: Actor, group: &CommitGroup) {
+        let holds = self.reference.holds_commit(actor.node, &group.signed);
+        self.spoken(actor, holds, || "a commit".to_owned());
+    }
+
+    fn spoken(&mut self, actor: Actor, holds: bool, what: impl FnOnce() -> String) {
+        self.book.check(Check::SpokenIsDurable, holds, || {
+            format!("node {} spoke {}, which is not on its disk", actor.node, what())
+        });
+    }
+
+    fn envelope(&mut self, actor: Actor, envelope: &Envelope) {
+        if envelope.from.node == actor.id {
+            self.reference.stamp(actor.node, envelope.hlc);
+        }
+        let content = hash("sim-message", &[&encode(&envelope.payload), &encode(&envelope.target), &encode(&envelope.hlc)]);
+        self.named(envelope.id, content);
+    }
+
+    fn publication(&mut self, actor: Actor, publication: &Publication) {
+        if publication.from.node == actor.id {
+            self.reference.stamp(actor.node, publication.hlc);
+        }
+        let content = hash("sim-publication", &[&encode(publication)]);
+        self.named(publication.id, content);
+    }
+
+    fn named(&mut self, message: MessageId, content: Digest) {
+        let same = self.reference.name(message, content);
+        self.book.check(Check::IdsAreUnique, same, || format!("{message} names two messages"));
+    }
+
+    fn receipt(&mut self, actor: Actor, receipt: &Receipt) {
+        self.reference.stamp(actor.node, receipt.hlc);
+        if let Some(record) = &receipt.record {
+            let holds = self.reference.holds_record(actor.node, record);
+            self.spoken(actor, holds, || format!("the record of {} at {}", receipt.message, record.seq));
+        }
+    }
+
+    fn start(&mut self, actor: Actor, process: ProcessId) {
+        let wanted = |effect: &Effect| matches!(effect, Effect::Spawn { process: it, .. } if *it == process);
+        self.effect(actor, format!("start of {process}"), wanted);
+    }
+
+    fn stop(&mut self, actor: Actor, process: ProcessId) {
+        let wanted = |effect: &Effect| matches!(effect, Effect::Stop { process: it, .. } if *it == process);
+        self.effect(actor, format!("stop of {process}"), wanted);
+    }
+
+    fn effect(&mut self, actor: Actor, what: String, wanted: impl Fn(&Effect) -> bool) {
+        let holds = self.reference.has_open_intent(actor.node, wanted);
+        self.book.check(Check::EffectsHaveIntents, holds, || {
+            format!("node {}: the {what} has no open intent on its disk", actor.node)
+        });
+    }
+
+    fn deliver(&mut self, actor: Actor, message: MessageId) {
+        let before = self.reference.deliver(actor.node, actor.run, message);
+        let once = match before {
+            None => true,
+            Some(run) => run != actor.run && !self.reference.is_recorded(&message, Stage::Sent),
+        };
+        self.book.check(Check::ExecutedOnce, once, || {
+            format!("node {} handed {message} to an agent in run {} and before in run {before:?}", actor.node, actor.run)
+        });
+    }
+
+    fn halt(&mut self, actor: Actor) {
+        self.acknowledged(actor, "shutdown".to_owned(), |fact| matches!(fact, Fact::Shutdown(_)));
+    }
+
+    // Every write, when it is durable.
+
+    /// Judges groups that became durable on a node's disk in one transaction.
+    pub(crate) fn stored(&mut self, actor: Actor, groups: &[(ChainId, CommitGroup)]) {
+        for (chain, group) in groups {
+            let foreign = chain.node != actor.id;
+            match self.reference.hold(actor.node, *chain, group) {
+                Ok(events) => {
+                    self.book.check(Check::OneHistory, true, String::new);
+                    if foreign {
+                        self.book.check(Check::StoredIsVerified, true, String::new);
+                    } else {
+                        self.written(actor, chain, events);
+                    }
+                }
+                Err(Unfit::Unverified(error)) => self.book.check(Check::StoredIsVerified, false, || {
+                    format!("node {} stored of {chain}: {error}", actor.node)
+                }),
+                Err(Unfit::Differs) => self.book.check(Check::OneHistory, false, || {
+                    format!("node {} stored another copy of a commit of {chain}", actor.node)
+                }),
+                Err(Unfit::Gap) => self.book.check(Check::StoredIsVerified, false, || {
+                    format!("node {} stored a commit of {chain} that its writer never held", actor.node)
+                }),
+            }
+        }
+    }
+
+    /// Judges events that a node wrote on its own chain.
+    fn written(&mut self, actor: Actor, chain: &ChainId, events: std::ops::Range<usize>) {
+        let floor = self.reference.floor(actor.node);
+        for place in events {
+            let Some(event) = self.reference.chronicle(chain).map(|chronicle| &chronicle.events[place]) else { continue };
+            let (hlc, outcome) = (event.hlc, outcome_of(event.fact.as_ref()));
+            self.book.check(Check::StampsIncrease, hlc > floor, || {
+                format!("node {} stamped event {place} {hlc}, not above {floor} of an earlier run", actor.node)
+            });
+            self.reference.stamp(actor.node, hlc);
+            if let Some(EffectOutcome { intent, .. }) = outcome {
+                let once = self.reference.close_intent(chain, intent);
+                self.book.check(Check::IntentsHaveOneOutcome, once, || {
+                    format!("node {}: event {place} is a second outcome, or one of no intent: {intent}", actor.node)
+                });
+            }
+        }
+    }
+
+    // What a disk holds, at a start and at the end.
+
+    /// Judges all groups that a node's disk really holds, and takes over those nobody was told of.
+    pub(crate) fn disk(&mut self, actor: Actor, chains: &BTreeMap<ChainId, Vec<CommitGroup>>, dice: &mut Dice) {
+        for chain in self.reference.chains_held(actor.node) {
+            let promised = self.reference.commits_held(actor.node, &chain);
+            let found = chains.get(&chain).map_or(0, Vec::len);
+            self.book.check(Check::RecoversWhatWasSynced, found >= promised, || {
+                format!("node {} holds {found} commits of {chain}, {promised} were synced", actor.node)
+            });
+        }
+        for (chain, groups) in chains {
+            let known = self.reference.commits_held(actor.node, chain);
+            let beyond: Vec<_> = groups.iter().skip(known).map(|group| (*chain, group.clone())).collect();
+            self.stored(actor, &beyond);
+        }
+        self.content(actor, chains);
+        self.promises(actor, chains);
+        self.orders(chains, dice);
+    }
+
+    fn content(&mut self, actor: Actor, chains: &BTreeMap<ChainId, Vec<CommitGroup>>) {
+        let contents = chains.iter().map(|(chain, groups)| {
+            let events = groups.iter().flat_map(|group| &group.events);
+            (*chain, events.fold(hash("sim-content", &[]), |content, event| fold_content(content, event)))
+        });
+        let content = content_of(contents);
+        let root = self.reference.vector_root(actor.node);
+        let same = self.reference.note_content(root, content) && content == self.reference.content(actor.node);
+        self.book.check(Check::EqualRootsEqualBytes, same, || {
+            format!("the disk of node {} holds other bytes than one with the same vector root", actor.node)
+        });
+    }
+
+    /// Whatever was promised of a chain by its writer is on the writer's disk.
+    fn promises(&mut self, actor: Actor, chains: &BTreeMap<ChainId, Vec<CommitGroup>>) {
+        let Some(chain) = self.reference.own_chain(actor.node) else { return };
+        let events: Vec<&[u8]> = chains
+            .get(&chain)
+            .into_iter()
+            .flatten()
+            .flat_map(|group| group.events.iter().map(|event| event.as_slice()))
+            .collect();
+        let promises = self.reference.promises.iter().filter(|promise| promise.record.chain == chain);
+        for Promise { record, message } in promises {
+            let event = usize::try_from(record.seq).ok().and_then(|seq| events.get(seq));
+            let kept = event.is_some_and(|event| weft_protocol::leaf_hash(event) == record.leaf);
+            self.book.check(Check::AcknowledgedIsKept, kept, || {
+                format!("node {} lost event {} of {message}, which was promised", actor.node, record.seq)
+            });
+        }
+    }
+
+    /// The order of what is held does not depend on how it is given, and nothing stands before what led to it.
+    fn orders(&mut self, chains: &BTreeMap<ChainId, Vec<CommitGroup>>, dice: &mut Dice) {
+        let mut by_chain: Vec<Vec<OrderKey>> = Vec::new();
+        for chain in chains.keys() {
+            let Some(chronicle) = self.reference.chronicle(chain) else { continue };
+            let held = chains[chain].iter().map(|group| group.events.len()).sum::<usize>();
+            let keys = (0..).zip(chronicle.events.iter().take(held));
+            by_chain.push(keys.map(|(seq, event)| OrderKey::new(*chain, seq, event.hlc)).collect());
+        }
+        let merged: Vec<OrderKey> =
+            merge(by_chain.iter().map(|keys| keys.iter().map(|key| (*key, ())))).map(|(key, ())| key).collect();
+        let mut shuffled: Vec<OrderKey> = by_chain.iter().flatten().rev().copied().collect();
+        for last in (1..shuffled.len()).rev() {
+            shuffled.swap(last, dice.index(last + 1));
+        }
+        let same = order(shuffled) == merged && merged.is_sorted();
+        self.book.check(Check::OrderIsPure, same, || "the order differs with the order of arrival".to_owned());
+        self.causality(&merged);
+    }
+
+    fn causality(&mut self, ordered: &[OrderKey]) {
+        let mut next_seq: BTreeMap<ChainId, u64> = BTreeMap::new();
+        let mut links: BTreeMap<Digest, usize> = BTreeMap::new();
+        let mut steps: BTreeMap<(MessageId, Stage), usize> = BTreeMap::new();
+        let (mut broken, mut causes) = (None, Vec::new());
+        for (place, key) in ordered.iter().enumerate() {
+            let expected = next_seq.entry(key.chain()).or_default();
+            if *expected != key.seq {
+                broken.get_or_insert(*key);
+            }
+            *expected += 1;
+            let Some(chronicle) = self.reference.chronicle(&key.chain()) else { continue };
+            let Some(event) = usize::try_from(key.seq).ok().and_then(|seq| chronicle.events.get(seq)) else { continue };
+            links.insert(event.link, place);
+            causes.extend(event.cause.iter().map(|cause| (*cause, place)));
+            if let Some(record) = event.message() {
+                steps.entry((record.message, record.stage)).or_insert(place);
+            }
+        }
+        let caused = causes.iter().all(|(cause, place)| links.get(cause).is_none_or(|earlier| earlier < place));
+        let after = [
+            (Stage::Sent, Stage::Received),
+            (Stage::Received, Stage::Answered),
+            (Stage::Received, Stage::Acknowledged),
+        ];
+        let stepped = steps.iter().all(|((message, later), place)| {
+            let earlier = after.iter().filter(|(_, it)| it == later).filter_map(|(it, _)| steps.get(&(*message, *it)));
+            earlier.into_iter().all(|earlier| earlier < place)
+        });
+        self.book.check(Check::OrderIsCausal, broken.is_none() && caused && stepped, || {
+            format!("chains in order: {broken:?} is not; causes first: {caused}; messages step by step: {stepped}")
+        });
+    }
+
+    /// A start could not read the disk.
+    pub(crate) fn unreadable(&mut self, node: usize, error: &dyn std::fmt::Display) {
+        self.book.check(Check::RecoversWhatWasSynced, false, || format!("node {node} does not start: {error}"));
+    }
+
+    /// When everything is quiet, nobody waits and no effect is left open.
+    pub(crate) fn quiet(&mut self, nodes: usize) {
+        let waiting: Vec<String> =
+            self.reference.asks.iter().map(|(ask, asked)| format!("{} {asked:?}", ask.0)).take(4).collect();
+        self.book.check(Check::OneAnswer, waiting.is_empty(), || format!("never answered: {}", waiting.join("; ")));
+        for node in 0..nodes {
+            let open = self.reference.intents(node).find(|(_, _, outcomes)| *outcomes != 1);
+            let open = open.map(|(seq, effect, outcomes)| format!("{seq} {effect:?} has {outcomes} outcomes"));
+            self.book.check(Check::IntentsHaveOneOutcome, open.is_none(), || {
+                format!("node {node}: intent {}", open.unwrap_or_default())
+            });
+        }
+    }
+
+    /// Makes a node's chain known.
+    pub(crate) fn open_chain(&mut self, node: usize, state: ChainState) {
+        self.reference.open_chain(node, state);
+    }
+
+    /// A node starts again with what its disk holds: the stamps of this run must be above all before.
+    pub(crate) fn begin_run(&mut self, node: usize) {
+        self.reference.begin_run(node);
+    }
+}
+
+fn is_invite(fact: &Fact, id: InviteId) -> bool {
+    matches!(fact, Fact::InviteIssued(issued) if weft_protocol::invite_id(&issued.secret_hash) == id)
+}
+
+fn outcome_of(fact: Option<&Fact>) -> Option<EffectOutcome> {
+    match fact {
+        Some(Fact::Outcome(outcome)) => Some(outcome.clone()),
+        _ => None,
+    }
+}

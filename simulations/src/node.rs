@@ -1,0 +1,153 @@
+//! One simulated node: what survives its death (keys, clock, disk, identity), and what does not (everything that runs).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use weft_discovery::AdmissionView;
+use weft_kernel::{Builtin, Delivery};
+use weft_peer::{InboundId, OutboundId, Peer, PeerIdentity};
+use weft_protocol::{Batch, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp, TopicName};
+use weft_storage::Store;
+
+use crate::clock::WallClock;
+use crate::disk::{Disk, Unsynced};
+use crate::invariants::Actor;
+use crate::keys::SeededKeys;
+
+/// What strikes a node in the middle of its next write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Armed {
+    /// Its power.
+    Power(Unsynced),
+    /// Its disk.
+    Disk,
+}
+
+/// See the file's description.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Its number.
+    pub(crate) index: usize,
+    /// The name it goes by.
+    pub(crate) name: NodeName,
+    /// Its keys.
+    pub(crate) keys: Arc<SeededKeys>,
+    /// Its wall clock.
+    pub(crate) clock: WallClock,
+    /// Its disk.
+    pub(crate) disk: Disk,
+    /// What it knows of itself once it is a member.
+    pub(crate) identity: Option<PeerIdentity>,
+    /// Counts its starts.
+    pub(crate) run: u64,
+    /// What strikes at its next write.
+    pub(crate) armed: Option<Armed>,
+    /// Whether it went down in order.
+    pub(crate) running: Option<Running>,
+    /// Operations its disk took for the last whole write: where the middle of the next one is.
+    pub(crate) write_operations: u64,
+}
+
+/// What ends with the process.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// The real peer.
+    pub(crate) peer: Peer,
+    /// The real store.
+    pub(crate) store: Store,
+    /// By what the transport decides.
+    pub(crate) view: Option<Arc<AdmissionView>>,
+    /// Open connections by node.
+    pub(crate) links: BTreeMap<usize, Link>,
+    /// Running agents.
+    pub(crate) agents: BTreeMap<ProcessId, Agent>,
+    /// Requests of others that wait for our response.
+    pub(crate) inbound: BTreeMap<InboundId, Inbound>,
+    /// Our requests that wait for a response, and to whom they went.
+    pub(crate) outbound: BTreeMap<OutboundId, Outbound>,
+    /// Topics of agents that are followed.
+    pub(crate) follows: BTreeSet<TopicName>,
+    /// Gossip that was seen: author and number.
+    pub(crate) seen: BTreeSet<(usize, u64)>,
+    /// What is being written.
+    pub(crate) writing: Option<Box<Batch>>,
+    /// The wakeup that is waited for, and the number of the wait.
+    pub(crate) wakeup: Option<(Timestamp, u64)>,
+    /// Whether a write failed.
+    pub(crate) damaged: bool,
+}
+
+/// One open connection, as one side sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Both sides name it by the same number.
+    pub(crate) connection: u64,
+    /// When something last came back over it, in virtual microseconds.
+    pub(crate) heard_us: u64,
+}
+
+/// Where a response goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inbound {
+    /// Who asked.
+    pub(crate) from: usize,
+    /// Over which connection.
+    pub(crate) connection: u64,
+    /// Under which number.
+    pub(crate) request: OutboundId,
+}
+
+/// One of our requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outbound {
+    /// Whom we asked.
+    pub(crate) to: usize,
+    /// What kind of response fits.
+    pub(crate) protocol: Protocol,
+}
+
+/// The two protocols of requests and responses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// `/weft/a2a/1`.
+    A2a,
+    /// `/weft/sync/1`.
+    Sync,
+}
+
+/// One running agent and what it works on.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    /// The shipped behaviour; none for the slow agent.
+    pub(crate) builtin: Option<Builtin>,
+    /// Messages that it has not answered.
+    pub(crate) working: BTreeMap<MessageId, Delivery>,
+}
+
+impl Node {
+    /// Its key.
+    pub(crate) fn id(&self) -> NodeId {
+        self.keys.public_keys().node()
+    }
+
+    /// It, in its present run.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { node: self.index, run: self.run, id: self.id() }
+    }
+
+    /// What its wall clock shows.
+    pub(crate) fn now(&self, virtual_us: u64) -> Timestamp {
+        self.clock.read(virtual_us)
+    }
+}
+
+/// The one address of a node, and the node behind an address.
+pub(crate) fn address_of(index: usize) -> String {
+    format!("/ip4/10.0.0.{}/udp/4810/quic-v1", index + 1)
+}
+
+/// The node behind an address of [`address_of`].
+pub(crate) fn node_at(address: &str) -> Option<usize> {
+    let host = address.strip_prefix("/ip4/10.0.0.")?.split('/').next()?;
+    host.parse::<usize>().ok()?.checked_sub(1)
+}

@@ -1,0 +1,404 @@
+//! The small obvious model of what must be true: what each node's disk holds, what was promised, what was handed out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weft_peer::AskId;
+use weft_protocol::{
+    ChainError, ChainId, ChainState, CommitGroup, Digest, Effect, Event, Fact, Head, Hlc, MessageId, MessageRecord, NodeId,
+    Payload, ProcessId, RecordRef, SignedCommit, Stage, content_address, encode, hash, link_hash, vector_root,
+};
+
+/// One event as it was first found durable.
+#[derive(Debug)]
+pub(crate) struct EventNote {
+    /// Its stamp.
+    pub(crate) hlc: Hlc,
+    /// Its leaf.
+    pub(crate) leaf: Digest,
+    /// The chain's running hash after it.
+    pub(crate) link: Digest,
+    /// What it says led to it.
+    pub(crate) cause: Vec<Digest>,
+    /// What it says; none for a payload that its kind does not decode.
+    pub(crate) fact: Option<Fact>,
+}
+
+#[derive(Debug)]
+struct CommitNote {
+    /// Address of all its bytes, signatures among them.
+    bytes: Digest,
+    /// What it signs.
+    head: Head,
+    /// Hash over the bytes of all events up to it.
+    content: Digest,
+}
+
+/// One chain as the writer's disk held it, verified here once.
+#[derive(Debug)]
+pub(crate) struct Chronicle {
+    state: ChainState,
+    commits: Vec<CommitNote>,
+    /// Its events, in order.
+    pub(crate) events: Vec<EventNote>,
+    messages: BTreeMap<MessageId, Vec<usize>>,
+    /// Intents by place, and the number of their outcomes.
+    intents: BTreeMap<u64, u64>,
+}
+
+/// Why a group that was stored is not what may be stored.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// It fails verification.
+    Unverified(ChainError),
+    /// Another one is known under its number.
+    Differs,
+    /// It leaves a gap.
+    Gap,
+}
+
+/// What was asked and is not answered yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    /// Where.
+    pub(crate) node: usize,
+    /// In which run of that node.
+    pub(crate) run: u64,
+    /// What.
+    pub(crate) what: Asked,
+}
+
+/// What was asked, as far as its answer is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A message.
+    Send {
+        /// What it carries.
+        payload: Payload,
+        /// Whether the receipt waits for both disks.
+        durable: bool,
+    },
+    /// The admission of a joiner.
+    Join {
+        /// Which.
+        joiner: NodeId,
+    },
+    /// Anything else.
+    Other,
+}
+
+/// A record whose durability was acknowledged to somebody.
+#[derive(Debug, Clone)]
+pub(crate) struct Promise {
+    /// Where it stands.
+    pub(crate) record: RecordRef,
+    /// Of which message.
+    pub(crate) message: MessageId,
+}
+
+/// See the file's description. It is told what the world saw and never asks a peer.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    chronicles: BTreeMap<ChainId, Chronicle>,
+    /// By node: how many commits of each chain its disk holds.
+    ledgers: Vec<BTreeMap<ChainId, usize>>,
+    /// By node: the chain it writes.
+    own: Vec<Option<ChainId>>,
+    /// Questions without an answer.
+    pub(crate) asks: BTreeMap<AskId, Ask>,
+    /// Every promise made.
+    pub(crate) promises: Vec<Promise>,
+    /// By receiving node and message, in which run it was handed to an agent.
+    delivered: BTreeMap<(usize, MessageId), u64>,
+    /// What each message id named when it was first spoken.
+    ids: BTreeMap<MessageId, Digest>,
+    /// By node: the greatest stamp that was spoken or written so far.
+    greatest: Vec<Hlc>,
+    /// By node: the greatest stamp of its earlier runs.
+    floors: Vec<Hlc>,
+    /// Content of a disk by its vector root.
+    content_by_root: BTreeMap<Digest, Digest>,
+}
+
+impl Reference {
+    /// The model of so many nodes that hold nothing.
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self {
+            chronicles: BTreeMap::new(),
+            ledgers: vec![BTreeMap::new(); nodes],
+            own: vec![None; nodes],
+            asks: BTreeMap::new(),
+            promises: Vec::new(),
+            delivered: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            greatest: vec![Hlc(0); nodes],
+            floors: vec![Hlc(0); nodes],
+            content_by_root: BTreeMap::new(),
+        }
+    }
+
+    /// Makes a chain known: `state` is its empty state, `node` writes it.
+    pub(crate) fn open_chain(&mut self, node: usize, state: ChainState) {
+        let chain = state.chain();
+        self.own[node] = Some(chain);
+        let (commits, events, messages, intents) = Default::default();
+        self.chronicles.entry(chain).or_insert(Chronicle { state, commits, events, messages, intents });
+    }
+
+    /// The chain a node writes.
+    pub(crate) fn own_chain(&self, node: usize) -> Option<ChainId> {
+        self.own[node]
+    }
+
+    /// The chain, as it was on its writer's disk.
+    pub(crate) fn chronicle(&self, chain: &ChainId) -> Option<&Chronicle> {
+        self.chronicles.get(chain)
+    }
+
+    /// Notes that `group` is durable on a node's disk. Tells the places of its events when nobody had it before.
+    pub(crate) fn hold(
+        &mut self,
+        node: usize,
+        chain: ChainId,
+        group: &CommitGroup,
+    ) -> Result<std::ops::Range<usize>, Unfit> {
+        let held = self.ledgers[node].entry(chain).or_default();
+        let chronicle = self.chronicles.get_mut(&chain).ok_or(Unfit::Gap)?;
+        let bytes = content_address(&encode(group));
+        let events = match chronicle.commits.get(*held) {
+            Some(known) if known.bytes == bytes => 0..0,
+            Some(_) => return Err(Unfit::Differs),
+            None if chronicle.commits.len() == *held => chronicle.extend(group, bytes)?,
+            None => return Err(Unfit::Gap),
+        };
+        *held += 1;
+        Ok(events)
+    }
+
+    /// Whether this node's disk holds exactly this commit.
+    pub(crate) fn holds_commit(&self, node: usize, signed: &SignedCommit) -> bool {
+        let Ok(commit) = signed.decode() else { return false };
+        let head = commit.head(signed.hash());
+        self.holds_head(node, &head)
+    }
+
+    /// Whether this node's disk holds the commit that this head names, and that commit signs exactly this.
+    pub(crate) fn holds_head(&self, node: usize, head: &Head) -> bool {
+        let Ok(commit_no) = usize::try_from(head.commit_no) else { return false };
+        let held = self.ledgers[node].get(&head.chain).copied().unwrap_or_default();
+        let known = self.chronicles.get(&head.chain).and_then(|chronicle| chronicle.commits.get(commit_no));
+        commit_no < held && known.is_some_and(|known| known.head == *head)
+    }
+
+    /// Whether this node's disk holds the event of this record, and it has this leaf.
+    pub(crate) fn holds_record(&self, node: usize, record: &RecordRef) -> bool {
+        self.event_at(node, &record.chain, record.seq).is_some_and(|event| event.leaf == record.leaf)
+    }
+
+    /// The event at this place, when this node's disk holds it.
+    pub(crate) fn event_at(&self, node: usize, chain: &ChainId, seq: u64) -> Option<&EventNote> {
+        let chronicle = self.chronicles.get(chain)?;
+        let seq = usize::try_from(seq).ok()?;
+        (seq < self.events_held(node, chain)).then(|| &chronicle.events[seq])
+    }
+
+    fn events_held(&self, node: usize, chain: &ChainId) -> usize {
+        let size = self.head_held(node, chain).map_or(0, |head| head.size);
+        usize::try_from(size).expect("BUG: events that are in memory")
+    }
+
+    fn head_held(&self, node: usize, chain: &ChainId) -> Option<&Head> {
+        let held = self.commits_held(node, chain).checked_sub(1)?;
+        self.chronicles.get(chain)?.commits.get(held).map(|commit| &commit.head)
+    }
+
+    /// How many commits of a chain a node's disk holds.
+    pub(crate) fn commits_held(&self, node: usize, chain: &ChainId) -> usize {
+        self.ledgers[node].get(chain).copied().unwrap_or_default()
+    }
+
+    /// The chains of which a node's disk holds something.
+    pub(crate) fn chains_held(&self, node: usize) -> Vec<ChainId> {
+        self.ledgers[node].iter().filter(|(_, held)| **held > 0).map(|(chain, _)| *chain).collect()
+    }
+
+    /// The vector root of what a node's disk holds.
+    pub(crate) fn vector_root(&self, node: usize) -> Digest {
+        let heads: Vec<&Head> =
+            self.ledgers[node].keys().filter_map(|chain| self.head_held(node, chain)).collect();
+        vector_root(heads)
+    }
+
+    /// One hash over the bytes of all events that the model says a node's disk holds.
+    pub(crate) fn content(&self, node: usize) -> Digest {
+        let chains = self.ledgers[node].iter().filter_map(|(chain, held)| {
+            let commit = self.chronicles.get(chain)?.commits.get(held.checked_sub(1)?)?;
+            Some((*chain, commit.content))
+        });
+        content_of(chains)
+    }
+
+    /// Notes the bytes found on a disk; false when a disk with the same vector root held others.
+    pub(crate) fn note_content(&mut self, root: Digest, content: Digest) -> bool {
+        *self.content_by_root.entry(root).or_insert(content) == content
+    }
+
+    /// Steps of a message on a node's own chain, as far as they are on its disk.
+    pub(crate) fn message_steps(&self, node: usize, message: &MessageId) -> Vec<&MessageRecord> {
+        let Some(chain) = self.own[node] else { return Vec::new() };
+        let held = self.events_held(node, &chain);
+        let Some(chronicle) = self.chronicles.get(&chain) else { return Vec::new() };
+        let places = chronicle.messages.get(message).into_iter().flatten().filter(|place| **place < held);
+        places.filter_map(|place| chronicle.events[*place].message()).collect()
+    }
+
+    /// Whether any node recorded that message as one of its own: a durable one.
+    pub(crate) fn is_recorded(&self, message: &MessageId, stage: Stage) -> bool {
+        self.chronicles.values().any(|chronicle| {
+            let places = chronicle.messages.get(message).into_iter().flatten();
+            places.filter_map(|place| chronicle.events[*place].message()).any(|record| record.stage == stage)
+        })
+    }
+
+    /// Whether a node's disk holds an intent that `wanted` accepts and that has no outcome yet.
+    pub(crate) fn has_open_intent(&self, node: usize, wanted: impl Fn(&Effect) -> bool) -> bool {
+        let Some(chain) = self.own[node] else { return false };
+        let held = self.events_held(node, &chain) as u64;
+        let Some(chronicle) = self.chronicles.get(&chain) else { return false };
+        let open = chronicle.intents.iter().filter(|(seq, outcomes)| **seq < held && **outcomes == 0);
+        open.filter_map(|(seq, _)| chronicle.effect(*seq)).any(wanted)
+    }
+
+    /// Intents of a node's own chain with their effect and the number of their outcomes.
+    pub(crate) fn intents(&self, node: usize) -> impl Iterator<Item = (u64, &Effect, u64)> {
+        let chronicle = self.own[node].and_then(|chain| self.chronicles.get(&chain));
+        chronicle.into_iter().flat_map(|chronicle| {
+            chronicle.intents.iter().filter_map(|(seq, outcomes)| Some((*seq, chronicle.effect(*seq)?, *outcomes)))
+        })
+    }
+
+    /// Whether a node's own disk holds a fact that `wanted` accepts.
+    pub(crate) fn holds_fact(&self, node: usize, wanted: impl Fn(&Fact) -> bool) -> bool {
+        let Some(chain) = self.own[node] else { return false };
+        let held = self.events_held(node, &chain);
+        let events = self.chronicles.get(&chain).into_iter().flat_map(|chronicle| &chronicle.events[..held]);
+        events.filter_map(|event| event.fact.as_ref()).any(wanted)
+    }
+
+    /// Notes that a message was handed to an agent; the run in which that had happened before.
+    pub(crate) fn deliver(&mut self, node: usize, run: u64, message: MessageId) -> Option<u64> {
+        self.delivered.insert((node, message), run)
+    }
+
+    /// Notes what a message id names; false when it named something else before.
+    pub(crate) fn name(&mut self, message: MessageId, content: Digest) -> bool {
+        *self.ids.entry(message).or_insert(content) == content
+    }
+
+    /// Notes a stamp that a node spoke or wrote.
+    pub(crate) fn stamp(&mut self, node: usize, hlc: Hlc) {
+        self.greatest[node] = self.greatest[node].max(hlc);
+    }
+
+    /// A new run of a node begins: whatever it stamps must be above all of before.
+    pub(crate) fn begin_run(&mut self, node: usize) {
+        self.floors[node] = self.greatest[node];
+    }
+
+    /// The greatest stamp of a node's earlier runs.
+    pub(crate) fn floor(&self, node: usize) -> Hlc {
+        self.floors[node]
+    }
+
+    /// The questions of a run that ended can have no answer any more.
+    pub(crate) fn forget_asks(&mut self, node: usize, run: u64) {
+        self.asks.retain(|_, ask| ask.node != node || ask.run != run);
+    }
+
+    /// Every process a node may have started, by the intents on its chain.
+    pub(crate) fn spawn_intents(&self, node: usize) -> BTreeSet<ProcessId> {
+        let process = |effect: &Effect| match effect {
+            Effect::Spawn { process, .. } => Some(*process),
+            Effect::Stop { .. } => None,
+        };
+        self.intents(node).filter_map(|(_, effect, _)| process(effect)).collect()
+    }
+}
+
+impl EventNote {
+    /// The step of a durable message that it records.
+    pub(crate) fn message(&self) -> Option<&MessageRecord> {
+        match &self.fact {
+            Some(Fact::Message(record)) => Some(record),
+            _ => None,
+        }
+    }
+}
+
+impl Chronicle {
+    fn extend(&mut self, group: &CommitGroup, bytes: Digest) -> Result<std::ops::Range<usize>, Unfit> {
+        let mut link = self.state.link();
+        let mut content = self.commits.last().map_or_else(|| hash("sim-content", &[]), |commit| commit.content);
+        let checked = self.state.extend(group).map_err(Unfit::Unverified)?;
+        let first = self.events.len();
+        for (event, leaf) in checked.events.into_iter().zip(checked.leaves) {
+            link = link_hash(&link, &leaf);
+            self.note(event, leaf, link);
+        }
+        for event in &group.events {
+            content = fold_content(content, event);
+        }
+        let head = checked.commit.head(checked.commit_hash);
+        self.commits.push(CommitNote { bytes, head, content });
+        Ok(first..self.events.len())
+    }
+
+    fn note(&mut self, event: Event, leaf: Digest, link: Digest) {
+        let place = self.events.len();
+        let fact = Fact::decode(&event.kind, &event.payload).ok();
+        if let Some(Fact::Message(record)) = &fact {
+            self.messages.entry(record.message).or_default().push(place);
+        }
+        if let Some(Fact::Intent(_)) = &fact {
+            self.intents.insert(place as u64, 0);
+        }
+        self.events.push(EventNote { hlc: event.hlc, leaf, link, cause: event.cause, fact });
+    }
+
+    /// Counts an outcome; false when there is no such intent, or it has one already.
+    pub(crate) fn close_intent(&mut self, intent: u64) -> bool {
+        match self.intents.get_mut(&intent) {
+            Some(outcomes) => {
+                *outcomes += 1;
+                *outcomes == 1
+            }
+            None => false,
+        }
+    }
+
+    fn effect(&self, seq: u64) -> Option<&Effect> {
+        match &self.events.get(usize::try_from(seq).ok()?)?.fact {
+            Some(Fact::Intent(effect)) => Some(effect),
+            _ => None,
+        }
+    }
+}
+
+impl Reference {
+    /// Counts the outcome of an intent on a chain; false when there is no such intent, or it has one already.
+    pub(crate) fn close_intent(&mut self, chain: &ChainId, intent: u64) -> bool {
+        self.chronicles.get_mut(chain).is_some_and(|chronicle| chronicle.close_intent(intent))
+    }
+}
+
+/// The running hash over the bytes of the events of a chain.
+pub(crate) fn fold_content(content: Digest, event: &[u8]) -> Digest {
+    hash("sim-content", &[content.as_bytes(), event])
+}
+
+/// One hash over chains with the content of each.
+pub(crate) fn content_of(chains: impl IntoIterator<Item = (ChainId, Digest)>) -> Digest {
+    let start = hash("sim-disk", &[]);
+    chains.into_iter().fold(start, |disk, (chain, content)| {
+        hash("sim-disk", &[disk.as_bytes(), &chain.to_bytes(), content.as_bytes()])
+    })
+}

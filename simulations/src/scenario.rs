@@ -1,0 +1,290 @@
+//! What a run is made of, read from TOML: how many nodes, how the world behaves, and how often what happens.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::network::LinkSettings;
+
+/// Most nodes of one run: each keeps two images of its database in memory.
+const NODES_MAX: usize = 32;
+/// Most steps of one run.
+const STEPS_MAX: usize = 10_000;
+
+/// One scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// What it is for, in a sentence.
+    pub about: String,
+    /// Number of nodes, from 2 to 32. Node 0 founds the cluster.
+    pub nodes: usize,
+    /// Of them, those that join while things happen, not before.
+    #[serde(default)]
+    pub late: usize,
+    /// Number of things that happen, besides those that undo others.
+    pub steps: usize,
+    /// Least and most time between two of them, in microseconds.
+    pub pause_us: [u64; 2],
+    /// How long the nodes may take to agree once everything is whole, in virtual microseconds.
+    pub quiet_us_max: u64,
+    /// Links.
+    #[serde(default)]
+    pub network: LinkSettings,
+    /// Disks.
+    #[serde(default)]
+    pub disk: DiskSettings,
+    /// Clocks.
+    #[serde(default)]
+    pub clock: ClockSettings,
+    /// Agents.
+    #[serde(default)]
+    pub agents: AgentSettings,
+    /// How often each thing happens.
+    pub weights: Weights,
+}
+
+/// How disks behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiskSettings {
+    /// Least and most time of one transaction with its sync, in microseconds.
+    pub write_us: [u64; 2],
+    /// Least and most time of a read, in microseconds.
+    pub read_us: [u64; 2],
+}
+
+impl Default for DiskSettings {
+    /// A solid-state disk (guess).
+    fn default() -> Self {
+        Self { write_us: [200, 3_000], read_us: [20, 200] }
+    }
+}
+
+/// How wall clocks are off from the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockSettings {
+    /// Each node's clock is ahead or behind by at most this, in microseconds.
+    pub offset_us_max: u64,
+    /// And gains or loses at most this many microseconds in each second.
+    pub drift_ppm_max: u64,
+}
+
+/// How agents behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentSettings {
+    /// Least and most time to start, in microseconds.
+    pub start_us: [u64; 2],
+    /// Least and most time to answer, in microseconds.
+    pub answer_us: [u64; 2],
+    /// The same of the slow agent.
+    pub slow_answer_us: [u64; 2],
+    /// Messages the slow agent never answers, in a thousand.
+    pub never_per_mille: u64,
+}
+
+impl Default for AgentSettings {
+    /// Guesses; the slow agent often misses the default deadline of 5 s.
+    fn default() -> Self {
+        Self {
+            start_us: [100, 5_000],
+            answer_us: [20, 2_000],
+            slow_answer_us: [500_000, 7_000_000],
+            never_per_mille: 200,
+        }
+    }
+}
+
+/// How often each thing happens, relative to the others. What has a weight happens at least once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Weights {
+    /// An agent is started.
+    pub spawn: u64,
+    /// An agent is stopped.
+    pub stop: u64,
+    /// A plain message is sent.
+    pub send: u64,
+    /// A durable message is sent.
+    pub send_durable: u64,
+    /// A plain call.
+    pub call: u64,
+    /// A durable call.
+    pub call_durable: u64,
+    /// A publication.
+    pub publish: u64,
+    /// A subscription.
+    pub subscribe: u64,
+    /// An invite.
+    pub invite: u64,
+    /// A node goes down in order and comes back.
+    pub shutdown: u64,
+    /// Power is lost between writes, and with it all that was not synced.
+    pub crash: u64,
+    /// The process dies in the middle of a write; what it had written stays.
+    pub kill: u64,
+    /// Power is lost in the middle of a write; some of its sectors are on disk.
+    pub scattered: u64,
+    /// Power is lost in the middle of a write, which is cut.
+    pub torn: u64,
+    /// A disk fails.
+    pub disk_error: u64,
+    /// The nodes are divided.
+    pub partition: u64,
+    /// A link fails in one direction.
+    pub one_way: u64,
+    /// Frames get lost for a while.
+    pub loss: u64,
+    /// Frames are doubled for a while.
+    pub duplicate: u64,
+    /// Frames are held up for a while.
+    pub delay: u64,
+    /// A clock jumps forward.
+    pub clock_forward: u64,
+    /// A clock jumps back.
+    pub clock_back: u64,
+    /// A clock stands still for a while.
+    pub clock_freeze: u64,
+}
+
+/// Why there is no scenario. The caller's fault; nothing was run.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// Neither the name of a scenario nor a file.
+    #[error("no scenario `{name}`: give one of {} or the path of a TOML file", names().join(", "))]
+    Unknown {
+        /// What was given.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("{path}: {error}")]
+    Unreadable {
+        /// Which file.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Not TOML, an unknown or missing key, or a value of another type.
+    #[error("{name}: {reason}")]
+    Malformed {
+        /// Which scenario.
+        name: String,
+        /// Where and what.
+        reason: String,
+    },
+    /// A number out of its range.
+    #[error("{name}: {field} must be {expected}")]
+    OutOfRange {
+        /// Which scenario.
+        name: String,
+        /// Which field.
+        field: &'static str,
+        /// What is accepted.
+        expected: &'static str,
+    },
+}
+
+const SHIPPED: [(&str, &str); 7] = [
+    ("calm", include_str!("../scenarios/calm.toml")),
+    ("partition", include_str!("../scenarios/partition.toml")),
+    ("crash", include_str!("../scenarios/crash.toml")),
+    ("lossy", include_str!("../scenarios/lossy.toml")),
+    ("skew", include_str!("../scenarios/skew.toml")),
+    ("join", include_str!("../scenarios/join.toml")),
+    ("chaos", include_str!("../scenarios/chaos.toml")),
+];
+
+/// The names of the scenarios that come with the program.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    SHIPPED.iter().map(|(name, _)| *name).collect()
+}
+
+/// The scenario of this name, or in the file at this path.
+///
+/// # Errors
+/// [`ScenarioError`] when there is none, or it is not a scenario.
+pub fn scenario(name_or_path: &str) -> Result<Scenario, ScenarioError> {
+    if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
+        return Scenario::parse(name, text);
+    }
+    if !Path::new(name_or_path).exists() {
+        return Err(ScenarioError::Unknown { name: name_or_path.to_owned() });
+    }
+    let text = std::fs::read_to_string(name_or_path)
+        .map_err(|error| ScenarioError::Unreadable { path: name_or_path.to_owned(), error })?;
+    Scenario::parse(name_or_path, &text)
+}
+
+impl Scenario {
+    /// The scenario in this text; `name` is for errors alone.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] with the first thing that is wrong.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
+        let scenario: Self = toml::from_str(text)
+            .map_err(|error| ScenarioError::Malformed { name: name.to_owned(), reason: error.to_string() })?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// Whether every number is in its range; for scenarios that were changed after reading.
+    ///
+    /// # Errors
+    /// [`ScenarioError::OutOfRange`] with the first field that is not.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        let ordered = |[least, most]: [u64; 2]| least <= most;
+        let ranges = [self.pause_us, self.network.latency_us, self.disk.write_us, self.disk.read_us];
+        let agents = [self.agents.start_us, self.agents.answer_us, self.agents.slow_answer_us];
+        let rates = [self.network.loss_per_mille, self.network.duplicate_per_mille, self.agents.never_per_mille];
+        let checks = [
+            ("nodes", "from 2 to 32", (2..=NODES_MAX).contains(&self.nodes)),
+            ("late", "less than nodes", self.late < self.nodes),
+            ("steps", "from 1 to 10000", (1..=STEPS_MAX).contains(&self.steps)),
+            ("a range", "two numbers, the smaller one first", ranges.into_iter().chain(agents).all(ordered)),
+            ("a rate", "at most 1000", rates.iter().all(|rate| *rate <= 1_000)),
+            ("clock.offset_us_max", "at most 20000000", self.clock.offset_us_max <= 20_000_000),
+            ("clock.drift_ppm_max", "at most 10000", self.clock.drift_ppm_max <= 10_000),
+            ("weights", "not all zero", self.weights != Weights::default()),
+        ];
+        match checks.into_iter().find(|(_, _, holds)| !holds) {
+            Some((field, expected, _)) => {
+                Err(ScenarioError::OutOfRange { name: self.name.clone(), field, expected })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_scenario_is_one_and_bears_its_name() {
+        for name in names() {
+            assert_eq!(scenario(name).expect("shipped").name, name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let error = scenario("clam").expect_err("misspelt").to_string();
+        assert!(error.starts_with("no scenario `clam`: give one of calm, partition"), "{error}");
+    }
+
+    fn refusal(change: impl Fn(&str) -> String) -> String {
+        Scenario::parse("test", &change(SHIPPED[0].1)).expect_err("changed for the worse").to_string()
+    }
+
+    #[test]
+    fn unknown_keys_and_numbers_out_of_range_are_refused() {
+        assert!(refusal(|text| format!("surprise = 1\n{text}")).contains("unknown field `surprise`"));
+        assert!(refusal(|text| text.replace("[weights]", "[weights]\ncal = 1")).contains("unknown field `cal`"));
+        assert_eq!(refusal(|text| text.replace("nodes = 3", "nodes = 1")), "calm: nodes must be from 2 to 32");
+    }
+}
