@@ -1,16 +1,17 @@
 //! How nodes become members: invites are made, spent and taken back, and the admissions on all chains are folded.
 
 mod invites;
+mod joining;
 mod members;
 mod pending;
 mod view;
 
 use std::sync::Arc;
 
-use weft_protocol::limits::{ADMISSION_FRAME_BYTES_MAX, INVITE_US_MAX, INVITE_USES_MAX, MEMBERS_MAX};
+use weft_protocol::limits::{INVITE_US_MAX, INVITE_USES_MAX};
 use weft_protocol::{
-    Admission, Admitted, AuthRefusal, Certificate, Fact, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join,
-    NodeId, PublicKeys, Refusal, Role, Signed, Timestamp, Token, encode, invite_id, secret_hash,
+    AuthRefusal, Certificate, Fact, InviteId, InviteIssued, InviteRevoked, NodeId, Refusal, Role, Signed, Timestamp,
+    Token, invite_id, secret_hash,
 };
 
 pub(crate) use self::invites::Invites;
@@ -18,17 +19,12 @@ pub(crate) use self::members::Members;
 pub(crate) use self::pending::Pending;
 pub use self::view::{AdmissionView, AdmittedMember};
 
-use self::invites::Entitled;
 use self::members::Folded;
-use self::pending::{ASKS_PER_JOIN_MAX, JOINS_MAX, REQUESTS_MAX, Waiting};
+use self::pending::{REQUESTS_MAX, Waiting};
 use crate::address::worth_telling;
 use crate::discovery::Discovery;
 use crate::event::{Answer, AskId, Output, RecordAction, Ticket};
 
-/// Most certificates that travel with an admission; the rest comes with the chains.
-const ADMISSION_MEMBERS_MAX: usize = 64;
-/// Most bytes of them: a charter and the joiner's own certificate fit beside them in one frame.
-const ADMISSION_MEMBERS_BYTES_MAX: usize = ADMISSION_FRAME_BYTES_MAX * 3 / 4;
 /// When an operator whose request found no room should try again, in microseconds (guess: some disk syncs).
 const REQUEST_RETRY_US: u64 = 100_000;
 
@@ -121,107 +117,6 @@ impl Discovery {
         self.members.admits_until(&self.node).is_some_and(|end| now < end)
     }
 
-    pub(crate) fn on_join_asked(
-        &mut self,
-        ask: AskId,
-        keys: PublicKeys,
-        invite: InviteId,
-        join: Join,
-        now: Timestamp,
-        outputs: &mut Vec<Output>,
-    ) {
-        let node = keys.node();
-        match self.judge_join(&keys, invite, &join, now) {
-            Ok(Joining::Known(certificate)) => self.answer_join(&[ask], &certificate, outputs),
-            Ok(Joining::UnderWay) => {
-                if let Some(join) = self.pending.join_of(&node) {
-                    join.asks.push(ask);
-                }
-            }
-            Ok(Joining::New(role)) => {
-                let (join, facts) = self.prepare_admission(ask, keys, invite, join, role, now);
-                self.record(Waiting::Join(Box::new(join)), RecordAction::Admit { node }, facts, outputs);
-            }
-            Err(refusal) => outputs.push(Output::AnswerJoin { ask, answer: Err(refusal) }),
-        }
-    }
-
-    fn judge_join(
-        &mut self,
-        keys: &PublicKeys,
-        invite: InviteId,
-        join: &Join,
-        now: Timestamp,
-    ) -> Result<Joining, AuthRefusal> {
-        let node = keys.node();
-        if let Err(refusal) = self.invites.check_secret(&invite, &join.secret) {
-            self.counters.wrong_secrets += 1;
-            return Err(refusal);
-        }
-        if self.members.is_quarantined(&node) {
-            return Err(AuthRefusal::Quarantined);
-        }
-        let member = self.members.get(&node);
-        let founder = &self.view.charter.founder;
-        if member.as_ref().is_some_and(|member| member.keys != keys) || (founder.node() == node && founder != keys) {
-            return Err(AuthRefusal::BadProof);
-        }
-        let others = self.pending.joins().filter(|other| other.keys.node() != node);
-        let reserved = others.filter(|other| other.invite == invite).count();
-        let role = match self.invites.entitle(&invite, &node, reserved, now)? {
-            Entitled::Again(certificate) => return Ok(Joining::Known(certificate.clone())),
-            Entitled::Anew(issued) => issued.role,
-        };
-        if let Some(member) = member.filter(|member| member.role == role) {
-            return Ok(Joining::Known(member.signed.clone()));
-        }
-        if self.is_name_taken(join, &node) {
-            return Err(AuthRefusal::NameTaken { name: join.name.clone() });
-        }
-        let joins = self.pending.joins().count();
-        if let Some(under_way) = self.pending.join_of(&node) {
-            let same = under_way.invite == invite && under_way.keys == *keys;
-            let room = under_way.asks.len() < ASKS_PER_JOIN_MAX;
-            return if same && room { Ok(Joining::UnderWay) } else { Err(AuthRefusal::NotReady) };
-        }
-        let full = joins >= JOINS_MAX || self.members.len() + joins >= MEMBERS_MAX;
-        if full || !self.may_admit(now) {
-            return Err(AuthRefusal::NotReady);
-        }
-        Ok(Joining::New(role))
-    }
-
-    fn is_name_taken(&self, join: &Join, node: &NodeId) -> bool {
-        let by_member = self.members.iter().any(|(other, member)| other != *node && *member.name == join.name);
-        by_member || self.pending.joins().any(|other| other.keys.node() != *node && other.name == join.name)
-    }
-
-    fn prepare_admission(
-        &self,
-        ask: AskId,
-        keys: PublicKeys,
-        invite: InviteId,
-        join: Join,
-        role: Role,
-        now: Timestamp,
-    ) -> (pending::Join, Vec<Fact>) {
-        let node = keys.node();
-        let certificate = Certificate {
-            cluster: self.view.cluster,
-            keys: keys.clone(),
-            name: join.name.clone(),
-            role,
-            grants: Vec::new(),
-            issuer: self.node,
-            issued: now,
-            not_after: None,
-        };
-        let certificate = Signed::new(&certificate, &*self.signer);
-        let admitted = Admitted { certificate: certificate.clone(), invite: Some(invite) };
-        let facts = vec![Fact::InviteBurnt(InviteBurnt { invite, node }), Fact::Admitted(Box::new(admitted))];
-        (pending::Join { asks: vec![ask], invite, keys, name: join.name, certificate }, facts)
-    }
-
     fn record(&mut self, waiting: Waiting, action: RecordAction, facts: Vec<Fact>, outputs: &mut Vec<Output>) {
         let ticket = self.pending.put(waiting, facts.clone());
         outputs.push(Output::Record { ticket, action, facts });
@@ -259,37 +154,6 @@ impl Discovery {
             }
             None => {}
         }
-    }
-
-    fn answer_join(&self, asks: &[AskId], certificate: &Signed<Certificate>, outputs: &mut Vec<Output>) {
-        let admission = Admission {
-            certificate: certificate.clone(),
-            charter: (*self.view.charter).clone(),
-            members: self.members_to_tell(certificate),
-        };
-        for ask in asks {
-            outputs.push(Output::AnswerJoin { ask: *ask, answer: Ok(Box::new(admission.clone())) });
-        }
-    }
-
-    /// What the joiner needs to trace its issuer and us to the founder, then as many others as fit.
-    fn members_to_tell(&self, certificate: &Signed<Certificate>) -> Vec<Signed<Certificate>> {
-        let issuer = certificate.peek().ok().map(|certificate| certificate.issuer);
-        let needed = issuer.into_iter().chain([self.node]).flat_map(|node| self.members.lineage(node));
-        let others = self.members.iter().map(|(_, member)| member.signed);
-        let mut told: Vec<Signed<Certificate>> = Vec::new();
-        let mut bytes = 0;
-        for signed in needed.chain(others) {
-            if told.len() == ADMISSION_MEMBERS_MAX {
-                break;
-            }
-            let size = encode(signed).len();
-            if bytes + size <= ADMISSION_MEMBERS_BYTES_MAX && !told.contains(signed) {
-                bytes += size;
-                told.push(signed.clone());
-            }
-        }
-        told
     }
 
     pub(crate) fn fold_admission(
@@ -332,16 +196,6 @@ impl Discovery {
         self.view = Arc::new(view);
         outputs.push(Output::PublishView(Arc::clone(&self.view)));
     }
-}
-
-/// What a joiner that showed the right secret gets.
-enum Joining {
-    /// A certificate that is on our disk already.
-    Known(Signed<Certificate>),
-    /// The one that is on its way there.
-    UnderWay,
-    /// A new one.
-    New(Role),
 }
 
 fn check_wanted(wanted: Wanted) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@
 //! connection, on an [`AdmissionView`] that this crate publishes.
 //!
 //! Modules in reading order: `event`, `config`, `discovery` (the machine); `admission` with `members` (the fold), `invites`,
-//! `pending` and `view`; `handshake`; `peers` with `liveness` (the table of nodes, their state, redialling); `directory` and
+//! `joining`, `pending` and `view`; `handshake`; `peers` with `liveness` (the table of nodes, their state, redialling); `directory` and
 //! `own_advert`; `reads` (all that may be asked of the machine between two inputs).
 
 mod address;

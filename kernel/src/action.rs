@@ -48,8 +48,8 @@ pub enum Action {
     },
     /// Stop an agent.
     Stop {
-        /// Its name.
-        agent: AgentName,
+        /// Its name, or one life of it, as text.
+        target: String,
     },
     /// Make an invite.
     Invite {
@@ -72,4 +72,27 @@ pub enum Action {
     RecordRepair,
     /// Take the node down.
     Shutdown,
+}
+
+impl Action {
+    /// The word by which a denial names it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Send { .. } => "send",
+            Self::Call { .. } => "call",
+            Self::Receive { .. } => "receive",
+            Self::Publish { .. } => "publish",
+            Self::Subscribe { .. } => "subscribe",
+            Self::ReceivePublication { .. } => "receive-publication",
+            Self::Spawn { .. } => "spawn",
+            Self::Stop { .. } => "stop",
+            Self::Invite { .. } => "invite",
+            Self::RevokeInvite => "revoke-invite",
+            Self::Admit { .. } => "admit",
+            Self::RecordFork { .. } => "record-fork",
+            Self::RecordRepair => "record-repair",
+            Self::Shutdown => "shutdown",
+        }
+    }
 }

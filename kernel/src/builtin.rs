@@ -94,7 +94,10 @@ mod tests {
         assert_eq!(say("+40"), Ok(Some(text("41"))));
         assert_eq!(say("+x"), Err("`+x` is not + and a number".to_owned()));
         assert_eq!(say("+"), Err("`+` is not + and a number below 2^64".to_owned()));
-        assert_eq!(say("+18446744073709551616"), Err("`+18446744073709551616` is not + and a number below 2^64".to_owned()));
+        assert_eq!(
+            say("+18446744073709551616"),
+            Err("`+18446744073709551616` is not + and a number below 2^64".to_owned())
+        );
         assert_eq!(say("again"), Ok(Some(text("42"))));
         assert_eq!(say("+18446744073709551615"), Ok(Some(text("18446744073709551615"))));
     }

@@ -1,86 +1,372 @@
 //! The kernel machine: the one dispatcher, and the tables it owns.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use weft_protocol::{AgentName, ChainState, ProcessId, Recovered, Signer, Timestamp};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+use weft_protocol::{
+    AgentName, ChainState, Denial, Fact, Grant, MessageId, NodeId, Principal, ProcessId, Recovered, Refusal, Sender,
+    Signer, Timestamp,
+};
 
+use crate::action::Action;
+use crate::chain::{Promise, Writer};
 use crate::config::{KernelConfig, KernelIdentity};
-use crate::event::{Input, Output};
-use crate::gate::Gate;
-use crate::status::{ChainStatus, NodeState, ProcessInfo};
+use crate::effects::Effects;
+use crate::event::{AskId, Input, Output, Route};
+use crate::gate::{Decision, Gate, Request};
+use crate::ipc::{Calls, Inbox, Message, Receipts, Windows};
+use crate::process::{History, ProcessTable};
+use crate::status::NodeState;
+use crate::syscall::Syscall;
+use crate::timers::{Timer, Timers};
+use crate::topic::Topics;
 
-/// See the crate's description.
+/// When somebody who was told `busy` may try again, in microseconds: a full mailbox of quick messages is empty by then
+/// (guess).
+pub(crate) const BUSY_RETRY_US: u64 = 50_000;
+/// Most inputs that wait for a reservation on disk; questions and messages beyond are answered `busy` (guess).
+const DEFERRED_MAX: usize = 4_096;
+
+/// See the crate's description. Invariant: an input is handled to its end before the next.
 #[derive(Debug)]
 pub struct Kernel {
-    state: NodeState,
-    chain: ChainState,
-    processes: Vec<ProcessInfo>,
+    pub(crate) config: KernelConfig,
+    pub(crate) identity: KernelIdentity,
+    gate: Box<dyn Gate>,
+    pub(crate) random: ChaCha8Rng,
+    /// The time of the input that is being handled.
+    pub(crate) now: Timestamp,
+    pub(crate) state: NodeState,
+    /// Whether the last record of this run was appended.
+    pub(crate) ending: bool,
+    pub(crate) chain: Writer,
+    pub(crate) effects: Effects,
+    pub(crate) timers: Timers,
+    /// Inputs that wait for a reservation on disk, in order.
+    pub(crate) deferred: VecDeque<Input>,
+    pub(crate) processes: ProcessTable,
+    pub(crate) advertised: Vec<(AgentName, ProcessId)>,
+    pub(crate) calls: Calls,
+    pub(crate) inbox: Inbox,
+    pub(crate) windows: Windows,
+    pub(crate) receipts: Receipts,
+    pub(crate) reachable: BTreeMap<NodeId, bool>,
+    pub(crate) topics: Topics,
+    pub(crate) shutdown_asks: Vec<AskId>,
+    pub(crate) stopped_at_shutdown: u64,
+}
+
+/// Who asks, known to be who it says it is.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) sender: Sender,
+    pub(crate) grants: Vec<Grant>,
+}
+
+impl Asker {
+    /// The process, when an agent asks.
+    pub(crate) const fn process(&self) -> Option<ProcessId> {
+        match &self.sender.principal {
+            Principal::Operator => None,
+            Principal::Agent { process, .. } => Some(*process),
+        }
+    }
+}
+
+/// What a gate permitted.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    rule: String,
+    pub(crate) grant: Option<Grant>,
+}
+
+impl Permit {
+    /// The rule as records name it, with the grant that decided.
+    pub(crate) fn text(&self) -> String {
+        match &self.grant {
+            Some(grant) => format!("{} {}", self.rule, grant.id),
+            None => self.rule.clone(),
+        }
+    }
 }
 
 impl Kernel {
-    /// A kernel that continues from what was recovered; its first outputs follow with the first input, `Woken` at once.
+    /// A kernel that continues from what was recovered. Its first wakeup is due at once, and its first output then is the
+    /// `Persist` of what every start records; until that is on disk inputs wait.
+    ///
+    /// # Panics
+    /// When the signer holds the keys of another node than `identity.chain` names: a bug of the caller.
     #[must_use]
     pub fn new(
-        _config: KernelConfig,
+        config: KernelConfig,
         identity: KernelIdentity,
-        _gate: Box<dyn Gate>,
-        _recovered: &Recovered,
+        gate: Box<dyn Gate>,
+        recovered: &Recovered,
         signer: Arc<dyn Signer>,
-        _seed: u64,
-        _now: Timestamp,
+        seed: u64,
+        now: Timestamp,
     ) -> Self {
-        let chain = ChainState::new(identity.chain, identity.cluster, signer.public_keys().clone());
-        Self { state: NodeState::Booting, chain, processes: Vec::new() }
+        let keys = signer.public_keys().clone();
+        let own = recovered.chains.iter().find(|chain| chain.state.chain() == identity.chain);
+        let history = own.map_or_else(History::default, |chain| History::of(&chain.facts));
+        let state = own.map(|chain| chain.state.clone());
+        let state = state.unwrap_or_else(|| ChainState::new(identity.chain, identity.cluster, keys.clone()));
+        let chain = Writer::restored(signer, state, recovered.reserved, now);
+        let receipts = Receipts::restored(identity.chain, &recovered.messages);
+        let mut windows = Windows::default();
+        receipts.past().for_each(|message| windows.mark(message, now));
+        let mut kernel = Self {
+            gate,
+            random: ChaCha8Rng::seed_from_u64(seed),
+            now,
+            state: NodeState::Booting,
+            ending: false,
+            effects: Effects::default(),
+            timers: Timers::default(),
+            deferred: VecDeque::new(),
+            processes: ProcessTable::restored(history.generations()),
+            advertised: Vec::new(),
+            calls: Calls::default(),
+            inbox: Inbox::new(),
+            windows,
+            receipts,
+            reachable: BTreeMap::new(),
+            topics: Topics::restored(chain.next_counter()),
+            shutdown_asks: Vec::new(),
+            stopped_at_shutdown: 0,
+            chain,
+            config,
+            identity,
+        };
+        kernel.boot(&keys, &history, recovered);
+        kernel
     }
 
-    /// Takes one input and appends what must be done for it.
-    pub fn handle(&mut self, _input: Input, _now: Timestamp, _outputs: &mut Vec<Output>) {}
+    /// Takes one input and appends what must be done for it, in order.
+    pub fn handle(&mut self, input: Input, now: Timestamp, outputs: &mut Vec<Output>) {
+        self.now = now;
+        match input {
+            Input::Persisted => self.on_persisted(),
+            Input::PersistFailed => self.damage(),
+            Input::Woken => {}
+            input => self.take(input),
+        }
+        self.fire_timers();
+        self.take_deferred();
+        self.close(outputs);
+        self.effects.drain_into(outputs);
+    }
 
-    /// When `Woken` is due; at most one deadline at a time.
+    /// When `Woken` is due.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        None
+        match self.state {
+            NodeState::Halted | NodeState::Damaged => None,
+            NodeState::Booting | NodeState::Running | NodeState::ShuttingDown => {
+                // What is due already waits for a reservation, whose `Persisted` wakes as well.
+                let timer = self.timers.next().filter(|at| *at > self.now || self.is_ready());
+                timer.into_iter().chain(self.chain.next_wakeup(self.now)).min()
+            }
+        }
     }
 
-    /// Where the node stands.
-    #[must_use]
-    pub const fn state(&self) -> NodeState {
-        self.state
+    /// Handles an input, or lets it wait until everything that may leave because of it is reserved on disk.
+    fn take(&mut self, input: Input) {
+        if self.ending || self.state == NodeState::Damaged {
+            let refusal = if self.state == NodeState::Damaged { Refusal::Damaged } else { Refusal::ShuttingDown };
+            return self.refuse_input(input, &refusal);
+        }
+        if self.deferred.is_empty() && self.is_ready() {
+            return self.dispatch(input);
+        }
+        let optional =
+            matches!(input, Input::Asked { .. } | Input::EnvelopeArrived { .. } | Input::PublicationArrived { .. });
+        if optional && self.deferred.len() >= DEFERRED_MAX {
+            return self.refuse_input(input, &Refusal::Busy { retry_after_us: BUSY_RETRY_US });
+        }
+        self.deferred.push_back(input);
     }
 
-    /// The own chain as it is on disk.
-    #[must_use]
-    pub const fn chain_state(&self) -> &ChainState {
-        &self.chain
+    fn is_ready(&self) -> bool {
+        self.state != NodeState::Booting && self.chain.is_ready(self.now)
     }
 
-    /// The same, for people.
-    #[must_use]
-    pub fn chain_status(&self) -> ChainStatus {
-        unreachable!()
+    fn take_deferred(&mut self) {
+        while !self.deferred.is_empty() && (self.ending || self.is_ready()) {
+            let Some(input) = self.deferred.pop_front() else { return };
+            if self.ending {
+                self.refuse_input(input, &Refusal::ShuttingDown);
+            } else {
+                self.dispatch(input);
+            }
+        }
     }
 
-    /// All processes, the living first, then those that exited, newest last.
-    #[must_use]
-    pub fn processes(&self) -> Vec<ProcessInfo> {
-        self.processes.clone()
+    fn dispatch(&mut self, input: Input) {
+        match input {
+            Input::Asked { ask, by, syscall, route } => self.on_asked(ask, &by, *syscall, route),
+            Input::Withdrawn { ask } => self.on_withdrawn(ask),
+            Input::EnvelopeArrived { from, role, envelope } => self.on_arrived(from, role, *envelope),
+            Input::ReceiptArrived { from, receipt } => self.on_receipt(from, *receipt),
+            Input::CancelArrived { from, message } => self.on_cancel(from, &message),
+            Input::TransmitFailed { to, message } => self.on_transmit_failed(to, &message),
+            Input::ReachabilityChanged { node, reachable } => self.on_reachability_changed(node, reachable),
+            Input::PublicationArrived { from, role, publication } => self.on_publication(from, role, &publication),
+            Input::AgentStarted { process, pid } => self.on_agent_started(process, pid),
+            Input::AgentExited { process, reason } => self.on_agent_exited(process, reason),
+            Input::AgentAnswered { process, message, answer } => self.on_agent_answered(process, &message, answer),
+            Input::FactsGiven { ticket, by, action, facts } => self.on_facts(ticket, &by, &action, &facts),
+            Input::StampObserved { hlc } => self.on_stamp(hlc),
+            Input::Persisted | Input::PersistFailed | Input::Woken => {}
+        }
     }
 
-    /// One process, living or not long gone.
-    #[must_use]
-    pub fn process(&self, _process: ProcessId) -> Option<ProcessInfo> {
-        None
+    fn on_asked(&mut self, ask: AskId, by: &Principal, syscall: Syscall, route: Route) {
+        let asker = match self.asker(by).and_then(|asker| self.check_capacity(&syscall).map(|()| asker)) {
+            Ok(asker) => asker,
+            Err(refusal) => return self.effects.answer(ask, Err(refusal)),
+        };
+        match syscall {
+            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause } => {
+                let message = Message { target, payload, wants_reply, level, deadline_us, trace, cause };
+                self.on_send(ask, &asker, message, route);
+            }
+            Syscall::Publish { topic, payload, trace } => self.on_publish(ask, &asker, topic, payload, trace),
+            Syscall::Subscribe { topic } => self.on_subscribe(ask, &asker, topic),
+            Syscall::Unsubscribe { topic } => self.on_unsubscribe(ask, &asker, &topic),
+            Syscall::Spawn { spec } => self.on_spawn(ask, &asker, *spec),
+            Syscall::Stop { agent } => self.on_stop(ask, &asker, &agent),
+            Syscall::Shutdown => self.on_shutdown(ask, &asker),
+        }
     }
 
-    /// The living process of that name.
-    #[must_use]
-    pub fn agent(&self, _agent: &AgentName) -> Option<ProcessId> {
-        None
+    /// Whether anything new is taken on: not on the way down, and not while the disk is far behind.
+    fn check_capacity(&self, syscall: &Syscall) -> Result<(), Refusal> {
+        match syscall {
+            Syscall::Shutdown => Ok(()),
+            Syscall::Send { .. }
+            | Syscall::Publish { .. }
+            | Syscall::Subscribe { .. }
+            | Syscall::Unsubscribe { .. }
+            | Syscall::Spawn { .. }
+            | Syscall::Stop { .. } => self.check_open(),
+        }
     }
 
-    /// Whether a message to that name would find a process here.
-    #[must_use]
-    pub fn has_agent(&self, agent: &AgentName) -> bool {
-        self.agent(agent).is_some()
+    fn check_open(&self) -> Result<(), Refusal> {
+        if self.state == NodeState::ShuttingDown {
+            return Err(Refusal::ShuttingDown);
+        }
+        if self.chain.is_backlogged() {
+            return Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US });
+        }
+        Ok(())
+    }
+
+    fn on_arrived(&mut self, from: NodeId, role: weft_protocol::Role, envelope: weft_protocol::Envelope) {
+        match self.check_open() {
+            Ok(()) => self.on_envelope(from, role, envelope),
+            Err(refusal) => self.refuse(from, envelope.id, refusal),
+        }
+    }
+
+    fn on_stamp(&mut self, hlc: weft_protocol::Hlc) {
+        // A stamp too far ahead does not move the clock; whoever carried it has judged it.
+        self.chain.observe(hlc, self.now);
+    }
+
+    /// Who asks, with its grants; an agent must be alive.
+    pub(crate) fn asker(&self, by: &Principal) -> Result<Asker, Refusal> {
+        let grants = match by {
+            Principal::Operator => Vec::new(),
+            Principal::Agent { agent, process } => {
+                let life = self.processes.living(*process).filter(|life| life.spec.agent == *agent);
+                life.ok_or(Refusal::Gone { process: *process })?.grants.clone()
+            }
+        };
+        Ok(Asker { sender: self.own_sender(by.clone()), grants })
+    }
+
+    /// Asks the gate. A denial is an event; a deferred action has not happened and is recorded as denied.
+    pub(crate) fn judge(
+        &mut self,
+        by: &Sender,
+        action: &Action,
+        resources: &[String],
+        grants: &[Grant],
+        message: Option<MessageId>,
+    ) -> Result<Permit, Refusal> {
+        match self.gate.decide(&Request { by, action, resources, grants, now: self.now }) {
+            Decision::Permit { rule, grant } => Ok(Permit { rule, grant }),
+            Decision::Deny { rule } | Decision::Defer { rule } => {
+                let resource = resources.first().map_or("", String::as_str);
+                Err(self.deny(by, action.name(), resource, &rule, message))
+            }
+        }
+    }
+
+    /// Records a denial and returns it.
+    pub(crate) fn deny(
+        &mut self,
+        by: &Sender,
+        action: &str,
+        resource: &str,
+        rule: &str,
+        message: Option<MessageId>,
+    ) -> Refusal {
+        let (action, resource, rule) = (action.to_owned(), resource.to_owned(), rule.to_owned());
+        let denial = Denial { by: by.clone(), action, resource, rule: rule.clone(), message };
+        self.chain.append("kernel", &Fact::Denied(denial), self.now);
+        Refusal::Denied { rule }
+    }
+
+    fn on_persisted(&mut self) {
+        let (group, promises) = self.chain.persisted();
+        if let Some(group) = group {
+            self.effects.announce(group);
+        }
+        promises.into_iter().for_each(|promise| self.keep_promise(promise));
+    }
+
+    fn keep_promise(&mut self, promise: Promise) {
+        match promise {
+            Promise::Order(order) => self.effects.carry_out(order),
+            Promise::Answer { ask, answer } => self.effects.answer(ask, answer),
+            Promise::Receipt { to, receipt } => self.release_receipt(to, *receipt),
+            Promise::SentRecorded { message } => self.on_sent_recorded(&message),
+            Promise::ReceivedRecorded { message } => self.on_received_recorded(&message),
+            Promise::FactsRecorded { ticket, first_seq } => self.effects.confirm_facts(ticket, first_seq),
+            Promise::Booted => self.state = NodeState::Running,
+            Promise::Halted => self.on_halted(),
+        }
+    }
+
+    /// What happens by itself may make receipts leave: it waits for a reservation like an input.
+    fn fire_timers(&mut self) {
+        while self.is_ready() {
+            let Some(timer) = self.timers.take_due(self.now) else { return };
+            match timer {
+                Timer::CallDeadline(message) => self.expire_call(&message),
+                Timer::CallRetry(message) => self.transmit(&message),
+                Timer::IncomingDeadline(message) => self.expire_incoming(&message),
+                Timer::Start(process) => self.on_start_overdue(process),
+                Timer::Stop(process) => self.on_stop_overdue(process),
+                Timer::Shutdown => self.finish_shutdown(),
+            }
+        }
+    }
+
+    /// Writes what waits, before anything else that this input caused.
+    fn close(&mut self, outputs: &mut Vec<Output>) {
+        if matches!(self.state, NodeState::Damaged | NodeState::Halted) {
+            return;
+        }
+        let waits = !self.deferred.is_empty() || self.timers.is_due(self.now);
+        match self.chain.close(waits, self.now) {
+            Ok(batch) => outputs.extend(batch.map(Output::Persist)),
+            Err(_) => self.damage(),
+        }
     }
 }

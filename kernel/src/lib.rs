@@ -7,17 +7,27 @@
 //!
 //! What changes something waits for its record: it leaves in answer to the [`Input::Persisted`] that covers it.
 //!
-//! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `gate` (who may),
-//! `chain` (records first), `process` (lives and mailboxes), `ipc` (messages), `topic` (publications), `builtin`.
+//! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
+//! leaves at once), `chain` (what waits for its record), `gate` (who may), `process` (lives and mailboxes), `ipc`
+//! (messages), `topic` (publications), `facts` (records for the other machines), `timers`, `boot`, `shutdown`, `builtin`.
 
 mod action;
+mod boot;
 mod builtin;
+mod chain;
 mod config;
+mod effects;
 mod event;
+mod facts;
 mod gate;
+mod ipc;
 mod kernel;
+mod process;
+mod shutdown;
 mod status;
 mod syscall;
+mod timers;
+mod topic;
 
 pub use action::Action;
 pub use builtin::Builtin;

@@ -3,8 +3,12 @@
 use std::fmt;
 
 use weft_protocol::{
-    AgentName, Backend, ChainId, Digest, ExitReason, Grant, ProcessId, ResourceLimits, RestartPolicy, Timestamp, TopicName,
+    AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, ProcessId, ResourceLimits, RestartPolicy,
+    Timestamp, TopicName,
 };
+
+use crate::kernel::Kernel;
+use crate::process::Life;
 
 /// Where a node stands between start and end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +74,7 @@ pub struct ProcessInfo {
     pub backend: Backend,
     /// When it is started again.
     pub restart: RestartPolicy,
-    /// How often the node started it again since it was last asked for.
+    /// How many lives of this agent the node started again before this one, since it was last stopped.
     pub restarts: u64,
     /// When it began to run; none while it starts.
     pub started_at: Option<Timestamp>,
@@ -105,4 +109,75 @@ pub struct ChainStatus {
     pub root: Digest,
     /// Number of events under the last checkpoint.
     pub sealed_events: u64,
+}
+
+impl Kernel {
+    /// Where the node stands.
+    #[must_use]
+    pub const fn state(&self) -> NodeState {
+        self.state
+    }
+
+    /// The own chain as it is on disk.
+    #[must_use]
+    pub const fn chain_state(&self) -> &ChainState {
+        self.chain.durable()
+    }
+
+    /// The same, for people.
+    #[must_use]
+    pub fn chain_status(&self) -> ChainStatus {
+        let chain = self.chain.durable();
+        ChainStatus {
+            chain: chain.chain(),
+            events: chain.size(),
+            commits: chain.commits(),
+            checkpoints: chain.checkpoints(),
+            head: chain.head().map(|head| head.commit_hash),
+            root: chain.root(),
+            sealed_events: chain.sealed_size(),
+        }
+    }
+
+    /// All processes: the living by place, then those that exited, the last of them last.
+    #[must_use]
+    pub fn processes(&self) -> Vec<ProcessInfo> {
+        self.processes.all().map(|life| self.info(life)).collect()
+    }
+
+    /// One process, living or not long gone.
+    #[must_use]
+    pub fn process(&self, process: ProcessId) -> Option<ProcessInfo> {
+        self.processes.all().find(|life| life.process == process).map(|life| self.info(life))
+    }
+
+    /// The living process of that name.
+    #[must_use]
+    pub fn agent(&self, agent: &AgentName) -> Option<ProcessId> {
+        self.processes.named(agent)
+    }
+
+    /// Whether a message to that name would find a process here.
+    #[must_use]
+    pub fn has_agent(&self, agent: &AgentName) -> bool {
+        self.agent(agent).and_then(|process| self.processes.living(process)).is_some_and(Life::accepts)
+    }
+
+    fn info(&self, life: &Life) -> ProcessInfo {
+        ProcessInfo {
+            agent: life.spec.agent.clone(),
+            process: life.process,
+            state: life.state().clone(),
+            backend: life.spec.backend.clone(),
+            restart: life.spec.restart,
+            restarts: life.restarts,
+            started_at: life.started_at,
+            pid: life.pid,
+            limits: life.spec.limits.clone(),
+            grants: life.grants.clone(),
+            topics: self.topics.of_process(life.process),
+            mailbox: life.mailbox.waiting(),
+            in_flight: life.mailbox.in_flight(),
+        }
+    }
 }

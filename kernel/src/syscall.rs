@@ -1,8 +1,6 @@
 //! All that anybody on this machine can ask of the kernel; each case is judged as its own `Action`.
 
-use weft_protocol::{
-    AgentName, AgentSpec, Digest, Level, Payload, ProcessId, Target, TopicName, TraceId,
-};
+use weft_protocol::{AgentName, AgentSpec, Digest, Level, Payload, ProcessId, Target, TopicName, TraceId};
 
 /// Which process is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -43,6 +43,11 @@ impl Timers {
         self.0.pop_first().map(|(_, timer)| timer)
     }
 
+    /// Whether a timer is due.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.next().is_some_and(|at| at <= now)
+    }
+
     pub(crate) fn next(&self) -> Option<Timestamp> {
         self.0.first().map(|(at, _)| *at)
     }

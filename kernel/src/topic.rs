@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weft_protocol::limits::{GOSSIP_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use weft_protocol::{
-    Durability, MessageId, NodeId, Payload, ProcessId, Publication, Refusal, Role, Stage, StampVerdict, TopicName, TraceId,
+    Durability, MessageId, NodeId, Payload, ProcessId, Publication, Refusal, Role, Stage, StampVerdict, TopicName,
+    TraceId,
 };
 
 use crate::action::Action;

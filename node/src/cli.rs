@@ -29,7 +29,7 @@ use clap::{CommandFactory as _, Parser as _};
 use self::args::{At, Cli, Command};
 use self::output::Output;
 
-pub(crate) use self::error::{CliError, refusal_hint};
+pub(crate) use self::error::CliError;
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::offline::PROOF_FORMAT;
 

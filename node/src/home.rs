@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-pub(crate) use choose::{Choice, choose, choose_or_create, names_under, nodes_folder};
+pub(crate) use choose::{Choice, choose, choose_or_create};
 pub(crate) use cluster_file::ClusterFile;
 
 /// How often a lock that is held is tried again before it counts as a running node's (guess: a probe takes microseconds).

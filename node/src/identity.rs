@@ -110,8 +110,7 @@ pub(crate) fn create(home: &Path) -> Result<KeyPair, IdentityError> {
     if fs::symlink_metadata(&path).is_ok() {
         return Err(IdentityError::Exists { path });
     }
-    let mut seed = Zeroizing::new([0; SEED_BYTES]);
-    getrandom::fill(seed.as_mut()).map_err(IdentityError::Entropy)?;
+    let seed = Zeroizing::new(random::<SEED_BYTES>().map_err(IdentityError::Entropy)?);
     let keys = KeyPair::generate(*seed);
     write(home, &path, &render(&keys)).map_err(|source| IdentityError::Io { path, source })?;
     Ok(keys)
@@ -126,6 +125,17 @@ pub(crate) fn load_or_create(home: &Path) -> Result<KeyPair, IdentityError> {
         Err(IdentityError::Missing { .. }) => create(home),
         known => known,
     }
+}
+
+/// Fresh random bytes: the one reading of the operating system's entropy.
+///
+/// # Errors
+/// What the operating system said.
+pub(crate) fn random<const BYTES: usize>() -> Result<[u8; BYTES], getrandom::Error> {
+    let mut bytes = [0; BYTES];
+    #[expect(clippy::disallowed_methods, reason = "this is the place that reads entropy")]
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The same Ed25519 key as libp2p wants it.

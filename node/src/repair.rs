@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use weft_discovery::AdmissionView;
-use weft_protocol::{KeyPair, NodeId, Repaired};
+use weft_protocol::{KeyPair, NodeId, Recovered, Repaired};
 use weft_storage::{DamagedRange, DamagedStore, RepairError, Store};
 
 use crate::network::{FetchError, Fetcher};
@@ -39,8 +39,8 @@ impl Repair {
     }
 
     /// What of it is intact, to find out who is a member and where.
-    pub(crate) fn salvaged(&self) -> weft_protocol::Recovered {
-        self.damaged.salvaged()
+    pub(crate) fn salvaged(&self) -> Result<Recovered, RepairFailure> {
+        Ok(self.damaged.salvaged()?)
     }
 
     /// Fetches everything that is missing and puts the whole store in its place.

@@ -15,10 +15,12 @@ use weft_storage::{OpenError, Store};
 
 use crate::ask::{Asker, door};
 use crate::cli::CliError;
-use crate::clock::Clock;
+use crate::clock::{Clock, wall};
 use crate::config::Config;
-use crate::event_loop::{EventLoop, shut_down};
+use crate::event_loop::EventLoop;
+pub(crate) use crate::event_loop::shut_down;
 use crate::home::{ClusterFile, Home};
+use crate::identity;
 use crate::network::{Network, NetworkConfig};
 use crate::repair::Repair;
 use crate::runners::{Runners, RunnersConfig};
@@ -67,16 +69,20 @@ fn random<const N: usize>() -> Result<[u8; N], CliError> {
     Ok(bytes)
 }
 
-/// Runs the node of `home` until it is asked to go down; `on_ready` hears what it serves once it does.
+/// A node at work.
+pub(crate) struct Running {
+    /// The door to its event loop.
+    pub(crate) asker: Asker,
+    home: Home,
+    door: crate::control::Door,
+    event_loop: tokio::task::JoinHandle<()>,
+}
+
+/// Starts the node of `home`.
 ///
 /// # Errors
 /// Damage (exit 8), addresses that cannot be listened on, and everything else that keeps a node from starting.
-pub(crate) async fn run(
-    home: Home,
-    config: &Config,
-    keys: KeyPair,
-    on_ready: impl FnOnce(&UpReport) + Send,
-) -> Result<(), CliError> {
+pub(crate) async fn start(home: Home, config: &Config, keys: KeyPair) -> Result<Running, CliError> {
     let cluster = home.cluster()?.ok_or_else(|| CliError::new("failed", "the home has no cluster").hint("weft up"))?;
     let keys = Arc::new(keys);
     let mut clock = Clock::new();
@@ -106,18 +112,68 @@ pub(crate) async fn run(
         refusals: network.refusals(),
     };
     let door = crate::control::open(&home, control)?;
-    watch_signals(asker.clone())?;
-
     let event_loop = EventLoop::new(peer, clock, store, network, runners, asker.clone(), locals);
-    let running = tokio::spawn(event_loop.run());
+    let event_loop = tokio::spawn(event_loop.run());
     if !repaired.is_empty() {
         record_repair(&asker, repaired).await?;
     }
-    on_ready(&crate::control::up_report(&asker, &home).await?);
-    let ended = running.await;
-    door.close().await;
-    home.remove_api_socket();
-    ended.map_err(|error| CliError::new("failed", format!("the node ended badly: {error}")).changed())
+    Ok(Running { asker, home, door, event_loop })
+}
+
+impl Running {
+    /// What it serves.
+    ///
+    /// # Errors
+    /// When it is going down already.
+    pub(crate) async fn report(&self) -> Result<UpReport, CliError> {
+        crate::control::up_report(&self.asker, &self.home).await
+    }
+
+    /// Waits until it has ended, by whatever asked it to.
+    ///
+    /// # Errors
+    /// When the event loop panicked.
+    pub(crate) async fn ended(self) -> Result<(), CliError> {
+        let Self { home, door, event_loop, .. } = self;
+        let ended = event_loop.await;
+        door.close().await;
+        home.remove_api_socket();
+        ended.map_err(|error| CliError::new("failed", format!("the node ended badly: {error}")).changed())
+    }
+}
+
+/// What a node is run with.
+pub(crate) struct RunOptions {
+    /// Where, locked.
+    pub(crate) home: Home,
+    /// How. A home without a cluster becomes the founder of a new one under the configured name.
+    pub(crate) config: Config,
+    /// Hears what the node serves once it does.
+    pub(crate) on_ready: Box<dyn FnOnce(&UpReport) + Send>,
+}
+
+/// Runs a node until it is asked to go down.
+///
+/// # Errors
+/// Those of [`start`], and a panic of the event loop.
+pub(crate) async fn run_node(options: RunOptions) -> Result<(), CliError> {
+    let RunOptions { home, config, on_ready } = options;
+    let keys = keys_of(&home, &config)?;
+    let running = start(home, &config, keys).await?;
+    watch_signals(running.asker.clone())?;
+    on_ready(&running.report().await?);
+    running.ended().await
+}
+
+/// The keys of the home, which founds a cluster when it has none.
+pub(crate) fn keys_of(home: &Home, config: &Config) -> Result<KeyPair, CliError> {
+    if home.cluster()?.is_some() {
+        return Ok(identity::load(home.path())?);
+    }
+    let keys = identity::load_or_create(home.path())?;
+    let name = config.name.clone().ok_or_else(|| CliError::new("invalid", "the node has no name").hint("weft up --name NAME"))?;
+    found(home, &keys, name, wall())?;
+    Ok(keys)
 }
 
 /// Opens the store, with the help of members when it is damaged.
@@ -139,9 +195,10 @@ async fn open(
         CliError::new("damaged", message).hint("start a member that holds this chain, then weft up again").retry()
     };
     let repair = Repair::begin(&path).map_err(|error| refused(error.to_string()))?;
-    let salvaged = repair.salvaged();
+    let salvaged = repair.salvaged().map_err(|error| refused(error.to_string()))?;
     let peer = new_peer(cluster, &salvaged, keys, clock.now())?;
-    let members = peer.discovery().known_addresses();
+    let mut members = salvaged.addresses;
+    members.extend(cluster.addresses.iter().cloned());
     let repaired = repair.run(Arc::clone(keys), peer.discovery().view(), members).await;
     let repaired = repaired.map_err(|error| refused(error.to_string()))?;
     for stretch in &repaired {

@@ -11,6 +11,7 @@ mod confine;
 mod guard;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,15 +25,6 @@ use crate::runners::Confinement;
 pub(crate) const PLAN_VARIABLE: &str = "WEFT_CHILD";
 /// The exit code when the program could not be run at all, as shells use it.
 const NOT_RUN: u8 = 126;
-
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Stage {
-    /// Stand over the agent.
-    Guard,
-    /// Become the agent.
-    Confine,
-}
 
 /// What is to be run, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,14 +43,17 @@ pub(crate) struct Plan {
     pub(crate) limits: ResourceLimits,
 }
 
-/// Runs one stage to its end. Call it before any thread or runtime is started: limits and confinement are the process's.
-pub(crate) fn run(stage: Stage) -> ExitCode {
+/// Runs `weft child WORDS` to its end. Call it before any thread or runtime is started: limits and confinement are the
+/// process's.
+pub(crate) fn main(words: &[OsString]) -> ExitCode {
     let plan = std::env::var(PLAN_VARIABLE).map_err(|error| error.to_string());
     let plan = plan.and_then(|text| serde_json::from_str::<Plan>(&text).map_err(|error| error.to_string()));
-    let ended = match (stage, plan) {
-        (_, Err(error)) => Err(format!("this command is for the node alone; {PLAN_VARIABLE}: {error}")),
-        (Stage::Guard, Ok(plan)) => guard::run(&plan),
-        (Stage::Confine, Ok(plan)) => Err(confine::run(&plan)),
+    let words: Vec<_> = words.iter().filter_map(|word| word.to_str()).collect();
+    let ended = match (words.as_slice(), plan) {
+        (["guard"], Ok(plan)) => guard::run(&plan),
+        (["confine"], Ok(plan)) => Err(confine::run(&plan)),
+        (["guard" | "confine"], Err(error)) => Err(format!("only a node runs this command; {PLAN_VARIABLE}: {error}")),
+        _ => Err("only a node runs this command".to_owned()),
     };
     ended.unwrap_or_else(|reason| {
         say(&Word::Failed { reason });

@@ -21,5 +21,5 @@ pub use chain::{
 pub use failure::{ErrorBody, ErrorDetail};
 pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
 pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};
-pub use node::{ClusterJson, DownReport, ProbeReport, StatusReport, UpReport};
+pub use node::{ClusterJson, DownReport, ProbeReport, RefusalRow, StatusReport, UpReport};
 pub use trace::{TraceHop, TraceReport};

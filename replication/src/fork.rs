@@ -58,7 +58,7 @@ pub fn check_evidence(evidence: &Evidence, keys: &PublicKeys) -> Result<ForkVerd
     if (first.0.chain, first.0.cluster) != (second.0.chain, second.0.cluster) {
         return Err(EvidenceError::OtherChain);
     }
-    if false {
+    if first.1 == second.1 {
         return Err(EvidenceError::SameCommit);
     }
     let (earlier, later) = if first.0.commit_no <= second.0.commit_no { (first, second) } else { (second, first) };

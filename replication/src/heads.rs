@@ -94,7 +94,9 @@ impl Replication {
     /// hold already is compared.
     pub(crate) fn on_gossiped(&mut self, from: NodeId, gossip: HeadGossip, outputs: &mut Vec<Output>) {
         let (signed, group) = match gossip {
-            HeadGossip::Group(group) => (group.signed.clone(), Some(group)),
+            HeadGossip::Group(group) => {
+                (group.signed.clone(), Some(group).filter(|group| group.size() <= GOSSIP_COMMIT_BYTES_MAX))
+            }
             HeadGossip::Head(signed) => (signed, None),
         };
         let Ok(commit) = signed.decode() else {
@@ -107,12 +109,13 @@ impl Replication {
         }
         let Some(copy) = self.copies.get(&chain) else { return self.on_new_chain(from, signed, &commit, group) };
         let (held, expected) = (copy.durable().commits(), copy.expected());
+        if commit.commit_no < held {
+            return self.on_old_commit(chain, from, signed, &commit, outputs);
+        }
+        // Remembered even when it is on its way already: should what is on its way be refused, this member is asked.
+        self.note_ahead(chain, from, commit.commit_no.saturating_add(1));
         if commit.commit_no == expected {
-            self.on_next_commit(chain, from, expected, group);
-        } else if commit.commit_no > expected {
-            self.note_ahead(chain, from, commit.commit_no.saturating_add(1));
-        } else if commit.commit_no < held {
-            self.on_old_commit(chain, from, signed, &commit, outputs);
+            self.on_next_commit(chain, from, group);
         }
     }
 
@@ -130,28 +133,20 @@ impl Replication {
             self.refused += 1;
             return;
         }
-        match group {
-            Some(group) if commit.commit_no == 0 => {
-                if self.copy_or_new(commit.chain).is_some() {
-                    self.on_next_commit(commit.chain, from, 0, Some(group));
-                }
-            }
-            _ => self.note_ahead(commit.chain, from, commit.commit_no.saturating_add(1)),
+        self.note_ahead(commit.chain, from, commit.commit_no.saturating_add(1));
+        if commit.commit_no == 0 && self.copy_or_new(commit.chain).is_some() {
+            self.on_next_commit(commit.chain, from, group);
         }
     }
 
-    /// Exactly what our copy lacks. When too much waits already it is fetched later, as part of a range.
-    fn on_next_commit(&mut self, chain: ChainId, from: NodeId, commit_no: u64, group: Option<CommitGroup>) {
+    /// Exactly what our copy lacks. When too much waits already, or only the header came, it is fetched as part of a range.
+    fn on_next_commit(&mut self, chain: ChainId, from: NodeId, group: Option<CommitGroup>) {
         let total: usize =
             self.active.iter().filter_map(|chain| self.copies.get(chain)).map(ChainCopy::gossip_waiting).sum();
         self.active.insert(chain);
-        match (group, self.copies.get_mut(&chain)) {
-            (Some(group), Some(copy))
-                if copy.gossip_waiting() < GOSSIP_WAITING_MAX && total < GOSSIP_WAITING_TOTAL_MAX =>
-            {
-                copy.take_gossip(from, group);
-            }
-            _ => self.note_ahead(chain, from, commit_no.saturating_add(1)),
+        let (Some(group), Some(copy)) = (group, self.copies.get_mut(&chain)) else { return };
+        if copy.gossip_waiting() < GOSSIP_WAITING_MAX && total < GOSSIP_WAITING_TOTAL_MAX {
+            copy.take_gossip(from, group);
         }
     }
 

@@ -403,11 +403,12 @@ impl Replication {
                 self.active.remove(&chain);
                 continue;
             };
-            if let Some(job) = copy.next_job(now) {
-                outputs.push(Output::Verify(Box::new(job)));
-            }
+            // The disk first: what leaves for it makes room for the next verification, and that for the next page.
             if let Some(groups) = copy.next_store() {
                 outputs.push(Output::Store { chain, groups });
+            }
+            if let Some(job) = copy.next_job(now) {
+                outputs.push(Output::Verify(Box::new(job)));
             }
             if copy.can_fetch() {
                 let held = pages.unwrap_or_else(|| self.copies.values().map(ChainCopy::pages).sum());

@@ -34,6 +34,11 @@ impl WallClock {
         EPOCH_US.saturating_add(virtual_us).saturating_add_signed(self.offset_us.saturating_add(gained))
     }
 
+    /// Whether it shows anything but virtual time.
+    pub(crate) const fn is_off(&self) -> bool {
+        self.offset_us != 0 || self.drift_ppm != 0 || self.frozen.is_some()
+    }
+
     /// Moves the clock by `by_us`, forward or back.
     pub(crate) const fn step(&mut self, by_us: i64) {
         self.offset_us = self.offset_us.saturating_add(by_us);
@@ -55,9 +60,52 @@ impl WallClock {
     }
 }
 
+/// A run's reading of its wall clock, by the rule of the node's own: never back and never still. After a step back it goes on
+/// at the pace of virtual time until the wall clock has caught up; only a restart shows the step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    last: Timestamp,
+    read_us: u64,
+}
+
+impl Reading {
+    /// A reading that begins at the wall time.
+    pub(crate) const fn new(wall: Timestamp, virtual_us: u64) -> Self {
+        Self { last: wall, read_us: virtual_us }
+    }
+
+    /// A time greater than every one given before.
+    pub(crate) fn now(&mut self, wall: Timestamp, virtual_us: u64) -> Timestamp {
+        let passed_us = virtual_us.saturating_sub(self.read_us);
+        self.last = wall.max(self.last.after_us(passed_us.max(1)));
+        self.read_us = virtual_us;
+        self.last
+    }
+
+    /// How long it is until `time`, as of the last reading, in microseconds.
+    pub(crate) const fn until_us(&self, time: Timestamp) -> u64 {
+        time.since_us(self.last)
+    }
+
+    /// The last time given.
+    pub(crate) const fn last(&self) -> Timestamp {
+        self.last
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reading_never_goes_back_and_never_stands_still() {
+        let mut reading = Reading::new(Timestamp(1_000), 0);
+        assert_eq!(reading.now(Timestamp(1_500), 500), Timestamp(1_500));
+        assert_eq!(reading.now(Timestamp(900), 600), Timestamp(1_600), "after a step back of 700");
+        assert_eq!(reading.now(Timestamp(900), 600), Timestamp(1_601), "at the same moment");
+        assert_eq!(reading.now(Timestamp(5_000), 700), Timestamp(5_000), "after a step forward");
+        assert_eq!(reading.until_us(Timestamp(5_010)), 10);
+    }
 
     const SECOND_US: u64 = 1_000_000;
 

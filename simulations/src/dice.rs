@@ -20,8 +20,8 @@ pub(crate) enum Stream {
     Agents = 6,
     /// Seeds of peers and secrets of invites.
     Peers = 7,
-    /// Where tests break the world on purpose.
-    Mutation = 8,
+    /// What is checked at random.
+    Checks = 8,
 }
 
 /// A generator that gives the same numbers for the same seed and stream on every machine.

@@ -33,8 +33,10 @@ pub(crate) struct DiskCounts {
     pub(crate) lost: u64,
     /// Writes that a crash cut.
     pub(crate) torn: u64,
-    /// Operations that failed.
+    /// Operations that failed on a disk that was to fail.
     pub(crate) errors: u64,
+    /// Writes, syncs and changes of length that took effect.
+    pub(crate) operations: u64,
 }
 
 #[derive(Debug)]
@@ -53,11 +55,22 @@ struct Inner {
     pending: Vec<Pending>,
     /// Whether a sync failed since the last crash: what was pending then may be anywhere, and no later sync mends that.
     failed_sync: bool,
-    /// Operations that still succeed; after that the disk is dead. None for a good disk.
-    operations_left: Option<u64>,
+    /// Operations that still succeed, and why none does after that. None for a good disk.
+    ends: Option<(u64, End)>,
+    /// Earlier durable images, oldest first, while somebody means to go back to one.
+    earlier: Option<Vec<Vec<u8>>>,
     /// Whether syncs only pretend.
     lies: bool,
     counts: DiskCounts,
+}
+
+/// Why a disk does nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is broken.
+    Broken,
+    /// Power is gone in the middle of a write: nobody is there to see an error.
+    PowerLost,
 }
 
 /// One node's disk; clones are the same disk. It outlives the node's runs.
@@ -81,13 +94,29 @@ impl Disk {
     }
 
     /// Lets so many operations succeed and every later one fail with EIO, until the next crash.
-    pub(crate) fn fail_after(&self, operations: u64) {
-        self.inner().operations_left = Some(operations);
+    pub(crate) fn end_after(&self, operations: u64, end: End) {
+        self.inner().ends = Some((operations, end));
     }
 
     /// From now on a sync does nothing and says that it did.
     pub(crate) fn start_lying(&self) {
         self.inner().lies = true;
+    }
+
+    /// From now on remembers what it held at each sync, for [`Disk::roll_back`].
+    pub(crate) fn remember(&self) {
+        self.inner().earlier.get_or_insert_default();
+    }
+
+    /// Becomes what it was 8 syncs ago, or at the oldest one remembered.
+    pub(crate) fn roll_back(&self) {
+        let mut inner = self.inner();
+        let earlier = inner.earlier.take().unwrap_or_default();
+        if let Some(image) = earlier.get(earlier.len().saturating_sub(8)) {
+            inner.durable.clone_from(image);
+            inner.current.clone_from(image);
+        }
+        inner.earlier = Some(Vec::new());
     }
 
     /// The power goes: what was not synced becomes what `unsynced` says, and the disk works again.
@@ -103,7 +132,7 @@ impl Disk {
         }
         inner.current.clone_from(&inner.durable);
         inner.failed_sync = false;
-        inner.operations_left = None;
+        inner.ends = None;
     }
 
     /// A disk with exactly what a crash could not take from this one.
@@ -163,19 +192,18 @@ fn tear(image: &mut Vec<u8>, pending: Vec<Pending>, counts: &mut DiskCounts, dic
 }
 
 impl Inner {
-    /// Counts one operation; fails when the disk is dead.
+    /// Counts one operation; fails when the disk does nothing any more.
     fn operate(&mut self) -> io::Result<()> {
-        match &mut self.operations_left {
-            None => Ok(()),
-            Some(0) => {
-                self.counts.errors += 1;
-                Err(io::Error::other("simulated input/output error"))
+        match &mut self.ends {
+            Some((0, end)) => {
+                self.counts.errors += u64::from(*end == End::Broken);
+                return Err(io::Error::other("simulated input/output error"));
             }
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
+            Some((left, _)) => *left -= 1,
+            None => {}
         }
+        self.counts.operations += 1;
+        Ok(())
     }
 }
 
@@ -216,6 +244,9 @@ impl StorageBackend for Disk {
             return Ok(());
         }
         inner.counts.syncs += 1;
+        if let Some(earlier) = &mut inner.earlier {
+            earlier.push(inner.durable.clone());
+        }
         for operation in std::mem::take(&mut inner.pending) {
             apply(&mut inner.durable, &operation);
         }
@@ -264,7 +295,7 @@ mod tests {
         assert!(!disk.is_synced());
         disk.crash(Unsynced::Lost, &mut dice());
         assert_eq!(content(&disk), [1; 2_048]);
-        assert_eq!(disk.counts(), DiskCounts { syncs: 1, lost: 2, torn: 0, errors: 0 });
+        assert_eq!(disk.counts(), DiskCounts { syncs: 1, lost: 2, torn: 0, errors: 0, operations: 4 });
     }
 
     #[test]
@@ -297,7 +328,7 @@ mod tests {
     #[test]
     fn a_dead_disk_fails_every_operation_until_the_power_goes() {
         let disk = disk();
-        disk.fail_after(1);
+        disk.end_after(1, End::Broken);
         disk.write(0, &[3]).expect("the last good one");
         assert!(disk.write(0, &[4]).is_err());
         assert!(disk.sync_data().is_err());

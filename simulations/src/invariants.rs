@@ -7,7 +7,7 @@ use weft_kernel::{Answer, SendReport};
 use weft_peer::{AskId, Output, Reply, Request, Response};
 use weft_protocol::{
     A2aItem, AuthRefusal, ChainId, ChainState, CommitGroup, Digest, Durability, Effect, EffectOutcome, Envelope, Fact,
-    Gossip, HeadGossip, Head, Hlc, InviteId, MessageId, NodeId, ProcessId, Publication, Receipt, RecordRef, Refusal, Stage,
+    Gossip, Head, HeadGossip, InviteId, MessageId, NodeId, ProcessId, Publication, Receipt, Refusal, Stage,
     SyncRequest, SyncResponse, encode, hash,
 };
 use weft_replication::{OrderKey, merge, order};
@@ -102,6 +102,7 @@ impl Judge {
                 Reply::Kernel(
                     Answer::Published { .. } | Answer::Subscribed | Answer::Unsubscribed | Answer::ShuttingDown,
                 )
+                | Reply::RepairRecorded
                 | Reply::Trace(_),
             )
             | Err(_) => {}

@@ -1,16 +1,43 @@
-//! Many peers in one process under virtual time, with faults.
-#![allow(dead_code)]
+//! Many peers in one process under virtual time, with faults: the real [`Peer`](weft_peer::Peer) on the real store, in a world
+//! whose clocks, disks and links obey a seed.
+//!
+//! [`run`] plays a [`Scenario`] under a seed and says in a [`SimReport`] which properties were checked how often and which
+//! faults struck. The same scenario and seed give the same trace hash. A configured fault that never struck fails the run, and
+//! so does a check that was never made: what was not tried was not shown.
+//!
+//! It knows nothing of libp2p, of child processes, or of the local API, and measures no real time: that is for whoever calls it.
+//!
+//! Modules in reading order: `scenario` and `transition` (what may happen), `generate` (what does), `run` (from beginning to
+//! end), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections),
+//! `agents`; what is faked: `clock`, `disk`, `network`, `keys`, `dice`; what is shown: `checks`, `reference` (the model),
+//! `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
+
+mod carry;
+mod checks;
 mod clock;
 mod dice;
 mod disk;
+mod faults;
 mod generate;
+mod invariants;
+mod joining;
 mod keys;
+mod mesh;
+mod mutation;
 mod network;
+mod node;
+mod reference;
 mod report;
+mod run;
 mod scenario;
+mod trace;
 mod transition;
+mod world;
+
 pub use disk::Unsynced;
+pub use mutation::Mutation;
 pub use network::LinkSettings;
-pub use report::*;
-pub use scenario::*;
-pub use transition::*;
+pub use report::{CheckReport, SimReport};
+pub use run::{run, run_and_shrink, run_mutated, run_steps};
+pub use scenario::{AgentSettings, ClockSettings, DiskSettings, Scenario, ScenarioError, Weights, names, scenario};
+pub use transition::{AgentKind, Step, Transition};

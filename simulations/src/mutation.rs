@@ -1,5 +1,7 @@
 //! Ways to break the world on purpose, so that each check is seen to fail when it must.
 
+use weft_protocol::{Batch, Fact, NodeId, Recovered};
+
 /// One defect, as a careless program, operating system or disk would have it. A run with one must not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -28,4 +30,52 @@ pub enum Mutation {
     StartUnasked,
     /// Hands a message to its agent twice.
     DeliverTwice,
+}
+
+impl Mutation {
+    /// What becomes of a batch on its way to the disk.
+    pub(crate) fn spoil(self, batch: &mut Batch, own: NodeId) {
+        match self {
+            Self::DropTail => {
+                batch.groups.pop();
+            }
+            Self::StoreUnverified => {
+                let foreign = batch.groups.iter_mut().find(|(chain, _)| chain.node != own);
+                if let Some((_, group)) = foreign {
+                    group.signed.ed25519[0] ^= 1;
+                }
+            }
+            Self::AcknowledgeBeforeWrite
+            | Self::LyingDisk
+            | Self::ForgetReservation
+            | Self::ForgetIntents
+            | Self::ForgetMessages
+            | Self::SwallowAnswers
+            | Self::DeafToSync
+            | Self::RollBackDisk
+            | Self::StartUnasked
+            | Self::DeliverTwice => {}
+        }
+    }
+
+    /// What a start does not know any more.
+    pub(crate) fn forget(self, own: NodeId, recovered: &mut Recovered) {
+        match self {
+            Self::ForgetReservation => recovered.reserved = weft_protocol::Reserved::default(),
+            Self::ForgetIntents => {
+                let own = recovered.chains.iter_mut().filter(|chain| chain.state.chain().node == own);
+                own.for_each(|chain| chain.facts.retain(|placed| !matches!(placed.fact, Fact::Intent(_))));
+            }
+            Self::ForgetMessages => recovered.messages.clear(),
+            Self::AcknowledgeBeforeWrite
+            | Self::LyingDisk
+            | Self::DropTail
+            | Self::StoreUnverified
+            | Self::SwallowAnswers
+            | Self::DeafToSync
+            | Self::RollBackDisk
+            | Self::StartUnasked
+            | Self::DeliverTwice => {}
+        }
+    }
 }

@@ -9,7 +9,7 @@ use weft_peer::{InboundId, OutboundId, Peer, PeerIdentity};
 use weft_protocol::{Batch, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp, TopicName};
 use weft_storage::Store;
 
-use crate::clock::WallClock;
+use crate::clock::{Reading, WallClock};
 use crate::disk::{Disk, Unsynced};
 use crate::invariants::Actor;
 use crate::keys::SeededKeys;
@@ -42,7 +42,7 @@ pub(crate) struct Node {
     pub(crate) run: u64,
     /// What strikes at its next write.
     pub(crate) armed: Option<Armed>,
-    /// Whether it went down in order.
+    /// Its process, while there is one.
     pub(crate) running: Option<Running>,
     /// Operations its disk took for the last whole write: where the middle of the next one is.
     pub(crate) write_operations: u64,
@@ -55,8 +55,10 @@ pub(crate) struct Running {
     pub(crate) peer: Peer,
     /// The real store.
     pub(crate) store: Store,
+    /// What it was told of its wall clock.
+    pub(crate) reading: Reading,
     /// By what the transport decides.
-    pub(crate) view: Option<Arc<AdmissionView>>,
+    pub(crate) view: Arc<AdmissionView>,
     /// Open connections by node.
     pub(crate) links: BTreeMap<usize, Link>,
     /// Running agents.
@@ -72,7 +74,7 @@ pub(crate) struct Running {
     /// What is being written.
     pub(crate) writing: Option<Box<Batch>>,
     /// The wakeup that is waited for, and the number of the wait.
-    pub(crate) wakeup: Option<(Timestamp, u64)>,
+    pub(crate) wakeup: Option<(Option<Timestamp>, u64)>,
     /// Whether a write failed.
     pub(crate) damaged: bool,
 }
@@ -82,6 +84,8 @@ pub(crate) struct Running {
 pub(crate) struct Link {
     /// Both sides name it by the same number.
     pub(crate) connection: u64,
+    /// In which run the other side is.
+    pub(crate) run: u64,
     /// When something last came back over it, in virtual microseconds.
     pub(crate) heard_us: u64,
 }
@@ -124,6 +128,28 @@ pub(crate) struct Agent {
     pub(crate) working: BTreeMap<MessageId, Delivery>,
 }
 
+impl Running {
+    /// A process that has just begun.
+    pub(crate) fn new(peer: Peer, store: Store, reading: Reading) -> Self {
+        let view = peer.discovery().view();
+        Self {
+            peer,
+            store,
+            reading,
+            view,
+            links: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            outbound: BTreeMap::new(),
+            follows: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            writing: None,
+            wakeup: None,
+            damaged: false,
+        }
+    }
+}
+
 impl Node {
     /// Its key.
     pub(crate) fn id(&self) -> NodeId {
@@ -136,8 +162,14 @@ impl Node {
     }
 
     /// What its wall clock shows.
-    pub(crate) fn now(&self, virtual_us: u64) -> Timestamp {
+    pub(crate) fn wall(&self, virtual_us: u64) -> Timestamp {
         self.clock.read(virtual_us)
+    }
+
+    /// The time as its process takes it; none when it does not run.
+    pub(crate) fn now(&mut self, virtual_us: u64) -> Option<Timestamp> {
+        let wall = self.clock.read(virtual_us);
+        self.running.as_mut().map(|running| running.reading.now(wall, virtual_us))
     }
 }
 

@@ -29,6 +29,7 @@ impl Trace {
             Some(node) => format!("{now_us:>11} #{node} {words}"),
             None => format!("{now_us:>11}    {words}"),
         };
+        if std::env::var_os("TRACE").is_some() { eprintln!("{line}"); }
         self.digest = hash("sim-trace", &[self.digest.as_bytes(), line.as_bytes()]);
         if self.last.len() == LINES_KEPT {
             self.last.pop_front();
@@ -97,6 +98,7 @@ fn words_of_question(question: &Question) -> String {
         Question::Kernel(syscall) => format!("{syscall:?}"),
         Question::Invite { role, ttl_us, uses, secret: _ } => format!("invite {role} {ttl_us} {uses}"),
         Question::RevokeInvite { invite } => format!("revoke {invite}"),
+        Question::RecordRepair { repaired } => format!("record-repair {}", repaired.len()),
         Question::Trace { node, trace } => format!("trace {trace} of {}", node.short()),
     }
 }

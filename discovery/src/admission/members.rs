@@ -205,6 +205,11 @@ impl Members {
         self.valid.get(node).into_iter().flat_map(BTreeMap::keys).map(|(_, digest)| *digest).collect()
     }
 
+    /// When the latest certificate of a member was issued.
+    pub(crate) fn last_issued(&self, node: &NodeId) -> Option<Timestamp> {
+        self.valid.get(node)?.keys().map(|(issued, _)| *issued).max()
+    }
+
     /// Whether an admission by this node could count now.
     pub(crate) fn knows_admin(&self, node: &NodeId) -> bool {
         let certificates = self.valid.get(node).into_iter().flat_map(BTreeMap::values);

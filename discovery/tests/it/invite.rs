@@ -4,7 +4,9 @@ use weft_discovery::{Answer, AskId, Input, InviteState, Output, RecordAction, Ti
 use weft_protocol::limits::{INVITE_US_MAX, INVITE_USES_MAX};
 use weft_protocol::{Fact, InviteIssued, Recovered, Refusal, Role, Token, invite_id, secret_hash};
 
-use crate::world::{Machine, SECOND_US, START, admitted, certificate, chain, charter, listening, name, node, public, ticket};
+use crate::world::{
+    Machine, SECOND_US, START, admitted, certificate, chain, charter, listening, name, node, public, ticket,
+};
 
 fn asked(ask: u64, ttl_us: u64, uses: u32, secret: u8) -> Input {
     Input::InviteAsked { ask: AskId(ask), role: Role::Worker, ttl_us, uses, secret: [secret; 16].into() }

@@ -122,7 +122,10 @@ fn joins_in_flight_are_bounded() {
     let token = machine.invite(9, 1_024);
     // 64 different node ids with one ML-DSA key: discovery takes them as proven.
     for number in 0..64_u8 {
-        let keys = weft_protocol::PublicKeys::new(weft_protocol::NodeId::from_bytes([number; 32]), public('b').mldsa65().to_vec());
+        let keys = weft_protocol::PublicKeys::new(
+            weft_protocol::NodeId::from_bytes([number; 32]),
+            public('b').mldsa65().to_vec(),
+        );
         let join = Join { secret: token.secret, name: format!("n{number}").parse().unwrap() };
         let asked = Input::JoinAsked { ask: AskId(1), keys: keys.unwrap(), invite: token.invite(), join };
         assert!(machine.lines(asked)[0].starts_with("record"));

@@ -1,6 +1,7 @@
 //! A cluster in one hand: keys by letter, machines, and outputs as lines of text.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use weft_discovery::{
     Answer, AskId, Discovery, DiscoveryConfig, Identity, Input, MemberState, Output, Path, RecordAction, Ticket,
@@ -62,9 +63,11 @@ pub(crate) fn charter_of(founder: char, nonce: u8) -> Charter {
     Charter { founder: public(founder), rules: b"default-closed".to_vec().into(), nonce: [nonce; 16].into() }
 }
 
-/// What `issuer` says of `subject`.
+/// What `issuer` says of `subject`; the same bytes whenever it is asked, although ML-DSA signatures are random.
 pub(crate) fn certificate(issuer: char, subject: char, role: Role) -> Signed<Certificate> {
-    certificate_with(issuer, subject, role, |_| {})
+    static MADE: Mutex<BTreeMap<(char, char, Role), Signed<Certificate>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap();
+    made.entry((issuer, subject, role)).or_insert_with(|| certificate_with(issuer, subject, role, |_| {})).clone()
 }
 
 /// The same, with something else in it.
@@ -247,7 +250,8 @@ pub(crate) fn arrived(advert: &Advert) -> Input {
 }
 
 pub(crate) fn ticket(outputs: &[Output]) -> Ticket {
-    let found = outputs.iter().find_map(|output| if let Output::Record { ticket, .. } = output { Some(*ticket) } else { None });
+    let found =
+        outputs.iter().find_map(|output| if let Output::Record { ticket, .. } = output { Some(*ticket) } else { None });
     found.expect("something is to be recorded")
 }
 
@@ -265,7 +269,8 @@ pub(crate) fn line(output: &Output) -> String {
         Output::Dial { node, addresses } => format!("dial {} {}", letter(*node), addresses.join(" ")),
         Output::Disconnect { node } => format!("disconnect {}", letter(*node)),
         Output::RequestAdverts { to, held } => {
-            let held: String = held.iter().map(|(node, version)| format!(" {}{}", letter(*node), version.version)).collect();
+            let held: String =
+                held.iter().map(|(node, version)| format!(" {}{}", letter(*node), version.version)).collect();
             format!("request adverts of {}, hold{held}", letter(*to))
         }
         Output::GossipAdvert(signed) => {
@@ -285,7 +290,8 @@ pub(crate) fn line(output: &Output) -> String {
         Output::AnswerJoin { ask, answer } => match answer {
             Ok(admission) => {
                 let certificate = admission.certificate.peek().unwrap();
-                let told: String = admission.members.iter().map(|told| letter(told.peek().unwrap().keys.node())).collect();
+                let told: String =
+                    admission.members.iter().map(|told| letter(told.peek().unwrap().keys.node())).collect();
                 format!("join {}: {} as {}, told {told}", ask.0, certificate.name, certificate.role)
             }
             Err(refusal) => format!("join {}: {}", ask.0, refusal.code()),

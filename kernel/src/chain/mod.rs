@@ -5,5 +5,5 @@ mod promise;
 mod reserve;
 mod writer;
 
-pub(crate) use promise::{IntentHandle, Order, Promise};
-pub(crate) use writer::{Placed, Writer};
+pub(crate) use promise::{Order, Promise};
+pub(crate) use writer::Writer;

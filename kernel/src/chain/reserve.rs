@@ -28,6 +28,11 @@ impl Reservation {
         self.clock.tick(now)
     }
 
+    /// The stamp of a refusal that is given although nothing may be recorded: one that is reserved, new or not.
+    pub(super) fn stamp_refusal(&mut self, now: Timestamp) -> Hlc {
+        if self.is_ready(now) { self.tick(now) } else { self.clock.last().min(self.durable.clock) }
+    }
+
     /// Lets a stamp of another node move the clock, if it is close enough.
     pub(super) fn observe(&mut self, stamp: Hlc, now: Timestamp) -> StampVerdict {
         self.clock.observe(stamp, now)

@@ -7,8 +7,8 @@ use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::limits::{CHECKPOINT_AGE_US_MAX, CHECKPOINT_EVENTS_MAX, EVENT_BYTES_MAX};
 use weft_protocol::{
     Batch, Blake3, COMMIT_LABEL, ChainError, ChainState, Commit, CommitGroup, Digest, DigestRow, EVENT_VERSION, Effect,
-    Event, Fact, Hlc, MessageBatch, MessageId, MessageRecord, OutboxEntry, RecordRef, Reserved, SUITE, Shake, SignedCommit, Signer,
-    StampVerdict, Timestamp, commit_hash, encode, leaf_hash, link_hash, root,
+    Event, Fact, Hlc, MessageBatch, MessageId, MessageRecord, OutboxEntry, RecordRef, Reserved, SUITE, Shake,
+    SignedCommit, Signer, StampVerdict, Timestamp, commit_hash, encode, leaf_hash, link_hash, root,
 };
 
 use super::group::{Group, fits_one_group};
@@ -73,6 +73,11 @@ impl Writer {
     /// The next stamp of this node.
     pub(crate) fn tick(&mut self, now: Timestamp) -> Hlc {
         self.reservation.tick(now)
+    }
+
+    /// The stamp of a refusal, whether or not anything may be recorded now.
+    pub(crate) fn stamp_refusal(&mut self, now: Timestamp) -> Hlc {
+        self.reservation.stamp_refusal(now)
     }
 
     /// Lets a stamp of another node move the clock, if it is close enough.
@@ -299,10 +304,7 @@ impl Writer {
             _ => return,
         };
         let leaves = records.iter().map(MessageRecord::leaf).collect::<Vec<_>>();
-        let batch = Fact::Batch(MessageBatch {
-            root: root::<Blake3>(&leaves),
-            count: leaves.len() as u64,
-        });
+        let batch = Fact::Batch(MessageBatch { root: root::<Blake3>(&leaves), count: leaves.len() as u64 });
         let hlc = self.tick(now);
         let seq = self.push(hlc, "kernel", Vec::new(), &batch).seq;
         let chain = self.durable.chain();

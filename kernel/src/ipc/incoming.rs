@@ -74,10 +74,15 @@ impl Incoming {
     /// What a process's words mean as an outcome.
     pub(crate) fn outcome(answer: Answered) -> Outcome {
         match answer {
-            Ok(reply) => match reply.as_ref().map(|reply| super::check_payload(reply, weft_protocol::limits::ENVELOPE_BYTES_MAX)) {
-                Some(Err(refusal)) => Outcome::Refused(super::answer::failed(&format!("its answer is not acceptable: {refusal}"))),
-                Some(Ok(())) | None => Outcome::Executed { reply },
-            },
+            Ok(reply) => {
+                match reply.as_ref().map(|reply| super::check_payload(reply, weft_protocol::limits::ENVELOPE_BYTES_MAX))
+                {
+                    Some(Err(refusal)) => {
+                        Outcome::Refused(super::answer::failed(&format!("its answer is not acceptable: {refusal}")))
+                    }
+                    Some(Ok(())) | None => Outcome::Executed { reply },
+                }
+            }
             Err(reason) => Outcome::Refused(super::answer::failed(&reason)),
         }
     }

@@ -11,8 +11,11 @@ mod settle;
 mod validate;
 mod window;
 
+pub(crate) use answer::{failed, shortened};
 pub(crate) use call::{Call, Calls};
-pub(crate) use incoming::{Answered, Incoming, Inbox};
+pub(crate) use incoming::{Inbox, Incoming};
 pub(crate) use receipts::Receipts;
+pub(crate) use record::Step;
+pub(crate) use send::Message;
 pub(crate) use validate::check_payload;
-pub(crate) use window::{Seen, Windows};
+pub(crate) use window::Windows;

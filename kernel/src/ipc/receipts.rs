@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use weft_protocol::{
-    Delivery, Hlc, Level, MessageId, Outcome, PlacedMessage, Receipt, RecordRef, Refusal, Stage,
-};
+use weft_protocol::{Delivery, Hlc, Level, MessageId, Outcome, PlacedMessage, Receipt, RecordRef, Refusal, Stage};
 
 /// Most receipts that are kept; a copy that comes after its receipt was dropped is answered `expired` (guess).
 const RECEIPTS_MAX: usize = 4_096;
@@ -96,7 +94,8 @@ impl Receipts {
             (Delivery::Routed | Delivery::Received, _) => (&past.received, past.hlc, Outcome::Received),
             (Delivery::Executed, Some((record, hlc, outcome))) => (record, *hlc, outcome.clone()),
             (Delivery::Executed, None) => {
-                let reason = "its node restarted while the message was in the mailbox; it may have been executed".to_owned();
+                let reason =
+                    "its node restarted while the message was in the mailbox; it may have been executed".to_owned();
                 (&past.received, past.hlc, Outcome::Refused(Refusal::AgentFailed { reason }))
             }
         };

@@ -2,8 +2,8 @@
 
 use weft_protocol::limits::DEADLINE_US_MAX;
 use weft_protocol::{
-    Delivery, Envelope, LocalTarget, MessageId, NodeId, Outcome, ProcessId, Receipt, Refusal, Role, Stage, StampVerdict,
-    Timestamp,
+    Delivery, Envelope, LocalTarget, MessageId, NodeId, Outcome, ProcessId, Receipt, Refusal, Role, Stage,
+    StampVerdict, Timestamp,
 };
 
 use super::incoming::Incoming;
@@ -69,7 +69,8 @@ impl Kernel {
 
     fn resolve(&self, target: &LocalTarget) -> Result<ProcessId, Refusal> {
         let nobody = || Refusal::NoResponder { target: target.to_string() };
-        let accepting = |process: &ProcessId| self.processes.living(*process).is_some_and(crate::process::Life::accepts);
+        let accepting =
+            |process: &ProcessId| self.processes.living(*process).is_some_and(crate::process::Life::accepts);
         match target {
             LocalTarget::Agent(agent) => self.processes.named(agent).filter(accepting).ok_or_else(nobody),
             LocalTarget::Process(process) => match self.processes.find(*process) {
@@ -77,7 +78,9 @@ impl Kernel {
                 Found::Living | Found::Gone => Err(Refusal::Gone { process: *process }),
                 Found::Never => Err(nobody()),
             },
-            LocalTarget::Topic(_) => Err(Refusal::Unsupported { what: "a topic as the target of a message".to_owned() }),
+            LocalTarget::Topic(_) => {
+                Err(Refusal::Unsupported { what: "a topic as the target of a message".to_owned() })
+            }
         }
     }
 
@@ -163,7 +166,7 @@ impl Kernel {
 
     /// Says no to a message that was not let in; the same message may come again.
     pub(crate) fn refuse(&mut self, to: NodeId, message: MessageId, refusal: Refusal) {
-        let hlc = self.chain.tick(self.now);
+        let hlc = self.chain.stamp_refusal(self.now);
         let receipt = Receipt { message, hlc, outcome: Outcome::Refused(refusal), record: None };
         if to == self.identity.chain.node {
             self.on_receipt(to, receipt);

@@ -1,8 +1,8 @@
 //! How the steps of messages stand on the chain: an event each for durable ones, a leaf of a batch for all others.
 
 use weft_protocol::{
-    Digest, Durability, Hlc, MessageId, MessageRecord, NodeId, Outcome, Payload, RecordRef, Refusal, Sender, Stage, TraceId,
-    content_address,
+    Digest, Durability, Hlc, MessageId, MessageRecord, NodeId, Outcome, Payload, RecordRef, Refusal, Sender, Stage,
+    TraceId, content_address,
 };
 
 use crate::kernel::Kernel;

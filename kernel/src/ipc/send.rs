@@ -3,8 +3,8 @@
 use rand_chacha::rand_core::Rng as _;
 use weft_protocol::limits::{DEADLINE_US_MAX, HOPS_MAX};
 use weft_protocol::{
-    Delivery, Digest, Envelope, Level, LocalTarget, MessageId, NodeId, OutboxEntry, Payload, Refusal, Sender, Stage, Target,
-    Timestamp, TraceId,
+    Delivery, Digest, Envelope, Level, LocalTarget, MessageId, NodeId, OutboxEntry, Payload, Refusal, Sender, Stage,
+    Target, Timestamp, TraceId,
 };
 
 use super::call::Call;
@@ -111,12 +111,12 @@ impl Kernel {
             self.record_call(&call, Stage::Refused, refusal.code());
             return Err(refusal);
         }
-        self.dispatch(call, &rule, unreachable);
+        self.start_call(call, &rule, unreachable);
         Ok(())
     }
 
     /// Records a permitted message and hands it to its receiver.
-    fn dispatch(&mut self, mut call: Call, rule: &str, unreachable: bool) {
+    fn start_call(&mut self, mut call: Call, rule: &str, unreachable: bool) {
         let (hlc, record) = self.record_call(&call, Stage::Sent, rule);
         call.envelope.hlc = hlc;
         let (id, to, level) = (call.envelope.id, call.to, call.envelope.level);
@@ -227,7 +227,8 @@ impl Kernel {
     /// Every text under which something on this node may be named in a grant.
     pub(crate) fn local_resources(&self, written: &str, target: &LocalTarget) -> Vec<String> {
         let (name, node) = (&self.identity.name, self.identity.chain.node);
-        let mut texts = vec![written.to_owned(), target.to_string(), format!("{target}@{name}"), format!("{target}@{node}")];
+        let mut texts =
+            vec![written.to_owned(), target.to_string(), format!("{target}@{name}"), format!("{target}@{node}")];
         texts.sort_unstable();
         texts.dedup();
         if let Some(first) = texts.iter().position(|text| text == written) {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_protocol::{
-    AgentName, AgentSpec, Effect, EffectResult, ExitReason, Fact, Grant, PlacedFact, Principal, ProcessId, RestartPolicy,
+    AgentName, AgentSpec, Effect, EffectResult, ExitReason, Fact, Grant, PlacedFact, Principal, ProcessId,
+    RestartPolicy,
 };
 
 /// A process that is to be started again.

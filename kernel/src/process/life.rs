@@ -1,6 +1,6 @@
 //! One life of one process, and the states it may go through.
 
-use weft_protocol::{AgentSpec, ExitReason, Grant, ProcessId, Timestamp};
+use weft_protocol::{AgentSpec, Grant, ProcessId, Timestamp};
 
 use super::mailbox::Mailbox;
 use crate::event::AskId;
@@ -71,14 +71,6 @@ impl Life {
         }
         legal
     }
-
-    /// The reason of its end, once it has ended.
-    pub(crate) const fn exit_reason(&self) -> Option<&ExitReason> {
-        match &self.state {
-            ProcessState::Exited(reason) => Some(reason),
-            ProcessState::Starting | ProcessState::Running | ProcessState::Stopping => None,
-        }
-    }
 }
 
 const fn is_legal(from: &ProcessState, to: &ProcessState) -> bool {
@@ -92,6 +84,8 @@ const fn is_legal(from: &ProcessState, to: &ProcessState) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use weft_protocol::ExitReason;
+
     use super::*;
 
     #[test]

@@ -32,10 +32,15 @@ impl Kernel {
     fn spawn_asked(&mut self, ask: AskId, by: &Asker, spec: AgentSpec) -> Result<(), Refusal> {
         let action = Action::Spawn { agent: spec.agent.clone() };
         self.judge(&by.sender, &action, &[spec.agent.to_string()], &by.grants, None)?;
+        self.spawn_permitted(by, spec, Some(ask))
+    }
+
+    /// Starts an agent that the gate permitted.
+    pub(crate) fn spawn_permitted(&mut self, by: &Asker, spec: AgentSpec, ask: Option<AskId>) -> Result<(), Refusal> {
         check_spec(&spec)?;
         let process = self.free_process(&spec.agent)?;
         let grants = self.grants_for(by, process, &spec)?;
-        self.spawn(process, spec, grants, by.sender.principal.clone(), 0, Some(ask))
+        self.spawn(process, spec, grants, by.sender.principal.clone(), 0, ask)
     }
 
     /// The id of the next process, when nothing lives under that name.
@@ -56,9 +61,7 @@ impl Kernel {
                 Principal::Operator => {
                     Some(Grant { id, spec: wanted.clone(), expires: None, depth: DELEGATION_DEPTH_MAX })
                 }
-                Principal::Agent { .. } => {
-                    by.grants.iter().find_map(|held| held.narrow(id, wanted.clone(), None))
-                }
+                Principal::Agent { .. } => by.grants.iter().find_map(|held| held.narrow(id, wanted.clone(), None)),
             };
             let Some(grant) = grant else {
                 return Err(self.deny(&by.sender, "grant", &wanted.to_string(), "grant#3", None));
@@ -134,29 +137,22 @@ impl Kernel {
 
     /// The gate is asked before anybody learns whether such a process exists.
     fn find_to_stop(&mut self, by: &Asker, agent: &AgentRef) -> Result<ProcessId, Refusal> {
-        let (name, process, resource) = match agent {
-            AgentRef::Name(name) => (Some(name.clone()), self.processes.named(name), name.to_string()),
+        let (target, process, name) = match agent {
+            AgentRef::Name(name) => (name.to_string(), self.processes.named(name), None),
             AgentRef::Process(process) => {
-                let living = self.processes.living(*process);
-                (living.map(|life| life.spec.agent.clone()), living.map(|life| life.process), process.to_string())
+                let life = self.processes.all().find(|life| life.process == *process);
+                let name = life.map(|life| life.spec.agent.to_string());
+                (process.to_string(), self.processes.living(*process).map(|life| life.process), name)
             }
         };
-        let resources = match &name {
-            Some(name) => vec![name.to_string(), resource.clone()],
-            None => vec![resource.clone()],
-        };
-        match name {
-            Some(name) => self.judge(&by.sender, &Action::Stop { agent: name }, &resources, &by.grants, None)?,
-            None => self.judge_unknown_stop(by, &resource)?,
-        };
-        let nobody = Refusal::NoResponder { target: resource };
+        let resources = std::iter::once(target.clone()).chain(name).collect::<Vec<_>>();
+        self.judge(&by.sender, &Action::Stop { target: target.clone() }, &resources, &by.grants, None)?;
         match (process, agent) {
             (Some(process), _) => Ok(process),
-            (None, AgentRef::Name(_)) => Err(nobody),
-            (None, AgentRef::Process(process)) => match self.processes.find(*process) {
-                Found::Living | Found::Gone => Err(Refusal::Gone { process: *process }),
-                Found::Never => Err(nobody),
-            },
+            (None, AgentRef::Process(process)) if self.processes.find(*process) == Found::Gone => {
+                Err(Refusal::Gone { process: *process })
+            }
+            (None, _) => Err(Refusal::NoResponder { target }),
         }
     }
 
@@ -165,7 +161,6 @@ impl Kernel {
         let Some(life) = self.processes.living_mut(process) else { return };
         if let Some(stop) = &mut life.stop {
             stop.asks.extend(ask);
-            stop.shutdown |= shutdown;
             return;
         }
         let agent = life.spec.agent.clone();
@@ -244,7 +239,8 @@ impl Kernel {
     pub(crate) fn on_stop_overdue(&mut self, process: ProcessId) {
         let Some(life) = self.processes.living_mut(process) else { return };
         let Some(stop) = life.stop.take() else { return };
-        let reason = format!("still there {} ms after it was asked to stop", (self.config.grace_us + KILL_US_MAX) / 1_000);
+        let reason =
+            format!("still there {} ms after it was asked to stop", (self.config.grace_us + KILL_US_MAX) / 1_000);
         let seq = self.record_outcome(stop.intent, EffectResult::Failed { reason });
         for ask in stop.asks {
             let answer = Err(Refusal::Deadline { maybe_executed: true });

@@ -7,7 +7,7 @@ use weft_protocol::control::{
 
 use super::args::{AgentCommand, Limit, SpawnArgs};
 use super::client::{Client, segment};
-use super::output::{Output, ago, card, good, short, table};
+use super::output::{Output, ago, card, good, table};
 use super::{At, CliError};
 
 /// `weft agent …`.
@@ -35,14 +35,18 @@ async fn list(path: &str, at: &At) -> Result<(), CliError> {
 }
 
 fn row(agent: &AgentRow) -> [String; 7] {
-    let state = if agent.state == "running" { good(&agent.state) } else { agent.state.clone() };
+    let state = match (&agent.reason, agent.state.as_str()) {
+        (Some(reason), state) => format!("{state}: {reason}"),
+        (None, "running") => good("running"),
+        (None, state) => state.to_owned(),
+    };
     [
         agent.agent.clone(),
         agent.process.clone(),
-        short(&agent.node),
+        agent.name.clone(),
         state,
         agent.backend.clone(),
-        agent.restarts.to_string(),
+        agent.restarts.map_or_else(|| "-".to_owned(), |restarts| restarts.to_string()),
         agent.started_at.as_deref().map_or_else(|| "-".to_owned(), ago),
     ]
 }
@@ -100,7 +104,7 @@ async fn inspect(agent: &str, at: &At) -> Result<(), CliError> {
         card([
             ("agent", format!("{}  {}", report.agent, report.process)),
             ("node", report.node.clone()),
-            ("state", report.state.clone()),
+            ("state", [Some(&report.state), report.reason.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>().join(": ")),
             ("backend", report.backend.clone()),
             ("pid", report.pid.map_or_else(none, |pid| pid.to_string())),
             ("restarts", report.restarts.to_string()),

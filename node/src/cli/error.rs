@@ -182,7 +182,7 @@ impl From<ErrorDetail> for CliError {
 }
 
 /// What to do about a refusal, when there is one thing to do.
-pub(crate) fn refusal_hint(refusal: &Refusal) -> String {
+fn refusal_hint(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Denied { .. } => "ask an admin of the cluster for the right",
         Refusal::Busy { .. } => "try again after that time",

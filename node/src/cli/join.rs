@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weft_protocol::control::{EventsPage, MembersReport, StatusReport};
-use weft_protocol::{Admission, Incarnation, NodeName, Signer as _, Token, cluster_name};
+use weft_protocol::{Admission, NodeName, Signer as _, Token, cluster_name};
 
 use super::args::JoinArgs;
 use super::client::{Client, segment};
@@ -117,7 +117,7 @@ async fn admit(home: &Home, token: &Token, name: &NodeName, output: Output) -> R
         charter,
         certificate: signed,
         name: certificate.name.clone(),
-        incarnation: new_incarnation()?,
+        incarnation: crate::run::new_incarnation()?,
         members,
         addresses: vec![(token.inviter, addresses)],
     })?;
@@ -135,12 +135,6 @@ fn attempt_text(attempt: &Attempt) -> String {
         }
         Err(failure) => format!("{place} {}", dim(&failure.to_string())),
     }
-}
-
-fn new_incarnation() -> Result<Incarnation, CliError> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| CliError::new("failed", format!("no random bytes: {error}")))?;
-    Ok(Incarnation(u64::from_be_bytes(bytes)))
 }
 
 /// Whether trying the same token again cannot help.

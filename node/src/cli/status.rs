@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use weft_protocol::control::{DownReport, StatusReport};
+use weft_protocol::control::{DownReport, RefusalRow, StatusReport};
 
 use super::client::{Client, choose_home};
-use super::output::{Output, address, card, good, plural, rough};
+use super::output::{Output, address, ago, bad, card, doubtful, good, plural, rough, short};
 use super::{At, CliError};
 
 /// How long `down` waits for the process to end after the node has answered; the node itself gives its agents 5 s.
 const END_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Refused handshakes that are shown; `--json` lists all that are remembered.
+const REFUSALS_SHOWN: usize = 5;
 /// How often it looks.
 const END_WAIT_STEP: Duration = Duration::from_millis(20);
 
@@ -17,7 +19,7 @@ const END_WAIT_STEP: Duration = Duration::from_millis(20);
 pub(crate) async fn status(at: &At) -> Result<(), CliError> {
     let status: StatusReport = Client::of(at)?.get("/v1/status").await?;
     Output::new(at.json).report(&status, |status| {
-        card([
+        let lines = card([
             ("node", format!("{}  {}  {}", status.name, status.node, status.role)),
             ("state", state_line(status)),
             ("cluster", format!("{}  {}", status.cluster.name, plural(status.members, "member"))),
@@ -26,12 +28,20 @@ pub(crate) async fn status(at: &At) -> Result<(), CliError> {
             ("order", status.order.clone()),
             ("home", status.home.clone()),
             ("version", status.version.clone()),
-        ])
+        ]);
+        let refused = status.refusals.iter().take(REFUSALS_SHOWN).map(refusal_line);
+        refused.fold(lines, |lines, line| lines + &line)
     })
 }
 
+fn refusal_line(refusal: &RefusalRow) -> String {
+    let who = if refusal.by_us { "refused" } else { "refused by" };
+    let RefusalRow { at, node, address: from, message, .. } = refusal;
+    format!("  {}  {who} {} ({}): {message}\n", doubtful(&ago(at)), short(node), address(from))
+}
+
 fn state_line(status: &StatusReport) -> String {
-    let state = if status.state == "running" { good(&status.state) } else { super::output::bad(&status.state) };
+    let state = if status.state == "running" { good(&status.state) } else { bad(&status.state) };
     format!("{state}  process {}, up {}", status.pid, rough(Duration::from_secs(status.uptime_s)))
 }
 

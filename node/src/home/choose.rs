@@ -20,7 +20,7 @@ pub(crate) struct Choice<'a> {
 ///
 /// # Errors
 /// [`HomeError::NoUserFolder`].
-pub(crate) fn nodes_folder() -> Result<PathBuf, HomeError> {
+fn nodes_folder() -> Result<PathBuf, HomeError> {
     let folders = etcetera::base_strategy::Xdg::new().map_err(|_| HomeError::NoUserFolder)?;
     Ok(folders.data_dir().join("weft"))
 }
@@ -57,7 +57,7 @@ pub(crate) fn choose_or_create(choice: Choice<'_>, otherwise: &NodeName) -> Resu
 }
 
 /// The names of the nodes in this folder, sorted.
-pub(crate) fn names_under(folder: &Path) -> Vec<String> {
+fn names_under(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<String> = entries
         .filter_map(Result::ok)

@@ -19,7 +19,8 @@ pub(super) fn advertised<'a>(addresses: impl IntoIterator<Item = &'a Multiaddr>)
             let ip = ip(address)?;
             let usable = !ip.is_unspecified() && !is_link_local(ip);
             let text = address.to_string();
-            (usable && text.len() <= ADDRESS_BYTES_MAX).then(|| (ip.is_loopback(), transport_name(address) != "quic", text))
+            (usable && text.len() <= ADDRESS_BYTES_MAX)
+                .then(|| (ip.is_loopback(), transport_name(address) != "quic", text))
         })
         .collect();
     known.sort();

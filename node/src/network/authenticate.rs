@@ -68,26 +68,6 @@ pub(super) enum AuthFailure {
     Lost(#[from] io::Error),
 }
 
-/// 32 fresh random bytes.
-///
-/// # Errors
-/// [`AuthFailure::Entropy`].
-pub(super) fn nonce() -> Result<[u8; 32], AuthFailure> {
-    let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).map_err(AuthFailure::Entropy)?;
-    Ok(nonce)
-}
-
-/// A number for this life of the node; see [`Run`].
-///
-/// # Errors
-/// [`AuthFailure::Entropy`].
-pub(super) fn run_number() -> Result<Run, AuthFailure> {
-    let mut run = [0; 8];
-    getrandom::fill(&mut run).map_err(AuthFailure::Entropy)?;
-    Ok(Run::from_be_bytes(run))
-}
-
 /// Runs one handshake on the first substream of `muxer`, in at most two seconds, and returns what it proved and the other
 /// side's run. `ask` is called for a joiner, at the listener alone.
 ///
@@ -113,7 +93,7 @@ pub(super) async fn exchange(
                 Ok((HandshakeOutcome::Member { .. }, _)) | Err(_) => false,
             };
             if last_word {
-                let _other_side_is_gone = timeout(LAST_WORD_TIME_MAX, stream.read(&mut [0])).await;
+                let _other_side_is_gone = timeout(LAST_WORD_TIME_MAX, drain(&mut stream)).await;
             }
             result
         };
@@ -187,6 +167,12 @@ async fn send(stream: &mut SubstreamBox, frames: &[AuthFrame]) -> Result<(), Aut
         write_frame(stream, &encode(frame), ADMISSION_FRAME_BYTES_MAX).await?;
     }
     Ok(())
+}
+
+/// Reads what is left until the other side closes.
+async fn drain(stream: &mut SubstreamBox) {
+    let mut left = [0; 1024];
+    while stream.read(&mut left).await.is_ok_and(|count| count > 0) {}
 }
 
 /// The first substream: opened by the dialer, accepted by the listener.

@@ -14,10 +14,10 @@ use weft_discovery::{AdmissionView, Handshake, HandshakeOutcome};
 use weft_protocol::limits::{AUTH_FRAME_BYTES_MAX, AUTH_US_MAX};
 use weft_protocol::{Admission, AuthRefusal, InviteId, Join, KeyPair, NodeId, PublicKeys, Signer};
 
-use super::authenticate::{AuthFailure, Side, exchange, nonce, run_number};
+use super::authenticate::{AuthFailure, Side, exchange};
 use super::links::Run;
 use super::refusals::Refusals;
-use crate::identity::node_id;
+use crate::identity::{node_id, random};
 
 /// What a handshake wants of the event loop.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ impl Gate {
         knocks: mpsc::Sender<Knock>,
         refusals: Refusals,
     ) -> Result<Self, AuthFailure> {
-        Ok(Self { signer: keys, run: run_number()?, view, knocks, refusals, dials: Arc::default() })
+        let run = Run::from_be_bytes(random().map_err(AuthFailure::Entropy)?);
+        Ok(Self { signer: keys, run, view, knocks, refusals, dials: Arc::default() })
     }
 
     /// Authenticates a new connection. It is heard of only when the other end is a member.
@@ -95,12 +96,13 @@ impl Gate {
     ) -> Result<(), AuthFailure> {
         let view = Arc::clone(&self.view.borrow());
         let signer = Arc::clone(&self.signer);
+        let nonce = random().map_err(AuthFailure::Entropy)?;
         let turn = self.turn(peer);
         let (side, handshake, _turn) = match point.to_endpoint() {
             Endpoint::Dialer => {
-                (Side::Dialer, Handshake::dialer_member(view, signer, nonce()?, node), Some(turn.lock().await))
+                (Side::Dialer, Handshake::dialer_member(view, signer, nonce, node), Some(turn.lock().await))
             }
-            Endpoint::Listener => (Side::Listener, Handshake::listener(view, signer, nonce()?, node), None),
+            Endpoint::Listener => (Side::Listener, Handshake::listener(view, signer, nonce, node), None),
         };
         let (outcome, run) = self.exchange(muxer, side, handshake).await?;
         match outcome {

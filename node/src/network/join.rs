@@ -3,22 +3,24 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use libp2p::Multiaddr;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::{DialOpts, PortUse, Transport as _};
-use libp2p::Multiaddr;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use weft_discovery::{Handshake, HandshakeOutcome};
 use weft_protocol::limits::ADMISSION_FRAME_BYTES_MAX;
 use weft_protocol::{Admission, AuthRefusal, KeyPair, NodeId, NodeName, Signer as _, Token};
 
-use super::authenticate::{AuthFailure, Side, exchange, nonce, run_number};
+use super::authenticate::{AuthFailure, Side, exchange};
+use super::links::Run;
 use super::translate::{innermost, transport_failure};
 use super::{address, transport};
-use crate::identity::{node_id, transport_keys};
+use crate::identity::{node_id, random, transport_keys};
 
 /// What became of one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +63,9 @@ pub(crate) enum JoinError {
         attempts: Vec<Attempt>,
     },
     /// Other nodes answered at the token's addresses: the inviter has moved, or somebody sits in between.
-    #[error("{found} answers at {address}, not the inviter {expected}; ask for a new token if the inviter has new keys or addresses")]
+    #[error(
+        "{found} answers at {address}, not the inviter {expected}; ask for a new token if the inviter has new keys or addresses"
+    )]
     OtherNode {
         /// Where.
         address: String,
@@ -100,7 +104,7 @@ pub(crate) async fn join(
 ) -> Result<(Admission, String), JoinError> {
     let unable = |error: &(dyn std::error::Error + 'static)| JoinError::Transport(innermost(error));
     let mut transport = transport::bare(&transport_keys(keys)).map_err(|error| unable(&error))?;
-    let run = run_number().map_err(|error| unable(&error))?;
+    let run = Run::from_be_bytes(random().map_err(|error| unable(&error))?);
     let turn = Mutex::new(());
     let mut dials = FuturesUnordered::new();
     for address in address::parse_all(&token.addresses) {
@@ -116,7 +120,8 @@ pub(crate) async fn join(
                 let inviter = found.ok_or_else(|| AttemptFailure::OtherNode { found: peer.to_string() })?;
                 // One after the other: an inviter that is asked by several connections at once would answer each.
                 let _turn = turn.lock().await;
-                let nonce = nonce().map_err(|error| AttemptFailure::NotReached(error.to_string()))?;
+                let nonce =
+                    random().map_err(|error: getrandom::Error| AttemptFailure::NotReached(error.to_string()))?;
                 let build = env!("CARGO_PKG_VERSION").to_owned();
                 let handshake = Handshake::dialer_joiner(token.clone(), keys, name.clone(), build, nonce, inviter);
                 let nobody_asks_us = async |_, _, _| Err(AuthRefusal::Protocol);

@@ -79,7 +79,9 @@ pub(crate) struct NetworkConfig {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
     /// Not a multiaddress of a transport that is spoken here.
-    #[error("{address}: not an address to listen on ({problem}); write it as /ip4/0.0.0.0/udp/4001/quic-v1 or /ip4/0.0.0.0/tcp/4001")]
+    #[error(
+        "{address}: not an address to listen on ({problem}); write it as /ip4/0.0.0.0/udp/4001/quic-v1 or /ip4/0.0.0.0/tcp/4001"
+    )]
     Address {
         /// As it was given.
         address: String,
@@ -126,9 +128,11 @@ impl fmt::Debug for NetworkEvent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Peer(input) => formatter.debug_tuple("Peer").field(input).finish(),
-            Self::JoinAttempt { keys, invite, .. } => {
-                formatter.debug_struct("JoinAttempt").field("keys", keys).field("invite", invite).finish_non_exhaustive()
-            }
+            Self::JoinAttempt { keys, invite, .. } => formatter
+                .debug_struct("JoinAttempt")
+                .field("keys", keys)
+                .field("invite", invite)
+                .finish_non_exhaustive(),
         }
     }
 }

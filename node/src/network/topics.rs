@@ -60,7 +60,10 @@ mod tests {
         for (topic, name) in [
             (GossipTopic::Heads, format!("weft/{cluster}/heads")),
             (GossipTopic::Directory, format!("weft/{cluster}/directory")),
-            (GossipTopic::Agents("news.of.today".parse().expect("a topic")), format!("weft/{cluster}/agents/news.of.today")),
+            (
+                GossipTopic::Agents("news.of.today".parse().expect("a topic")),
+                format!("weft/{cluster}/agents/news.of.today"),
+            ),
         ] {
             assert_eq!(topics.name(&topic), name);
             assert_eq!(topics.parse(&TopicHash::from_raw(name)), Some(topic));

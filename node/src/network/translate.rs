@@ -250,7 +250,8 @@ pub(super) fn dial_failure(error: &DialError) -> String {
         DialError::WrongPeerId { obtained, address } => format!("{address}: another node answers there: {obtained}"),
         DialError::LocalPeerId { address } => format!("{address}: this node itself answers there"),
         DialError::Transport(errors) => {
-            let reasons = errors.iter().map(|(address, error)| format!("{}: {}", bare(address), transport_failure(error)));
+            let reasons =
+                errors.iter().map(|(address, error)| format!("{}: {}", bare(address), transport_failure(error)));
             reasons.collect::<Vec<_>>().join("; ")
         }
         other => other.to_string(),

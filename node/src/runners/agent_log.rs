@@ -92,7 +92,8 @@ mod tests {
         }
         log.line("stderr", "the end\n");
         assert_eq!(log.last(), "the end");
-        let sizes: Vec<_> = ["a.log", "a.log.old"].map(|name| fs::metadata(folder.path().join(name)).unwrap().len()).into();
+        let sizes: Vec<_> =
+            ["a.log", "a.log.old"].map(|name| fs::metadata(folder.path().join(name)).unwrap().len()).into();
         assert!(sizes.iter().all(|size| *size <= FILE_BYTES_MAX), "{sizes:?}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         let text = fs::read_to_string(folder.path().join("a.log")).unwrap();

@@ -281,15 +281,8 @@ fn result(reply: Reply) -> Answered {
         Reply::Kernel(Answer::Published { id, trace, seq, delivered }) => {
             write(&Published { id: id.to_string(), trace, seq, delivered })
         }
-        Reply::Kernel(
-            Answer::Subscribed
-            | Answer::Unsubscribed
-            | Answer::Spawned { .. }
-            | Answer::Stopped { .. }
-            | Answer::ShuttingDown,
-        )
-        | Reply::Discovery(_)
-        | Reply::Trace(_) => "{}".to_owned(),
+        // Nothing more to say than that it is done.
+        _ => "{}".to_owned(),
     };
     Ok(raw(text))
 }
@@ -336,7 +329,10 @@ mod tests {
         assert_eq!((wants_reply, level.to_string(), deadline_us, trace), (false, "received".into(), 5_000_000, None));
         let topic: TopicName = "jobs".parse().expect("a topic");
         let published = syscall("publish", r#"{"topic":"jobs","payload":{"text":"hi"}}"#);
-        assert_eq!(published, Syscall::Publish { topic: topic.clone(), payload: Payload::Text("hi".into()), trace: None });
+        assert_eq!(
+            published,
+            Syscall::Publish { topic: topic.clone(), payload: Payload::Text("hi".into()), trace: None }
+        );
         assert_eq!(syscall("subscribe", r#"{"topic":"jobs"}"#), Syscall::Subscribe { topic: topic.clone() });
         assert_eq!(syscall("unsubscribe", r#"{"topic":"jobs"}"#), Syscall::Unsubscribe { topic });
     }

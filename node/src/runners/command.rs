@@ -18,7 +18,6 @@ use weft_protocol::{AgentSpec, ExitReason, MessageId, Principal, ProcessId, Publ
 
 use crate::clock::wall;
 use crate::runners::agent_log::AgentLog;
-use crate::runners::api_socket::ApiSocket;
 use crate::runners::calls::{Answered, Call, Caller, raw, understand};
 use crate::runners::family::kill_members;
 use crate::runners::jsonrpc::{Id, LINE_BYTES_MAX};
@@ -27,8 +26,6 @@ use crate::runners::lines::{Line, next_line};
 use crate::runners::session::{GuardWord, Introduction, Session, Step, grant_texts};
 use crate::runners::{Shared, clip};
 
-/// How long an agent may take to answer `initialize`.
-const INITIALIZE: Duration = Duration::from_secs(5);
 /// How long after SIGTERM the family is killed. The guard does the same; the margin lets it be first.
 const TERMINATE: Duration = Duration::from_millis(1_250);
 /// How often the family is looked for again while it is being killed.
@@ -153,7 +150,7 @@ impl<'a> Running<'a> {
             helpers,
             lines,
             phase: Phase::Starting,
-            until: Some(Instant::now() + INITIALIZE),
+            until: Some(Instant::now() + shared.initialize_within),
             ended_by_us: None,
             node_stops: false,
         };
@@ -290,7 +287,8 @@ impl<'a> Running<'a> {
         }
         self.write_if_room(Session::shutdown());
         let until = Instant::now() + ending.grace;
-        self.until = Some(if self.phase == Phase::Finishing { self.until.map_or(until, |old| old.min(until)) } else { until });
+        self.until =
+            Some(if self.phase == Phase::Finishing { self.until.map_or(until, |old| old.min(until)) } else { until });
         self.phase = Phase::Finishing;
     }
 
@@ -303,7 +301,7 @@ impl<'a> Running<'a> {
     fn phase_over(&mut self) {
         match self.phase {
             Phase::Starting => {
-                let reason = format!("initialize was not answered within {} s", INITIALIZE.as_secs());
+                let reason = format!("initialize was not answered within {:?}", self.shared.initialize_within);
                 self.end_now(ExitReason::StartFailed { reason });
             }
             Phase::Running => self.until = None,

@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 /// Programs, libraries and what comes with them.
-const SYSTEM: [&str; 9] =
-    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
+const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
 /// Settings that programs need to start, to resolve names and to check certificates. Not all of /etc: it holds keys too.
 const SETTINGS: [&str; 24] = [
     "/etc/alternatives",
@@ -133,9 +132,11 @@ impl Confinement {
         let mut readable: Vec<PathBuf> = SYSTEM.iter().chain(&SETTINGS).chain(&MACHINE).map(PathBuf::from).collect();
         for program in [Some(program.to_owned()), fs::canonicalize(program).ok()].into_iter().flatten() {
             readable.extend(protected.allowed_for(&program));
-            readable.extend(beside_bin(&program).into_iter().filter(|path| {
-                !protected.is_above_a_home(path) && !protected.is_inside_a_home(path)
-            }));
+            readable.extend(
+                beside_bin(&program)
+                    .into_iter()
+                    .filter(|path| !protected.is_above_a_home(path) && !protected.is_inside_a_home(path)),
+            );
         }
         let files = arguments.iter().filter(|argument| Path::new(argument).is_absolute());
         let files = files.filter_map(|argument| fs::canonicalize(argument).ok()).filter(|path| path.is_file());
@@ -165,14 +166,18 @@ fn beside_bin(program: &Path) -> Vec<PathBuf> {
 pub(crate) fn find_program(word: &str, search: Option<&OsStr>) -> Result<PathBuf, String> {
     if word.contains('/') {
         let path = PathBuf::from(word);
-        return match () {
-            () if !path.is_absolute() => Err(format!("the program {word} is not an absolute path")),
-            () if !is_executable(&path) => Err(format!("the program {word} is not there or not executable")),
-            () => Ok(path),
+        if !path.is_absolute() {
+            return Err(format!("the program {word} is not an absolute path"));
+        }
+        return if is_executable(&path) {
+            Ok(path)
+        } else {
+            Err(format!("the program {word} is not an executable file"))
         };
     }
     let own = search.map(|search| std::env::split_paths(search).collect::<Vec<_>>()).unwrap_or_default();
-    let folders = PROGRAM_FOLDERS.iter().map(PathBuf::from).chain(own.into_iter().filter(|folder| folder.is_absolute()));
+    let folders =
+        PROGRAM_FOLDERS.iter().map(PathBuf::from).chain(own.into_iter().filter(|folder| folder.is_absolute()));
     let mut candidates = folders.map(|folder| folder.join(word));
     candidates.find(|path| is_executable(path)).ok_or_else(|| format!("the program {word} was not found"))
 }
@@ -222,8 +227,16 @@ mod tests {
         let (_place, root) = place();
         std::os::unix::fs::symlink(root.join("alpha/identity.key"), root.join("code/link")).unwrap();
         for named in [
-            "alpha", "alpha/identity.key", "alpha/agents/a/x", "beta", "beta/identity.key", "beta/run/x", "code",
-            "code/link", "code/../alpha/identity.key", "missing",
+            "alpha",
+            "alpha/identity.key",
+            "alpha/agents/a/x",
+            "beta",
+            "beta/identity.key",
+            "beta/run/x",
+            "code",
+            "code/link",
+            "code/../alpha/identity.key",
+            "missing",
         ] {
             assert_eq!(granted(&root, &root.join(named)), [] as [PathBuf; 0], "{named}");
         }

@@ -93,6 +93,17 @@ impl AgentProcesses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(guard);
     }
 
+    /// Kills every family and its guard: for what is left when nothing else is possible any more.
+    pub(crate) fn kill_all(&self) {
+        let guards = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for guard in guards {
+            u32::try_from(guard).map(kill_members).unwrap_or_default();
+            if let Some(guard) = Pid::from_raw(guard) {
+                let _ended_meanwhile = kill_process(guard, Signal::KILL);
+            }
+        }
+    }
+
     pub(crate) fn remove(&self, guard: u32) {
         let guard = i32::try_from(guard).unwrap_or(i32::MAX);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&guard);
@@ -101,8 +112,8 @@ impl AgentProcesses {
 
 /// Whether the process certainly belongs to this guard's family.
 pub(crate) fn is_member(pid: u32, guard: u32) -> bool {
-    let known = i32::try_from(pid).ok().and_then(stat).is_some();
-    known && descends(pid, |one| u32::try_from(one) == Ok(guard))
+    let runs = i32::try_from(pid).ok().and_then(stat).is_some_and(|stat| !stat.ended);
+    runs && descends(pid, |one| u32::try_from(one) == Ok(guard))
 }
 
 fn descends(pid: u32, is_guard: impl Fn(i32) -> bool) -> bool {
@@ -111,7 +122,8 @@ fn descends(pid: u32, is_guard: impl Fn(i32) -> bool) -> bool {
         if is_guard(pid) {
             return true;
         }
-        let Some(stat) = stat(pid) else { return true };
+        // Whoever has ended may have lost its parents before.
+        let Some(stat) = stat(pid).filter(|stat| !stat.ended) else { return true };
         if is_guard(stat.group) {
             return true;
         }

@@ -136,10 +136,8 @@ pub(crate) fn parse(line: &[u8]) -> Result<Incoming, (Option<Id>, RpcError)> {
         let code = if error.is_data() { INVALID_REQUEST } else { PARSE_ERROR };
         refuse(code, &format!("the line is not a JSON-RPC message: {error}"))
     })?;
-    let id = match frame.id {
-        None => None,
-        Some(raw) => Some(parse_id(raw.get()).ok_or(refuse(INVALID_REQUEST, "the id is not a string or a number"))),
-    };
+    let bad_id = || refuse(INVALID_REQUEST, "the id is not a string or a number");
+    let id = frame.id.map(|raw| parse_id(raw.get()).ok_or_else(bad_id));
     if frame.jsonrpc != "2.0" {
         let error = RpcError::malformed(INVALID_REQUEST, "the field jsonrpc is not \"2.0\"");
         return Err((id.and_then(Result::ok), error));
@@ -245,10 +243,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"no"}}"#,
             Incoming::Response { id: 7, result: Err("no".into()) },
         );
-        check(
-            r#"{"jsonrpc":"2.0","id":7,"error":"odd"}"#,
-            Incoming::Response { id: 7, result: Err("\"odd\"".into()) },
-        );
+        check(r#"{"jsonrpc":"2.0","id":7,"error":"odd"}"#, Incoming::Response { id: 7, result: Err("\"odd\"".into()) });
         check(r#"{"jsonrpc":"2.0","id":"7","result":1}"#, Incoming::Stray);
         check(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"?"}}"#, Incoming::Stray);
     }

@@ -38,8 +38,11 @@ use crate::runners::command::{Ending, Order};
 pub(crate) use crate::runners::confinement::Confinement;
 pub(crate) use crate::runners::family::{AgentProcesses, ended_children, kill_members};
 
-/// Most orders that wait for one agent's task: twice what may be open, so that a cancellation always finds room (guess).
+/// Most orders that wait for one agent's task: twice what may be open, messages and cancellations, and as many publications;
+/// one more message is answered busy, one more publication or cancellation is lost (guess).
 const ORDERS_MAX: usize = 4 * AGENT_IN_FLIGHT_MAX;
+/// How long an agent may take to answer `initialize`.
+const INITIALIZE: Duration = Duration::from_secs(5);
 /// How long the end of all agents may take when the node goes down: SIGTERM, a second, SIGKILL, and a margin.
 const SHUTDOWN: Duration = Duration::from_secs(4);
 
@@ -62,6 +65,7 @@ pub(crate) struct Shared {
     config: RunnersConfig,
     asker: Asker,
     processes: AgentProcesses,
+    initialize_within: Duration,
 }
 
 /// All running agents of this node.
@@ -81,11 +85,13 @@ impl Runners {
     /// No agent runs yet. Sockets that an earlier life of the node left behind are removed.
     pub(crate) fn new(config: RunnersConfig, asker: Asker) -> Self {
         if let Ok(left) = std::fs::read_dir(config.home.join("run")) {
-            for path in left.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("sock".as_ref())) {
+            for path in
+                left.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("sock".as_ref()))
+            {
                 let _gone_already = std::fs::remove_file(path);
             }
         }
-        let shared = Shared { config, asker, processes: AgentProcesses::default() };
+        let shared = Shared { config, asker, processes: AgentProcesses::default(), initialize_within: INITIALIZE };
         Self { shared: Arc::new(shared), running: BTreeMap::new() }
     }
 
@@ -175,11 +181,12 @@ impl Runners {
             }
         };
         if tokio::time::timeout(SHUTDOWN, all).await.is_err() {
-            tracing::warn!("an agent did not end in time; its guard will end it when the node is gone");
+            tracing::warn!("an agent did not end in time; it is killed");
         }
         for task in tasks {
             task.abort();
         }
+        self.shared.processes.kill_all();
     }
 
     /// The task of an ended process says so by being over.

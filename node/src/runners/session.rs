@@ -134,7 +134,9 @@ impl Session {
     fn incoming(&mut self, incoming: Incoming) -> Vec<Step> {
         match incoming {
             Incoming::Request { id, method, params } => vec![Step::Asked { id: Some(id), method, params }],
-            Incoming::Notification { method, params } if method.starts_with("child/") => self.guard_word(&method, &params),
+            Incoming::Notification { method, params } if method.starts_with("child/") => {
+                self.guard_word(&method, &params)
+            }
             Incoming::Notification { method, params } => vec![Step::Asked { id: None, method, params }],
             Incoming::Response { id, result } => self.response(id, result),
             Incoming::Stray => Vec::new(),
@@ -203,7 +205,8 @@ impl Session {
             Err(error) => return failed(error),
         };
         let id = self.next_id;
-        let params = Message { id: message, from: from.into(), target, payload, wants_reply, deadline_ms: left_ms, trace };
+        let params =
+            Message { id: message, from: from.into(), target, payload, wants_reply, deadline_ms: left_ms, trace };
         let line = jsonrpc::request(Some(id), "message", &params);
         if line.len() > LINE_BYTES_MAX {
             return failed(format!("the message takes {} bytes as a line, at most {LINE_BYTES_MAX}", line.len()));

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit, Signal, getpgrp, set_parent_process_death_signal, setrlimit};
 use weft_protocol::ResourceLimits;
@@ -42,7 +42,9 @@ fn prepare(plan: &Plan) -> Result<Command, String> {
         Ok(()) => {}
         Err(reason) if plan.trusted => eprintln!("weft: this trusted agent runs unconfined: {reason}"),
         Err(reason) => {
-            return Err(format!("{reason}: nothing keeps an agent from the node's keys here; --trusted runs it all the same"));
+            return Err(format!(
+                "{reason}: nothing keeps an agent from the node's keys here; --trusted runs it all the same"
+            ));
         }
     }
     let mut program = Command::new(&plan.program);
@@ -57,7 +59,8 @@ fn limit(resource: Resource, bound: Option<u64>) -> Result<(), String> {
     if bound.is_none() && resource != Resource::Core {
         return Ok(());
     }
-    setrlimit(resource, Rlimit { current: bound, maximum: bound }).map_err(|error| format!("{resource:?} limit: {error}"))
+    setrlimit(resource, Rlimit { current: bound, maximum: bound })
+        .map_err(|error| format!("{resource:?} limit: {error}"))
 }
 
 /// Whole seconds of processor time, rounded up: SIGXCPU at the limit, SIGKILL a second later.

@@ -49,6 +49,10 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode, String> {
 async fn stand(plan: &Plan, node: OwnedFd) -> std::io::Result<ExitStatus> {
     let mut asked_to_end = signal(SignalKind::terminate())?;
     let mut somebody_ended = signal(SignalKind::child())?;
+    #[expect(
+        deprecated,
+        reason = "what replaces it is unsafe, and asks only that the descriptor stays open: it is owned"
+    )]
     let node = AsyncFd::with_interest(node, Interest::READABLE)?;
     let mut program = Command::new(std::env::current_exe()?);
     program.args(["child", "confine"]).env_clear().env(PLAN_VARIABLE, serde_json::to_string(plan)?);

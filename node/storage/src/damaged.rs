@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 use weft_protocol::{
-    Batch, Blake3, ChainId, ChainState, CommitGroup, Digest, DigestRow, Event, Fact, MessageRecord, Recovered,
-    chain_root_hash, decode, root,
+    Batch, Blake3, ChainId, ChainState, CommitGroup, Digest, DigestRow, Event, Fact, MessageRecord, PlacedFact,
+    Recovered, RecoveredChain, chain_root_hash, decode, root,
 };
 
 use crate::backend::StoreFile;
@@ -21,6 +21,8 @@ use crate::row::{self, BODY_BYTES_MAX, GroupView, Salt};
 use crate::salvage::{self, Found, FoundChain};
 use crate::store::{Store, file_backend, open_file, read_front, sync_folder_of};
 
+/// Events read at once while looking for facts (guess).
+const EVENTS_AT_ONCE: usize = 1_024;
 /// Bytes of groups copied in one transaction (guess): few syncs, little memory.
 const COPY_BYTES: usize = 1024 * 1024;
 
@@ -116,6 +118,32 @@ impl DamagedStore {
     #[must_use]
     pub fn ranges(&self) -> Vec<DamagedRange> {
         self.found.chains.iter().flat_map(|(chain, found)| self.ranges_of(*chain, found)).collect()
+    }
+
+    /// What is intact, as far as each chain can be followed from its first event: to find out who is a member and where to ask.
+    ///
+    /// # Errors
+    /// [`RepairError`] when the copy cannot be read.
+    pub fn salvaged(&self) -> Result<Recovered, RepairError> {
+        let mut chains = Vec::new();
+        for (chain, state) in &self.states {
+            let mut facts = Vec::new();
+            let mut from_seq = 0;
+            while from_seq < state.size() {
+                let events = self.fresh.events(*chain, from_seq, EVENTS_AT_ONCE)?;
+                from_seq += events.len().max(1) as u64;
+                for event in events.iter().filter_map(|bytes| Event::decode(bytes).ok()) {
+                    match placed_fact(&event) {
+                        Some(Fact::Message(_) | Fact::Batch(_) | Fact::Opaque { .. }) | None => {}
+                        Some(fact) => facts.push(PlacedFact { seq: event.seq, hlc: event.hlc, fact }),
+                    }
+                }
+            }
+            chains.push(RecoveredChain { state: state.clone(), facts });
+        }
+        let evidence = self.found.evidence.clone();
+        let addresses = self.found.addresses.clone().into_iter().collect();
+        Ok(Recovered { chains, evidence, addresses, ..Recovered::default() })
     }
 
     /// Takes groups that a peer gave for the first missing range of a chain, from its first commit on, verified like any other:
@@ -255,7 +283,9 @@ impl DamagedStore {
 
     fn matches_event(&self, digest: &DigestRow) -> Result<bool, StoreError> {
         let Some(bytes) = self.fresh.event(digest.chain, digest.seq)? else { return Ok(false) };
-        let Some(Fact::Batch(batch)) = Event::decode(&bytes).ok().as_ref().and_then(placed_fact) else { return Ok(false) };
+        let Some(Fact::Batch(batch)) = Event::decode(&bytes).ok().as_ref().and_then(placed_fact) else {
+            return Ok(false);
+        };
         let leaves: Vec<Digest> = digest.records.iter().map(MessageRecord::leaf).collect();
         Ok(batch.count == leaves.len() as u64 && batch.root == root::<Blake3>(&leaves))
     }

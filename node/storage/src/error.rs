@@ -53,7 +53,9 @@ pub enum OpenError {
     #[error("this is not a store of this program; nothing was changed")]
     NotAStore,
     /// A later or earlier program wrote it.
-    #[error("the store has layout {found}, this program reads layout {known}; nothing was changed, use the program that wrote it")]
+    #[error(
+        "the store has layout {found}, this program reads layout {known}; nothing was changed, use the program that wrote it"
+    )]
     Version {
         /// The layout of the file.
         found: u32,

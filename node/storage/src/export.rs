@@ -8,10 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use redb::ReadableTable;
 use weft_protocol::{ChainId, ChainState, Fact, MessageBatch};
 
-use crate::error::{ExportError, StoreError};
+use crate::error::ExportError;
 use crate::recover::{Stored, compare_with_head, empty_state, placed_fact};
 use crate::row::{self, GroupView, Kind, ROW_HEADER_BYTES, Salt, StoredHead, numbered_key};
 use crate::store::{DIGESTS, GROUPS, STATE, Store, Table};
@@ -180,7 +179,9 @@ impl FileCheck {
                 self.head = Some(StoredHead::parse(row.body).map_err(|error| error.to_string())?);
                 Ok(())
             }
-            Kind::Outbox | Kind::Evidence | Kind::Addresses => Err("a row that does not belong into an export".to_owned()),
+            Kind::Outbox | Kind::Evidence | Kind::Addresses => {
+                Err("a row that does not belong into an export".to_owned())
+            }
         }
     }
 

@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{ReadTransaction, ReadableDatabase};
 use weft_protocol::{ChainId, Event, Hlc};
 
 use crate::error::StoreError;
-use crate::row::{self, numbered_key};
+use crate::row::numbered_key;
 use crate::store::{GROUPS, Store};
 
 /// The place of one event in the order of the cluster. Sorts as the order does: stamp, node, incarnation, place on the chain.

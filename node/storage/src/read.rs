@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase};
 use weft_protocol::{
     Blake3, ChainId, CommitGroup, Digest, DigestRow, EventProof, MessageId, SignedCommit, TraceId, TraceRow, decode,
     leaf_hash, prove_inclusion,
@@ -284,7 +284,8 @@ impl Store {
     fn leaf(&self, digests: &Groups, place: Place, open: &mut Option<OpenDigest>) -> Result<TraceRow, StoreError> {
         if open.as_ref().is_none_or(|digest| digest.row.seq != place.seq) {
             let key = numbered_key(place.chain, place.seq);
-            let value = digests.get(&key[..])?.ok_or_else(|| StoreError::read("the index names a digest that is gone"))?;
+            let value =
+                digests.get(&key[..])?.ok_or_else(|| StoreError::read("the index names a digest that is gone"))?;
             let body = row::body(&self.salt, Kind::Digest, &key, value.value())?;
             let row: DigestRow = decode(body, BODY_BYTES_MAX).map_err(StoreError::read)?;
             let leaves = row.records.iter().map(weft_protocol::MessageRecord::leaf).collect();

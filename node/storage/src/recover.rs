@@ -21,13 +21,6 @@ pub(crate) struct Reading {
     pub(crate) orphans: u64,
 }
 
-/// Why a row could not be used; while opening both are damage.
-impl From<BadRow> for OpenError {
-    fn from(error: BadRow) -> Self {
-        Self::damaged(error)
-    }
-}
-
 impl From<BadRow> for StoreError {
     fn from(error: BadRow) -> Self {
         Self::read(error)
@@ -39,7 +32,7 @@ pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, Open
     let transaction = database.begin_read().map_err(OpenError::damaged)?;
     let writer = read_state(&transaction, salt)?;
     let stored = Stored { transaction: &transaction, salt };
-    let mut chains: BTreeSet<ChainId> = stored.chains().map_err(OpenError::damaged)?;
+    let mut chains: BTreeSet<ChainId> = stored.chains()?;
     chains.extend(writer.heads.keys());
     let mut recovered = Recovered { reserved: writer.reserved, ..Recovered::default() };
     let mut orphans = 0;
@@ -48,19 +41,18 @@ pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, Open
         recovered.chains.push(chain);
         orphans += unclaimed;
     }
-    orphans += stored.digests_of_other_chains(&writer.heads).map_err(OpenError::damaged)?;
-    let decoded = |error: weft_protocol::DecodeError| OpenError::damaged(error);
+    orphans += stored.digests_of_other_chains(&writer.heads)?;
     stored.each(OUTBOX, Kind::Outbox, |_, body| {
-        recovered.outbox.push(decode::<OutboxEntry>(body, BODY_BYTES_MAX).map_err(decoded)?);
+        recovered.outbox.push(decode::<OutboxEntry>(body, BODY_BYTES_MAX).map_err(StoreError::read)?);
         Ok(())
     })?;
     stored.each(EVIDENCE, Kind::Evidence, |_, body| {
-        recovered.evidence.push(decode::<Evidence>(body, BODY_BYTES_MAX).map_err(decoded)?);
+        recovered.evidence.push(decode::<Evidence>(body, BODY_BYTES_MAX).map_err(StoreError::read)?);
         Ok(())
     })?;
     stored.each(ADDRESSES, Kind::Addresses, |key, body| {
-        let node = NodeId::from_bytes(key.try_into().map_err(OpenError::damaged)?);
-        recovered.addresses.push((node, decode::<Vec<String>>(body, BODY_BYTES_MAX).map_err(decoded)?));
+        let node = NodeId::from_bytes(key.try_into().map_err(StoreError::read)?);
+        recovered.addresses.push((node, decode::<Vec<String>>(body, BODY_BYTES_MAX).map_err(StoreError::read)?));
         Ok(())
     })?;
     Ok(Reading { recovered, writer, orphans })
@@ -72,7 +64,7 @@ fn read_state(transaction: &ReadTransaction, salt: &Salt) -> Result<Writer, Open
         match key {
             row::GENERATION_KEY => writer.generation = row::parse_number(body)?,
             row::RESERVED_KEY => {
-                writer.reserved = decode::<Reserved>(body, BODY_BYTES_MAX).map_err(OpenError::damaged)?;
+                writer.reserved = decode::<Reserved>(body, BODY_BYTES_MAX).map_err(StoreError::read)?;
             }
             key => {
                 let chain = row::split_head_key(key).ok_or(BadRow("an unknown key"))?;
@@ -109,7 +101,7 @@ fn recover_chain(
         Ok(())
     });
     let state = compare_with_head(state.map_err(damaged)?, head).map_err(damaged)?;
-    let digests = stored.digest_places(chain).map_err(OpenError::damaged)?;
+    let digests = stored.digest_places(chain)?;
     let unclaimed = digests.iter().filter(|seq| !batches.contains(seq)).count() as u64;
     Ok((RecoveredChain { state, facts }, unclaimed))
 }
@@ -152,18 +144,15 @@ pub(crate) struct Stored<'a> {
 
 impl Stored<'_> {
     /// Each row of a table, its check done.
-    pub(crate) fn each<E>(
+    pub(crate) fn each(
         &self,
         table: Table,
         kind: Kind,
-        mut found: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
-    ) -> Result<(), E>
-    where
-        E: From<BadRow> + From<StoreError>,
-    {
-        let table = self.transaction.open_table(table).map_err(StoreError::from)?;
-        for entry in table.iter().map_err(StoreError::from)? {
-            let (key, value) = entry.map_err(StoreError::from)?;
+        mut found: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let table = self.transaction.open_table(table)?;
+        for entry in table.iter()? {
+            let (key, value) = entry?;
             found(key.value(), row::body(self.salt, kind, key.value(), value.value())?)?;
         }
         Ok(())
@@ -172,7 +161,7 @@ impl Stored<'_> {
     /// Where each chain ends, by the rows of the heads.
     pub(crate) fn heads(&self) -> Result<BTreeMap<ChainId, StoredHead>, StoreError> {
         let mut heads = BTreeMap::new();
-        self.each(STATE, Kind::State, |key, body| -> Result<(), StoreError> {
+        self.each(STATE, Kind::State, |key, body| {
             if let Some(chain) = row::split_head_key(key) {
                 heads.insert(chain, StoredHead::parse(body)?);
             }
@@ -254,8 +243,12 @@ impl Stored<'_> {
     }
 }
 
+/// While opening, what cannot be read is damage.
 impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
-        Self::damaged(error)
+        match error {
+            StoreError::Read { reason } => Self::damaged(reason),
+            error => Self::damaged(error),
+        }
     }
 }

@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::backends::FileBackend;
 use redb::{Database, Durability, StorageBackend, TableDefinition, WriteTransaction};
-use weft_protocol::{
-    Batch, ChainId, CommitGroup, DigestRow, Evidence, Recovered, Reserved, chain_root_hash, encode,
-};
+use weft_protocol::{Batch, ChainId, CommitGroup, DigestRow, Evidence, Recovered, Reserved, chain_root_hash, encode};
 
 use crate::backend::{Shifted, StoreFile};
 use crate::error::{OpenError, StoreError, panic_text};
@@ -190,9 +188,7 @@ impl Store {
 }
 
 /// Runs on another thread; a panic there is damage.
-fn on_thread<T: Send + 'static>(
-    open: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
-) -> Result<T, OpenError> {
+fn on_thread<T: Send + 'static>(open: impl FnOnce() -> Result<T, OpenError> + Send + 'static) -> Result<T, OpenError> {
     let opening = std::thread::Builder::new().name("open-store".into()).spawn(open)?;
     opening.join().unwrap_or_else(|panic| Err(OpenError::damaged(panic_text(&*panic))))
 }
@@ -343,7 +339,8 @@ fn write_first_transaction(database: &Database, salt: &Salt) -> Result<(), Strin
     for table in TABLES {
         transaction.open_table(table).map_err(|error| error.to_string())?;
     }
-    put_state(&transaction, salt, row::GENERATION_KEY, &FIRST_GENERATION.to_be_bytes()).map_err(|error| error.to_string())?;
+    put_state(&transaction, salt, row::GENERATION_KEY, &FIRST_GENERATION.to_be_bytes())
+        .map_err(|error| error.to_string())?;
     transaction.commit().map_err(|error| error.to_string())
 }
 

@@ -86,12 +86,16 @@ pub struct AgentRow {
     pub process: String,
     /// Its node.
     pub node: String,
-    /// `starting`, `running`, `stopping`, or `exited: ` and why.
+    /// The name of that node.
+    pub name: String,
+    /// `starting`, `running`, `stopping` or `exited`; `unknown` on a node that cannot be reached.
     pub state: String,
+    /// Why it exited.
+    pub reason: Option<String>,
     /// Where it runs: `builtin echo`, `exec python3 agent.py`; of an agent on another node `remote`.
     pub backend: String,
-    /// How often it was started again.
-    pub restarts: u64,
+    /// How often it was started again; unknown for agents on other nodes.
+    pub restarts: Option<u64>,
     /// When its process started; unknown for agents on other nodes.
     pub started_at: Option<String>,
 }
@@ -105,8 +109,10 @@ pub struct AgentReport {
     pub process: String,
     /// Its node.
     pub node: String,
-    /// `starting`, `running`, `stopping`, or `exited: ` and why.
+    /// `starting`, `running`, `stopping` or `exited`.
     pub state: String,
+    /// Why it exited.
+    pub reason: Option<String>,
     /// Where it runs.
     pub backend: String,
     /// The operating system's number of it, when it has one.

@@ -44,7 +44,7 @@ pub struct StatusReport {
     pub home: String,
     /// Its cluster.
     pub cluster: ClusterJson,
-    /// `running`, or `damaged` when its store can no longer be written.
+    /// `booting`, `running`, `shutting-down`, or `damaged` when its store can no longer be written.
     pub state: String,
     /// Which of its chains it writes.
     pub incarnation: String,
@@ -62,6 +62,25 @@ pub struct StatusReport {
     pub role: String,
     /// The program's version.
     pub version: String,
+    /// Handshakes that were refused lately, the newest first.
+    pub refusals: Vec<RefusalRow>,
+}
+
+/// One refused handshake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusalRow {
+    /// When.
+    pub at: String,
+    /// The other side, as its key says.
+    pub node: String,
+    /// Where from, or where to.
+    pub address: String,
+    /// Whether this node refused; otherwise it was refused.
+    pub by_us: bool,
+    /// Stable: `not-a-member`, `wrong-cluster`, …
+    pub code: String,
+    /// Why, in one line.
+    pub message: String,
 }
 
 impl StatusReport {

@@ -1,1 +1,8 @@
-//! Tests.
+//! Real sockets on loopback: members that talk, and everybody else, who does not get that far.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod admission;
+mod attack;
+mod cluster;
+mod members;
+mod repair;

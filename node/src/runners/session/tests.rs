@@ -22,9 +22,10 @@ fn begin() -> (Session, String) {
 /// A session whose agent has answered `initialize`.
 fn running() -> Session {
     let (mut session, _) = begin();
-    check(session.line(br#"{"jsonrpc":"2.0","id":0,"result":{"name":"x","methods":[{"name":"m","input_schema":{}}]}}"#), &[
-        "Initialized",
-    ]);
+    check(
+        session.line(br#"{"jsonrpc":"2.0","id":0,"result":{"name":"x","methods":[{"name":"m","input_schema":{}}]}}"#),
+        &["Initialized"],
+    );
     session
 }
 
@@ -146,7 +147,10 @@ fn a_cancelled_message_makes_room_and_is_forgotten_when_it_is_never_answered() {
     let mut session = running();
     for counter in 0..64 {
         check(session.deliver(hi(counter), 1), &["Write"]);
-        check(session.cancel(message(counter)), &["WriteIfRoom(\"{'jsonrpc':'2.0','method':'cancel','params':{'id':'m-"]);
+        check(
+            session.cancel(message(counter)),
+            &["WriteIfRoom(\"{'jsonrpc':'2.0','method':'cancel','params':{'id':'m-"],
+        );
     }
     check(session.cancel(message(99)), &[]);
     for counter in 64..128 {
@@ -245,5 +249,8 @@ fn an_answer_too_long_for_a_line_becomes_an_error() {
     };
     let long = RawValue::from_string(format!("\"{}\"", "x".repeat(LINE_BYTES_MAX))).expect("JSON");
     let line = Session::answer(&id, &Ok(long));
-    assert!(line.starts_with(r#"{"jsonrpc":"2.0","id":"q","error":{"code":-32000,"message":"too large"#), "{line:.200}");
+    assert!(
+        line.starts_with(r#"{"jsonrpc":"2.0","id":"q","error":{"code":-32000,"message":"too large"#),
+        "{line:.200}"
+    );
 }

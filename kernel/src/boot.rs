@@ -1,0 +1,100 @@
+//! The first records of a run: who writes the chain, that the node started, and what became of what ran before.
+
+use weft_protocol::{
+    Boot, EffectOutcome, EffectResult, ExitReason, Fact, Genesis, OutboxEntry, Principal, ProcessExited, PublicKeys,
+    Recovered, SUITE,
+};
+
+use crate::action::Action;
+use crate::chain::Promise;
+use crate::ipc::Call;
+use crate::kernel::Kernel;
+use crate::process::History;
+use crate::timers::Timer;
+
+impl Kernel {
+    /// Appends what every start records; the node runs when that is on disk.
+    pub(crate) fn boot(&mut self, keys: &PublicKeys, history: &History, recovered: &Recovered) {
+        if self.chain.durable().size() == 0 {
+            self.found(keys);
+        }
+        let boot = Boot { version: self.identity.build.clone(), name: self.identity.name.clone() };
+        let seq = self.chain.append("kernel", &Fact::Boot(boot), self.now).seq;
+        self.chain.hold(seq, Promise::Booted);
+        self.close_history(history);
+        self.spawn_again(history);
+        self.spawn_configured();
+        recovered.outbox.iter().for_each(|entry| self.resume(entry));
+    }
+
+    fn found(&mut self, keys: &PublicKeys) {
+        let genesis = Genesis {
+            suite: SUITE,
+            cluster: self.identity.cluster,
+            keys: keys.clone(),
+            governance_hash: self.identity.governance_hash,
+            charter: self.identity.charter.clone(),
+        };
+        self.chain.append("kernel", &Fact::Genesis(Box::new(genesis)), self.now);
+        for fact in std::mem::take(&mut self.identity.founding) {
+            self.chain.append("operator", &fact, self.now);
+        }
+    }
+
+    /// What an earlier run left open is closed by the truth: nobody can tell, or the node went down with it.
+    fn close_history(&mut self, history: &History) {
+        for intent in history.open_intents() {
+            let outcome = EffectOutcome { intent, result: EffectResult::Indeterminate };
+            self.chain.append("kernel", &Fact::Outcome(outcome), self.now);
+        }
+        for (process, agent) in history.cut_off() {
+            let exited = ProcessExited { process, agent: agent.clone(), reason: ExitReason::NodeStopped };
+            self.chain.append("kernel", &Fact::Exited(exited), self.now);
+        }
+    }
+
+    /// Permanent agents live again, with the grants they had.
+    fn spawn_again(&mut self, history: &History) {
+        for respawn in history.respawns() {
+            let Some(process) = self.processes.next_id() else { return };
+            // The record of its last start had the same size, so it cannot be refused.
+            let _fits = self.spawn(process, respawn.spec, respawn.grants, respawn.by, respawn.restarts, None);
+        }
+    }
+
+    /// The configured agents live too; one that the gate denies or that is not well formed is on the chain as denied, or
+    /// not there.
+    fn spawn_configured(&mut self) {
+        let Ok(operator) = self.asker(&Principal::Operator) else { return };
+        for spec in std::mem::take(&mut self.config.boot_agents) {
+            let action = Action::Spawn { agent: spec.agent.clone() };
+            let free = self.processes.named(&spec.agent).is_none();
+            if free && self.judge(&operator.sender, &action, &[spec.agent.to_string()], &[], None).is_ok() {
+                let _refused_by_form = self.spawn_permitted(&operator, spec, None);
+            }
+        }
+    }
+
+    /// A durable message that was not acknowledged before the restart is sent on, or given up when its time is over.
+    fn resume(&mut self, entry: &OutboxEntry) {
+        let id = entry.envelope.id;
+        let call = Call {
+            ask: None,
+            process: None,
+            to: entry.to,
+            target: format!("{}@{}", entry.envelope.target, entry.to),
+            envelope: entry.envelope.clone(),
+            asked_at: self.now,
+            expires: entry.expires,
+            attempts: 0,
+            retry_at: None,
+            lost: true,
+            sent: None,
+            sent_on_disk: true,
+            receipt: None,
+        };
+        self.timers.set(call.expires, Timer::CallDeadline(id));
+        self.calls.insert(call);
+        self.retry_at(&id, self.now);
+    }
+}

@@ -1,0 +1,71 @@
+//! Facts that other machines of this node want on the chain: judged, checked against their action, recorded together.
+
+use weft_protocol::{Fact, Principal, Refusal};
+
+use crate::action::Action;
+use crate::chain::{Promise, Writer};
+use crate::event::Ticket;
+use crate::kernel::Kernel;
+
+impl Kernel {
+    /// Records all of the facts in one commit or none, and says so when they are on disk.
+    pub(crate) fn on_facts(&mut self, ticket: Ticket, by: &Principal, action: &Action, facts: &[Fact]) {
+        if let Err(refusal) = self.record_facts(ticket, by, action, facts) {
+            self.effects.refuse_facts(ticket, refusal);
+        }
+    }
+
+    fn record_facts(&mut self, ticket: Ticket, by: &Principal, action: &Action, facts: &[Fact]) -> Result<(), Refusal> {
+        let asker = self.asker(by)?;
+        self.judge(&asker.sender, action, &[resource(action)], &asker.grants, None)?;
+        if facts.is_empty() || !facts.iter().all(|fact| belongs(action, fact)) {
+            let message = format!("these facts are not what `{}` records", action.name());
+            return Err(Refusal::Invalid { message });
+        }
+        let source = by.to_string();
+        if !Writer::fits(&source, facts) {
+            let message = "these facts do not fit into one commit".to_owned();
+            return Err(Refusal::Invalid { message });
+        }
+        if let Some((first_seq, last_seq)) = self.chain.append_together(&source, facts, self.now) {
+            self.chain.hold(last_seq, Promise::FactsRecorded { ticket, first_seq });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a fact is one that the action records. What the kernel records of its own accord nobody else may.
+const fn belongs(action: &Action, fact: &Fact) -> bool {
+    match action {
+        Action::Invite { .. } => matches!(fact, Fact::InviteIssued(_)),
+        Action::RevokeInvite => matches!(fact, Fact::InviteRevoked(_)),
+        Action::Admit { .. } => matches!(fact, Fact::InviteBurnt(_) | Fact::Admitted(_)),
+        Action::RecordFork { .. } => matches!(fact, Fact::ForkSeen(_)),
+        Action::RecordRepair => matches!(fact, Fact::Repaired(_)),
+        Action::Send { .. }
+        | Action::Call { .. }
+        | Action::Receive { .. }
+        | Action::Publish { .. }
+        | Action::Subscribe { .. }
+        | Action::ReceivePublication { .. }
+        | Action::Spawn { .. }
+        | Action::Stop { .. }
+        | Action::Shutdown => false,
+    }
+}
+
+fn resource(action: &Action) -> String {
+    match action {
+        Action::Send { target }
+        | Action::Call { target }
+        | Action::Receive { target, .. }
+        | Action::Stop { target } => target.clone(),
+        Action::Publish { topic } | Action::Subscribe { topic } | Action::ReceivePublication { topic, .. } => {
+            topic.to_string()
+        }
+        Action::Spawn { agent } => agent.to_string(),
+        Action::Invite { role } => role.to_string(),
+        Action::Admit { node } | Action::RecordFork { node } => node.to_string(),
+        Action::RevokeInvite | Action::RecordRepair | Action::Shutdown => "node".to_owned(),
+    }
+}

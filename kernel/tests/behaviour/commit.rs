@@ -1,0 +1,135 @@
+//! Groups of events: one is written at a time, the rest gathers, and seals follow in time.
+
+use weft_kernel::{Input, Syscall};
+use weft_protocol::limits::{CHECKPOINT_EVENTS_MAX, COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, UNSEALED_EVENTS_MAX};
+
+use crate::node::{Node, effects, lines, message};
+
+/// An input that adds one event and nothing else: a send to a topic that wants an answer is refused by the gate never,
+/// a denied one always.
+fn denied(node: &Node) -> Input {
+    let by = weft_protocol::Principal::Agent {
+        agent: crate::node::name("echo"),
+        process: node.kernel.agent(&crate::node::name("echo")).expect("it lives"),
+    };
+    let syscall = Box::new(Syscall::Shutdown);
+    Input::Asked { ask: weft_kernel::AskId(1), by, syscall, route: weft_kernel::Route::Local }
+}
+
+#[test]
+fn what_comes_while_a_group_is_written_forms_the_next() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    let input = denied(&node);
+    assert!(lines(&node.give(input.clone()))[0].starts_with("persist [gate.denied]"));
+    for _ in 0..3 {
+        assert_eq!(lines(&node.give(input.clone())), ["answer 1 denied: denied by rule default-closed#4"]);
+    }
+    assert_eq!(lines(&node.persist()), ["persist [gate.denied gate.denied gate.denied]", "announce [gate.denied]"]);
+    assert_eq!(lines(&node.persist()), ["announce [gate.denied gate.denied gate.denied]"]);
+}
+
+#[test]
+fn a_group_closes_before_it_is_too_large() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    let input = denied(&node);
+    node.give(input.clone());
+    for _ in 0..300 {
+        node.give(input.clone());
+    }
+    let asked = node.asked(2, message("echo", "hi", "executed"));
+    node.give(asked);
+    while node.writing.is_some() {
+        node.persist();
+    }
+    let sizes = node.disk.groups.iter().map(|group| group.events.len()).collect::<Vec<_>>();
+    assert_eq!(sizes[sizes.len() - 3..], [1, COMMIT_EVENTS_MAX - 1, 300 - (COMMIT_EVENTS_MAX - 1) + 1]);
+    node.recovered();
+}
+
+#[test]
+fn a_group_of_large_events_closes_by_bytes() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    let input = denied(&node);
+    node.give(input);
+    for ask in 0..20 {
+        let asked = node.asked(ask, message("echo", &"x".repeat(60_000), "received+durable"));
+        node.give(asked);
+    }
+    while node.writing.is_some() {
+        node.persist();
+    }
+    let bytes = node.disk.groups.iter().map(|group| group.events.iter().map(|event| event.len()).sum::<usize>());
+    let bytes = bytes.collect::<Vec<_>>();
+    assert!(bytes.iter().all(|bytes| *bytes <= COMMIT_BYTES_MAX), "{bytes:?}");
+    assert!(bytes.iter().filter(|bytes| **bytes > COMMIT_BYTES_MAX - 66_000).count() >= 9, "{bytes:?}");
+}
+
+#[test]
+fn a_tail_is_sealed_after_a_second_and_once() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    node.pass(2_000_000);
+    let input = denied(&node);
+    let before = node.kernel.chain_status();
+    assert_eq!(before.sealed_events, before.events);
+    node.run(input);
+    assert_eq!(node.kernel.chain_status().sealed_events, before.events);
+    assert_eq!(lines(&node.pass(999_999)), Vec::<String>::new());
+    assert_eq!(lines(&node.pass(1)), ["persist []! reserved", "announce []!"]);
+    let after = node.kernel.chain_status();
+    assert_eq!(
+        (after.sealed_events, after.events, after.commits),
+        (before.events + 1, before.events + 1, before.commits + 2)
+    );
+    assert_eq!(node.kernel.next_wakeup(), None);
+    assert_eq!(lines(&node.pass(10_000_000)), Vec::<String>::new());
+}
+
+#[test]
+fn every_256_events_are_sealed_even_if_the_clock_stands_still() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    let input = denied(&node);
+    for _ in 0..2 * UNSEALED_EVENTS_MAX {
+        node.run(input.clone());
+    }
+    let status = node.kernel.chain_status();
+    assert!(status.events - status.sealed_events < CHECKPOINT_EVENTS_MAX);
+    assert_eq!(status.checkpoints, 1 + status.events / CHECKPOINT_EVENTS_MAX);
+    node.recovered();
+}
+
+#[test]
+fn a_long_silence_between_two_events_breaks_no_rule() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    let input = denied(&node);
+    node.run(input.clone());
+    // Nobody woke the machine in time.
+    node.now = node.now.after_us(60_000_000);
+    let outputs = node.run(input);
+    assert_eq!(effects(&outputs), ["answer 1 denied: denied by rule default-closed#4"]);
+    node.recovered();
+}
+
+#[test]
+fn the_root_of_a_batch_proves_each_of_its_steps() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    for ask in 0..5 {
+        let asked = node.asked(ask, message("echo", "hi", "executed"));
+        node.give(asked);
+    }
+    let batch = node.writing.clone().expect("it is being written");
+    node.persist();
+    let next = node.writing.clone().expect("it is being written");
+    for (batch, count) in [(batch, 2), (next, 8)] {
+        let [row] = &batch.digests[..] else { panic!("one row") };
+        assert_eq!(row.records.len(), count);
+        let (_, group) = &batch.groups[0];
+        let event = weft_protocol::Event::decode(group.events.last().expect("an event")).expect("an event");
+        assert_eq!(event.seq, row.seq);
+        let leaves = row.records.iter().map(weft_protocol::MessageRecord::leaf).collect::<Vec<_>>();
+        let expected = weft_protocol::Fact::Batch(weft_protocol::MessageBatch {
+            root: weft_protocol::root::<weft_protocol::Blake3>(&leaves),
+            count: count as u64,
+        });
+        assert_eq!(weft_protocol::Fact::decode(&event.kind, &event.payload), Ok(expected));
+    }
+}

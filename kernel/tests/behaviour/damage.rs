@@ -1,0 +1,76 @@
+//! After a failed write nothing is promised to anybody, and everybody is told.
+
+use weft_kernel::{AskId, Input, NodeState, Syscall, Ticket};
+use weft_protocol::{Principal, ProcessId, Role};
+
+use crate::node::{Node, echo, effects, lines, message, text, transmitted};
+use crate::pair::Pair;
+
+#[test]
+fn whoever_waits_is_told_and_nothing_that_waited_happens() {
+    let mut pair = Pair::new();
+    let asked = pair.asked(1, Principal::Operator, message("echo@beta", "hi", "durable"));
+    let alpha = &mut pair.nodes[0];
+    alpha.give(asked);
+    let asked = alpha.asked(2, Syscall::Spawn { spec: Box::new(echo("echo")) });
+    alpha.give(asked);
+    let failed = alpha.give(Input::PersistFailed);
+    let told = "damaged: the node's store is damaged; nothing is promised until it is repaired";
+    assert_eq!(lines(&failed), [format!("answer 1 {told}"), format!("answer 2 {told}")]);
+    assert_eq!((alpha.kernel.state(), alpha.kernel.next_wakeup()), (NodeState::Damaged, None));
+
+    alpha.writing = None;
+    let asked = alpha.asked(3, message("echo", "hi", "executed"));
+    assert_eq!(lines(&alpha.give(asked)), [format!("answer 3 {told}")]);
+    let facts = Input::FactsGiven {
+        ticket: Ticket(4),
+        by: Principal::Operator,
+        action: weft_kernel::Action::RecordRepair,
+        facts: Vec::new(),
+    };
+    assert_eq!(
+        lines(&alpha.give(facts)),
+        ["facts-refused 4 the node's store is damaged; nothing is promised until it is repaired"]
+    );
+    let asked = alpha.asked(5, Syscall::Shutdown);
+    assert_eq!(lines(&alpha.give(asked)), [format!("answer 5 {told}"), "halt".to_owned()]);
+}
+
+#[test]
+fn other_nodes_are_told_what_may_have_happened() {
+    let mut pair = Pair::new();
+    let from = pair.nodes[0].id();
+    for (ask, level) in [(1, "durable"), (2, "executed"), (3, "durable")] {
+        let asked = pair.asked(ask, Principal::Operator, message("echo@beta", "hi", level));
+        let envelope = Box::new(transmitted(&pair.nodes[0].run(asked)));
+        let beta = &mut pair.nodes[1];
+        beta.give(Input::EnvelopeArrived { from, role: Role::Worker, envelope: envelope.clone() });
+        if ask == 1 {
+            beta.persist();
+            let process = ProcessId { index: 0, generation: 0 };
+            beta.give(Input::AgentAnswered { process, message: envelope.id, answer: Ok(Some(text("ho"))) });
+        }
+    }
+    assert_eq!(
+        lines(&pair.nodes[1].give(Input::PersistFailed)),
+        [
+            "acknowledge m0 agent-failed: the agent failed: executed, but the receiving node could not record it",
+            "acknowledge m1 agent-failed: the agent failed: the receiving node's store is damaged; the message may have been \
+             executed",
+            "acknowledge m2 damaged: the node's store is damaged; nothing is promised until it is repaired",
+        ]
+    );
+}
+
+#[test]
+fn what_waited_for_the_first_commit_is_told_too() {
+    let mut node = Node::unborn("alpha", weft_kernel::KernelConfig::default());
+    node.give(Input::Woken);
+    let asked = node.asked(1, message("echo", "hi", "executed"));
+    assert_eq!(lines(&node.give(asked)), Vec::<String>::new());
+    assert_eq!(
+        effects(&node.give(Input::PersistFailed)),
+        ["answer 1 damaged: the node's store is damaged; nothing is promised until it is repaired"]
+    );
+    assert_eq!(lines(&node.give(Input::Withdrawn { ask: AskId(1) })), Vec::<String>::new());
+}

@@ -1,0 +1,73 @@
+//! Facts of the other machines: together, judged, and only those that belong to their action.
+
+use weft_kernel::{Action, Input, Ticket};
+use weft_protocol::{Fact, InviteBurnt, InviteId, InviteRevoked, Principal, ProcessId, Shutdown};
+
+use crate::node::{Node, lines, name};
+
+fn burnt(node: &Node) -> Fact {
+    Fact::InviteBurnt(InviteBurnt { invite: InviteId::from_bytes([1; 8]), node: node.id() })
+}
+
+fn given(action: Action, facts: Vec<Fact>) -> Input {
+    Input::FactsGiven { ticket: Ticket(5), by: Principal::Operator, action, facts }
+}
+
+#[test]
+fn facts_are_confirmed_when_they_are_on_disk() {
+    let mut node = Node::new("alpha");
+    let (action, facts) = (Action::Admit { node: node.id() }, vec![burnt(&node), burnt(&node)]);
+    assert_eq!(lines(&node.give(given(action, facts))), ["persist [invite.burnt invite.burnt]"]);
+    assert_eq!(lines(&node.persist()), ["announce [invite.burnt invite.burnt]", "facts-recorded 5 at 2"]);
+}
+
+#[test]
+fn facts_of_one_ticket_share_one_commit() {
+    let mut node = Node::new("alpha");
+    for count in [1, 200, 100] {
+        let (action, facts) = (Action::Admit { node: node.id() }, vec![burnt(&node); count]);
+        node.give(given(action, facts));
+    }
+    while node.writing.is_some() {
+        node.persist();
+    }
+    let sizes = node.disk.groups.iter().map(|group| group.events.len()).collect::<Vec<_>>();
+    assert_eq!(sizes, [2, 1, 200, 100]);
+}
+
+#[test]
+fn what_does_not_belong_to_the_action_is_refused() {
+    let mut node = Node::new("alpha");
+    let id = node.id();
+    let mut refused = |action, facts| lines(&node.run(given(action, facts))).join("; ");
+    let revoked = || Fact::InviteRevoked(InviteRevoked { invite: InviteId::from_bytes([1; 8]) });
+    assert_eq!(
+        refused(Action::Admit { node: id }, vec![revoked()]),
+        "facts-refused 5 these facts are not what `admit` records"
+    );
+    assert_eq!(
+        refused(Action::Shutdown, vec![Fact::Shutdown(Shutdown { stopped: 0 })]),
+        "facts-refused 5 these facts are not what `shutdown` records"
+    );
+    assert_eq!(
+        refused(Action::RevokeInvite, Vec::new()),
+        "facts-refused 5 these facts are not what `revoke-invite` records"
+    );
+    assert_eq!(
+        refused(Action::RevokeInvite, vec![revoked(); 256]),
+        "facts-refused 5 these facts do not fit into one commit"
+    );
+    assert_eq!(node.kinds(), ["genesis", "node.boot"]);
+}
+
+#[test]
+fn an_agent_may_not_admit_anybody() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    let by = Principal::Agent { agent: name("echo"), process: ProcessId { index: 0, generation: 0 } };
+    let (action, facts) = (Action::Admit { node: node.id() }, vec![burnt(&node)]);
+    let outputs = node.run(Input::FactsGiven { ticket: Ticket(5), by, action, facts });
+    assert_eq!(
+        lines(&outputs),
+        ["persist [gate.denied]", "facts-refused 5 denied by rule default-closed#4", "announce [gate.denied]"]
+    );
+}

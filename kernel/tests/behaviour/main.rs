@@ -1,0 +1,21 @@
+//! What a kernel does, behaviour by behaviour: one input, the exact outputs; two kernels in one hand where nodes talk.
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+mod node;
+mod pair;
+
+mod boot;
+mod call;
+mod commit;
+mod damage;
+mod deadline;
+mod durable;
+mod facts;
+mod gate;
+mod liar;
+mod mailbox;
+mod recovery;
+mod reservation;
+mod shutdown;
+mod spawn;
+mod topic;

@@ -1,0 +1,363 @@
+//! One kernel with a disk of its own: inputs in, outputs as short lines, crashes and restarts at will.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weft_kernel::{
+    Answer, AskId, CapabilityGate, Input, Kernel, KernelConfig, KernelIdentity, Output, Route, Syscall, genesis_rules,
+};
+use weft_protocol::{
+    AgentName, AgentSpec, Backend, Batch, BuiltinKind, ChainId, ChainState, ClusterId, CommitGroup, Envelope, Fact,
+    Incarnation, KeyPair, Level, MessageId, MessageRecord, NodeId, OutboxEntry, Outcome, Payload, PlacedFact,
+    PlacedMessage, Principal, Publication, Receipt, Recovered, RecoveredChain, Refusal, Reserved, ResourceLimits,
+    RestartPolicy, Signer, Stage, Timestamp, hash,
+};
+
+/// When every test begins: 2024-01-01 00:00 UTC.
+pub(crate) const START: Timestamp = Timestamp(1_704_067_200_000_000);
+
+/// What a real disk would hold.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    pub(crate) groups: Vec<CommitGroup>,
+    pub(crate) records: Vec<MessageRecord>,
+    pub(crate) outbox: BTreeMap<MessageId, OutboxEntry>,
+    pub(crate) reserved: Reserved,
+}
+
+impl Disk {
+    pub(crate) fn write(&mut self, batch: &Batch) {
+        self.groups.extend(batch.groups.iter().map(|(_, group)| group.clone()));
+        self.records.extend(batch.digests.iter().flat_map(|row| row.records.clone()));
+        self.outbox.extend(batch.outbox_put.iter().map(|entry| (entry.envelope.id, entry.clone())));
+        batch.outbox_drop.iter().for_each(|message| drop(self.outbox.remove(message)));
+        self.reserved = batch.reserved.unwrap_or(self.reserved);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: &'static str,
+    pub(crate) signer: Arc<KeyPair>,
+    pub(crate) config: KernelConfig,
+    pub(crate) kernel: Kernel,
+    pub(crate) disk: Disk,
+    pub(crate) now: Timestamp,
+    /// The batch that is being written.
+    pub(crate) writing: Option<Box<Batch>>,
+}
+
+impl Node {
+    /// A node that has never run, not even booted.
+    pub(crate) fn unborn(name: &'static str, config: KernelConfig) -> Self {
+        let signer = Arc::new(KeyPair::generate(*hash("test-key", &[name.as_bytes()]).as_bytes()));
+        let kernel = make(name, &signer, &config, &Recovered::default(), START);
+        Self { name, signer, config, kernel, disk: Disk::default(), now: START, writing: None }
+    }
+
+    /// A node that runs, with nothing on its way.
+    pub(crate) fn new(name: &'static str) -> Self {
+        let mut node = Self::unborn(name, KernelConfig::default());
+        node.run(Input::Woken);
+        node
+    }
+
+    /// A node with running built-in agents of these names.
+    pub(crate) fn with_agents(name: &'static str, agents: &[&str]) -> Self {
+        let mut node = Self::new(name);
+        for agent in agents {
+            node.start_agent(echo(agent));
+        }
+        node
+    }
+
+    pub(crate) fn start_agent(&mut self, spec: AgentSpec) -> Principal {
+        let agent = spec.agent.clone();
+        let asked = self.asked(900, Syscall::Spawn { spec: Box::new(spec) });
+        self.run(asked);
+        let process = self.kernel.agent(&agent).expect("spawned");
+        self.run(Input::AgentStarted { process, pid: None });
+        Principal::Agent { agent, process }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.signer.public_keys().node()
+    }
+
+    pub(crate) fn chain(&self) -> ChainId {
+        ChainId { node: self.id(), incarnation: Incarnation(7) }
+    }
+
+    pub(crate) fn asked(&self, ask: u64, syscall: Syscall) -> Input {
+        Input::Asked { ask: AskId(ask), by: Principal::Operator, syscall: Box::new(syscall), route: Route::Local }
+    }
+
+    /// One input, exactly what comes of it, the disk still writing.
+    pub(crate) fn give(&mut self, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.kernel.handle(input, self.now, &mut outputs);
+        for output in &outputs {
+            if let Output::Persist(batch) = output {
+                assert!(self.writing.replace(batch.clone()).is_none(), "two batches at once");
+            }
+        }
+        outputs
+    }
+
+    /// The disk is done.
+    pub(crate) fn persist(&mut self) -> Vec<Output> {
+        let batch = self.writing.take().expect("nothing is being written");
+        self.disk.write(&batch);
+        self.give(Input::Persisted)
+    }
+
+    /// One input and everything that comes of it until nothing is written any more.
+    pub(crate) fn run(&mut self, input: Input) -> Vec<Output> {
+        let mut outputs = self.give(input);
+        while self.writing.is_some() {
+            outputs.extend(self.persist());
+        }
+        outputs
+    }
+
+    /// Time passes; whatever is due happens.
+    pub(crate) fn pass(&mut self, duration_us: u64) -> Vec<Output> {
+        let until = self.now.after_us(duration_us);
+        let mut outputs = Vec::new();
+        while let Some(at) = self.kernel.next_wakeup().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            outputs.extend(self.run(Input::Woken));
+        }
+        self.now = until;
+        outputs
+    }
+
+    pub(crate) fn recovered(&self) -> Recovered {
+        let mut state = ChainState::new(self.chain(), cluster(), self.signer.public_keys().clone());
+        let (mut facts, mut messages) = (Vec::new(), Vec::new());
+        for group in &self.disk.groups {
+            let checked = state.extend(group).expect("the chain verifies");
+            for (event, leaf) in checked.events.iter().zip(checked.leaves) {
+                let seq = event.seq;
+                match Fact::decode(&event.kind, &event.payload).expect("a fact") {
+                    Fact::Message(record) => {
+                        if matches!(record.stage, Stage::Received | Stage::Answered | Stage::Refused) {
+                            messages.push(PlacedMessage { seq, leaf, record: *record });
+                        }
+                    }
+                    Fact::Batch(_) | Fact::Opaque { .. } => {}
+                    fact => facts.push(PlacedFact { seq, hlc: event.hlc, fact }),
+                }
+            }
+        }
+        let chains = if state.size() == 0 { Vec::new() } else { vec![RecoveredChain { state, facts }] };
+        let outbox = self.disk.outbox.values().cloned().collect();
+        Recovered { chains, reserved: self.disk.reserved, outbox, messages, ..Recovered::default() }
+    }
+
+    /// The process is killed, with what was being written lost, and started again; not yet booted.
+    pub(crate) fn crash(&mut self) {
+        self.writing = None;
+        self.kernel = make(self.name, &self.signer, &self.config, &self.recovered(), self.now);
+    }
+
+    /// All facts on disk, with their sources, as `kind` words.
+    pub(crate) fn kinds(&self) -> Vec<String> {
+        let events = self.disk.groups.iter().flat_map(|group| &group.events);
+        events.map(|bytes| weft_protocol::Event::decode(bytes).expect("an event").kind).collect()
+    }
+
+    /// All facts on disk.
+    pub(crate) fn facts(&self) -> Vec<Fact> {
+        let events = self.disk.groups.iter().flat_map(|group| &group.events);
+        let events = events.map(|bytes| weft_protocol::Event::decode(bytes).expect("an event"));
+        events.map(|event| Fact::decode(&event.kind, &event.payload).expect("a fact")).collect()
+    }
+
+    /// All steps of plain messages on disk: stage, message, rule.
+    pub(crate) fn steps(&self) -> Vec<String> {
+        self.disk.records.iter().map(show_record).collect()
+    }
+}
+
+fn make(
+    name: &'static str,
+    signer: &Arc<KeyPair>,
+    config: &KernelConfig,
+    recovered: &Recovered,
+    now: Timestamp,
+) -> Kernel {
+    let node = signer.public_keys().node();
+    let governance_hash = hash("rules", &[&genesis_rules()]);
+    let identity = KernelIdentity {
+        name: name.parse().expect("a name"),
+        chain: ChainId { node, incarnation: Incarnation(7) },
+        cluster: cluster(),
+        charter: None,
+        governance_hash,
+        build: "test".to_owned(),
+        founding: Vec::new(),
+    };
+    let gate = CapabilityGate::new(node, &genesis_rules(), &governance_hash).expect("the genesis rules");
+    Kernel::new(config.clone(), identity, Box::new(gate), recovered, signer.clone(), 1, now)
+}
+
+fn cluster() -> ClusterId {
+    ClusterId::from_bytes([3; 32])
+}
+
+pub(crate) fn echo(name: &str) -> AgentSpec {
+    AgentSpec {
+        agent: name.parse().expect("a name"),
+        backend: Backend::Builtin(BuiltinKind::Echo),
+        restart: RestartPolicy::Temporary,
+        grants: Vec::new(),
+        limits: ResourceLimits::default(),
+    }
+}
+
+pub(crate) fn granted(name: &str, grants: &[&str]) -> AgentSpec {
+    AgentSpec { grants: grants.iter().map(|grant| grant.parse().expect("a grant")).collect(), ..echo(name) }
+}
+
+pub(crate) fn name(name: &str) -> AgentName {
+    name.parse().expect("a name")
+}
+
+pub(crate) fn text(text: &str) -> Payload {
+    Payload::Text(text.to_owned())
+}
+
+/// A call or send with a deadline of 5 s.
+pub(crate) fn message(target: &str, words: &str, level: &str) -> Syscall {
+    let level: Level = level.parse().expect("a level");
+    Syscall::Send {
+        target: target.parse().expect("a target"),
+        payload: text(words),
+        wants_reply: level.delivery == weft_protocol::Delivery::Executed,
+        level,
+        deadline_us: 5_000_000,
+        trace: None,
+        cause: Vec::new(),
+    }
+}
+
+/// The first envelope that is transmitted.
+pub(crate) fn transmitted(outputs: &[Output]) -> Envelope {
+    let envelope = outputs.iter().find_map(|output| match output {
+        Output::Transmit { envelope, .. } => Some((**envelope).clone()),
+        _ => None,
+    });
+    envelope.unwrap_or_else(|| panic!("nothing is transmitted: {:?}", lines(outputs)))
+}
+
+/// The first receipt that is given to another node.
+pub(crate) fn acknowledged(outputs: &[Output]) -> Receipt {
+    let receipt = outputs.iter().find_map(|output| match output {
+        Output::Acknowledge { receipt, .. } => Some((**receipt).clone()),
+        _ => None,
+    });
+    receipt.unwrap_or_else(|| panic!("nothing is acknowledged: {:?}", lines(outputs)))
+}
+
+/// Each output as one line.
+pub(crate) fn lines(outputs: &[Output]) -> Vec<String> {
+    outputs.iter().map(show).collect()
+}
+
+/// The same without what every commit brings along.
+pub(crate) fn effects(outputs: &[Output]) -> Vec<String> {
+    let plain = outputs.iter().filter(|output| !matches!(output, Output::Persist(_) | Output::Announce(_)));
+    plain.map(show).collect()
+}
+
+fn show(output: &Output) -> String {
+    match output {
+        Output::Persist(batch) => show_batch(batch),
+        Output::Announce(group) => format!("announce {}", kinds_of(group)),
+        Output::Answer { ask, answer } => format!("answer {} {}", ask.0, show_answer(answer)),
+        Output::Transmit { envelope, .. } => {
+            format!("transmit m{} to {} {}", envelope.id.counter, envelope.target, show_payload(&envelope.payload))
+        }
+        Output::Acknowledge { receipt, .. } => format!("acknowledge {}", show_receipt(receipt)),
+        Output::Cancel { message, .. } => format!("cancel m{}", message.counter),
+        Output::Publish(publication) => format!("publish {}", show_publication(publication)),
+        Output::Follow { topics } => {
+            format!("follow [{}]", topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
+        Output::Advertise { agents } => {
+            let agents = agents.iter().map(|(agent, process)| format!("{agent}{process}"));
+            format!("advertise [{}]", agents.collect::<Vec<_>>().join(" "))
+        }
+        Output::Notify { ask, publication } => format!("notify {} {}", ask.0, show_publication(publication)),
+        Output::Start { process, spec } => format!("start {}{process}", spec.agent),
+        Output::Deliver { process, delivery } => {
+            format!("deliver m{} to {process} {}", delivery.message.counter, show_payload(&delivery.payload))
+        }
+        Output::DeliverPublication { process, publication } => {
+            format!("deliver-publication {process} {}", show_publication(publication))
+        }
+        Output::CancelDelivery { process, message } => format!("cancel-delivery m{} of {process}", message.counter),
+        Output::Stop { process, .. } => format!("stop {process}"),
+        Output::FactsRecorded { ticket, first_seq } => format!("facts-recorded {} at {first_seq}", ticket.0),
+        Output::FactsRefused { ticket, refusal } => format!("facts-refused {} {refusal}", ticket.0),
+        Output::Halt => "halt".to_owned(),
+    }
+}
+
+fn show_batch(batch: &Batch) -> String {
+    let mut words = vec!["persist".to_owned()];
+    words.extend(batch.groups.iter().map(|(_, group)| kinds_of(group)));
+    words.extend(batch.digests.iter().flat_map(|row| &row.records).map(|record| format!("({})", show_record(record))));
+    words.extend(batch.outbox_put.iter().map(|entry| format!("+m{}", entry.envelope.id.counter)));
+    words.extend(batch.outbox_drop.iter().map(|message| format!("-m{}", message.counter)));
+    words.extend(batch.reserved.map(|_| "reserved".to_owned()));
+    words.join(" ")
+}
+
+fn kinds_of(group: &CommitGroup) -> String {
+    let kinds = group.events.iter().map(|bytes| weft_protocol::Event::decode(bytes).expect("an event").kind);
+    let seal = if group.signed.is_checkpoint() { "!" } else { "" };
+    format!("[{}]{seal}", kinds.collect::<Vec<_>>().join(" "))
+}
+
+fn show_record(record: &MessageRecord) -> String {
+    let stage = format!("{:?}", record.stage).to_lowercase();
+    format!("{stage} m{} {}", record.message.counter, record.rule.split(' ').next().unwrap_or_default())
+}
+
+fn show_answer(answer: &Result<Answer, Refusal>) -> String {
+    match answer {
+        Ok(Answer::Sent(report)) => {
+            let reply = report.reply.as_ref().map_or_else(String::new, |reply| format!(" {}", show_payload(reply)));
+            let record = report.record.as_ref().map_or_else(String::new, |record| format!(" own#{}", record.seq));
+            let remote =
+                report.remote_record.as_ref().map_or_else(String::new, |record| format!(" its#{}", record.seq));
+            format!("sent m{} {}{reply}{record}{remote}", report.id.counter, report.level)
+        }
+        Ok(Answer::Published { seq, delivered, .. }) => format!("published {seq} to {delivered}"),
+        Ok(answer) => format!("{answer:?}"),
+        Err(refusal) => format!("{}: {refusal}", refusal.code()),
+    }
+}
+
+fn show_receipt(receipt: &Receipt) -> String {
+    let outcome = match &receipt.outcome {
+        Outcome::Received => "received".to_owned(),
+        Outcome::Executed { reply } => format!("executed {}", reply.as_ref().map_or_else(String::new, show_payload)),
+        Outcome::Refused(refusal) => format!("{}: {refusal}", refusal.code()),
+    };
+    let record = receipt.record.as_ref().map_or_else(String::new, |record| format!(" #{}", record.seq));
+    format!("m{} {outcome}{record}", receipt.message.counter)
+}
+
+fn show_payload(payload: &Payload) -> String {
+    match payload {
+        Payload::Text(text) if text.len() <= 40 => format!("`{text}`"),
+        payload => format!("{} bytes", payload.size()),
+    }
+}
+
+fn show_publication(publication: &Publication) -> String {
+    format!("{}/{} {}", publication.topic, publication.seq, show_payload(&publication.payload))
+}

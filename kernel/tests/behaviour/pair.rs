@@ -1,0 +1,67 @@
+//! Two kernels in one hand: what one transmits the other receives, at once and without loss unless a test interferes.
+
+use std::collections::VecDeque;
+
+use weft_kernel::{Answer, AskId, Builtin, Input, Output, Route, Syscall};
+use weft_protocol::{BuiltinKind, NodeId, Principal, Refusal, Role};
+
+use crate::node::Node;
+
+pub(crate) struct Pair {
+    pub(crate) nodes: [Node; 2],
+    /// Whether built-in agents answer by themselves.
+    pub(crate) agents_answer: bool,
+}
+
+impl Pair {
+    /// alpha, and beta with a running `echo`.
+    pub(crate) fn new() -> Self {
+        Self { nodes: [Node::new("alpha"), Node::with_agents("beta", &["echo"])], agents_answer: true }
+    }
+
+    pub(crate) fn asked(&self, ask: u64, by: Principal, syscall: Syscall) -> Input {
+        let route = Route::Remote(self.nodes[1].id());
+        Input::Asked { ask: AskId(ask), by, syscall: Box::new(syscall), route }
+    }
+
+    /// Gives alpha one input and lets everything happen; returns what was answered there.
+    pub(crate) fn run(&mut self, input: Input) -> Vec<(u64, Result<Answer, Refusal>)> {
+        let mut queue = VecDeque::from([(0, input)]);
+        let mut answers = Vec::new();
+        while let Some((place, input)) = queue.pop_front() {
+            for output in self.nodes[place].run(input) {
+                match output {
+                    Output::Answer { ask, answer } if place == 0 => answers.push((ask.0, answer)),
+                    output => queue.extend(self.carry(place, output)),
+                }
+            }
+        }
+        answers
+    }
+
+    fn carry(&self, place: usize, output: Output) -> Option<(usize, Input)> {
+        let (from, other) = (self.nodes[place].id(), 1 - place);
+        let role = Role::Worker;
+        match output {
+            Output::Transmit { to, envelope } if self.is(other, to) => {
+                Some((other, Input::EnvelopeArrived { from, role, envelope }))
+            }
+            Output::Acknowledge { to, receipt } if self.is(other, to) => {
+                Some((other, Input::ReceiptArrived { from, receipt }))
+            }
+            Output::Cancel { to, message } if self.is(other, to) => {
+                Some((other, Input::CancelArrived { from, message }))
+            }
+            Output::Publish(publication) => Some((other, Input::PublicationArrived { from, role, publication })),
+            Output::Deliver { process, delivery } if self.agents_answer => {
+                let answer = Builtin::new(BuiltinKind::Echo).handle(&delivery.payload, self.nodes[place].now);
+                Some((place, Input::AgentAnswered { process, message: delivery.message, answer }))
+            }
+            _ => None,
+        }
+    }
+
+    fn is(&self, place: usize, node: NodeId) -> bool {
+        self.nodes[place].id() == node
+    }
+}

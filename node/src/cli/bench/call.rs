@@ -1,0 +1,235 @@
+//! Calls between two nodes in two processes, one at a time and 64 at once; and what an idle node costs.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures::stream::FuturesUnordered;
+use futures::StreamExt as _;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use weft_kernel::{Answer, Syscall};
+use weft_peer::{Question, Reply};
+use weft_protocol::control::{InviteReport, InviteRequest, StatusReport, UpReport};
+use weft_protocol::{Delivery, Durability, Level, NodeName, Payload, Principal, Token};
+
+use super::stock::{BODY_BYTES, StockClient};
+use super::{Figure, failed, median, micros, per_second};
+use crate::ask::Asker;
+use crate::cli::CliError;
+use crate::cli::client::Client;
+use crate::config::Config;
+use crate::home::{ClusterFile, Home, HomeDir};
+use crate::identity;
+use crate::run::{Running, new_incarnation, shut_down, start};
+
+const WARM_UP: usize = 500;
+const ONE_AT_A_TIME: usize = 3_000;
+const IN_FLIGHT: usize = 64;
+const AT_ONCE: usize = 20_000;
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// Measures in `folder`.
+pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
+    let far = FarNode::start(&folder.join("beta"), "beta").await?;
+    let near = near_node(&folder.join("alpha"), &far).await?;
+    let asker = near.asker.clone();
+    until_reachable(&asker).await?;
+    let executed_us = one_at_a_time(&asker, Durability::None).await?;
+    let durable_us = one_at_a_time(&asker, Durability::Durable).await?;
+    let at_once = at_once(&asker).await?;
+    let rss = resident_bytes(far.child.id())?;
+    shut_down(&asker).await.map_err(|refusal| CliError::from(&refusal))?;
+    near.ended().await?;
+    let start_ms = far.restart_to_answer().await?;
+
+    let mut stock = StockClient::connect().await?;
+    stock.one_at_a_time(WARM_UP).await?;
+    let stock_us = stock.one_at_a_time(ONE_AT_A_TIME).await?;
+    let stock_at_once = stock.at_once(IN_FLIGHT, AT_ONCE).await?;
+    drop(stock);
+    let (bare_ms, bare_rss) = bare_process()?;
+    let stock_name = "stock request-response over QUIC, 256 B";
+    Ok(vec![
+        Figure::new("call_executed_p50_us", "µs", executed_us, stock_name, stock_us),
+        Figure::new("call_durable_p50_us", "µs", durable_us, stock_name, stock_us),
+        Figure::new("call_64_in_flight_per_s", "calls/s", at_once, "stock request-response, 64 at once", stock_at_once),
+        Figure::new("idle_rss_bytes", "bytes", rss, "a bare libp2p swarm on QUIC in this program", bare_rss),
+        Figure::new("start_to_answer_ms", "ms", start_ms, "exec of the same program to its first line", bare_ms),
+    ])
+}
+
+/// A node in a process of its own.
+pub(super) struct FarNode {
+    home: HomeDir,
+    child: Child,
+    pub(super) client: Client,
+}
+
+impl FarNode {
+    /// Starts it and waits until it serves.
+    pub(super) async fn start(home: &Path, name: &str) -> Result<Self, CliError> {
+        let home = HomeDir::new(home)?;
+        let child = spawn(&home, name).await?;
+        let client = Client::at(home.clone())?;
+        Ok(Self { home, child, client })
+    }
+
+    /// Takes the node down, then measures from exec to the first answered request, in milliseconds.
+    async fn restart_to_answer(mut self) -> Result<f64, CliError> {
+        self.down().await?;
+        let begin = Instant::now();
+        self.child = spawn(&self.home, "beta").await?;
+        let _answered: StatusReport = self.client.get("/v1/status").await?;
+        let took_ms = micros(begin) / 1_000.0;
+        self.down().await?;
+        Ok(took_ms)
+    }
+
+    /// Takes it down in order.
+    pub(super) async fn down(&mut self) -> Result<(), CliError> {
+        let _down: serde_json::Value = self.client.post("/v1/down", &()).await?;
+        self.child.wait().map(|_| ()).map_err(|error| failed("beta", &error))
+    }
+}
+
+impl Drop for FarNode {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+async fn spawn(home: &HomeDir, name: &str) -> Result<Child, CliError> {
+    let program = std::env::current_exe().map_err(|error| failed(name, &error))?;
+    let mut child = Command::new(program)
+        .args(["up", "--json", "--log", "error", "--name", name, "--home"])
+        .arg(home.path())
+        .args(["--listen", "/ip4/127.0.0.1/udp/0/quic-v1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(name, &error))?;
+    let stdout = child.stdout.take().ok_or_else(|| failed(name, &"no output"))?;
+    let stdout = tokio::process::ChildStdout::from_std(stdout).map_err(|error| failed(name, &error))?;
+    let line = tokio::time::timeout(ANSWER, BufReader::new(stdout).lines().next_line()).await;
+    let line = line.map_err(|_| failed(name, &"did not start"))?.map_err(|error| failed(name, &error))?;
+    serde_json::from_str::<UpReport>(&line.unwrap_or_default()).map_err(|error| failed(name, &error))?;
+    Ok(child)
+}
+
+/// A node in this process, joined to the far one by a real token.
+pub(super) async fn near_node(home: &Path, far: &FarNode) -> Result<Running, CliError> {
+    let invite: InviteReport = far.client.post("/v1/invites", &InviteRequest { role: None, ttl_ms: None, uses: None }).await?;
+    let token: Token = invite.token.parse().map_err(|error| failed("token", &error))?;
+    let name: NodeName = "alpha".parse()?;
+    let home = Home::open(HomeDir::new(home)?)?;
+    let keys = std::sync::Arc::new(identity::load_or_create(home.path())?);
+    let (admission, address) =
+        crate::network::join(&keys, &token, &name, |_| {}).await.map_err(CliError::from)?;
+    let cluster = ClusterFile {
+        charter: admission.charter,
+        certificate: admission.certificate,
+        name,
+        incarnation: new_incarnation()?,
+        members: admission.members,
+        addresses: vec![(token.inviter, vec![address])],
+    };
+    home.write_cluster(&cluster)?;
+    let listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()];
+    let mut config = crate::config::load(&home, crate::config::Settings::default())?;
+    config = Config { listen, ..config };
+    let keys = identity::load(home.path())?;
+    start(home, &config, keys).await
+}
+
+async fn call(asker: &Asker, durability: Durability) -> Result<(), weft_protocol::Refusal> {
+    let syscall = Syscall::Send {
+        target: "echo@beta".parse().map_err(|_| weft_protocol::Refusal::Expired)?,
+        payload: Payload::Text("x".repeat(BODY_BYTES)),
+        wants_reply: true,
+        level: Level { delivery: Delivery::Executed, durability },
+        deadline_us: 10_000_000,
+        trace: None,
+        cause: Vec::new(),
+    };
+    let reply = asker.ask(Principal::Operator, Question::Kernel(Box::new(syscall))).await?;
+    match reply {
+        Reply::Kernel(Answer::Sent(report)) if report.reply.is_some() => Ok(()),
+        other => Err(weft_protocol::Refusal::Invalid { message: format!("not an answer: {other:?}") }),
+    }
+}
+
+async fn until_reachable(asker: &Asker) -> Result<(), CliError> {
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let reached = tokio::time::timeout(ANSWER, async {
+        while call(asker, Durability::None).await.is_err() {
+            looks.tick().await;
+        }
+    });
+    reached.await.map_err(|_| failed("beta", &"was not reached"))
+}
+
+async fn one_at_a_time(asker: &Asker, durability: Durability) -> Result<f64, CliError> {
+    let mut times = Vec::with_capacity(ONE_AT_A_TIME);
+    for number in 0..WARM_UP + ONE_AT_A_TIME {
+        let begin = Instant::now();
+        call(asker, durability).await.map_err(|refusal| CliError::from(&refusal))?;
+        if number >= WARM_UP {
+            times.push(micros(begin));
+        }
+    }
+    Ok(median(&mut times))
+}
+
+async fn at_once(asker: &Asker) -> Result<f64, CliError> {
+    let begin = Instant::now();
+    let mut calls = FuturesUnordered::new();
+    for _ in 0..IN_FLIGHT {
+        calls.push(call(asker, Durability::None));
+    }
+    for answered in 0..AT_ONCE {
+        let Some(result) = calls.next().await else { break };
+        result.map_err(|refusal| CliError::from(&refusal))?;
+        if answered + IN_FLIGHT < AT_ONCE {
+            calls.push(call(asker, Durability::None));
+        }
+    }
+    Ok(per_second(AT_ONCE, begin))
+}
+
+/// Resident memory of a process in bytes, as the kernel counts it.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people; bytes of memory fit a double")]
+fn resident_bytes(pid: u32) -> Result<f64, CliError> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| failed("memory", &error))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line
+        .and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok())
+        .ok_or_else(|| failed("memory", &"the kernel does not say"))?;
+    Ok((kib * 1024) as f64)
+}
+
+/// Exec to first line in milliseconds, and resident memory while waiting, of this program without a node in it.
+fn bare_process() -> Result<(f64, f64), CliError> {
+    let program = std::env::current_exe().map_err(|error| failed("exec", &error))?;
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let begin = Instant::now();
+        Command::new(&program).arg("--version").output().map_err(|error| failed("exec", &error))?;
+        times.push(micros(begin) / 1_000.0);
+    }
+    let mut waiting = Command::new(&program)
+        .arg("bench-stock")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed("exec", &error))?;
+    let mut line = String::new();
+    if let Some(stdout) = waiting.stdout.take() {
+        let mut stdout = std::io::BufReader::new(stdout);
+        std::io::BufRead::read_line(&mut stdout, &mut line).map_err(|error| failed("exec", &error))?;
+    }
+    let resident = resident_bytes(waiting.id());
+    drop(waiting.stdin.take());
+    let _ended = waiting.wait();
+    Ok((median(&mut times), resident?))
+}

@@ -1,0 +1,183 @@
+//! The same exchange with nothing of ours in it: libp2p's request-response over QUIC between two processes, as it comes.
+
+use std::io::{self, BufRead as _, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _};
+use libp2p::request_response::{self, Codec, Event, Message, ProtocolSupport};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder};
+
+use super::{failed, median, micros, per_second};
+use crate::cli::CliError;
+
+/// Bytes of a request and of its response.
+pub(super) const BODY_BYTES: usize = 256;
+const PROTOCOL: StreamProtocol = StreamProtocol::new("/stock/1");
+
+/// `weft bench-stock`, started by the benchmark: answers until its input ends.
+#[derive(Debug, Args)]
+pub(crate) struct StockArgs {}
+
+/// Bodies of one size, as they are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Plain;
+
+impl Codec for Plain {
+    type Protocol = StreamProtocol;
+    type Request = Vec<u8>;
+    type Response = Vec<u8>;
+
+    async fn read_request<T>(&mut self, _: &StreamProtocol, stream: &mut T) -> io::Result<Vec<u8>>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        let mut body = vec![0; BODY_BYTES];
+        stream.read_exact(&mut body).await?;
+        Ok(body)
+    }
+
+    async fn read_response<T>(&mut self, protocol: &StreamProtocol, stream: &mut T) -> io::Result<Vec<u8>>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        self.read_request(protocol, stream).await
+    }
+
+    async fn write_request<T>(&mut self, _: &StreamProtocol, stream: &mut T, body: Vec<u8>) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        stream.write_all(&body).await
+    }
+
+    async fn write_response<T>(&mut self, protocol: &StreamProtocol, stream: &mut T, body: Vec<u8>) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        self.write_request(protocol, stream, body).await
+    }
+}
+
+type Stock = Swarm<request_response::Behaviour<Plain>>;
+
+fn swarm() -> Result<Stock, CliError> {
+    let behaviour = |_: &libp2p::identity::Keypair| {
+        let config = request_response::Config::default().with_max_concurrent_streams(256);
+        request_response::Behaviour::new([(PROTOCOL, ProtocolSupport::Full)], config)
+    };
+    let builder = SwarmBuilder::with_new_identity().with_tokio().with_quic();
+    let builder = builder.with_behaviour(behaviour).map_err(|error| failed("stock", &error))?;
+    Ok(builder.with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60))).build())
+}
+
+/// The answering side.
+///
+/// # Errors
+/// When it cannot listen.
+pub(crate) async fn serve(_args: &StockArgs) -> Result<(), CliError> {
+    let mut swarm = swarm()?;
+    let address: Multiaddr = "/ip4/127.0.0.1/udp/0/quic-v1".parse().map_err(|error| failed("stock", &error))?;
+    swarm.listen_on(address).map_err(|error| failed("stock", &error))?;
+    let ended = tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            _ = &mut ended => return Ok(()),
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::NewListenAddr { address, .. } => {
+                    let line = format!("{address}/p2p/{}\n", swarm.local_peer_id());
+                    io::stdout().write_all(line.as_bytes()).map_err(CliError::writing)?;
+                }
+                SwarmEvent::Behaviour(Event::Message { message: Message::Request { request, channel, .. }, .. }) => {
+                    let _asker_is_gone = swarm.behaviour_mut().send_response(channel, request);
+                }
+                _ => {}
+            },
+        }
+    }
+}
+
+/// The asking side, connected to a process of its own.
+pub(super) struct StockClient {
+    swarm: Stock,
+    peer: PeerId,
+    server: Child,
+}
+
+impl StockClient {
+    /// Starts the other side and connects to it.
+    pub(super) async fn connect() -> Result<Self, CliError> {
+        let program = std::env::current_exe().map_err(|error| failed("stock", &error))?;
+        let mut server = Command::new(program)
+            .arg("bench-stock")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| failed("stock", &error))?;
+        let mut line = String::new();
+        if let Some(stdout) = server.stdout.take() {
+            io::BufReader::new(stdout).read_line(&mut line).map_err(|error| failed("stock", &error))?;
+        }
+        let address: Multiaddr = line.trim().parse().map_err(|error| failed("stock", &error))?;
+        let peer = address.iter().find_map(|part| match part {
+            libp2p::multiaddr::Protocol::P2p(peer) => Some(peer),
+            _ => None,
+        });
+        let peer = peer.ok_or_else(|| failed("stock", &"no peer id"))?;
+        let mut swarm = swarm()?;
+        swarm.dial(address).map_err(|error| failed("stock", &error))?;
+        while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
+        Ok(Self { swarm, peer, server })
+    }
+
+    fn ask(&mut self) {
+        self.swarm.behaviour_mut().send_request(&self.peer, vec![7; BODY_BYTES]);
+    }
+
+    async fn answered(&mut self) -> Result<(), CliError> {
+        loop {
+            match self.swarm.select_next_some().await {
+                SwarmEvent::Behaviour(Event::Message { message: Message::Response { .. }, .. }) => return Ok(()),
+                SwarmEvent::Behaviour(Event::OutboundFailure { error, .. }) => return Err(failed("stock", &error)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Median time of `count` exchanges one after the other, in microseconds.
+    pub(super) async fn one_at_a_time(&mut self, count: usize) -> Result<f64, CliError> {
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let begin = Instant::now();
+            self.ask();
+            self.answered().await?;
+            times.push(micros(begin));
+        }
+        Ok(median(&mut times))
+    }
+
+    /// Exchanges per second with so many under way at once.
+    pub(super) async fn at_once(&mut self, in_flight: usize, count: usize) -> Result<f64, CliError> {
+        let begin = Instant::now();
+        for _ in 0..in_flight {
+            self.ask();
+        }
+        for answered in 0..count {
+            self.answered().await?;
+            if answered + in_flight < count {
+                self.ask();
+            }
+        }
+        Ok(per_second(count, begin))
+    }
+}
+
+impl Drop for StockClient {
+    fn drop(&mut self) {
+        drop(self.server.stdin.take());
+        let _ended = self.server.wait();
+    }
+}

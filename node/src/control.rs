@@ -1,0 +1,130 @@
+//! The local door of a node: HTTP and JSON on the Unix socket of its home, for the operator alone.
+//!
+//! It decides nothing: a request becomes a question to the peer, or a read of peer or store, and the answer becomes JSON. Who
+//! may knock is checked here: the same user, not an agent, with the operator's token.
+//!
+//! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
+//! what is served: `node`, `members`, `agents`, `messages`, `topics`, `trace` with `agreement`, `chain` with `fact`; `openapi`
+//! describes it; `text` writes times.
+
+mod agents;
+mod agreement;
+mod chain;
+mod door;
+mod fact;
+mod failure;
+mod members;
+mod messages;
+mod node;
+mod openapi;
+mod request;
+mod text;
+mod topics;
+mod trace;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{delete, get, post};
+use tokio::time::Instant;
+use weft_peer::{Peer, Question, Reply};
+use weft_protocol::limits::FRAME_BYTES_MAX;
+use weft_protocol::{Principal, Refusal};
+use weft_storage::{Store, StoreError};
+
+use self::failure::Failure;
+use crate::ask::Asker;
+use crate::home::HomeDir;
+use crate::network::Refusals;
+use crate::runners::AgentProcesses;
+
+pub(crate) use self::chain::verify_report;
+pub(crate) use self::door::{Door, open};
+pub(crate) use self::node::up_report;
+
+/// Largest body of a request, in bytes; a larger one is answered 413.
+const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX;
+
+/// What the door needs of its node.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// The way to the event loop.
+    pub(crate) asker: Asker,
+    /// For reads.
+    pub(crate) store: Arc<Store>,
+    /// Which processes are agents; they have doors of their own.
+    pub(crate) agents: AgentProcesses,
+    /// Who was refused lately.
+    pub(crate) refusals: Refusals,
+}
+
+/// A node as its door serves it.
+#[derive(Debug)]
+struct Served {
+    control: Control,
+    home: HomeDir,
+    token: String,
+    started: Instant,
+}
+
+impl Served {
+    /// Reads from the peer between two inputs.
+    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Peer) -> T + Send + 'static) -> Result<T, Failure> {
+        Ok(self.control.asker.read(read).await?)
+    }
+
+    /// Asks the peer as the operator.
+    async fn ask(&self, question: Question) -> Result<Reply, Failure> {
+        Ok(self.control.asker.ask(Principal::Operator, question).await?)
+    }
+
+    /// Reads from the store, off the threads that serve.
+    async fn stored<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let store = Arc::clone(&self.control.store);
+        match tokio::task::spawn_blocking(move || read(&store)).await {
+            Ok(result) => Ok(result?),
+            Err(_stopped) => Err(Refusal::ShuttingDown.into()),
+        }
+    }
+}
+
+/// An answer that does not fit its question.
+fn mismatch(reply: &Reply) -> Failure {
+    tracing::error!(?reply, "BUG: the peer answered another question");
+    Failure::new("failed", "the node answered another question; this is a bug in it").changed()
+}
+
+fn router(served: Arc<Served>) -> Router {
+    Router::new()
+        .route("/v1/status", get(node::status))
+        .route("/v1/livez", get(node::livez))
+        .route("/v1/readyz", get(node::readyz))
+        .route("/v1/down", post(node::down))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/v1/members", get(members::members))
+        .route("/v1/invites", get(members::invites).post(members::invite))
+        .route("/v1/invites/{id}", delete(members::revoke))
+        .route("/v1/agents", get(agents::list).post(agents::spawn))
+        .route("/v1/agents/{agent}", get(agents::inspect))
+        .route("/v1/agents/{agent}/stop", post(agents::stop))
+        .route("/v1/send", post(messages::send))
+        .route("/v1/call", post(messages::call))
+        .route("/v1/topics/{topic}", post(topics::publish))
+        .route("/v1/topics/{topic}/events", get(topics::events))
+        .route("/v1/trace/{id}", get(trace::trace))
+        .route("/v1/chain", get(chain::status))
+        .route("/v1/chain/events", get(chain::events))
+        .route("/v1/chain/proof/{seq}", get(chain::proof))
+        .route("/v1/chain/verify", post(chain::verify))
+        .route("/v1/chain/export", post(chain::export))
+        .route("/v1/order", get(chain::order))
+        .fallback(failure::no_such_path)
+        .method_not_allowed_fallback(failure::no_such_method)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&served), door::admit))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(served)
+}

@@ -1,0 +1,279 @@
+//! Agents: what runs here and in the cluster, starting and stopping.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use weft_kernel::{AgentRef, Answer, ProcessInfo, ProcessState, Syscall};
+use weft_peer::{Peer, Question, Reply};
+use weft_protocol::control::{
+    AgentReport, AgentRow, AgentsReport, ErrorBody, LimitsJson, SpawnReport, SpawnRequest, StopReport,
+};
+use weft_protocol::limits::GRANTS_MAX;
+use weft_protocol::{
+    AgentName, AgentSpec, Backend, GrantSpec, LocalTarget, NodeRef, ProcessId, ResourceLimits, RestartPolicy, Target,
+};
+
+use super::failure::Failure;
+use super::members::is_there;
+use super::request::{JsonBody, Parameters};
+use super::{Served, mismatch, text};
+use crate::cli::nearest;
+
+/// What a list may be asked for.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListParameters {
+    /// Whether agents of other nodes are listed too, as their nodes advertise them.
+    #[serde(default)]
+    cluster: bool,
+}
+
+/// The agents of this node, or of the cluster.
+#[utoipa::path(get, path = "/v1/agents", params(ListParameters),
+    responses((status = 200, body = AgentsReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn list(
+    State(served): State<Arc<Served>>,
+    Parameters(parameters): Parameters<ListParameters>,
+) -> Result<Json<AgentsReport>, Failure> {
+    let read = move |peer: &Peer| {
+        let mut agents = own_agents(peer);
+        if parameters.cluster {
+            agents.extend(other_agents(peer));
+        }
+        agents.sort_by(|one, other| (&one.agent, &one.name, &one.process).cmp(&(&other.agent, &other.name, &other.process)));
+        agents
+    };
+    Ok(Json(AgentsReport { agents: served.read(read).await? }))
+}
+
+/// The living, and of each name that has none the last that exited.
+fn own_agents(peer: &Peer) -> Vec<AgentRow> {
+    let (node, name) = (peer.node().to_string(), peer.discovery().display_name(peer.node()));
+    let mut latest: BTreeMap<AgentName, ProcessInfo> = BTreeMap::new();
+    for process in peer.kernel().processes() {
+        let shown = latest.get(&process.agent).map(|shown| is_living(&shown.state));
+        if shown != Some(true) || is_living(&process.state) {
+            latest.insert(process.agent.clone(), process);
+        }
+    }
+    let row = |process: ProcessInfo| AgentRow {
+        agent: process.agent.to_string(),
+        process: process.process.to_string(),
+        node: node.clone(),
+        name: name.clone(),
+        state: process.state.to_string(),
+        reason: reason(&process.state),
+        backend: process.backend.to_string(),
+        restarts: Some(process.restarts),
+        started_at: process.started_at.map(text::time),
+    };
+    latest.into_values().map(row).collect()
+}
+
+const fn is_living(state: &ProcessState) -> bool {
+    match state {
+        ProcessState::Starting | ProcessState::Running | ProcessState::Stopping => true,
+        ProcessState::Exited(_) => false,
+    }
+}
+
+fn reason(state: &ProcessState) -> Option<String> {
+    match state {
+        ProcessState::Exited(reason) => Some(reason.to_string()),
+        ProcessState::Starting | ProcessState::Running | ProcessState::Stopping => None,
+    }
+}
+
+fn other_agents(peer: &Peer) -> Vec<AgentRow> {
+    let others = peer.discovery().members().filter(|member| member.node != peer.node());
+    let rows = others.flat_map(|member| {
+        let state = if is_there(member.state) { "running" } else { "unknown" };
+        let (node, name) = (member.node.to_string(), member.name.to_string());
+        member.agents.into_iter().map(move |(agent, process)| AgentRow {
+            agent: agent.to_string(),
+            process: process.to_string(),
+            node: node.clone(),
+            name: name.clone(),
+            state: state.to_owned(),
+            reason: None,
+            backend: "remote".to_owned(),
+            restarts: None,
+            started_at: None,
+        })
+    });
+    rows.collect()
+}
+
+/// Everything about one agent of this node.
+#[utoipa::path(get, path = "/v1/agents/{agent}", params(("agent" = String, Path, description = "Its name or process")),
+    responses((status = 200, body = AgentReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn inspect(
+    State(served): State<Arc<Served>>,
+    Path(agent): Path<String>,
+) -> Result<Json<AgentReport>, Failure> {
+    let target: Target = agent.parse()?;
+    served.read(move |peer| find(peer, &target).map(|process| report(peer, &process))).await?.map(Json)
+}
+
+fn report(peer: &Peer, process: &ProcessInfo) -> AgentReport {
+    let used = [("messages_waiting", process.mailbox as u64), ("messages_in_flight", process.in_flight as u64)];
+    AgentReport {
+        agent: process.agent.to_string(),
+        process: process.process.to_string(),
+        node: peer.node().to_string(),
+        state: process.state.to_string(),
+        reason: reason(&process.state),
+        backend: process.backend.to_string(),
+        pid: process.pid,
+        restarts: process.restarts,
+        started_at: process.started_at.map(text::time),
+        limits: LimitsJson { memory_bytes: process.limits.memory_bytes, cpu_us: process.limits.cpu_us },
+        used: used.map(|(name, value)| (name.to_owned(), value)).into(),
+        grants: process.grants.iter().map(|grant| format!("{} {}", grant.id, grant.spec)).collect(),
+        topics: process.topics.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The process a person means: the living one of that name, else the last that exited.
+fn find(peer: &Peer, target: &Target) -> Result<ProcessInfo, Failure> {
+    let here = match &target.node {
+        None => true,
+        Some(NodeRef::Id(id)) => *id == peer.node(),
+        Some(NodeRef::Name(name)) => name.as_str() == peer.discovery().display_name(peer.node()),
+    };
+    if !here {
+        let message = format!("{target} is on another node; this command is for agents of this one");
+        return Err(Failure::new("unsupported", message).hint("weft agent inspect on that node, or weft ps"));
+    }
+    let found = match &target.local {
+        LocalTarget::Process(process) => peer.kernel().process(*process),
+        LocalTarget::Agent(agent) => match peer.kernel().agent(agent) {
+            Some(process) => peer.kernel().process(process),
+            None => peer.kernel().processes().into_iter().rfind(|process| process.agent == *agent),
+        },
+        LocalTarget::Topic(_) => None,
+    };
+    found.ok_or_else(|| {
+        let names: Vec<String> = peer.kernel().processes().iter().map(|process| process.agent.to_string()).collect();
+        not_found(&target.local.to_string(), names.iter().map(String::as_str))
+    })
+}
+
+/// That nothing goes by that name, with the nearest one that does.
+pub(crate) fn not_found<'a>(agent: &str, names: impl Iterator<Item = &'a str>) -> Failure {
+    let failure = Failure::new("not-found", format!("no agent {agent} on this node"));
+    match nearest(agent, names) {
+        Some(near) => failure.hint(format!("did you mean {near}?")),
+        None => failure.hint("weft agent ls"),
+    }
+}
+
+/// Starts an agent on this node; answers when it runs.
+#[utoipa::path(post, path = "/v1/agents", request_body = SpawnRequest,
+    responses((status = 200, body = SpawnReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn spawn(
+    State(served): State<Arc<Served>>,
+    JsonBody(request): JsonBody<SpawnRequest>,
+) -> Result<Json<SpawnReport>, Failure> {
+    let spec = Box::new(spec(request)?);
+    let agent = spec.agent.to_string();
+    match served.ask(Question::Kernel(Box::new(Syscall::Spawn { spec }))).await? {
+        Reply::Kernel(Answer::Spawned { process }) => {
+            let node = served.read(|peer| peer.node().to_string()).await?;
+            Ok(Json(SpawnReport { agent, process: process.to_string(), node }))
+        }
+        other => Err(mismatch(&other)),
+    }
+}
+
+fn spec(request: SpawnRequest) -> Result<AgentSpec, Failure> {
+    let agent: AgentName = request.agent.parse()?;
+    let backend = match (request.builtin, request.exec) {
+        (Some(kind), None) => {
+            if !request.environment.is_empty() || request.trusted {
+                return Err(Failure::new("invalid", "a built-in agent has no environment and needs no trust"));
+            }
+            Backend::Builtin(kind.parse()?)
+        }
+        (None, Some(command)) if command.iter().any(|word| !word.is_empty()) && !command[0].is_empty() => {
+            Backend::Command { command, environment: request.environment, trusted: request.trusted }
+        }
+        (None, Some(_)) => return Err(Failure::new("invalid", "`exec` names no program")),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Failure::new("invalid", "exactly one of `builtin` and `exec` says what runs"));
+        }
+    };
+    let restart = match request.restart.as_deref() {
+        None | Some("temporary") => RestartPolicy::Temporary,
+        Some("permanent") => RestartPolicy::Permanent,
+        Some(other) => {
+            return Err(Failure::new("invalid", format!("`restart`: {other} is neither permanent nor temporary")));
+        }
+    };
+    if request.grants.len() > GRANTS_MAX {
+        return Err(Failure::new("invalid", format!("{} grants, at most {GRANTS_MAX}", request.grants.len())));
+    }
+    let grants = request.grants.iter().map(|grant| grant.parse()).collect::<Result<Vec<GrantSpec>, _>>()?;
+    let LimitsJson { memory_bytes, cpu_us } = request.limits;
+    Ok(AgentSpec { agent, backend, restart, grants, limits: ResourceLimits { memory_bytes, cpu_us } })
+}
+
+/// Stops an agent of this node; answers when it has ended.
+#[utoipa::path(post, path = "/v1/agents/{agent}/stop", params(("agent" = String, Path, description = "Its name or process")),
+    responses((status = 200, body = StopReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn stop(
+    State(served): State<Arc<Served>>,
+    Path(agent): Path<String>,
+) -> Result<Json<StopReport>, Failure> {
+    let target: Target = agent.parse()?;
+    let (process, node) = served.read(move |peer| (find(peer, &target), peer.node().to_string())).await?;
+    let ProcessInfo { agent, process, state, .. } = process?;
+    if let ProcessState::Exited(reason) = state {
+        let message = format!("{agent} does not run any more: {reason}");
+        return Err(Failure::new("gone", message).hint("weft agent ls"));
+    }
+    let stop = Syscall::Stop { agent: AgentRef::Process(process) };
+    match served.ask(Question::Kernel(Box::new(stop))).await? {
+        Reply::Kernel(Answer::Stopped { process, reason }) => Ok(Json(StopReport {
+            agent: agent.to_string(),
+            process: ProcessId::to_string(&process),
+            node,
+            reason: reason.to_string(),
+        })),
+        other => Err(mismatch(&other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(json: &str) -> String {
+        let request = serde_json::from_str(json).expect("a request");
+        spec(request).expect_err("wrong").0.to_string()
+    }
+
+    #[test]
+    fn wrong_requests_are_refused_with_reasons() {
+        let cases = [
+            (r#"{"agent":"A","builtin":"echo"}"#, "`A` is not a name (1 to 63 of a-z 0-9 - _, beginning with a letter or digit)"),
+            (r#"{"agent":"a","builtin":"ecko"}"#, "`ecko` is not a built-in agent (echo, counter or clock)"),
+            (r#"{"agent":"a"}"#, "exactly one of `builtin` and `exec` says what runs"),
+            (r#"{"agent":"a","builtin":"echo","exec":["x"]}"#, "exactly one of `builtin` and `exec` says what runs"),
+            (r#"{"agent":"a","exec":[]}"#, "`exec` names no program"),
+            (r#"{"agent":"a","exec":["","x"]}"#, "`exec` names no program"),
+            (r#"{"agent":"a","builtin":"echo","trusted":true}"#, "a built-in agent has no environment and needs no trust"),
+            (r#"{"agent":"a","builtin":"echo","restart":"often"}"#, "`restart`: often is neither permanent nor temporary"),
+            (
+                r#"{"agent":"a","builtin":"echo","grants":["fly:me"]}"#,
+                "`fly:me` is not a grant (right:pattern, as call:echo@beta or publish:jobs.*)",
+            ),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(refused(json), format!("{expected} (nothing changed)"), "{json}");
+        }
+    }
+}

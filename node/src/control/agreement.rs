@@ -1,0 +1,171 @@
+//! Whether all sides of a conversation recorded the same: a pure function of their records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weft_protocol::{MessageId, MessageRecord, NodeId, Stage};
+
+/// One recorded step and whose record it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Whose.
+    pub(crate) node: NodeId,
+    /// What.
+    pub(crate) record: MessageRecord,
+}
+
+/// What does not fit, one sentence each; nothing when every message with two sides was recorded alike by both.
+/// `name` gives the name of a node.
+pub(crate) fn disagreements(steps: &[Step], name: impl Fn(NodeId) -> String) -> Vec<String> {
+    let mut messages: BTreeMap<MessageId, Vec<&Step>> = BTreeMap::new();
+    for step in steps {
+        messages.entry(step.record.message).or_default().push(step);
+    }
+    messages.values().flat_map(|steps| message_disagreements(steps, &name)).collect()
+}
+
+fn message_disagreements(steps: &[&Step], name: &impl Fn(NodeId) -> String) -> Vec<String> {
+    let mut found = Vec::new();
+    let at = |stage: Stage| steps.iter().copied().filter(move |step| step.record.stage == stage);
+    let senders: BTreeSet<&_> = steps.iter().map(|step| &step.record.from).collect();
+    if senders.len() > 1 {
+        found.push("the records name different senders".to_owned());
+    }
+    for sent in at(Stage::Sent) {
+        let (here, there) = (name(sent.node), name(sent.record.peer));
+        let theirs = |stage: Stage| at(stage).find(|step| step.node == sent.record.peer);
+        let turned_away = at(Stage::Refused).any(|step| step.node == sent.record.peer);
+        match theirs(Stage::Received) {
+            Some(received) => compare(sent, received, &here, &there, &mut found),
+            None if turned_away => {}
+            // The sender may know that it never arrived.
+            None if at(Stage::Refused).any(|step| step.node == sent.node) => {}
+            None => found.push(format!("{here} sent a message to {there}, which recorded nothing of it")),
+        }
+        let acknowledged = at(Stage::Acknowledged).find(|step| step.node == sent.node);
+        if let (Some(answered), Some(acknowledged)) = (theirs(Stage::Answered), acknowledged)
+            && answered.record.body_hash != acknowledged.record.body_hash
+        {
+            found.push(format!("the answer that {there} recorded is not the one that {here} recorded"));
+        }
+    }
+    for received in at(Stage::Received) {
+        let sender = received.record.from.node;
+        if !at(Stage::Sent).any(|step| step.node == sender) {
+            found.push(format!("{} received a message from {}, which recorded nothing of it", name(received.node), name(sender)));
+        }
+    }
+    for delivered in at(Stage::Delivered) {
+        let publisher = delivered.record.from.node;
+        match at(Stage::Published).find(|step| step.node == publisher) {
+            Some(published) => compare(published, delivered, &name(publisher), &name(delivered.node), &mut found),
+            None => {
+                let (there, here) = (name(delivered.node), name(publisher));
+                found.push(format!("{there} delivered a publication of {here}, which recorded nothing of it"));
+            }
+        }
+    }
+    found
+}
+
+fn compare(ours: &Step, theirs: &Step, here: &str, there: &str, found: &mut Vec<String>) {
+    if ours.record.body_hash != theirs.record.body_hash || ours.record.body_bytes != theirs.record.body_bytes {
+        found.push(format!("{here} and {there} recorded different bodies"));
+    }
+    // The sender names the node too; the receiver is that node.
+    let local = |target: &str| target.split('@').next().unwrap_or_default().to_owned();
+    if local(&ours.record.target) != local(&theirs.record.target) {
+        let (ours, theirs) = (&ours.record.target, &theirs.record.target);
+        found.push(format!("{here} recorded the target {ours}, {there} recorded {theirs}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_protocol::{ChainId, Hlc, Incarnation, Principal, Sender, TraceId, content_address};
+
+    use super::*;
+
+    const ALPHA: NodeId = NodeId::from_bytes([1; 32]);
+    const BETA: NodeId = NodeId::from_bytes([2; 32]);
+
+    fn step(node: NodeId, stage: Stage, target: &str, body: &str) -> Step {
+        let chain = ChainId { node: BETA, incarnation: Incarnation(1) };
+        let record = MessageRecord {
+            stage,
+            message: MessageId { chain, counter: 1 },
+            trace: TraceId(1),
+            hlc: Hlc(1),
+            from: Sender { node: BETA, principal: Principal::Operator },
+            target: target.to_owned(),
+            peer: if node == BETA { ALPHA } else { BETA },
+            rule: "rule".to_owned(),
+            body_hash: content_address(body.as_bytes()),
+            body_bytes: body.len() as u64,
+            body: None,
+        };
+        Step { node, record }
+    }
+
+    fn name(node: NodeId) -> String {
+        if node == ALPHA { "alpha".to_owned() } else { "beta".to_owned() }
+    }
+
+    fn call() -> Vec<Step> {
+        vec![
+            step(BETA, Stage::Sent, "echo@alpha", "hi"),
+            step(ALPHA, Stage::Received, "echo", "hi"),
+            step(ALPHA, Stage::Answered, "echo", "hi back"),
+            step(BETA, Stage::Acknowledged, "echo@alpha", "hi back"),
+        ]
+    }
+
+    #[test]
+    fn a_whole_call_agrees() {
+        assert_eq!(disagreements(&call(), name), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_missing_or_different_side_is_named() {
+        let without = |stage: Stage| {
+            let steps: Vec<Step> = call().into_iter().filter(|step| step.record.stage != stage).collect();
+            disagreements(&steps, name)
+        };
+        assert_eq!(without(Stage::Received), ["beta sent a message to alpha, which recorded nothing of it"]);
+        assert_eq!(without(Stage::Sent), ["alpha received a message from beta, which recorded nothing of it"]);
+
+        let mut steps = call();
+        steps[1] = step(ALPHA, Stage::Received, "echo", "ho");
+        assert_eq!(disagreements(&steps, name), ["beta and alpha recorded different bodies"]);
+        let mut steps = call();
+        steps[1] = step(ALPHA, Stage::Received, "clock", "hi");
+        assert_eq!(disagreements(&steps, name), ["beta recorded the target echo@alpha, alpha recorded clock"]);
+        let mut steps = call();
+        steps[3] = step(BETA, Stage::Acknowledged, "echo@alpha", "forged");
+        assert_eq!(disagreements(&steps, name), ["the answer that alpha recorded is not the one that beta recorded"]);
+        let mut steps = call();
+        steps[1].record.from.node = ALPHA;
+        assert!(disagreements(&steps, name).contains(&"the records name different senders".to_owned()));
+    }
+
+    #[test]
+    fn a_refused_message_has_one_side_or_two() {
+        let sent = step(BETA, Stage::Sent, "echo@alpha", "hi");
+        let turned_away = step(ALPHA, Stage::Refused, "echo", "hi");
+        assert_eq!(disagreements(&[sent.clone(), turned_away], name), Vec::<String>::new());
+        let lost = step(BETA, Stage::Refused, "echo@alpha", "hi");
+        assert_eq!(disagreements(&[sent, lost.clone()], name), Vec::<String>::new());
+        assert_eq!(disagreements(&[lost], name), Vec::<String>::new());
+    }
+
+    #[test]
+    fn publications_have_one_publisher_and_many_receivers() {
+        let published = step(BETA, Stage::Published, "topic:jobs", "hi");
+        let delivered = step(ALPHA, Stage::Delivered, "topic:jobs", "hi");
+        assert_eq!(disagreements(&[published.clone(), delivered.clone()], name), Vec::<String>::new());
+        assert_eq!(disagreements(std::slice::from_ref(&published), name), Vec::<String>::new());
+        let alone = disagreements(&[delivered], name);
+        assert_eq!(alone, ["alpha delivered a publication of beta, which recorded nothing of it"]);
+        let other = step(ALPHA, Stage::Delivered, "topic:jobs", "ho");
+        assert_eq!(disagreements(&[published, other], name), ["beta and alpha recorded different bodies"]);
+    }
+}

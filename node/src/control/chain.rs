@@ -1,0 +1,295 @@
+//! Chains: where they stand, their events, proofs, the full check, exports, and the order over all of them.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use weft_peer::Peer;
+use weft_protocol::control::{
+    ChainStatus, ChainVerifyReport, ChainVerifyRow, ErrorBody, EventRow, EventsPage, ExportReport, ExportRequest,
+    OrderRow, ProofFile,
+};
+use weft_protocol::{ChainId, Event, Fact, NodeId, Refusal, encode};
+use weft_storage::{ExportError, Store, StoreError, VerifyReport};
+
+use super::failure::Failure;
+use super::members::find;
+use super::request::{JsonBody, Parameters};
+use super::{Served, fact, text};
+use crate::cli::{CliError, PROOF_FORMAT};
+
+/// Events looked at for one page.
+const PAGE_EVENTS_MAX: usize = 1_000;
+/// How long a proof waits for the checkpoint that is due a second after the event.
+const SEAL_WAIT_MAX: Duration = Duration::from_secs(3);
+/// How often it looks.
+const SEAL_STEP: Duration = Duration::from_millis(50);
+/// Lines of the order that wait for a slow reader.
+const ORDER_LINES_MAX: usize = 256;
+
+/// Where this node's chain stands.
+#[utoipa::path(get, path = "/v1/chain", responses((status = 200, body = ChainStatus), (status = "default", body = ErrorBody)))]
+pub(crate) async fn status(State(served): State<Arc<Served>>) -> Result<Json<ChainStatus>, Failure> {
+    let status = served.read(|peer| peer.kernel().chain_status()).await?;
+    Ok(Json(ChainStatus {
+        node: status.chain.node.to_string(),
+        incarnation: status.chain.incarnation.to_string(),
+        events: status.events,
+        commits: status.commits,
+        checkpoints: status.checkpoints,
+        head: status.head.map(|head| head.to_string()).unwrap_or_default(),
+        root: status.root.to_string(),
+        sealed_events: status.sealed_events,
+    }))
+}
+
+/// Which events.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventsParameters {
+    /// From this place on; zero without one.
+    #[serde(default)]
+    from: u64,
+    /// Look at this many at most; 1,000 without one and at most.
+    count: Option<u64>,
+    /// Of which member, by name or id; this node without one.
+    node: Option<String>,
+    /// Only of this kind, or, ending in `*`, of kinds that begin so.
+    kind: Option<String>,
+}
+
+/// Events of one chain, in pages.
+#[utoipa::path(get, path = "/v1/chain/events", params(EventsParameters),
+    responses((status = 200, body = EventsPage), (status = "default", body = ErrorBody)))]
+pub(crate) async fn events(
+    State(served): State<Arc<Served>>,
+    Parameters(parameters): Parameters<EventsParameters>,
+) -> Result<Json<EventsPage>, Failure> {
+    let EventsParameters { from, count, node, kind } = parameters;
+    let (chain, name) = served.read(move |peer| chain_of(peer, node.as_deref())).await??;
+    let most = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX).clamp(1, PAGE_EVENTS_MAX);
+    let page = move |store: &Store| {
+        let encoded = store.events(chain, from, most)?;
+        let next = from + encoded.len() as u64;
+        let all_sealed = next > from && store.sealed(chain, next - 1)?;
+        let mut events = Vec::new();
+        for bytes in &encoded {
+            let event = Event::decode(bytes).map_err(|error| StoreError::Read { reason: error.to_string() })?;
+            if kind.as_deref().is_none_or(|kind| is_of_kind(&event.kind, kind)) {
+                let sealed = all_sealed || store.sealed(chain, event.seq)?;
+                events.push(event_row(&event, chain, &name, sealed));
+            }
+        }
+        Ok(EventsPage { events, next, more: encoded.len() == most })
+    };
+    Ok(Json(served.stored(page).await?))
+}
+
+/// The chain that a member writes now, or wrote last, and the member's name.
+fn chain_of(peer: &Peer, node: Option<&str>) -> Result<(ChainId, String), Failure> {
+    let own = peer.kernel().chain_state().chain();
+    let node = match node {
+        None => own.node,
+        Some(node) => find(peer, node)?,
+    };
+    let name = peer.discovery().display_name(node);
+    if node == own.node {
+        return Ok((own, name));
+    }
+    let chains = peer.replication().chains(crate::clock::wall());
+    let newest = chains.iter().filter(|chain| chain.chain.node == node).max_by_key(|chain| chain.last_hlc);
+    match newest {
+        Some(chain) => Ok((chain.chain, name)),
+        None => Err(Failure::new("not-found", format!("this node holds nothing of the chain of {name} yet")).retry()),
+    }
+}
+
+fn is_of_kind(kind: &str, wanted: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(beginning) => kind.starts_with(beginning),
+        None => kind == wanted,
+    }
+}
+
+fn event_row(event: &Event, chain: ChainId, name: &str, sealed: bool) -> EventRow {
+    let (summary, detail) = match Fact::decode(&event.kind, &event.payload) {
+        Ok(fact) => fact::describe(&fact),
+        Err(error) => (format!("cannot be read: {error}"), serde_json::Value::Null),
+    };
+    EventRow {
+        node: chain.node.to_string(),
+        name: name.to_owned(),
+        incarnation: chain.incarnation.to_string(),
+        seq: event.seq,
+        hlc: event.hlc.to_string(),
+        at: text::time(event.hlc.to_wall()),
+        kind: event.kind.clone(),
+        source: event.source.clone(),
+        sealed,
+        summary,
+        detail,
+    }
+}
+
+/// A proof that an event is on this node's chain. Waits up to three seconds for the checkpoint that covers it.
+#[utoipa::path(get, path = "/v1/chain/proof/{seq}", params(("seq" = u64, Path, description = "Its place")),
+    responses((status = 200, body = ProofFile), (status = "default", body = ErrorBody)))]
+pub(crate) async fn proof(
+    State(served): State<Arc<Served>>,
+    Path(seq): Path<String>,
+) -> Result<Json<ProofFile>, Failure> {
+    let seq: u64 = seq.parse().map_err(|_| Failure::new("invalid", format!("`{seq}` is not a place on a chain")))?;
+    let own = |peer: &Peer| (peer.kernel().chain_status(), peer.kernel().chain_state().cluster());
+    let (status, cluster) = served.read(own).await?;
+    if seq >= status.events {
+        let message = format!("the chain has {} events, so there is no event {seq} yet", status.events);
+        return Err(Failure::new("not-found", message).hint("weft chain log"));
+    }
+    let chain = status.chain;
+    let begun = tokio::time::Instant::now();
+    while !served.stored(move |store| store.sealed(chain, seq)).await? {
+        if begun.elapsed() >= SEAL_WAIT_MAX {
+            let message = format!("no checkpoint covers event {seq} yet");
+            return Err(Failure::new("deadline", message).hint("try again in a second").retry());
+        }
+        tokio::time::sleep(SEAL_STEP).await;
+    }
+    let file = move |store: &Store| {
+        let missing = || StoreError::Read { reason: format!("event {seq} cannot be proven") };
+        let proof = store.prove(chain, seq)?.ok_or_else(missing)?;
+        let event = Event::decode(&proof.event).map_err(|error| StoreError::Read { reason: error.to_string() })?;
+        Ok(ProofFile {
+            format: PROOF_FORMAT.to_owned(),
+            node: chain.node.to_string(),
+            cluster: cluster.to_string(),
+            seq,
+            kind: event.kind,
+            proof: data_encoding::BASE64.encode(&encode(&proof)),
+        })
+    };
+    Ok(Json(served.stored(file).await?))
+}
+
+/// Verifies every chain that is held, from its first event.
+#[utoipa::path(post, path = "/v1/chain/verify",
+    responses((status = 200, body = ChainVerifyReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn verify(State(served): State<Arc<Served>>) -> Result<Json<ChainVerifyReport>, Failure> {
+    let report = served.stored(Store::verify_all).await?;
+    let nodes: Vec<NodeId> = report.chains.iter().map(|chain| chain.chain.node).collect();
+    let named = move |peer: &Peer| {
+        let names = nodes.into_iter().map(|node| (node, peer.discovery().display_name(node)));
+        names.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let names = served.read(named).await?;
+    Ok(Json(verify_report(&report, |node| names.get(&node).cloned())))
+}
+
+/// A report of the store for people; `name` gives the names of nodes that are known.
+pub(crate) fn verify_report(report: &VerifyReport, name: impl Fn(NodeId) -> Option<String>) -> ChainVerifyReport {
+    let row = |chain: &weft_storage::ChainReport| ChainVerifyRow {
+        node: chain.chain.node.to_string(),
+        name: name(chain.chain.node).unwrap_or_else(|| chain.chain.node.short()),
+        incarnation: chain.chain.incarnation.to_string(),
+        events: chain.events,
+        commits: chain.commits,
+        checkpoints: chain.checkpoints,
+        root: chain.root.map(|root| root.to_string()).unwrap_or_default(),
+        head: chain.last_commit.map(|commit| commit.to_string()).unwrap_or_default(),
+        ok: chain.fault.is_none(),
+        error: chain.fault.as_ref().map(|fault| format!("commit {}: {}", fault.first_bad_commit, fault.reason)),
+    };
+    ChainVerifyReport { ok: report.is_good(), chains: report.chains.iter().map(row).collect() }
+}
+
+/// Writes every chain that is held into a new folder on this machine.
+#[utoipa::path(post, path = "/v1/chain/export", request_body = ExportRequest,
+    responses((status = 200, body = ExportReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn export(
+    State(served): State<Arc<Served>>,
+    JsonBody(request): JsonBody<ExportRequest>,
+) -> Result<Json<ExportReport>, Failure> {
+    let folder = PathBuf::from(&request.path);
+    if !folder.is_absolute() {
+        return Err(Failure::new("invalid", format!("{} is not an absolute path", request.path)));
+    }
+    let store = Arc::clone(&served.control.store);
+    let write = move || -> Result<ExportReport, ExportError> {
+        let chains = store.export(&folder)?;
+        let report = weft_storage::verify_export(&folder)?;
+        Ok(ExportReport {
+            path: folder.display().to_string(),
+            chains: chains.len() as u64,
+            events: report.chains.iter().map(|chain| chain.events).sum(),
+            bytes: bytes_of(&folder).unwrap_or_default(),
+        })
+    };
+    match tokio::task::spawn_blocking(write).await {
+        Ok(report) => report.map(Json).map_err(|error| Failure(CliError::from(error))),
+        Err(_stopped) => Err(Refusal::ShuttingDown.into()),
+    }
+}
+
+fn bytes_of(folder: &std::path::Path) -> io::Result<u64> {
+    let sizes = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len()));
+    sizes.sum()
+}
+
+/// How much of the order.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OrderParameters {
+    /// At most so many events; all without one.
+    count: Option<u64>,
+}
+
+/// The provisional order of all events that are held, one JSON object on each line.
+#[utoipa::path(get, path = "/v1/order", params(OrderParameters),
+    responses((status = 200, body = OrderRow, content_type = "application/x-ndjson"), (status = "default", body = ErrorBody)))]
+pub(crate) async fn order(
+    State(served): State<Arc<Served>>,
+    Parameters(parameters): Parameters<OrderParameters>,
+) -> Response {
+    let (lines, reading) = mpsc::channel::<Result<Bytes, io::Error>>(ORDER_LINES_MAX);
+    let store = Arc::clone(&served.control.store);
+    let count = parameters.count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = write_order(&store, count, &lines) {
+            // The reader sees that the answer breaks off.
+            let _reader_is_gone = lines.blocking_send(Err(io::Error::other(error.to_string())));
+        }
+    });
+    let lines = futures::stream::unfold(reading, async |mut reading| Some((reading.recv().await?, reading)));
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+fn write_order(
+    store: &Store,
+    count: usize,
+    lines: &mpsc::Sender<Result<Bytes, io::Error>>,
+) -> Result<(), StoreError> {
+    for key in store.order_keys()?.take(count) {
+        let key = key?;
+        let row = OrderRow {
+            hlc: key.hlc.to_string(),
+            node: key.chain.node.to_string(),
+            incarnation: key.chain.incarnation.to_string(),
+            seq: key.seq,
+            kind: key.kind,
+            stable: false,
+        };
+        let mut line = serde_json::to_vec(&row).unwrap_or_default();
+        line.push(b'\n');
+        if lines.blocking_send(Ok(Bytes::from(line))).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

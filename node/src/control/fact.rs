@@ -1,0 +1,119 @@
+//! What an event says, in a few words and as JSON; keys, signatures and bodies of messages are left out of the words.
+
+use serde_json::{Value, json};
+use weft_protocol::control::Body;
+use weft_protocol::{Admitted, Effect, EffectResult, Fact, MessageRecord};
+
+use super::text;
+
+/// The words and the JSON.
+pub(crate) fn describe(fact: &Fact) -> (String, Value) {
+    match fact {
+        Fact::Genesis(genesis) => {
+            let (node, cluster) = (genesis.keys.node(), genesis.cluster);
+            let role = if genesis.charter.is_some() { "founds" } else { "begins in" };
+            let detail = json!({ "node": node, "cluster": cluster, "founder": genesis.charter.is_some() });
+            (format!("{role} {}", weft_protocol::cluster_name(&cluster)), detail)
+        }
+        Fact::Boot(boot) => {
+            (format!("{} starts, version {}", boot.name, boot.version), json!({ "name": boot.name, "version": boot.version }))
+        }
+        Fact::Shutdown(shutdown) => {
+            (format!("ends, {} agents stopped", shutdown.stopped), json!({ "stopped": shutdown.stopped }))
+        }
+        Fact::Intent(effect) => intent(effect),
+        Fact::Outcome(outcome) => {
+            let words = match &outcome.result {
+                EffectResult::Done => "done".to_owned(),
+                EffectResult::Failed { reason } => format!("failed: {reason}"),
+                EffectResult::Indeterminate => "indeterminate: the node went down in between".to_owned(),
+            };
+            (format!("#{} {words}", outcome.intent), json!({ "intent": outcome.intent, "result": outcome.result }))
+        }
+        Fact::Exited(exited) => {
+            let words = format!("{} {}: {}", exited.agent, exited.process, exited.reason);
+            (words, json!({ "agent": exited.agent, "process": exited.process, "reason": exited.reason }))
+        }
+        Fact::Message(record) => message(record),
+        Fact::Batch(batch) => {
+            (format!("{} steps of messages", batch.count), json!({ "root": batch.root, "count": batch.count }))
+        }
+        Fact::Denied(denial) => {
+            let words = format!("{} may not {} {}: rule {}", denial.by.principal, denial.action, denial.resource, denial.rule);
+            (words, to_json(denial))
+        }
+        Fact::InviteIssued(issued) => {
+            let invite = weft_protocol::invite_id(&issued.secret_hash);
+            let (expires, uses) = (text::time(issued.expires), issued.uses);
+            let detail = json!({ "invite": invite, "role": issued.role, "uses": uses, "expires_at": expires });
+            (format!("{invite} as {}, {uses} uses, until {expires}", issued.role), detail)
+        }
+        Fact::InviteBurnt(burnt) => {
+            (format!("{} on {}", burnt.invite, burnt.node), json!({ "invite": burnt.invite, "node": burnt.node }))
+        }
+        Fact::InviteRevoked(revoked) => (revoked.invite.to_string(), json!({ "invite": revoked.invite })),
+        Fact::Admitted(admitted) => admission(admitted),
+        Fact::ForkSeen(fork) => (format!("two histories of {} from commit {}", fork.chain, fork.commit_no), to_json(fork)),
+        Fact::Repaired(repaired) => {
+            let words = format!(
+                "{} commits of {} from {}, from {}",
+                repaired.count, repaired.chain, repaired.first_commit, repaired.from
+            );
+            (words, to_json(repaired))
+        }
+        Fact::Opaque { payload, .. } => {
+            let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
+            (format!("{} bytes of a kind that this version does not know", payload.len()), detail)
+        }
+    }
+}
+
+fn intent(effect: &Effect) -> (String, Value) {
+    match effect {
+        Effect::Spawn { process, spec, grants, by } => {
+            let grants: Vec<String> = grants.iter().map(|grant| format!("{} {}", grant.id, grant.spec)).collect();
+            let detail = json!({
+                "spawn": {
+                    "process": process, "agent": spec.agent, "backend": spec.backend.to_string(),
+                    "restart": spec.restart, "grants": grants, "by": by.to_string(),
+                }
+            });
+            (format!("start {} as {process}, {}", spec.agent, spec.backend), detail)
+        }
+        Effect::Stop { process, agent, by } => {
+            let detail = json!({ "stop": { "process": process, "agent": agent, "by": by.to_string() } });
+            (format!("stop {agent} {process}"), detail)
+        }
+    }
+}
+
+fn message(record: &MessageRecord) -> (String, Value) {
+    let detail = json!({
+        "stage": record.stage, "message": record.message, "trace": record.trace,
+        "from": { "node": record.from.node, "principal": record.from.principal.to_string() },
+        "target": record.target, "peer": record.peer, "rule": record.rule,
+        "body_hash": record.body_hash, "body_bytes": record.body_bytes,
+        "body": record.body.as_ref().map(Body::from),
+    });
+    let stage = detail["stage"].as_str().unwrap_or_default();
+    let words = format!("{stage} {} {}, {} bytes", record.trace, record.target, record.body_bytes);
+    (words, detail)
+}
+
+fn admission(admitted: &Admitted) -> (String, Value) {
+    let Ok(certificate) = admitted.certificate.peek() else {
+        return ("a certificate that this version cannot read".to_owned(), json!({ "invite": admitted.invite }));
+    };
+    let node = certificate.keys.node();
+    let detail = json!({
+        "node": node, "name": certificate.name, "role": certificate.role, "issuer": certificate.issuer,
+        "issued_at": text::time(certificate.issued), "not_after": certificate.not_after.map(text::time),
+        "invite": admitted.invite,
+    });
+    (format!("{} as {}", certificate.name, certificate.role), detail)
+}
+
+/// Facts that hold nothing but ids, names and numbers.
+fn to_json(fact: &impl serde::Serialize) -> Value {
+    serde_json::to_value(fact).unwrap_or(Value::Null)
+}

@@ -1,0 +1,143 @@
+//! `send` and `call`: one message to one agent, here or elsewhere.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use weft_kernel::{Answer, Syscall};
+use weft_peer::{Peer, Question, Reply};
+use weft_protocol::control::{Body, CallReport, ErrorBody, SendReport, SendRequest};
+use weft_protocol::limits::{DEADLINE_DEFAULT_US, DEADLINE_US_MAX};
+use weft_protocol::{Delivery, Level, LocalTarget, Payload, Refusal, Target, TraceId};
+
+use super::failure::Failure;
+use super::request::JsonBody;
+use super::{Served, mismatch};
+use crate::cli::nearest;
+
+/// Sends a message that wants no answer; responds when it has come as far as was asked.
+#[utoipa::path(post, path = "/v1/send", request_body = SendRequest,
+    responses((status = 200, body = SendReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn send(
+    State(served): State<Arc<Served>>,
+    JsonBody(request): JsonBody<SendRequest>,
+) -> Result<Json<SendReport>, Failure> {
+    let report = deliver(&served, request, false, Delivery::Received).await?;
+    Ok(Json(SendReport {
+        id: report.id.to_string(),
+        receipt: report.level.to_string(),
+        trace: report.trace.to_string(),
+        node: report.node.to_string(),
+        latency_us: report.latency_us,
+    }))
+}
+
+/// Sends a message and responds with its answer.
+#[utoipa::path(post, path = "/v1/call", request_body = SendRequest,
+    responses((status = 200, body = CallReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn call(
+    State(served): State<Arc<Served>>,
+    JsonBody(request): JsonBody<SendRequest>,
+) -> Result<Json<CallReport>, Failure> {
+    let report = deliver(&served, request, true, Delivery::Executed).await?;
+    let node = report.node;
+    let read = move |peer: &Peer| {
+        let member = peer.discovery().members().find(|member| member.node == node);
+        let name = member.as_ref().map_or_else(|| node.to_string(), |member| member.name.to_string());
+        let path = match &member {
+            _ if node == peer.node() => "local",
+            Some(member) if member.path.is_some() => "direct",
+            _ => "none",
+        };
+        (name, path, member.and_then(|member| member.rtt_us))
+    };
+    let (name, path, rtt_us) = served.read(read).await?;
+    Ok(Json(CallReport {
+        reply: report.reply.as_ref().map(Body::from),
+        receipt: report.level.to_string(),
+        latency_us: report.latency_us,
+        trace: report.trace.to_string(),
+        node: node.to_string(),
+        name,
+        path: path.to_owned(),
+        rtt_us,
+        id: report.id.to_string(),
+        record: report.record.map(|record| record.seq),
+        remote_record: report.remote_record.map(|record| record.seq),
+    }))
+}
+
+async fn deliver(
+    served: &Served,
+    request: SendRequest,
+    wants_reply: bool,
+    otherwise: Delivery,
+) -> Result<weft_kernel::SendReport, Failure> {
+    let target: Target = request.target.parse()?;
+    let level = match &request.receipt {
+        Some(level) => level.parse()?,
+        None => Level { delivery: otherwise, durability: weft_protocol::Durability::None },
+    };
+    if wants_reply && level.delivery != Delivery::Executed {
+        return Err(Failure::new("invalid", format!("a call waits for its answer; `{level}` does not")));
+    }
+    let syscall = Syscall::Send {
+        target: target.clone(),
+        payload: payload(&request.payload)?,
+        wants_reply,
+        level,
+        deadline_us: deadline_us(request.deadline_ms)?,
+        trace: trace(request.trace.as_deref())?,
+        cause: Vec::new(),
+    };
+    match served.control.asker.ask(weft_protocol::Principal::Operator, Question::Kernel(Box::new(syscall))).await {
+        Ok(Reply::Kernel(Answer::Sent(report))) => Ok(report),
+        Ok(other) => Err(mismatch(&other)),
+        Err(refusal @ Refusal::NoResponder { .. }) => Err(with_nearest(served, refusal, target).await),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// A refusal that nothing answers, with the nearest name of something that would.
+async fn with_nearest(served: &Served, refusal: Refusal, target: Target) -> Failure {
+    let failure = Failure::from(refusal);
+    let LocalTarget::Agent(wanted) = target.local else { return failure };
+    let names = served.read(agent_names).await.unwrap_or_default();
+    let near = nearest(wanted.as_str(), names.iter().map(|(agent, _)| agent.as_str()));
+    let Some(near) = near else { return failure };
+    let nodes: Vec<&str> = names.iter().filter(|(agent, _)| agent == near).map(|(_, node)| node.as_str()).collect();
+    match nodes.as_slice() {
+        [node] => failure.hint(format!("did you mean {near}@{node}?")),
+        _ => failure.hint(format!("did you mean {near}, on {}?", nodes.join(" or "))),
+    }
+}
+
+/// Every agent that is known to run, with the name of its node.
+fn agent_names(peer: &Peer) -> Vec<(String, String)> {
+    let members = peer.discovery().members().filter(|member| super::members::is_there(member.state));
+    let names = members.flat_map(|member| {
+        let node = member.name.to_string();
+        member.agents.into_iter().map(move |(agent, _)| (agent.to_string(), node.clone()))
+    });
+    names.collect()
+}
+
+/// The payload that a body stands for.
+pub(crate) fn payload(body: &Body) -> Result<Payload, Failure> {
+    body.to_payload().map_err(|error| Failure::new("invalid", format!("payload: {error}")))
+}
+
+/// A deadline within the bounds, in microseconds.
+pub(crate) fn deadline_us(deadline_ms: Option<u64>) -> Result<u64, Failure> {
+    let deadline_us = deadline_ms.map_or(DEADLINE_DEFAULT_US, |ms| ms.saturating_mul(1_000));
+    if (1..=DEADLINE_US_MAX).contains(&deadline_us) {
+        return Ok(deadline_us);
+    }
+    let message = format!("a deadline is at least a millisecond and at most {} s", DEADLINE_US_MAX / 1_000_000);
+    Err(Failure::new("invalid", message).hint("--deadline 5s"))
+}
+
+/// The conversation that was named, if one was.
+pub(crate) fn trace(text: Option<&str>) -> Result<Option<TraceId>, Failure> {
+    Ok(text.map(str::parse).transpose()?)
+}

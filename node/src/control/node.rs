@@ -1,0 +1,103 @@
+//! `status`, `livez`, `readyz`, `down`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use weft_kernel::{Answer, NodeState, ProcessState, Syscall};
+use weft_peer::{Peer, Question, Reply};
+use weft_protocol::control::{ClusterJson, DownReport, ErrorBody, ProbeReport, RefusalRow, StatusReport, UpReport};
+use weft_protocol::{Refusal, cluster_name};
+
+use super::failure::Failure;
+use super::{Served, mismatch, text};
+use crate::ask::Asker;
+use crate::cli::CliError;
+use crate::home::HomeDir;
+use crate::network::RecentRefusal;
+
+/// The node and where it stands.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = StatusReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn status(State(served): State<Arc<Served>>) -> Result<Json<StatusReport>, Failure> {
+    let mut report = report(&served.control.asker, &served.home).await?;
+    report.uptime_s = served.started.elapsed().as_secs();
+    let refusal = |refusal: RecentRefusal| RefusalRow {
+        at: text::time(refusal.at),
+        node: refusal.node.to_string(),
+        address: refusal.address,
+        by_us: refusal.by_us,
+        code: refusal.refusal.code().to_owned(),
+        message: refusal.refusal.to_string(),
+    };
+    report.refusals = served.control.refusals.list().into_iter().map(refusal).collect();
+    Ok(Json(report))
+}
+
+/// What `up` says of a node that serves.
+///
+/// # Errors
+/// `shutting-down`.
+pub(crate) async fn up_report(asker: &Asker, home: &HomeDir) -> Result<UpReport, CliError> {
+    match report(asker, home).await {
+        Ok(report) => Ok(report.up()),
+        Err(refusal) => Err(CliError::from(&refusal)),
+    }
+}
+
+async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> {
+    let home = home.path().display().to_string();
+    let read = move |peer: &Peer| {
+        let (kernel, discovery) = (peer.kernel(), peer.discovery());
+        let chain = kernel.chain_state();
+        let members: Vec<_> = discovery.members().collect();
+        let own = members.iter().find(|member| member.node == peer.node());
+        let living = |state: &ProcessState| !matches!(state, ProcessState::Exited(_));
+        StatusReport {
+            name: discovery.display_name(peer.node()),
+            node: peer.node().to_string(),
+            pid: std::process::id(),
+            home,
+            cluster: ClusterJson { name: cluster_name(&chain.cluster()), id: chain.cluster().to_string() },
+            state: kernel.state().to_string(),
+            incarnation: chain.chain().incarnation.to_string(),
+            agents: kernel.processes().iter().filter(|process| living(&process.state)).count() as u64,
+            members: members.len() as u64,
+            uptime_s: 0,
+            order: "provisional".to_owned(),
+            listen: own.map(|own| own.addresses.clone()).unwrap_or_default(),
+            role: own.map(|own| own.role.to_string()).unwrap_or_default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            refusals: Vec::new(),
+        }
+    };
+    asker.read(read).await
+}
+
+/// Whether the event loop answers.
+#[utoipa::path(get, path = "/v1/livez", responses((status = 200, body = ProbeReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn livez(State(served): State<Arc<Served>>) -> Result<Json<ProbeReport>, Failure> {
+    served.read(|_| ()).await?;
+    Ok(Json(ProbeReport { ok: true }))
+}
+
+/// Whether the node takes requests: its start is on disk, and nothing has failed.
+#[utoipa::path(get, path = "/v1/readyz", responses((status = 200, body = ProbeReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn readyz(State(served): State<Arc<Served>>) -> Result<Json<ProbeReport>, Failure> {
+    match served.read(|peer| peer.kernel().state()).await? {
+        NodeState::Running => Ok(Json(ProbeReport { ok: true })),
+        NodeState::Damaged => Err(Refusal::Damaged.into()),
+        NodeState::ShuttingDown | NodeState::Halted => Err(Refusal::ShuttingDown.into()),
+        NodeState::Booting => Err(Refusal::Busy { retry_after_us: 100_000 }.into()),
+    }
+}
+
+/// Takes the node down in order. The process ends when everything is recorded, sealed and on disk.
+#[utoipa::path(post, path = "/v1/down", responses((status = 200, body = DownReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn down(State(served): State<Arc<Served>>) -> Result<Json<DownReport>, Failure> {
+    let own = |peer: &Peer| (peer.node().to_string(), peer.discovery().display_name(peer.node()));
+    let (node, name) = served.read(own).await?;
+    match served.ask(Question::Kernel(Box::new(Syscall::Shutdown))).await? {
+        Reply::Kernel(Answer::ShuttingDown) => Ok(Json(DownReport { node, name, pid: std::process::id() })),
+        other => Err(mismatch(&other)),
+    }
+}

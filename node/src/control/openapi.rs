@@ -1,0 +1,92 @@
+//! The description of everything that is served, made from the handlers.
+
+use axum::Json;
+use utoipa::OpenApi;
+
+use super::{agents, chain, members, messages, node, topics, trace};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "weft", description = "The local door of one node: HTTP on the Unix socket of its home."),
+    paths(
+        node::status,
+        node::livez,
+        node::readyz,
+        node::down,
+        members::members,
+        members::invites,
+        members::invite,
+        members::revoke,
+        agents::list,
+        agents::spawn,
+        agents::inspect,
+        agents::stop,
+        messages::send,
+        messages::call,
+        topics::publish,
+        topics::events,
+        trace::trace,
+        chain::status,
+        chain::events,
+        chain::proof,
+        chain::verify,
+        chain::export,
+        chain::order,
+    )
+)]
+struct Document;
+
+/// The OpenAPI document.
+pub(crate) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `router` serves, but the document itself.
+    const SERVED: [&str; 21] = [
+        "/v1/agents",
+        "/v1/agents/{agent}",
+        "/v1/agents/{agent}/stop",
+        "/v1/call",
+        "/v1/chain",
+        "/v1/chain/events",
+        "/v1/chain/export",
+        "/v1/chain/proof/{seq}",
+        "/v1/chain/verify",
+        "/v1/down",
+        "/v1/invites",
+        "/v1/invites/{id}",
+        "/v1/livez",
+        "/v1/members",
+        "/v1/order",
+        "/v1/readyz",
+        "/v1/send",
+        "/v1/status",
+        "/v1/topics/{topic}",
+        "/v1/topics/{topic}/events",
+        "/v1/trace/{id}",
+    ];
+
+    #[test]
+    fn everything_that_is_served_is_described() {
+        let document = Document::openapi();
+        let described: Vec<&str> = document.paths.paths.keys().map(String::as_str).collect();
+        for path in SERVED {
+            assert!(described.contains(&path), "{path} is not described");
+        }
+        let router = include_str!("../control.rs");
+        for path in described {
+            assert!(router.contains(&format!("\"{path}\"")), "{path} is not served");
+        }
+    }
+
+    #[test]
+    fn the_error_object_is_part_of_it() {
+        let document = serde_json::to_value(Document::openapi()).expect("JSON");
+        let error = &document["components"]["schemas"]["ErrorDetail"]["properties"];
+        assert!(error["code"].is_object() && error["retry"].is_object(), "{error}");
+    }
+}

@@ -1,0 +1,199 @@
+//! One conversation: what every concerned node recorded of it, proven against the chains this node holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use futures::future::join_all;
+use weft_peer::{Peer, Question, Reply};
+use weft_protocol::control::{ErrorBody, TraceHop, TraceReport};
+use weft_protocol::{Blake3, ChainId, Event, Fact, NodeId, Stage, TraceId, TraceRow, inclusion_root};
+use weft_storage::{Store, StoreError};
+
+use super::agreement::{Step, disagreements};
+use super::failure::Failure;
+use super::{Served, text};
+
+/// Steps of one node that are shown; a longer conversation shows its beginning.
+const ROWS_MAX: usize = 256;
+/// Nodes of one conversation that are asked (guess: more is no conversation).
+const NODES_MAX: usize = 64;
+/// How long a member may take to say what it recorded.
+const ASK_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long the answer waits for records that are on their way: a commit, its announcement, and the checkpoint that is due
+/// after a second.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(3);
+/// How often it looks.
+const SETTLE_STEP: Duration = Duration::from_millis(100);
+
+/// What all concerned nodes recorded of a conversation. Waits up to three seconds until every record is proven and sealed.
+#[utoipa::path(get, path = "/v1/trace/{id}", params(("id" = String, Path, description = "Which")),
+    responses((status = 200, body = TraceReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn trace(
+    State(served): State<Arc<Served>>,
+    Path(id): Path<String>,
+) -> Result<Json<TraceReport>, Failure> {
+    let id: TraceId = id.parse()?;
+    let begun = tokio::time::Instant::now();
+    loop {
+        let report = collect(&served, id).await?;
+        let settled = report.agree && report.sealed && !report.hops.is_empty();
+        if settled || begun.elapsed() >= SETTLE_TIME_MAX {
+            if report.hops.is_empty() {
+                let message = format!("nobody that can be asked has recorded {id}");
+                return Err(Failure::new("not-found", message).hint("weft call prints the id of its trace"));
+            }
+            return Ok(Json(report));
+        }
+        tokio::time::sleep(SETTLE_STEP).await;
+    }
+}
+
+async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failure> {
+    let view = View::read(served).await?;
+    let chain = view.own;
+    let own_rows = served.stored(move |store| store.trace(chain, id, ROWS_MAX)).await?;
+    let mut rows: Vec<(NodeId, TraceRow)> = own_rows.into_iter().map(|row| (chain.node, row)).collect();
+    let mut asked = BTreeSet::from([chain.node]);
+    loop {
+        let next: Vec<NodeId> = concerned(&rows, &view).difference(&asked).copied().take(NODES_MAX).collect();
+        if next.is_empty() || asked.len() > NODES_MAX {
+            break;
+        }
+        asked.extend(&next);
+        for (node, theirs) in join_all(next.into_iter().map(|node| ask(served, node, id))).await {
+            rows.extend(theirs.into_iter().take(ROWS_MAX).map(|row| (node, row)));
+        }
+    }
+    served.stored(move |store| report(store, id, rows, &view)).await
+}
+
+async fn ask(served: &Served, node: NodeId, trace: TraceId) -> (NodeId, Vec<TraceRow>) {
+    let question = served.ask(Question::Trace { node, trace });
+    match tokio::time::timeout(ASK_TIME_MAX, question).await {
+        Ok(Ok(Reply::Trace(rows))) => (node, rows),
+        // What is missing shows in the report: the other side's records do not fit.
+        Ok(Ok(_) | Err(_)) | Err(_) => (node, Vec::new()),
+    }
+}
+
+/// What must be known of the cluster for one report.
+#[derive(Debug)]
+struct View {
+    own: ChainId,
+    names: BTreeMap<NodeId, String>,
+    reachable: BTreeSet<NodeId>,
+}
+
+impl View {
+    async fn read(served: &Served) -> Result<Self, Failure> {
+        let read = |peer: &Peer| {
+            let members = peer.discovery().members();
+            let names = members.map(|member| (member.node, member.name.to_string())).collect();
+            let members = peer.discovery().members();
+            let reachable = members.filter(|member| member.path.is_some()).map(|member| member.node).collect();
+            Self { own: peer.kernel().chain_state().chain(), names, reachable }
+        };
+        served.read(read).await
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.names.get(&node).cloned().unwrap_or_else(|| node.to_string())
+    }
+}
+
+/// Members that took part, as far as the rows say; of a publication, and while nothing is known, everybody who can be reached.
+fn concerned(rows: &[(NodeId, TraceRow)], view: &View) -> BTreeSet<NodeId> {
+    let everybody = |stage: Stage| match stage {
+        Stage::Published | Stage::Delivered => true,
+        Stage::Sent | Stage::Received | Stage::Answered | Stage::Acknowledged | Stage::Refused => false,
+    };
+    if rows.is_empty() || rows.iter().any(|(_, row)| everybody(row.record.stage)) {
+        return view.reachable.clone();
+    }
+    let named = rows.iter().flat_map(|(_, row)| [row.record.peer, row.record.from.node]);
+    named.filter(|node| view.names.contains_key(node)).collect()
+}
+
+fn report(
+    store: &Store,
+    id: TraceId,
+    mut rows: Vec<(NodeId, TraceRow)>,
+    view: &View,
+) -> Result<TraceReport, StoreError> {
+    rows.retain(|(_, row)| row.record.trace == id);
+    rows.sort_by_key(|(node, row)| (row.record.hlc, *node, row.seq));
+    let begun = rows.first().map(|(_, row)| row.record.hlc.to_wall()).unwrap_or_default();
+    let chains = store.chains()?;
+    let mut hops = Vec::new();
+    for (node, row) in &rows {
+        let holder = holder(store, &chains, *node, row)?;
+        let sealed = match holder {
+            Some(chain) => store.sealed(chain, row.seq)?,
+            None => false,
+        };
+        let wall = row.record.hlc.to_wall();
+        hops.push(TraceHop {
+            node: node.to_string(),
+            name: view.name(*node),
+            seq: row.seq,
+            kind: stage_name(row.record.stage).to_owned(),
+            hlc: row.record.hlc.to_string(),
+            at: text::time(wall),
+            offset_us: wall.since_us(begun),
+            sealed,
+            proven: holder.is_some(),
+            message: row.record.message.to_string(),
+            from: format!("{}@{}", row.record.from.principal, view.name(row.record.from.node)),
+            target: row.record.target.clone(),
+            peer: row.record.peer.to_string(),
+            rule: row.record.rule.clone(),
+            body_hash: row.record.body_hash.to_string(),
+            body_bytes: row.record.body_bytes,
+        });
+    }
+    let steps: Vec<Step> = rows.into_iter().map(|(node, row)| Step { node, record: row.record }).collect();
+    let mut disagreements = disagreements(&steps, |node| view.name(node));
+    let unproven: BTreeSet<&str> = hops.iter().filter(|hop| !hop.proven).map(|hop| hop.name.as_str()).collect();
+    disagreements.extend(unproven.iter().map(|name| format!("what {name} says is not on its chain as this node holds it")));
+    let sealed = hops.iter().all(|hop| hop.sealed);
+    Ok(TraceReport { id: id.to_string(), agree: disagreements.is_empty(), sealed, hops, disagreements })
+}
+
+/// The chain of `node` on which the row is really recorded, by what this node holds and has verified.
+fn holder(store: &Store, chains: &[ChainId], node: NodeId, row: &TraceRow) -> Result<Option<ChainId>, StoreError> {
+    for chain in chains.iter().filter(|chain| chain.node == node) {
+        if let Some(bytes) = store.event(*chain, row.seq)?
+            && holds(&bytes, row)
+        {
+            return Ok(Some(*chain));
+        }
+    }
+    Ok(None)
+}
+
+fn holds(event: &[u8], row: &TraceRow) -> bool {
+    let Ok(event) = Event::decode(event) else { return false };
+    match (Fact::decode(&event.kind, &event.payload), &row.inclusion) {
+        (Ok(Fact::Message(record)), None) => *record == row.record,
+        (Ok(Fact::Batch(batch)), Some(inclusion)) => {
+            let root = inclusion_root::<Blake3>(&row.record.leaf(), inclusion);
+            inclusion.size == batch.count && root == Some(batch.root)
+        }
+        _ => false,
+    }
+}
+
+const fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Sent => "sent",
+        Stage::Received => "received",
+        Stage::Answered => "answered",
+        Stage::Acknowledged => "acknowledged",
+        Stage::Refused => "refused",
+        Stage::Published => "published",
+        Stage::Delivered => "delivered",
+    }
+}

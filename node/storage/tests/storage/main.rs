@@ -1,0 +1,12 @@
+//! The store against disks that lose, tear, flip and refuse: what was acknowledged is there, or the damage is named.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod chains;
+mod crash;
+mod disk;
+mod export;
+mod flip;
+mod lifecycle;
+mod property;
+mod reading;
+mod repair;

@@ -1,0 +1,253 @@
+//! Carries out what a peer wants, as the node's own loop does: one exhaustive match, so that a forgotten effect does not compile.
+
+use weft_discovery::Answer as DiscoveryAnswer;
+use weft_kernel::{Builtin, Delivery};
+use weft_peer::{Input, Output, Reply};
+use weft_protocol::{
+    AgentSpec, Backend, Batch, ExitReason, MessageId, Payload, ProcessId, Recovered, Refusal, Token,
+};
+
+use crate::disk::{End, Unsynced};
+use crate::faults::Fault;
+use crate::mutation::Mutation;
+use crate::node::{Agent, Armed};
+use crate::world::{Event, World};
+
+/// Most steps of a conversation that are read at once, as in the node's own loop.
+const TRACE_ROWS_MAX: usize = 256;
+
+impl World {
+    /// Does one thing that a node's peer wants.
+    pub(crate) fn carry_out(&mut self, node: usize, output: Output) {
+        match output {
+            Output::Persist(batch) => self.persist(node, batch),
+            Output::Answer { ask: _, answer } => self.note_token(node, &answer),
+            Output::AnswerJoin { ask, answer } => self.answer_join(ask, answer),
+            Output::Notify { .. } | Output::DeliverPublication { .. } => {}
+            Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),
+            Output::Disconnect { node: peer } => self.disconnect(node, peer),
+            Output::Request { request, to, content } => self.request(node, request, to, &content),
+            Output::Respond { request, content } => self.respond(node, request, &content),
+            Output::Gossip { topic, content } => self.gossip(node, &topic, &content),
+            Output::Follow { topics } => self.follow_topics(node, topics),
+            Output::Start { process, spec } => self.start_agent(node, process, &spec),
+            Output::Deliver { process, delivery } => self.deliver(node, process, *delivery),
+            Output::CancelDelivery { process, message } => self.cancel(node, process, &message),
+            Output::Stop { process, grace_us } => self.stop_process(node, process, grace_us),
+            Output::ReadRange { request, chain, from_commit, bytes_max } => {
+                let groups = self.read(node, |store| store.range(chain, from_commit, bytes_max));
+                self.have_read(node, Input::RangeRead { request, chain, groups });
+            }
+            Output::ReadCommit { chain, commit_no, other } => {
+                let held = self.read(node, |store| store.commit_header(chain, commit_no)).map(Box::new);
+                self.have_read(node, Input::CommitRead { chain, held, other });
+            }
+            Output::ReadTrace { request, trace } => {
+                let Some(own) = self.judge.reference.own_chain(node) else { return };
+                let rows = self.read(node, |store| store.trace(own, trace, TRACE_ROWS_MAX));
+                self.have_read(node, Input::TraceRead { request, rows });
+            }
+            Output::Verify(job) => self.tell_after(0, node, Input::Verified(Box::new(job.run()))),
+            Output::PublishView(view) => {
+                if let Some(running) = self.nodes[node].running.as_mut() {
+                    running.view = view;
+                }
+            }
+            Output::Halt => self.halt(node),
+        }
+    }
+
+    /// The founder's first invite is the one that joiners use.
+    fn note_token(&mut self, node: usize, answer: &Result<Reply, Refusal>) {
+        if let Ok(Reply::Discovery(DiscoveryAnswer::Invited { token, invite })) = answer
+            && node == 0
+            && self.token.is_none()
+            && invite.uses > 1
+        {
+            self.token = token.parse::<Token>().ok();
+        }
+    }
+
+    // The disk.
+
+    fn persist(&mut self, node: usize, batch: Box<Batch>) {
+        let delay_us = self.disk_dice.between(self.scenario.disk.write_us);
+        let run = self.nodes[node].run;
+        let Some(running) = self.nodes[node].running.as_mut() else { return };
+        if running.writing.replace(batch).is_some() {
+            self.judge.book.complain(format!("node {node} wants two transactions at once"));
+        }
+        if self.mutation == Some(Mutation::AcknowledgeBeforeWrite) {
+            self.tell_after(0, node, Input::Persisted);
+        }
+        self.after(delay_us, Event::Written { node, run });
+    }
+
+    /// The disk has done what it could of a write: all, or as much as what strikes the node now left.
+    pub(crate) fn written(&mut self, node: usize) {
+        let armed = self.nodes[node].armed.take();
+        if let Some(armed) = armed {
+            let operations = self.disk_dice.below(self.nodes[node].write_operations.max(1));
+            let end = if armed == Armed::Disk { End::Broken } else { End::PowerLost };
+            self.nodes[node].disk.end_after(operations, end);
+        }
+        let before = self.nodes[node].disk.counts();
+        let own = self.nodes[node].id();
+        let Some(running) = self.nodes[node].running.as_mut() else { return };
+        let Some(mut batch) = running.writing.take() else { return };
+        if let Some(mutation) = self.mutation {
+            mutation.spoil(&mut batch, own);
+        }
+        let outcome = running.store.commit(&batch);
+        let after = self.nodes[node].disk.counts();
+        match (outcome, armed) {
+            (_, Some(Armed::Power(unsynced))) => {
+                // A torn write is counted by the disk, which alone knows whether there was one to tear.
+                match unsynced {
+                    Unsynced::Lost => self.faults.count(Fault::Crash),
+                    Unsynced::Kept => self.faults.count(Fault::Kill),
+                    Unsynced::Scattered => self.faults.count(Fault::Scattered),
+                    Unsynced::Torn => {}
+                }
+                self.crash(node, unsynced);
+            }
+            (Ok(()), _) => {
+                self.nodes[node].write_operations = after.operations - before.operations;
+                if after.syncs > before.syncs {
+                    let actor = self.nodes[node].actor();
+                    self.judge.stored(actor, &batch.groups);
+                }
+                if self.mutation != Some(Mutation::AcknowledgeBeforeWrite) {
+                    self.tell(node, Input::Persisted);
+                }
+            }
+            (Err(error), Some(Armed::Disk)) => {
+                self.trace.add(self.now_us, Some(node), format_args!("disk fails: {error}"));
+                if let Some(running) = self.nodes[node].running.as_mut() {
+                    running.damaged = true;
+                }
+                self.tell(node, Input::PersistFailed);
+            }
+            (Err(error), None) => {
+                let damaged = self.nodes[node].running.as_ref().is_some_and(|running| running.damaged);
+                if !damaged {
+                    self.judge.book.complain(format!("node {node} cannot write to a good disk: {error}"));
+                }
+                self.tell(node, Input::PersistFailed);
+            }
+        }
+    }
+
+    fn read<T: Default>(
+        &mut self,
+        node: usize,
+        read: impl FnOnce(&weft_storage::Store) -> Result<T, weft_storage::StoreError>,
+    ) -> T {
+        let Some(running) = self.nodes[node].running.as_ref() else { return T::default() };
+        match read(&running.store) {
+            Ok(value) => value,
+            Err(error) => {
+                if !running.damaged {
+                    self.judge.book.complain(format!("node {node} cannot read its store: {error}"));
+                }
+                T::default()
+            }
+        }
+    }
+
+    fn have_read(&mut self, node: usize, input: Input) {
+        let delay_us = self.disk_dice.between(self.scenario.disk.read_us);
+        self.tell_after(delay_us, node, input);
+    }
+
+    // Agents.
+
+    fn start_agent(&mut self, node: usize, process: ProcessId, spec: &AgentSpec) {
+        let builtin = match &spec.backend {
+            Backend::Builtin(kind) => Some(Builtin::new(*kind)),
+            Backend::Command { .. } => None,
+        };
+        if let Some(running) = self.nodes[node].running.as_mut() {
+            running.agents.insert(process, Agent { builtin, working: Default::default() });
+        }
+        let delay_us = self.agent_dice.between(self.scenario.agents.start_us);
+        self.tell_after(delay_us, node, Input::AgentStarted { process, pid: None });
+    }
+
+    fn deliver(&mut self, node: usize, process: ProcessId, delivery: Delivery) {
+        let run = self.nodes[node].run;
+        let agents = self.scenario.agents;
+        let running = self.nodes[node].running.as_mut();
+        let Some(agent) = running.and_then(|running| running.agents.get_mut(&process)) else { return };
+        let message = delivery.message;
+        agent.working.insert(message, delivery);
+        let slow = agent.builtin.is_none();
+        let answer_us = if slow { agents.slow_answer_us } else { agents.answer_us };
+        let delay_us = self.agent_dice.between(answer_us);
+        if !(slow && self.agent_dice.chance(agents.never_per_mille)) {
+            self.after(delay_us, Event::Answered { node, run, process, message });
+        }
+    }
+
+    fn cancel(&mut self, node: usize, process: ProcessId, message: &MessageId) {
+        let running = self.nodes[node].running.as_mut();
+        if let Some(agent) = running.and_then(|running| running.agents.get_mut(&process)) {
+            agent.working.remove(message);
+        }
+    }
+
+    /// An agent finished with a message, unless it was stopped or told not to go on.
+    pub(crate) fn answered(&mut self, node: usize, process: ProcessId, message: MessageId) {
+        let Some(now) = self.nodes[node].now(self.now_us) else { return };
+        let running = self.nodes[node].running.as_mut();
+        let Some(agent) = running.and_then(|running| running.agents.get_mut(&process)) else { return };
+        let Some(delivery) = agent.working.remove(&message) else { return };
+        let answer = match &mut agent.builtin {
+            Some(builtin) => builtin.handle(&delivery.payload, now),
+            None => Ok(Some(Payload::Text("at last".to_owned()))),
+        };
+        self.tell(node, Input::AgentAnswered { process, message, answer });
+    }
+
+    fn stop_process(&mut self, node: usize, process: ProcessId, grace_us: u64) {
+        let running = self.nodes[node].running.as_mut();
+        let agent = running.and_then(|running| running.agents.remove(&process));
+        let delay_us = match agent {
+            Some(Agent { builtin: Some(_), .. }) => self.agent_dice.between(self.scenario.agents.answer_us),
+            Some(Agent { builtin: None, .. }) => grace_us,
+            None => return,
+        };
+        self.tell_after(delay_us, node, Input::AgentExited { process, reason: ExitReason::Stopped });
+    }
+
+    // Defects.
+
+    /// What a peer with the chosen defect would want besides.
+    pub(crate) fn mutate(&self, outputs: &mut Vec<Output>) {
+        let wanted = outputs.iter().position(|output| match (self.mutation, output) {
+            (Some(Mutation::DeliverTwice), Output::Deliver { .. }) => true,
+            (Some(Mutation::StartUnasked), Output::Start { .. }) => true,
+            _ => false,
+        });
+        if let Some(place) = wanted {
+            let mut again = outputs[place].clone();
+            if let Output::Start { process, .. } = &mut again {
+                process.generation += 1_000;
+            }
+            outputs.insert(place + 1, again);
+        }
+    }
+
+    /// Whether an output never reaches anybody.
+    pub(crate) fn is_swallowed(&self, output: &Output) -> bool {
+        self.mutation == Some(Mutation::SwallowAnswers) && matches!(output, Output::Answer { .. })
+    }
+
+    /// What a start with the chosen defect does not know any more.
+    pub(crate) fn forget(&self, node: usize, recovered: &mut Recovered) {
+        let own = self.nodes[node].id();
+        if let Some(mutation) = self.mutation {
+            mutation.forget(own, recovered);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! One run from beginning to end: the nodes join, things happen, everything is mended, calm returns, every disk is examined.
+
+use crate::checks::Check;
+use crate::generate::{plan, shrink};
+use crate::mutation::Mutation;
+use crate::report::{REAL, REPLACED, SimReport};
+use crate::scenario::Scenario;
+use crate::transition::Step;
+use crate::world::World;
+
+/// How long the nodes that begin together may take to join, in virtual microseconds (guess: tens of round trips).
+const SETUP_US_MAX: u64 = 60_000_000;
+/// How often it is looked whether something that is waited for has come, in virtual microseconds.
+const LOOK_US: u64 = 250_000;
+/// For how many looks in a row everything must be quiet: longer than the second after which an open tail is sealed.
+const QUIET_LOOKS: u64 = 12;
+
+/// Runs `scenario` under `seed`: the same two give the same report, on every machine.
+#[must_use]
+pub fn run(scenario: &Scenario, seed: u64) -> SimReport {
+    run_plan(scenario, seed, &plan(scenario, seed), None)
+}
+
+/// Runs `scenario` under `seed` and, when that fails a check, looks for the fewest steps that fail the same one.
+/// That takes up to 200 further runs.
+#[must_use]
+pub fn run_and_shrink(scenario: &Scenario, seed: u64) -> SimReport {
+    let plan = plan(scenario, seed);
+    let report = run_plan(scenario, seed, &plan, None);
+    let Some(wanted) = failed_check(&report) else { return report };
+    let fails = |steps: &[Step]| failed_check(&run_plan(scenario, seed, steps, None)) == Some(wanted);
+    let smallest = shrink(plan, fails);
+    SimReport { minimal: smallest.iter().map(Step::to_string).collect(), ..report }
+}
+
+/// Runs these steps in a world with a defect, to see that a check fails: for tests of the checks themselves.
+#[must_use]
+pub fn run_mutated(scenario: &Scenario, seed: u64, steps: Option<&[Step]>, mutation: Mutation) -> SimReport {
+    match steps {
+        Some(steps) => run_plan(scenario, seed, steps, Some(mutation)),
+        None => run_plan(scenario, seed, &plan(scenario, seed), Some(mutation)),
+    }
+}
+
+/// Runs exactly these steps.
+#[must_use]
+pub fn run_steps(scenario: &Scenario, seed: u64, steps: &[Step]) -> SimReport {
+    run_plan(scenario, seed, steps, None)
+}
+
+fn failed_check(report: &SimReport) -> Option<&'static str> {
+    report.checks.iter().find(|(_, check)| !check.ok).map(|(name, _)| *name)
+}
+
+fn run_plan(scenario: &Scenario, seed: u64, steps: &[Step], mutation: Option<Mutation>) -> SimReport {
+    let mut world = World::new(scenario.clone(), seed, mutation);
+    set_up(&mut world);
+    let begun_us = world.now_us;
+    world.follow(steps);
+    world.run_until(begun_us + steps.iter().map(|step| step.at_us).max().unwrap_or_default());
+    if !world.judge.book.has_failed() {
+        settle(&mut world);
+    }
+    if !world.judge.book.has_failed() {
+        world.judge.quiet(scenario.nodes);
+        world.examine();
+    }
+    report(&mut world)
+}
+
+/// The founder starts, and all that do not come late join.
+fn set_up(world: &mut World) {
+    world.found();
+    let together = world.scenario.nodes - world.scenario.late;
+    for node in 1..together {
+        world.begin_join(node);
+    }
+    let ready = |world: &World| {
+        let running = world.nodes[..together].iter().filter_map(|node| node.running.as_ref());
+        running.filter(|running| running.links.len() + 1 == together).count() == together
+    };
+    if !wait(world, SETUP_US_MAX, 1, ready) && !world.judge.book.has_failed() {
+        let unrest = world.unrest();
+        world.judge.book.complain(format!("the nodes did not find each other within {SETUP_US_MAX} us: {unrest}"));
+    }
+}
+
+/// Everything is mended, and calm returns.
+fn settle(world: &mut World) {
+    world.mend();
+    let calm = wait(world, world.scenario.quiet_us_max, QUIET_LOOKS, World::is_quiet);
+    if !world.judge.book.has_failed() {
+        let unrest = if calm { String::new() } else { world.unrest() };
+        let quiet_us_max = world.scenario.quiet_us_max;
+        let waiting = world.judge.reference.asks.is_empty();
+        let check = if calm || waiting { Check::Converges } else { Check::OneAnswer };
+        world.judge.book.check(check, calm, || format!("not quiet within {quiet_us_max} us: {unrest}"));
+    }
+}
+
+/// Lets time pass until `done` holds at so many looks in a row; false when that takes longer than `us_max`.
+fn wait(world: &mut World, us_max: u64, looks: u64, done: impl Fn(&World) -> bool) -> bool {
+    let until_us = world.now_us + us_max;
+    let mut in_a_row = 0;
+    while world.now_us < until_us && !world.judge.book.has_failed() {
+        world.run_until(world.now_us + LOOK_US);
+        in_a_row = if done(world) { in_a_row + 1 } else { 0 };
+        if in_a_row == looks {
+            return true;
+        }
+    }
+    false
+}
+
+fn report(world: &mut World) -> SimReport {
+    world.faults.add_network(world.network.counts());
+    for node in &world.nodes {
+        world.faults.add_disk(node.disk.counts());
+    }
+    if !world.judge.book.has_failed() {
+        for fault in world.faults.missing(&world.scenario) {
+            world.judge.book.complain(format!("the scenario promises {fault}, and that never struck"));
+        }
+        let never: Vec<_> = world.judge.book.never_made().collect();
+        for check in never {
+            world.judge.book.complain(format!("{check} was never checked"));
+        }
+    }
+    let book = &world.judge.book;
+    let mut failures = book.failures().to_vec();
+    if book.has_failed() {
+        failures.extend(world.trace.last().map(|line| format!("  {line}")));
+    }
+    SimReport {
+        scenario: world.scenario.name.clone(),
+        seed: world.seed,
+        nodes: world.scenario.nodes,
+        pass: !book.has_failed(),
+        trace_hash: world.trace.digest().to_string(),
+        virtual_s: std::time::Duration::from_micros(world.now_us).as_secs_f64(),
+        wall_s: 0.0,
+        checks: book.report(),
+        faults: world.faults.report(),
+        real: REAL.to_vec(),
+        replaced: REPLACED.to_vec(),
+        failures,
+        minimal: Vec::new(),
+    }
+}

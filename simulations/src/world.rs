@@ -1,0 +1,649 @@
+//! The world: nodes, one queue of events in virtual time, and what happens to them from outside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weft_kernel::{AgentRef, CapabilityGate, Syscall};
+use weft_peer::{AskId, Input, OutboundId, Peer, PeerConfig, PeerIdentity, Question};
+use weft_protocol::{
+    AgentName, AgentSpec, Backend, BuiltinKind, Certificate, ChainId, ChainState, Charter, CommitGroup, Delivery,
+    Durability, Incarnation, Level, LocalTarget, MessageId, NodeId, NodeRef, Payload, Principal, ProcessId, Recovered, ResourceLimits,
+    RestartPolicy, Role, Signed, Signer as _, Target, Token, TopicName,
+};
+use weft_storage::Store;
+
+use crate::clock::{Reading, WallClock};
+use crate::dice::{Dice, Stream};
+use crate::disk::{Disk, Unsynced};
+use crate::faults::{Fault, FaultCounts};
+use crate::invariants::Judge;
+use crate::joining::Joining;
+use crate::keys::SeededKeys;
+use crate::mutation::Mutation;
+use crate::network::Network;
+use crate::node::{Armed, Node, Running, address_of};
+use crate::mesh::Frame;
+use crate::reference::{Ask, Asked};
+use crate::scenario::Scenario;
+use crate::trace::{self, Trace};
+use crate::transition::{AgentKind, Step, Transition};
+
+/// How long a node's loop sleeps at most, so that a wall clock that jumps forward is noticed.
+const SLEEP_US_MAX: u64 = 1_000_000;
+/// What nodes say they are.
+const BUILD: &str = "simulation";
+/// How long an invite of the founder lives, in microseconds: longer than any run.
+const INVITE_TTL_US: u64 = 24 * 3_600 * 1_000_000;
+/// Times a node may be woken without virtual time moving on by a millisecond, before it counts as spinning.
+const WAKEUPS_MAX: u64 = 10_000;
+
+/// What will happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A step of the plan.
+    Happen(Transition),
+    /// Something for a node's peer, if it still is in that run.
+    Tell { node: usize, run: u64, input: Box<Input> },
+    /// The wakeup a peer asked for.
+    Wake { node: usize, run: u64, wait: u64 },
+    /// A write is done, well or badly.
+    Written { node: usize, run: u64 },
+    /// An agent finished with a message.
+    Answered { node: usize, run: u64, process: ProcessId, message: MessageId },
+    /// A frame reaches its end.
+    Arrive(Box<Frame>),
+    /// A request waited long enough.
+    Expire { node: usize, run: u64, request: OutboundId },
+    /// A node tries to reach another.
+    Dial { node: usize, run: u64, to: NodeId, addresses: Vec<String> },
+    /// Both ends of a connection look whether the other is there.
+    Ping { connection: u64, ends: [usize; 2] },
+    /// A new node tries to be admitted.
+    TryJoin { node: usize },
+}
+
+/// See the file's description.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) seed: u64,
+    pub(crate) now_us: u64,
+    queue: BTreeMap<(u64, u64), Event>,
+    next_event: u64,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) network: Network,
+    pub(crate) judge: Judge,
+    pub(crate) faults: FaultCounts,
+    pub(crate) trace: Trace,
+    pub(crate) mutation: Option<Mutation>,
+    pub(crate) network_dice: Dice,
+    pub(crate) disk_dice: Dice,
+    pub(crate) agent_dice: Dice,
+    pub(crate) peer_dice: Dice,
+    pub(crate) check_dice: Dice,
+    pub(crate) next_ask: u64,
+    pub(crate) next_inbound: u64,
+    pub(crate) next_connection: u64,
+    pub(crate) next_gossip: u64,
+    next_wait: u64,
+    next_text: u64,
+    /// The founder's invite, once it has made one.
+    pub(crate) token: Option<Token>,
+    /// Handshakes of joiners that wait for their inviter's disk.
+    pub(crate) joining: BTreeMap<AskId, Joining>,
+    /// Whether the steps of the plan have begun.
+    pub(crate) begun: bool,
+    /// Wakeups of each node, and the millisecond in which they were.
+    wakeups: BTreeMap<usize, (u64, u64)>,
+}
+
+impl World {
+    /// A world of this scenario in which nothing runs yet.
+    pub(crate) fn new(scenario: Scenario, seed: u64, mutation: Option<Mutation>) -> Self {
+        let mut clock_dice = Dice::new(seed, Stream::Clock);
+        let nodes: Vec<Node> =
+            (0..scenario.nodes).map(|index| new_node(&scenario, seed, index, &mut clock_dice)).collect();
+        let judge = Judge::new(nodes.iter().map(Node::id));
+        let mut faults = FaultCounts::default();
+        faults.add(Fault::ClockOff, nodes.iter().filter(|node| node.clock.is_off()).count() as u64);
+        Self {
+            seed,
+            now_us: 0,
+            queue: BTreeMap::new(),
+            next_event: 0,
+            network: Network::new(scenario.network),
+            judge,
+            faults,
+            trace: Trace::new(&scenario.name, seed),
+            mutation,
+            network_dice: Dice::new(seed, Stream::Network),
+            disk_dice: Dice::new(seed, Stream::Disk),
+            agent_dice: Dice::new(seed, Stream::Agents),
+            peer_dice: Dice::new(seed, Stream::Peers),
+            check_dice: Dice::new(seed, Stream::Checks),
+            next_ask: 0,
+            next_inbound: 0,
+            next_connection: 0,
+            next_gossip: 0,
+            next_wait: 0,
+            next_text: 0,
+            token: None,
+            joining: BTreeMap::new(),
+            begun: false,
+            wakeups: BTreeMap::new(),
+            nodes,
+            scenario,
+        }
+    }
+
+    // The queue.
+
+    /// Lets something happen later; what was put first happens first.
+    pub(crate) fn after(&mut self, delay_us: u64, event: Event) {
+        self.queue.insert((self.now_us + delay_us, self.next_event), event);
+        self.next_event += 1;
+    }
+
+    /// Gives a node's peer something later, if it still is in its present run then.
+    pub(crate) fn tell_after(&mut self, delay_us: u64, node: usize, input: Input) {
+        let run = self.nodes[node].run;
+        self.after(delay_us, Event::Tell { node, run, input: Box::new(input) });
+    }
+
+    /// Puts the steps of a plan into the queue, counted from now.
+    pub(crate) fn follow(&mut self, plan: &[Step]) {
+        self.begun = true;
+        for step in plan {
+            self.after(step.at_us, Event::Happen(step.transition.clone()));
+        }
+    }
+
+    /// Lets happen all that is due until `until_us`, and stops early when a check fails.
+    pub(crate) fn run_until(&mut self, until_us: u64) {
+        while !self.judge.book.has_failed() {
+            let Some(entry) = self.queue.first_entry() else { break };
+            let (at_us, _) = *entry.key();
+            if at_us > until_us {
+                break;
+            }
+            let event = entry.remove();
+            self.now_us = at_us;
+            self.happen(event);
+        }
+        self.now_us = self.now_us.max(until_us);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Happen(transition) => self.transit(transition),
+            Event::Tell { node, run, input } => self.if_in(node, run, |world| world.tell(node, *input)),
+            Event::Wake { node, run, wait } => self.if_in(node, run, |world| world.wake(node, wait)),
+            Event::Written { node, run } => self.if_in(node, run, |world| world.written(node)),
+            Event::Answered { node, run, process, message } => {
+                self.if_in(node, run, |world| world.answered(node, process, message));
+            }
+            Event::Arrive(frame) => self.arrive(*frame),
+            Event::Expire { node, run, request } => self.if_in(node, run, |world| world.expire(node, request)),
+            Event::Dial { node, run, to, addresses } => {
+                self.if_in(node, run, |world| world.dial(node, to, &addresses));
+            }
+            Event::Ping { connection, ends } => self.ping(connection, ends),
+            Event::TryJoin { node } => self.try_join(node),
+        }
+    }
+
+    fn if_in(&mut self, node: usize, run: u64, act: impl FnOnce(&mut Self)) {
+        if self.nodes[node].run == run && self.nodes[node].running.is_some() {
+            act(self);
+        }
+    }
+
+    // A node's peer.
+
+    /// Gives a running node's peer one input, and carries out what it wants.
+    pub(crate) fn tell(&mut self, node: usize, input: Input) {
+        self.trace.add(self.now_us, Some(node), format_args!("< {}", trace::input(&input)));
+        let Some(now) = self.nodes[node].now(self.now_us) else { return };
+        let Some(running) = self.nodes[node].running.as_mut() else { return };
+        let mut outputs = Vec::new();
+        running.peer.handle(input, now, &mut outputs);
+        self.mutate(&mut outputs);
+        let actor = self.nodes[node].actor();
+        for output in outputs {
+            self.trace.add(self.now_us, Some(node), format_args!("> {}", trace::output(&output)));
+            if !self.is_swallowed(&output) {
+                self.judge.output(actor, &output);
+                self.carry_out(node, output);
+            }
+        }
+        self.await_wakeup(node);
+    }
+
+    /// Sleeps until the wakeup the peer wants now, and never longer than the node's own loop does.
+    fn await_wakeup(&mut self, node: usize) {
+        let wait = self.next_wait;
+        let run = self.nodes[node].run;
+        let Some(running) = self.nodes[node].running.as_mut() else { return };
+        let wanted = running.peer.next_wakeup();
+        if running.wakeup.is_some_and(|(wakeup, _)| wakeup == wanted) {
+            return;
+        }
+        running.wakeup = Some((wanted, wait));
+        self.next_wait += 1;
+        let sleep_us = wanted.map_or(SLEEP_US_MAX, |wakeup| running.reading.until_us(wakeup).min(SLEEP_US_MAX));
+        self.after(sleep_us, Event::Wake { node, run, wait });
+    }
+
+    fn wake(&mut self, node: usize, wait: u64) {
+        let Some(running) = self.nodes[node].running.as_mut() else { return };
+        if running.wakeup.is_none_or(|(_, current)| current != wait) {
+            return;
+        }
+        running.wakeup = None;
+        let millisecond = self.now_us / 1_000;
+        let (since, times) = self.wakeups.entry(node).or_default();
+        if *since != millisecond {
+            (*since, *times) = (millisecond, 0);
+        }
+        *times += 1;
+        if *times > WAKEUPS_MAX {
+            self.judge.book.complain(format!("node {node} wants to be woken again and again in one millisecond"));
+            return;
+        }
+        self.tell(node, Input::Woken);
+    }
+
+    /// Somebody on a node asks its peer.
+    pub(crate) fn ask(&mut self, node: usize, question: Question, what: Asked) {
+        let ask = self.new_ask(node, what);
+        self.tell(node, Input::Asked { ask, by: Principal::Operator, question });
+    }
+
+    /// A number for a question, which from now on waits for its answer.
+    pub(crate) fn new_ask(&mut self, node: usize, what: Asked) -> AskId {
+        let ask = AskId(self.next_ask);
+        self.next_ask += 1;
+        let run = self.nodes[node].run;
+        self.judge.reference.asks.insert(ask, Ask { node, run, what });
+        ask
+    }
+
+    // Lives.
+
+    /// Makes node 0 a cluster of one and starts it.
+    pub(crate) fn found(&mut self) {
+        let founder = &self.nodes[0];
+        let keys = Arc::clone(&founder.keys);
+        let charter = Charter {
+            founder: keys.public_keys().clone(),
+            rules: weft_kernel::genesis_rules().into(),
+            nonce: self.peer_dice.bytes::<16>().into(),
+        };
+        let certificate = Certificate {
+            cluster: charter.cluster_id(),
+            keys: keys.public_keys().clone(),
+            name: founder.name.clone(),
+            role: Role::Admin,
+            grants: Vec::new(),
+            issuer: founder.id(),
+            issued: founder.wall(self.now_us),
+            not_after: None,
+        };
+        let certificate = Signed::new(&certificate, &*keys);
+        self.become_member(0, charter, certificate, Vec::new());
+    }
+
+    /// Gives a node its identity, and starts it.
+    pub(crate) fn become_member(
+        &mut self,
+        node: usize,
+        charter: Charter,
+        certificate: Signed<Certificate>,
+        members: Vec<Signed<Certificate>>,
+    ) {
+        let incarnation = Incarnation(self.peer_dice.bits());
+        let keys = self.nodes[node].keys.public_keys().clone();
+        let chain = ChainId { node: keys.node(), incarnation };
+        self.judge.open_chain(node, ChainState::new(chain, charter.cluster_id(), keys));
+        let addresses = if node == 0 { Vec::new() } else { vec![(self.nodes[0].id(), vec![address_of(0)])] };
+        self.nodes[node].identity = Some(PeerIdentity {
+            name: self.nodes[node].name.clone(),
+            charter,
+            certificate,
+            incarnation,
+            build: BUILD.to_owned(),
+            members,
+            addresses,
+        });
+        self.start(node);
+    }
+
+    /// Starts a node that has an identity and does not run. A disk that cannot be read fails the run.
+    pub(crate) fn start(&mut self, node: usize) {
+        if self.nodes[node].running.is_some() || self.nodes[node].identity.is_none() {
+            return;
+        }
+        self.nodes[node].run += 1;
+        self.nodes[node].armed = None;
+        let Some((store, mut recovered)) = self.open_store(node) else { return };
+        self.judge.begin_run(node);
+        self.forget(node, &mut recovered);
+        self.trace.add(self.now_us, Some(node), format_args!("starts with {} chains", recovered.chains.len()));
+        let seed = self.peer_dice.bits();
+        let sim = &self.nodes[node];
+        let (signer, now) = (Arc::clone(&sim.keys), sim.wall(self.now_us));
+        let Some(identity) = sim.identity.clone() else { return };
+        let gate = CapabilityGate::new(sim.id(), &identity.charter.rules, &identity.charter.rules_hash());
+        let gate = Box::new(gate.expect("BUG: the charter holds the genesis rules of this program"));
+        let peer = Peer::new(PeerConfig::default(), identity, &recovered, signer, gate, seed, now);
+        self.nodes[node].running = Some(Running::new(peer, store, Reading::new(now, self.now_us)));
+        self.tell(node, Input::Woken);
+        self.tell_after(0, node, Input::ListenChanged { addresses: vec![address_of(node)] });
+    }
+
+    /// Opens a node's store and judges what it holds.
+    fn open_store(&mut self, node: usize) -> Option<(Store, Recovered)> {
+        match self.mutation {
+            Some(Mutation::LyingDisk) => self.nodes[node].disk.start_lying(),
+            Some(Mutation::RollBackDisk) => self.nodes[node].disk.remember(),
+            _ => {}
+        }
+        let opened = Store::open_backend(self.nodes[node].disk.clone());
+        let read = opened.map_err(|error| error.to_string()).and_then(|(store, recovered)| {
+            let chains = read_chains(&store, &recovered)?;
+            Ok((store, recovered, chains))
+        });
+        match read {
+            Ok((store, recovered, chains)) => {
+                let actor = self.nodes[node].actor();
+                self.judge.disk(actor, &chains, &mut self.check_dice);
+                Some((store, recovered))
+            }
+            Err(error) => {
+                self.judge.unreadable(node, &error);
+                None
+            }
+        }
+    }
+
+    /// A process ends at once; `unsynced` says what becomes of what it had written.
+    pub(crate) fn crash(&mut self, node: usize, unsynced: Unsynced) {
+        let Some(running) = self.nodes[node].running.take() else { return };
+        self.trace.add(self.now_us, Some(node), format_args!("crashes, unsynced writes {unsynced:?}"));
+        running.store.abandon();
+        self.end(node);
+        let disk = &self.nodes[node].disk;
+        disk.crash(unsynced, &mut self.disk_dice);
+        if self.mutation == Some(Mutation::RollBackDisk) {
+            disk.roll_back();
+        }
+    }
+
+    /// A process ended in order, after `Halt`.
+    pub(crate) fn halt(&mut self, node: usize) {
+        let Some(running) = self.nodes[node].running.take() else { return };
+        self.trace.add(self.now_us, Some(node), format_args!("ends in order"));
+        self.faults.count(Fault::Shutdown);
+        for (peer, link) in &running.links {
+            self.send_close(node, *peer, link.connection);
+        }
+        self.end(node);
+    }
+
+    /// What is true after every end of a process, however it came.
+    fn end(&mut self, node: usize) {
+        let run = self.nodes[node].run;
+        self.nodes[node].armed = None;
+        self.judge.reference.forget_asks(node, run);
+        self.joining.retain(|_, joining| joining.inviter != node);
+    }
+
+    // What happens from outside.
+
+    fn transit(&mut self, transition: Transition) {
+        self.trace.add(self.now_us, None, format_args!("{transition:?}"));
+        match transition {
+            Transition::Spawn { node, agent } => self.when_running(node, |world| world.spawn(node, agent)),
+            Transition::Stop { node, agent } => self.when_running(node, |world| world.stop_agent(node, agent)),
+            Transition::Send { node, to, agent, durable } => {
+                self.when_running(node, |world| world.send(node, Some(to), agent, durable, false));
+            }
+            Transition::Call { node, to, agent, durable } => {
+                self.when_running(node, |world| world.send(node, to, agent, durable, true));
+            }
+            Transition::Publish { node, topic } => self.when_running(node, |world| world.publish(node, topic)),
+            Transition::Subscribe { node, topic } => self.when_running(node, |world| {
+                let syscall = Syscall::Subscribe { topic: topic_name(topic) };
+                world.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);
+            }),
+            Transition::Invite { node } => self.when_running(node, |world| {
+                let question = world.invite(1);
+                world.ask(node, question, Asked::Other);
+            }),
+            Transition::Join { node } => self.begin_join(node),
+            Transition::Shutdown { node } => self.when_running(node, |world| {
+                world.ask(node, Question::Kernel(Box::new(Syscall::Shutdown)), Asked::Other);
+            }),
+            Transition::Crash { node, unsynced, writing } => self.strike(node, unsynced, writing),
+            Transition::DiskError { node } => self.when_running(node, |world| {
+                world.nodes[node].armed = Some(Armed::Disk);
+            }),
+            Transition::Restart { node } => self.restart(node),
+            Transition::Partition { side } => self.network.partition(side),
+            Transition::CutOneWay { from, to } => self.network.cut(from, to),
+            Transition::Loss { per_mille } => self.network.set_loss(per_mille),
+            Transition::Duplicate { per_mille } => self.network.set_duplication(per_mille),
+            Transition::DelaySpike { up_to_us } => self.network.set_spike(up_to_us),
+            Transition::Heal => self.network.heal(),
+            Transition::ClockStep { node, by_us } => self.when_running(node, |world| {
+                world.nodes[node].clock.step(by_us);
+                world.faults.count(if by_us < 0 { Fault::ClockBack } else { Fault::ClockForward });
+            }),
+            Transition::ClockFreeze { node } => self.nodes[node].clock.freeze(self.now_us),
+            Transition::ClockThaw { node } => {
+                if self.nodes[node].clock.thaw() && self.nodes[node].running.is_some() {
+                    self.faults.count(Fault::ClockFreeze);
+                }
+            }
+            Transition::ClockSkew { node, offset_us, drift_ppm } => {
+                self.nodes[node].clock = WallClock::new(offset_us, drift_ppm);
+            }
+        }
+    }
+
+    fn when_running(&mut self, node: usize, act: impl FnOnce(&mut Self)) {
+        if self.nodes[node].running.is_some() {
+            act(self);
+        }
+    }
+
+    fn strike(&mut self, node: usize, unsynced: Unsynced, writing: bool) {
+        self.when_running(node, |world| {
+            if writing {
+                world.nodes[node].armed = Some(Armed::Power(unsynced));
+            } else {
+                world.faults.count(Fault::Crash);
+                world.crash(node, unsynced);
+            }
+        });
+    }
+
+    /// Starts what is down, and what runs on a failed disk after ending it; what was to strike a node does not any more.
+    fn restart(&mut self, node: usize) {
+        self.nodes[node].armed = None;
+        if self.nodes[node].running.as_ref().is_some_and(|running| running.damaged) {
+            self.crash(node, Unsynced::Scattered);
+        }
+        self.start(node);
+    }
+
+    fn spawn(&mut self, node: usize, agent: AgentKind) {
+        let backend = match agent {
+            AgentKind::Echo => Backend::Builtin(BuiltinKind::Echo),
+            AgentKind::Counter => Backend::Builtin(BuiltinKind::Counter),
+            AgentKind::Clock => Backend::Builtin(BuiltinKind::Clock),
+            AgentKind::Slow => {
+                Backend::Command { command: vec!["slow".to_owned()], environment: BTreeMap::new(), trusted: false }
+            }
+        };
+        let restart = match agent {
+            AgentKind::Echo | AgentKind::Counter => RestartPolicy::Permanent,
+            AgentKind::Clock | AgentKind::Slow => RestartPolicy::Temporary,
+        };
+        let spec = AgentSpec {
+            agent: agent_name(agent),
+            backend,
+            restart,
+            grants: Vec::new(),
+            limits: ResourceLimits::default(),
+        };
+        let syscall = Syscall::Spawn { spec: Box::new(spec) };
+        self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);
+    }
+
+    fn stop_agent(&mut self, node: usize, agent: AgentKind) {
+        let syscall = Syscall::Stop { agent: AgentRef::Name(agent_name(agent)) };
+        self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);
+    }
+
+    fn send(&mut self, node: usize, to: Option<usize>, agent: AgentKind, durable: bool, wants_reply: bool) {
+        let target = Target {
+            node: to.map(|to| NodeRef::Name(self.nodes[to].name.clone())),
+            local: LocalTarget::Agent(agent_name(agent)),
+        };
+        let payload = self.text();
+        let level = Level {
+            delivery: if wants_reply { Delivery::Executed } else { Delivery::Received },
+            durability: if durable { Durability::Durable } else { Durability::None },
+        };
+        let deadline_us = self.agent_dice.between([1_000_000, 6_000_000]);
+        let syscall = Syscall::Send {
+            target,
+            payload: payload.clone(),
+            wants_reply,
+            level,
+            deadline_us,
+            trace: None,
+            cause: Vec::new(),
+        };
+        self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Send { payload, durable });
+    }
+
+    fn publish(&mut self, node: usize, topic: u64) {
+        let syscall = Syscall::Publish { topic: topic_name(topic), payload: self.text(), trace: None };
+        self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);
+    }
+
+    /// A text that nobody else sends.
+    fn text(&mut self) -> Payload {
+        self.next_text += 1;
+        Payload::Text(format!("text {}", self.next_text))
+    }
+
+    /// A question for an invite with so many uses.
+    pub(crate) fn invite(&mut self, uses: u32) -> Question {
+        Question::Invite { role: Role::Worker, ttl_us: INVITE_TTL_US, uses, secret: self.peer_dice.bytes() }
+    }
+
+    // The end.
+
+    /// Makes the world whole: the network, every clock, every node.
+    pub(crate) fn mend(&mut self) {
+        self.trace.add(self.now_us, None, format_args!("everything is mended"));
+        self.queue.retain(|_, event| !matches!(event, Event::Happen(_)));
+        self.network.calm();
+        for node in 0..self.nodes.len() {
+            self.nodes[node].clock.correct();
+            self.restart(node);
+            self.begin_join(node);
+        }
+    }
+
+    /// Whether every node runs, nobody waits, nothing is being written, and all disks and peers agree.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let settled = |node: &Node| {
+            let root = self.judge.reference.vector_root(node.index);
+            node.running.as_ref().is_some_and(|running| {
+                running.writing.is_none() && running.peer.replication().vector_root() == root
+            })
+        };
+        let root = self.judge.reference.vector_root(0);
+        self.judge.reference.asks.is_empty()
+            && self.nodes.iter().all(settled)
+            && self.nodes.iter().all(|node| self.judge.reference.vector_root(node.index) == root)
+    }
+
+    /// What keeps the world from being quiet, in words.
+    pub(crate) fn unrest(&self) -> String {
+        let of = |node: &Node| match &node.running {
+            None => format!("node {} is down", node.index),
+            Some(running) => {
+                let held: Vec<String> = running
+                    .peer
+                    .replication()
+                    .heads()
+                    .iter()
+                    .map(|head| format!("{}:{}", head.chain.node.short(), head.size))
+                    .collect();
+                format!("node {} links {:?} holds {}", node.index, running.links.keys().collect::<Vec<_>>(), held.join(" "))
+            }
+        };
+        let nodes: Vec<String> = self.nodes.iter().map(of).collect();
+        format!("{} questions open; {}", self.judge.reference.asks.len(), nodes.join("; "))
+    }
+
+    /// Takes the power from every node and judges what each disk holds, without starting anything.
+    pub(crate) fn examine(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.crash(node, Unsynced::Lost);
+            self.nodes[node].run += 1;
+            if let Some((store, _)) = self.open_store(node) {
+                store.abandon();
+            }
+        }
+    }
+}
+
+fn new_node(scenario: &Scenario, seed: u64, index: usize, dice: &mut Dice) -> Node {
+    let mut off = |most: u64| dice.between([0, 2 * most]).cast_signed() - most.cast_signed();
+    let clock = WallClock::new(off(scenario.clock.offset_us_max), off(scenario.clock.drift_ppm_max));
+    Node {
+        index,
+        name: format!("node{index}").parse().expect("BUG: a name of letters and digits"),
+        keys: SeededKeys::derive(seed, index as u64),
+        clock,
+        disk: Disk::default(),
+        identity: None,
+        run: 0,
+        armed: None,
+        running: None,
+        write_operations: 0,
+    }
+}
+
+/// Everything a store holds of every chain.
+fn read_chains(store: &Store, recovered: &Recovered) -> Result<BTreeMap<ChainId, Vec<CommitGroup>>, String> {
+    let mut chains = BTreeMap::new();
+    for chain in &recovered.chains {
+        let id = chain.state.chain();
+        let mut groups = Vec::new();
+        while (groups.len() as u64) < chain.state.commits() {
+            let page = store.range(id, groups.len() as u64, u64::MAX).map_err(|error| error.to_string())?;
+            if page.is_empty() {
+                return Err(format!("{id}: commit {} cannot be read", groups.len()));
+            }
+            groups.extend(page);
+        }
+        chains.insert(id, groups);
+    }
+    Ok(chains)
+}
+
+/// The name under which an agent runs.
+pub(crate) fn agent_name(agent: AgentKind) -> AgentName {
+    agent.name().parse().expect("BUG: a name of letters")
+}
+
+fn topic_name(topic: u64) -> TopicName {
+    format!("topic.t{topic}").parse().expect("BUG: words joined by dots")
+}
