@@ -57,13 +57,15 @@ def probe(agent, message):
 Agent(probe).run()
 "#;
 
-/// Ignores everything it is asked, and so do its children; one of them leaves the group. Answers with all their numbers.
+/// Ignores everything it is asked, and so do its child and an orphan that left the group. Answers with all their numbers.
 const STUBBORN: &str = r#"
 import os, signal, subprocess, threading
 from weft_agent import Agent
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = subprocess.Popen(["sh", "-c", "setsid tail -f /dev/null & echo $!; exec tail -f /dev/null"], stdout=subprocess.PIPE)
-pids = f"{os.getpid()} {child.pid} {child.stdout.readline().decode().strip()}"
+tail = "exec tail -f /dev/null >/dev/null"
+child = subprocess.Popen(["sh", "-c", tail])
+orphan = subprocess.check_output(["sh", "-c", f"setsid sh -c 'echo $$; {tail}' &"], text=True).strip()
+pids = f"{os.getpid()} {child.pid} {orphan}"
 Agent(lambda agent, message: {"text": pids}).run()
 threading.Event().wait()
 "#;
@@ -246,26 +248,43 @@ fn the_program_has_its_limits_and_cannot_leave_its_folder() {
     assert!(!secret.path().join("new").exists());
 }
 
+/// Processes of a test; whatever it finds, none of them is left.
+struct Family {
+    first: Child,
+    pids: Vec<u32>,
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        for pid in &self.pids {
+            signal(*pid, "KILL");
+        }
+        let _ended = self.first.kill();
+        let _ended = self.first.wait();
+    }
+}
+
 /// Starts a guard over a program that ignores SIGTERM with all it started, and waits until all of them run.
-fn stubborn(command: &mut Command) -> (Child, Vec<u32>) {
+fn stubborn(command: &mut Command) -> Family {
     let mut child = command.spawn().expect("started");
     let stdout = BufReader::new(child.stdout.take().expect("piped"));
     let words = stdout.lines().map_while(Result::ok).find_map(|line| line.strip_prefix("family ").map(str::to_owned));
     let pids = numbers(&json!(words.expect("the family's numbers").trim()));
     assert!(pids.len() == 3 && pids.iter().all(|pid| runs(*pid)), "{pids:?}");
-    (child, pids)
+    Family { first: child, pids }
 }
 
-const STUBBORN_SHELL: &str = "trap '' TERM; setsid tail -f /dev/null & detached=$!; tail -f /dev/null & \
-                              echo family $$ $! $detached; while :; do wait; done";
+const STUBBORN_SHELL: &str = "trap '' TERM; \
+    orphan=$(setsid sh -c 'echo $$; exec tail -f /dev/null >/dev/null' &); \
+    tail -f /dev/null >/dev/null & echo family $$ $! $orphan; while :; do wait; done";
 
 #[test]
 fn a_guard_that_is_asked_to_end_ends_the_whole_family() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut child, pids) = stubborn(&mut guard(&plan("/bin/sh", &["-c", STUBBORN_SHELL], folder.path())));
-    signal(child.id(), "TERM");
-    let status = child.wait().expect("its end");
-    assert!(!pids.iter().any(|pid| runs(*pid)), "{pids:?}");
+    let mut family = stubborn(&mut guard(&plan("/bin/sh", &["-c", STUBBORN_SHELL], folder.path())));
+    signal(family.first.id(), "TERM");
+    let status = family.first.wait().expect("its end");
+    assert!(!family.pids.iter().any(|pid| runs(*pid)), "{:?}", family.pids);
     assert_eq!((status.code(), status.signal()), (Some(137), None));
 }
 
@@ -279,18 +298,12 @@ fn a_family_does_not_outlive_the_node_nor_its_guard() {
     for end_guard in [false, true] {
         let mut node = Command::new("/bin/sh");
         node.args(["-c", start, env!("CARGO_BIN_EXE_weft")]).env("PLAN", plan.to_string());
-        let (mut node, pids) = stubborn(node.stdin(Stdio::null()).stdout(Stdio::piped()));
-        let guard = parent(pids.first().copied().expect("a number"));
-        let victim = if end_guard { guard } else { node.id() };
+        let family = stubborn(node.stdin(Stdio::null()).stdout(Stdio::piped()));
+        let victim = if end_guard { parent(family.pids[0]) } else { family.first.id() };
         signal(victim, "KILL");
         // Without a guard the program goes at once; what it started is left to the node, and here there is none.
-        let must_go = if end_guard { pids.get(..1) } else { pids.get(..) }.expect("three numbers");
+        let must_go = if end_guard { &family.pids[..1] } else { &family.pids[..] };
         wait_for("the family is gone", BOUND, || must_go.iter().all(|pid| !runs(*pid)).then_some(()));
-        for pid in pids {
-            signal(pid, "KILL");
-        }
-        let _ended = node.kill();
-        let _ended = node.wait();
     }
 }
 

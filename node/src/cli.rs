@@ -2,12 +2,14 @@
 //!
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
 //! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `messages`, `trace`, `chain`,
-//! `offline` (what needs no node); last `log`, `nearest` and `words`.
+//! `offline` (what needs no node), `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
 mod args;
+mod bench;
 mod chain;
 mod client;
+mod demo;
 mod error;
 mod join;
 mod log;
@@ -16,6 +18,7 @@ mod messages;
 mod nearest;
 mod offline;
 mod output;
+mod sim;
 mod start;
 mod status;
 mod trace;
@@ -39,9 +42,14 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse_usage(&error),
     };
-    // Before anything starts a thread: the shim confines the process that it is.
-    if let Command::Child(args) = &cli.command {
-        return crate::shim::main(&args.words);
+    // Before anything starts a thread: the shim confines the process that it is, and the guard needs none.
+    match &cli.command {
+        Command::Child(args) => return crate::shim::main(&args.words),
+        Command::DemoGuard(args) => {
+            demo::guard(args);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let json = is_json(&cli);
     let result = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -60,7 +68,7 @@ pub(crate) fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), CliError> {
     let before = &cli.at;
     match &cli.command {
-        Command::Demo(_) => Err(missing("demo")),
+        Command::Demo(args) => demo::run(args).await,
         Command::Up(args) => up::up(args, &args.at.or(before)).await,
         Command::Down(only) => status::down(&only.at.or(before)).await,
         Command::Status(only) => status::status(&only.at.or(before)).await,
@@ -76,15 +84,12 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Trace(args) => trace::trace(&args.id, &args.at.or(before)).await,
         Command::Chain(command) => chain::chain(command, before).await,
         Command::Order(args) => chain::order(args, &args.at.or(before)).await,
-        Command::Sim(_) => Err(missing("sim")),
-        Command::Bench(_) => Err(missing("bench")),
+        Command::Sim(command) => sim::run(command),
+        Command::Bench(command) => bench::run(command).await,
+        Command::BenchStock(args) => bench::serve_stock(args).await,
         Command::Completions(args) => completions(args.shell),
-        Command::Child(_) => Err(CliError::new("usage", "`weft child` is started by a node alone")),
+        Command::DemoGuard(_) | Command::Child(_) => Err(CliError::new("failed", "BUG: this command needs no runtime")),
     }
-}
-
-fn missing(command: &str) -> CliError {
-    CliError::new("unsupported", format!("`weft {command}` is not part of this build"))
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {

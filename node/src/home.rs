@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-pub(crate) use choose::{Choice, choose, choose_or_create};
+pub(crate) use choose::{Choice, choose, choose_or_create, nodes_folder};
 pub(crate) use cluster_file::ClusterFile;
 
 /// How often a lock that is held is tried again before it counts as a running node's (guess: a probe takes microseconds).
@@ -128,11 +128,6 @@ impl HomeDir {
     /// The configuration of this node alone.
     pub(crate) fn config(&self) -> PathBuf {
         self.0.join("config.toml")
-    }
-
-    /// Working folders of child processes.
-    pub(crate) fn agents(&self) -> PathBuf {
-        self.0.join("agents")
     }
 
     /// Whether somebody has begun a node here.

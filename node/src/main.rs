@@ -1,2 +1,19 @@
-//! The command `weft`.
-fn main() {}
+//! The command `weft`: what was typed, then what is done, then an exit code.
+
+mod ask;
+mod cli;
+mod clock;
+mod config;
+mod control;
+mod event_loop;
+mod home;
+mod identity;
+mod network;
+mod repair;
+mod run;
+mod runners;
+mod shim;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -65,10 +65,8 @@ impl Repair {
         while let Some(range) = self.damaged.ranges().first().copied() {
             let page = fetcher.page(range.chain, range.from_commit).await?;
             let (from, mut groups) = page.ok_or(RepairFailure::NotHeld { range })?;
-            if let Some(last) = range.to_commit {
-                let missing = usize::try_from(last - range.from_commit + 1).unwrap_or(usize::MAX);
-                groups.truncate(missing);
-            }
+            let missing = range.to_commit.saturating_sub(range.from_commit).saturating_add(1);
+            groups.truncate(usize::try_from(missing).unwrap_or(usize::MAX));
             match self.damaged.replace(range.chain, &groups) {
                 Ok(()) => {
                     let (chain, first_commit) = (range.chain, range.from_commit);

@@ -108,9 +108,11 @@ pub struct RecoveredChain {
     pub facts: Vec<PlacedFact>,
 }
 
-/// One step of a durable message on the own chain: an `ipc.message` event.
+/// One step of a durable message: an `ipc.message` event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedMessage {
+    /// On which chain.
+    pub chain: ChainId,
     /// Its place on the chain.
     pub seq: u64,
     /// Its leaf.
@@ -128,9 +130,11 @@ pub struct Recovered {
     pub reserved: Reserved,
     /// Messages still to be delivered.
     pub outbox: Vec<OutboxEntry>,
-    /// The newest [`DEDUPLICATION_WINDOW`](crate::limits::DEDUPLICATION_WINDOW) steps of durable messages on the own chain
-    /// at the stages received, answered and refused, in order: so that a second copy of a message that was in a mailbox
-    /// before the restart is answered from its record and not delivered again. An older message is below its sender's window.
+    /// Of each chain the newest [`DEDUPLICATION_WINDOW`](crate::limits::DEDUPLICATION_WINDOW) steps of durable messages that
+    /// came from other nodes, at the stages received (without its body), answered and refused, in order: so that a second
+    /// copy of a message that was in a mailbox before the restart is answered from its record and not delivered again. An
+    /// older message is below its sender's window. Only the steps on the own chain matter; which that is the store does not
+    /// know.
     pub messages: Vec<PlacedMessage>,
     /// Forks seen.
     pub evidence: Vec<Evidence>,

@@ -142,7 +142,7 @@ impl Node {
                 match Fact::decode(&event.kind, &event.payload).expect("a fact") {
                     Fact::Message(record) => {
                         if matches!(record.stage, Stage::Received | Stage::Answered | Stage::Refused) {
-                            messages.push(PlacedMessage { seq, leaf, record: *record });
+                            messages.push(PlacedMessage { chain: self.chain(), seq, leaf, record: *record });
                         }
                     }
                     Fact::Batch(_) | Fact::Opaque { .. } => {}

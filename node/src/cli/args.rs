@@ -102,6 +102,12 @@ pub(crate) enum Command {
     Bench(BenchCommand),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
+    /// What tidies up after a demo, whatever became of it
+    #[command(hide = true)]
+    DemoGuard(super::demo::GuardArgs),
+    /// The stock node that a benchmark compares with
+    #[command(hide = true)]
+    BenchStock(super::bench::StockArgs),
     /// What the node starts around each child process
     #[command(hide = true)]
     Child(ChildArgs),

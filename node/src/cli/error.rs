@@ -6,6 +6,8 @@ use weft_protocol::control::{ErrorBody, ErrorDetail};
 use weft_protocol::{ParseError, Refusal};
 
 use crate::home::HomeError;
+use crate::identity::IdentityError;
+use crate::network::NetworkError;
 
 /// Exit codes that scripts rely on.
 pub(crate) mod exit {
@@ -243,9 +245,18 @@ impl From<HomeError> for CliError {
     }
 }
 
-impl From<crate::identity::IdentityError> for CliError {
-    fn from(error: crate::identity::IdentityError) -> Self {
-        use crate::identity::IdentityError;
+impl From<NetworkError> for CliError {
+    fn from(error: NetworkError) -> Self {
+        let code = match &error {
+            NetworkError::Address { .. } => "invalid",
+            NetworkError::Listen { .. } | NetworkError::ListenTimeout { .. } | NetworkError::Transport(_) => "failed",
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<IdentityError> for CliError {
+    fn from(error: IdentityError) -> Self {
         let code = match &error {
             IdentityError::Missing { .. } | IdentityError::Damaged { .. } => "damaged",
             IdentityError::Exists { .. } => "conflict",

@@ -14,7 +14,7 @@ pub(crate) async fn trace(id: &str, at: &At) -> Result<(), CliError> {
     Output::new(at.json).report(&report, text)
 }
 
-fn text(report: &TraceReport) -> String {
+pub(crate) fn text(report: &TraceReport) -> String {
     let header = ["node", "what", "record", "after", "target", "rule", ""];
     let steps = table(header, report.hops.iter().map(row).collect(), "");
     format!("{steps}\n{}\n", verdict(report))

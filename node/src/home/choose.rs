@@ -20,7 +20,7 @@ pub(crate) struct Choice<'a> {
 ///
 /// # Errors
 /// [`HomeError::NoUserFolder`].
-fn nodes_folder() -> Result<PathBuf, HomeError> {
+pub(crate) fn nodes_folder() -> Result<PathBuf, HomeError> {
     let folders = etcetera::base_strategy::Xdg::new().map_err(|_| HomeError::NoUserFolder)?;
     Ok(folders.data_dir().join("weft"))
 }

@@ -22,6 +22,9 @@ pub(crate) enum FetchError {
     /// The transport did not start.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// No other member is known.
+    #[error("no other member is known, so nobody can be asked; restore the home from a backup")]
+    NobodyKnown,
     /// No member was reached; each with its reason.
     #[error("no other member was reached ({}); start one that holds this chain, then try again", reasons.join("; "))]
     NobodyReached {
@@ -48,12 +51,15 @@ impl Fetcher {
     /// Dials these members at their addresses and waits until each is connected or has failed.
     ///
     /// # Errors
-    /// [`FetchError::NobodyReached`] when none could be.
+    /// [`FetchError::NobodyKnown`] without any, [`FetchError::NobodyReached`] when none could be.
     pub(crate) async fn connect(
         keys: Arc<KeyPair>,
         view: Arc<AdmissionView>,
         members: Vec<(NodeId, Vec<String>)>,
     ) -> Result<Self, FetchError> {
+        if members.is_empty() {
+            return Err(FetchError::NobodyKnown);
+        }
         let network = Network::new(NetworkConfig { keys, listen: Vec::new(), view }).await?;
         let mut fetcher = Self { network, connected: Vec::new(), next_request: 0 };
         let mut reasons = Vec::new();

@@ -156,7 +156,9 @@ mod tests {
     fn children_and_group_members_are_told_from_strangers() {
         let mut guard = Command::new("/bin/sh");
         // The grandchild leaves the group; it is found by its ancestors all the same.
-        guard.args(["-c", "setsid /bin/sh -c 'echo $$; read never' & read never"]).process_group(0);
+        guard
+            .args(["-c", "setsid /bin/sh -c 'echo $$; exec tail -f /dev/null >/dev/null' & read never"])
+            .process_group(0);
         guard.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
         let mut guard = guard.spawn().unwrap();
         let mut line = String::new();

@@ -290,7 +290,7 @@ async fn a_stubborn_family_is_ended_to_the_last() {
         r#"
 import os, signal, subprocess, threading
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = subprocess.Popen(["sh", "-c", "setsid tail -f /dev/null & echo $!; exec tail -f /dev/null"], stdout=subprocess.PIPE)
+child = subprocess.Popen(["sh", "-c", "setsid tail -f /dev/null >/dev/null & echo $!; exec tail -f /dev/null >/dev/null"], stdout=subprocess.PIPE)
 pids = f"{os.getpid()} {child.pid} {child.stdout.readline().decode().strip()}"
 Agent(lambda agent, message: {"text": pids}).run()
 threading.Event().wait()

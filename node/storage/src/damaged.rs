@@ -170,7 +170,7 @@ impl DamagedStore {
                 return Err(RepairError::Conflict { chain, commit_no: last.0 });
             }
         }
-        if found.is_cut_after(last.0, &last.1) {
+        if found.is_cut_after_fetched(last.0, &last.1, self.found.synced) {
             return Err(RepairError::Conflict { chain, commit_no: last.0 });
         }
         self.write(chain, groups.to_vec())?;

@@ -1,11 +1,12 @@
 //! What a start reads: every chain verified from its first event, and what stands beside the chains.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use weft_protocol::limits::DEDUPLICATION_WINDOW;
 use weft_protocol::{
-    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, Event, Evidence, Fact, NodeId, OutboxEntry, PlacedFact,
-    Recovered, RecoveredChain, Reserved, decode,
+    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, Event, Evidence, Fact, MessageRecord, NodeId, OutboxEntry,
+    PlacedFact, PlacedMessage, Recovered, RecoveredChain, Reserved, Stage, decode,
 };
 
 use crate::error::{OpenError, StoreError};
@@ -37,8 +38,9 @@ pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, Open
     let mut recovered = Recovered { reserved: writer.reserved, ..Recovered::default() };
     let mut orphans = 0;
     for chain in chains {
-        let (chain, unclaimed) = recover_chain(&stored, chain, writer.heads.get(&chain))?;
+        let (chain, messages, unclaimed) = recover_chain(&stored, chain, writer.heads.get(&chain))?;
         recovered.chains.push(chain);
+        recovered.messages.extend(messages);
         orphans += unclaimed;
     }
     orphans += stored.digests_of_other_chains(&writer.heads)?;
@@ -80,18 +82,26 @@ fn recover_chain(
     stored: &Stored<'_>,
     chain: ChainId,
     head: Option<&StoredHead>,
-) -> Result<(RecoveredChain, u64), OpenError> {
+) -> Result<(RecoveredChain, VecDeque<PlacedMessage>, u64), OpenError> {
     let damaged = |fault: ChainFault| OpenError::Damaged {
         chain: Some(chain),
         first_bad_commit: Some(fault.first_bad_commit),
         reason: fault.reason,
     };
-    let mut facts = Vec::new();
+    let (mut facts, mut messages) = (Vec::new(), VecDeque::new());
     let mut batches = BTreeSet::new();
     let state = stored.walk(chain, |_, checked| {
-        for event in checked.events {
+        for (event, leaf) in checked.events.into_iter().zip(checked.leaves) {
             match placed_fact(&event) {
-                Some(Fact::Message(_) | Fact::Opaque { .. }) | None => {}
+                Some(Fact::Message(record)) => {
+                    if let Some(record) = received_step(chain, *record) {
+                        messages.push_back(PlacedMessage { chain, seq: event.seq, leaf, record });
+                    }
+                    if messages.len() as u64 > DEDUPLICATION_WINDOW {
+                        messages.pop_front();
+                    }
+                }
+                Some(Fact::Opaque { .. }) | None => {}
                 Some(Fact::Batch(_)) => {
                     batches.insert(event.seq);
                 }
@@ -103,7 +113,19 @@ fn recover_chain(
     let state = compare_with_head(state.map_err(damaged)?, head).map_err(damaged)?;
     let digests = stored.digest_places(chain)?;
     let unclaimed = digests.iter().filter(|seq| !batches.contains(seq)).count() as u64;
-    Ok((RecoveredChain { state, facts }, unclaimed))
+    Ok((RecoveredChain { state, facts }, messages, unclaimed))
+}
+
+/// The step, when it is one of a message that came from another node; what was received is needed without its body.
+fn received_step(chain: ChainId, record: MessageRecord) -> Option<MessageRecord> {
+    if record.message.chain.node == chain.node {
+        return None;
+    }
+    match record.stage {
+        Stage::Received => Some(MessageRecord { body: None, ..record }),
+        Stage::Answered | Stage::Refused => Some(record),
+        Stage::Sent | Stage::Acknowledged | Stage::Published | Stage::Delivered => None,
+    }
 }
 
 /// What an event says; `None` when its payload is not what its kind promises: a writer's nonsense, kept but not believed.

@@ -61,10 +61,17 @@ impl FoundChain {
         self.head.is_some_and(|head| head.commits == commit_no + 1 && head.last_commit != *hash)
     }
 
-    /// Whether groups stand behind this commit and none of them continues it.
-    pub(crate) fn is_cut_after(&self, commit_no: u64, hash: &Digest) -> bool {
-        let behind = self.groups.get(&(commit_no + 1));
-        behind.is_some_and(|behind| behind.iter().all(|other| other.previous != *hash))
+    /// Whether groups stand behind this commit, written in generation `since` or later, and none of them continues it. What is
+    /// older than the commit itself is left from a transaction that it overtook.
+    fn is_cut_after(&self, commit_no: u64, hash: &Digest, since: u64) -> bool {
+        let behind = self.groups.get(&(commit_no + 1)).into_iter().flatten();
+        let mut behind = behind.filter(|other| other.generation >= since).peekable();
+        behind.peek().is_some() && behind.all(|other| other.previous != *hash)
+    }
+
+    /// Whether a fetched commit does not lead to what is promised behind it.
+    pub(crate) fn is_cut_after_fetched(&self, commit_no: u64, hash: &Digest, synced: u64) -> bool {
+        commit_no + 1 < self.expected_commits(synced) && self.is_cut_after(commit_no, hash, 0)
     }
 
     /// Whether any group of this number was found.
@@ -78,7 +85,7 @@ impl FoundChain {
         let fits = |candidate: &&Candidate| {
             candidate.previous == *previous
                 && !self.contradicts(commit_no, &candidate.hash)
-                && !self.is_cut_after(commit_no, &candidate.hash)
+                && !self.is_cut_after(commit_no, &candidate.hash, candidate.generation)
         };
         self.groups.get(&commit_no)?.iter().filter(fits).max_by_key(|candidate| candidate.generation).copied()
     }

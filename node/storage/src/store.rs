@@ -36,7 +36,6 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// The generation of a store that holds nothing.
 const FIRST_GENERATION: u64 = 1;
 /// How far each start moves the generation on, so that a transaction that a crash cut off is always older than those after it.
-/// Even, so that the marks keep taking turns.
 const GENERATION_SKIP: u64 = 1 << 20;
 
 /// What the next commit continues from.
@@ -149,6 +148,27 @@ impl Store {
         self.orphans
     }
 
+    /// Moves the generation on and marks it, so that nothing that an earlier run left unfinished shares a generation with this
+    /// one, and what was adopted is marked before anything is built on it.
+    fn begin_run(&self, marked: u64) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        // The new mark must not be written over the newest one that is good: a torn write would leave none.
+        let skipped = writer.generation + GENERATION_SKIP;
+        let generation = if skipped % 2 == marked % 2 { skipped + 1 } else { skipped };
+        let heads = writer.heads.iter().map(|(chain, head)| (*chain, *head)).collect();
+        let mark = Mark { generation, salt: self.salt, reserved: writer.reserved, heads };
+        self.guarded(|| {
+            let transaction = self.begin_write()?;
+            put_state(&transaction, &self.salt, row::GENERATION_KEY, &generation.to_be_bytes())
+                .map_err(|error| error.to_string())?;
+            transaction.commit().map_err(|error| error.to_string())?;
+            self.file.write_now(mark.offset(), &mark.write()).map_err(|error| error.to_string())?;
+            self.file.sync().map_err(|error| error.to_string())
+        })?;
+        writer.generation = generation;
+        Ok(())
+    }
+
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -230,20 +250,13 @@ fn open_locked(file: &Arc<StoreFile>, create: bool, place: &str) -> Result<(Stor
     }
     file.hold();
     let database = open_database(file)?;
-    let Reading { recovered, mut writer, orphans } = recover::read_all(&database, &salt)?;
+    let Reading { recovered, writer, orphans } = recover::read_all(&database, &salt)?;
     compare_with_mark(&writer, &mark)?;
     file.release()?;
-    if writer.generation > mark.generation {
-        // Whole, and past the last mark: adopted, and marked before anything is built on it.
-        let (generation, reserved) = (writer.generation, writer.reserved);
-        let heads = writer.heads.iter().map(|(chain, head)| (*chain, *head)).collect();
-        let mark = Mark { generation, salt, reserved, heads };
-        file.write_now(mark.offset(), &mark.write())?;
-        file.sync()?;
-    }
-    writer.generation += GENERATION_SKIP;
     let (poison, writer) = (Poison::default(), Mutex::new(writer));
-    Ok((Store { database, file: Arc::clone(file), salt, poison, writer, orphans }, recovered))
+    let store = Store { database, file: Arc::clone(file), salt, poison, writer, orphans };
+    store.begin_run(mark.generation).map_err(|error| OpenError::Io(io::Error::other(error)))?;
+    Ok((store, recovered))
 }
 
 /// Whether everything that was synced according to the mark is there.

@@ -251,6 +251,11 @@ impl Node {
         .await
     }
 
+    /// How many of the events that were waited through read like this.
+    pub(super) fn count_seen(&self, text: &str) -> usize {
+        self.seen.iter().filter(|event| event.contains(text)).count()
+    }
+
     /// Everything that happened and was not waited for, so far.
     pub(super) fn rest(&mut self) -> Vec<NetworkEvent> {
         std::iter::from_fn(|| self.events.try_recv().ok()).collect()

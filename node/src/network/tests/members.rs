@@ -1,5 +1,6 @@
 //! Two members talk, over each transport.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use weft_protocol::{
 };
 
 use super::cluster::{Cluster, Member, Node, QUIC, TCP, assert_none};
-use crate::network::NetworkEvent;
+use crate::network::{Network, NetworkConfig, NetworkEvent};
 
 async fn two(cluster: &Cluster, listen: &[&str]) -> (Member, Node, Member, Node) {
     let (alpha, beta) = (cluster.founder.clone(), cluster.admit("beta"));
@@ -118,10 +119,8 @@ async fn talk(transport: &'static str, listen: &str) {
     assert_eq!(words.from.node, second.node);
 
     // The end is told to the other side, once.
-    let begun = Instant::now();
     second.end().await;
     first.until_disconnected(beta.node()).await;
-    assert!(begun.elapsed() < Duration::from_secs(4), "told, not found out by a timeout: {:?}", begun.elapsed());
     assert_none(&first.rest(), |event| matches!(event, NetworkEvent::Peer(Input::Connected { .. })));
 }
 
@@ -205,6 +204,36 @@ async fn several_addresses_and_both_directions_make_one_member() {
     assert_none(&events, |event| matches!(event, NetworkEvent::Peer(Input::Connected { .. })));
     assert_none(&events, |event| matches!(event, NetworkEvent::Peer(Input::Disconnected { .. })));
     assert!(first.read(|network| network.refusals().list()).await.is_empty());
+    assert_none(&first.rest(), |event| matches!(event, NetworkEvent::Peer(Input::Connected { .. })));
+}
+
+#[tokio::test]
+async fn the_end_of_a_program_is_told_before_it_is_gone() {
+    for transport in [QUIC, TCP] {
+        let cluster = Cluster::new(7);
+        let beta = cluster.admit("beta");
+        let view = cluster.view(&cluster.founder, &[&beta]);
+        let mut stays = Node::start(&cluster.founder, view, &[transport]).await;
+        let (node, addresses) = (stays.node, stays.addresses().await);
+        let view = Arc::new(cluster.view(&beta, &[]));
+        let config = NetworkConfig { keys: Arc::clone(&beta.keys), listen: Vec::new(), view };
+        // A runtime of its own that ends with it: nothing of it runs on.
+        let ends = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut network = Network::new(config).await.unwrap();
+                network.dial(node, addresses);
+                let connected = |event| matches!(event, NetworkEvent::Peer(Input::Connected { .. }));
+                while !connected(network.next().await) {}
+                network.shutdown().await;
+            });
+        });
+        stays.until_connected(beta.node()).await;
+        ends.await.unwrap();
+        let begun = Instant::now();
+        stays.until_disconnected(beta.node()).await;
+        assert!(begun.elapsed() < Duration::from_secs(3), "{transport}: found out by a timeout: {:?}", begun.elapsed());
+    }
 }
 
 #[tokio::test]
@@ -314,13 +343,22 @@ async fn what_is_too_large_or_nowhere_to_send_fails_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_dial_that_reaches_another_node_says_so_and_tells_it_nothing() {
+async fn a_dial_that_reaches_another_node_says_so_and_is_no_connection() {
     let cluster = Cluster::new(6);
-    let (_, first, _, mut second) = two(&cluster, &[QUIC]).await;
+    let (_, mut first, _, mut second) = two(&cluster, &[QUIC]).await;
     let wanted = cluster.admit("gamma").node();
-    let addresses = first.addresses().await;
+    let (node, addresses) = (first.node, first.addresses().await);
     second.tell(move |network| network.dial(wanted, addresses));
     let reason = second.until_dial_failed(wanted).await;
-    assert!(reason.ends_with(&format!("another node answers there: {}", first.node)), "{reason}");
+    assert!(reason.ends_with(&format!("another node answers there: {node}")), "{reason}");
+
+    // Whatever that node had heard of it, it would have heard before this.
+    let addresses = first.addresses().await;
+    second.tell(move |network| network.dial(node, addresses));
+    second.until_connected(node).await;
+    let hello = SyncRequest::Hello { vector_root: vector_root([]) };
+    second.tell(move |network| network.request(OutboundId(1), node, Request::Sync(hello)));
+    first.until_request().await;
+    assert_eq!(first.count_seen("Connected {"), 1);
     assert!(first.read(|network| network.refusals().list()).await.is_empty());
 }

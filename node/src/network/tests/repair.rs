@@ -51,6 +51,8 @@ async fn pages_come_from_whoever_has_them() {
 async fn nobody_to_ask_is_said() {
     let cluster = Cluster::new(2);
     let view = Arc::new(cluster.view(&cluster.founder, &[]));
+    let none = Fetcher::connect(Arc::clone(&cluster.founder.keys), Arc::clone(&view), Vec::new()).await;
+    assert!(matches!(none, Err(FetchError::NobodyKnown)), "{none:?}");
     let nobody = vec![(NodeId::from_bytes([7; 32]), vec!["/ip4/127.0.0.1/tcp/1".to_owned()])];
     let error = Fetcher::connect(Arc::clone(&cluster.founder.keys), view, nobody).await.unwrap_err();
     assert!(matches!(error, FetchError::NobodyReached { .. }), "{error}");

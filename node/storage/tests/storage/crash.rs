@@ -90,3 +90,37 @@ fn goes_on(store: &Store, batches: &[Batch], recovered: &Recovered, own: ChainId
         store.commit(batch).unwrap();
     }
 }
+
+#[test]
+fn a_start_that_fails_or_is_killed_anywhere_changes_nothing_that_counts() {
+    let (batches, ..) = script();
+    let reference = reference(&batches);
+    let disk = Disk::default();
+    let (store, _) = Store::open_backend(disk.clone()).unwrap();
+    batches[..5].iter().for_each(|batch| store.commit(batch).unwrap());
+    // Once with the last commit marked, once with a whole one past the last mark, which has to be adopted.
+    let marked = disk.after_crash(Unsynced::Kept);
+    store.commit(&batches[5]).unwrap();
+    let unmarked = disk.after_crash(Unsynced::Lost);
+    store.abandon();
+    for (image, whole) in [(marked, &reference[5]), (unmarked, &reference[6])] {
+        let mut failures = 0;
+        for operation in 1.. {
+            let trial = Disk::with(image.bytes());
+            trial.fail_at(operation, ErrorKind::Other, operation % 2 == 0);
+            drop(Store::open_backend(trial.clone()));
+            if !trial.has_failed() {
+                break;
+            }
+            failures += 1;
+            for unsynced in ALL_UNSYNCED {
+                let after = trial.after_crash(unsynced);
+                let (store, recovered) = Store::open_backend(after)
+                    .unwrap_or_else(|error| panic!("operation {operation}, {unsynced:?}: {error}"));
+                assert_eq!(&summary(&recovered), whole, "operation {operation}, {unsynced:?}");
+                store.abandon();
+            }
+        }
+        assert!(failures > 10, "{failures} operations were made to fail");
+    }
+}

@@ -157,7 +157,7 @@ fn what_a_crash_left_behind_is_not_taken_for_what_was_promised() {
     let genesis = writer.genesis();
     store.commit(&one(chain, genesis.clone())).unwrap();
     let mut cut = writer.twin();
-    let never = [cut.says(1, &"never acknowledged ".repeat(500)), cut.says(2, "nor this")];
+    let never = [cut.says(1, &"never acknowledged ".repeat(3000)), cut.says(2, &"nor this ".repeat(6000))];
     let batch = Batch { groups: never.iter().map(|group| (chain, group.clone())).collect(), ..Batch::default() };
     disk.fail_at(1, std::io::ErrorKind::Other, true);
     let mut operation = 1;
