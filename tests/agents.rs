@@ -24,8 +24,9 @@ def connects(path):
         door.settimeout(5)
         door.connect(path)
         door.sendall(b"GET /v1/status HTTP/1.1\r\nhost: weft\r\nconnection: close\r\n\r\n")
-        if not door.recv(1):
-            raise ConnectionError("closed")
+        status = door.makefile("rb").readline().split()
+        if status[1:2] != [b"200"]:
+            raise PermissionError(13, f"answered {status}")
 
 def probe(agent, message):
     home = message["payload"]["text"]
@@ -106,7 +107,7 @@ fn an_agent_that_looks_for_keys_and_sockets_finds_none_it_can_open() {
         assert!(found.contains(&format!("'{name}: Permission denied'")), "{found}");
         assert!(alpha.home.join(name).exists(), "{name} was there to be found, and still is");
     }
-    assert!(alpha.home.join("api.sock").exists());
+    assert!(found.contains("connect: answered [b'HTTP/1.1', b'403'"), "{found}");
     assert!(alpha.home.join("agents/probe/mine").exists(), "its own folder is its own");
     assert!(
         alpha.api("GET", "/v1/status", None).is_ok_and(|(code, _)| code == 200),

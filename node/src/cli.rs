@@ -35,6 +35,7 @@ use self::output::Output;
 pub(crate) use self::error::CliError;
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::offline::PROOF_FORMAT;
+pub(crate) use self::output::plural;
 
 /// Carries out what was typed; the exit code is one of [`error::exit`].
 pub(crate) fn main() -> ExitCode {
@@ -112,9 +113,7 @@ fn asked_for_json() -> bool {
 fn refuse_usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     match error.kind() {
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _reader_is_gone = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(error::exit::USAGE))
         }

@@ -104,9 +104,9 @@ pub(crate) fn load(home: &HomeDir, flags: Settings) -> Result<Config, ConfigErro
         Some(settings) => settings,
         None => user_settings()?,
     };
-    let environment = from_environment(std::env::vars_os().filter_map(|(name, value)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    }))?;
+    let environment = from_environment(
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    )?;
     Ok(merge([file, environment, flags]))
 }
 

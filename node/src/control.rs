@@ -41,7 +41,7 @@ use crate::runners::AgentProcesses;
 
 pub(crate) use self::chain::verify_report;
 pub(crate) use self::door::{Door, open};
-pub(crate) use self::node::up_report;
+pub(crate) use self::node::{LISTEN_WAIT_MAX, up_report};
 
 /// Largest body of a request, in bytes; a larger one is answered 413.
 const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX;

@@ -1,9 +1,7 @@
 //! `weft agent …`, `weft ps`: what runs, and starting and stopping it.
 
 use weft_protocol::RestartPolicy;
-use weft_protocol::control::{
-    AgentReport, AgentRow, AgentsReport, LimitsJson, SpawnReport, SpawnRequest, StopReport,
-};
+use weft_protocol::control::{AgentReport, AgentRow, AgentsReport, LimitsJson, SpawnReport, SpawnRequest, StopReport};
 
 use super::args::{AgentCommand, Limit, SpawnArgs};
 use super::client::{Client, segment};
@@ -104,7 +102,15 @@ async fn inspect(agent: &str, at: &At) -> Result<(), CliError> {
         card([
             ("agent", format!("{}  {}", report.agent, report.process)),
             ("node", report.node.clone()),
-            ("state", [Some(&report.state), report.reason.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>().join(": ")),
+            (
+                "state",
+                [Some(&report.state), report.reason.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(": "),
+            ),
             ("backend", report.backend.clone()),
             ("pid", report.pid.map_or_else(none, |pid| pid.to_string())),
             ("restarts", report.restarts.to_string()),
@@ -145,6 +151,9 @@ mod tests {
         assert_eq!((exec.builtin, exec.exec), (None, Some(vec!["python3".to_owned(), "my agent.py".to_owned()])));
         assert_eq!(request(&["words"]).expect_err("nothing runs").exit_code(), 2);
         assert_eq!(request(&["Words", "--builtin", "echo"]).expect_err("no name").exit_code(), 7);
-        assert_eq!(request(&["w", "--exec", "'x"]).expect_err("cut").to_string(), "--exec: a single quote is not closed (nothing changed)");
+        assert_eq!(
+            request(&["w", "--exec", "'x"]).expect_err("cut").to_string(),
+            "--exec: a single quote is not closed (nothing changed)"
+        );
     }
 }

@@ -521,10 +521,8 @@ fn limit(text: &str) -> Result<Limit, String> {
 /// Bytes as people write them: `4096`, `64KiB`, `64MiB`, `2GiB`.
 fn bytes(text: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
-    let (digits, unit) = UNITS
-        .iter()
-        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))
-        .unwrap_or((text, 1));
+    let (digits, unit) =
+        UNITS.iter().find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit))).unwrap_or((text, 1));
     digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 

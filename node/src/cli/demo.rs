@@ -345,13 +345,17 @@ async fn wait_for<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) 
     waited.await.map_err(|_| CliError::new("deadline", format!("{what}: not within {} s", STEP.as_secs())))
 }
 
-/// Where python3 is; the demo needs it to show an agent in another language.
+/// How to name python3 so that a confined agent can run it: by its word where the system has it, else by the program itself,
+/// since what is found first may be a script that looks for it elsewhere.
 fn python3() -> Result<String, CliError> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("python3")).find(|program| program.is_file());
+    if ["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|folder| Path::new(folder).join("python3").is_file()) {
+        return Ok("python3".to_owned());
+    }
+    let asked = std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+    let said = asked.ok().filter(|said| said.status.success());
     let missing = || {
         let message = "python3 was not found, which runs the demo's agent in another language";
         CliError::new("not-found", message).hint("install python3, then weft demo again")
     };
-    found.map(|program| program.display().to_string()).ok_or_else(missing)
+    said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).ok_or_else(missing)
 }

@@ -190,17 +190,16 @@ fn refusal_hint(refusal: &Refusal) -> String {
         Refusal::Busy { .. } => "try again after that time",
         Refusal::NoResponder { .. } | Refusal::Gone { .. } => "weft ps lists what runs",
         Refusal::Ambiguous { .. } => "name the node too: agent@node",
-        Refusal::Deadline { maybe_executed: true } => "look at what happened with weft trace, or give more time: --deadline",
+        Refusal::Deadline { maybe_executed: true } => {
+            "look at what happened with weft trace, or give more time: --deadline"
+        }
         Refusal::Deadline { maybe_executed: false } => "give more time: --deadline",
         Refusal::Unreachable { .. } | Refusal::NoWitness => "weft members shows who can be reached",
         Refusal::Damaged => "weft chain verify shows what is damaged",
         Refusal::ShuttingDown => "weft up",
         Refusal::AgentFailed { .. } => "weft agent inspect shows how it is",
         Refusal::Expired => "send it again as a new message",
-        Refusal::Quarantined
-        | Refusal::TooLarge { .. }
-        | Refusal::Unsupported { .. }
-        | Refusal::Invalid { .. } => "",
+        Refusal::Quarantined | Refusal::TooLarge { .. } | Refusal::Unsupported { .. } | Refusal::Invalid { .. } => "",
     }
     .to_owned()
 }

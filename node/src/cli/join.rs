@@ -52,8 +52,7 @@ pub(crate) async fn join(args: &JoinArgs, at: &At) -> Result<(), CliError> {
 /// The token, when it can still be used: nothing is dialled to find that out.
 fn parse(word: &str) -> Result<Token, CliError> {
     let ask_again = "ask for a new one: weft invite, on a member";
-    let token: Token =
-        word.parse().map_err(|error| CliError::new("bad-token", format!("{error}")).hint(ask_again))?;
+    let token: Token = word.parse().map_err(|error| CliError::new("bad-token", format!("{error}")).hint(ask_again))?;
     let now = crate::clock::wall();
     if token.expires <= now {
         let ago = rough(Duration::from_micros(now.since_us(token.expires)));

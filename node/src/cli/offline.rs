@@ -25,7 +25,8 @@ pub(crate) const PROOF_FORMAT: &str = "weft-event-proof-1";
 pub(crate) fn verify(path: &Path, json: bool) -> Result<(), CliError> {
     let home = HomeDir::new(path)?;
     let (report, names) = if home.store().exists() {
-        Home::probe(&home)?;
+        let running = |error| CliError::from(error).hint("weft chain verify, without --offline, while it runs");
+        Home::probe(&home).map_err(running)?;
         let (store, recovered) = Store::open(&home.store())?;
         (store.verify_all().map_err(|error| CliError::new("damaged", error.to_string()))?, names(&recovered))
     } else if path.is_dir() {

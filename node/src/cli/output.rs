@@ -87,7 +87,11 @@ const YELLOW: &str = "33";
 const DIM: &str = "2";
 
 fn paint(text: &str, code: &str, terminal: bool) -> String {
-    if terminal && std::env::var_os("NO_COLOR").is_none() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    if terminal && std::env::var_os("NO_COLOR").is_none() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 fn paint_stderr(text: &str, code: &str) -> String {
@@ -208,7 +212,10 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!([count(7), count(1_204), count(1_234_567)], ["7", "1,204", "1,234,567"]);
-        assert_eq!([micros(300), micros(2_100), micros(212_000), micros(1_250_000)], ["0.3 ms", "2.1 ms", "212 ms", "1.2 s"]);
+        assert_eq!(
+            [micros(300), micros(2_100), micros(212_000), micros(1_250_000)],
+            ["0.3 ms", "2.1 ms", "212 ms", "1.2 s"]
+        );
         assert_eq!([plural(1, "member"), plural(2, "member")], ["1 member", "2 members"]);
         assert_eq!(rough(Duration::from_secs(7_300)), "2h");
     }

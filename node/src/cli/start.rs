@@ -13,6 +13,7 @@ use super::client::{Client, home_of_environment};
 use super::output::{Output, dim};
 use super::{At, CliError, log};
 use crate::config::{self, Config, Settings};
+use crate::control::LISTEN_WAIT_MAX;
 use crate::home::{Choice, Home, HomeDir, choose_or_create};
 use crate::run::{RunOptions, run_node};
 
@@ -57,7 +58,8 @@ impl Place {
         if let (Some(own), Some(asked)) = (&own, name)
             && own != asked
         {
-            let message = format!("the node in {} goes by the name {own}, and a name does not change", home.path().display());
+            let message =
+                format!("the node in {} goes by the name {own}, and a name does not change", home.path().display());
             return Err(CliError::new("other-name", message).hint("leave --name out, or name another --home"));
         }
         let folder_name = home.path().file_name().and_then(|folder| folder.to_str()?.parse().ok());
@@ -105,23 +107,33 @@ pub(crate) async fn detach(place: &Place, run: &RunArgs, output: Output) -> Resu
     let begins = file.metadata().map_err(failed)?.len();
     let program = std::env::current_exe().map_err(|error| CliError::new("failed", error.to_string()))?;
     let mut command = Command::new(program);
-    command.args(["up", "--json", "--background", "--home"]).arg(place.home.path()).args(["--name", place.name.as_str()]);
+    command
+        .args(["up", "--json", "--background", "--home"])
+        .arg(place.home.path())
+        .args(["--name", place.name.as_str()]);
     for address in &run.listen {
         command.args(["--listen", address]);
     }
     command.args(run.log.iter().flat_map(|filter| ["--log", filter]));
     command.args(run.log_format.iter().flat_map(|format| {
-        ["--log-format", match format {
-            config::LogFormat::Text => "text",
-            config::LogFormat::Json => "json",
-        }]
+        [
+            "--log-format",
+            match format {
+                config::LogFormat::Text => "text",
+                config::LogFormat::Json => "json",
+            },
+        ]
     }));
     command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
     let mut child = command.spawn().map_err(failed)?;
     let begun = Instant::now();
+    let mut answered = None;
     loop {
         if let Some(status) = answers(&place.home, child.id()).await {
-            return Ok(status);
+            let answered = *answered.get_or_insert_with(Instant::now);
+            if !status.listen.is_empty() || answered.elapsed() > LISTEN_WAIT_MAX {
+                return Ok(status);
+            }
         }
         if let Some(exit) = child.try_wait().map_err(failed)? {
             return Err(why_it_ended(place, begins, exit, output));

@@ -15,7 +15,8 @@ pub(crate) async fn up(args: &UpArgs, at: &At) -> Result<(), CliError> {
     let output = Output::new(at.json);
     let is_new = place.home.cluster()?.is_none();
     if is_new && let Some(cluster) = place.home.joining() {
-        let message = format!("a join to cluster {cluster} has begun in {} and is not complete", place.home.path().display());
+        let message =
+            format!("a join to cluster {cluster} has begun in {} and is not complete", place.home.path().display());
         return Err(CliError::new("joining", message).hint("weft join TOKEN again, or another node: --name other"));
     }
     if args.run.detach {

@@ -43,7 +43,9 @@ pub(crate) async fn list(
         if parameters.cluster {
             agents.extend(other_agents(peer));
         }
-        agents.sort_by(|one, other| (&one.agent, &one.name, &one.process).cmp(&(&other.agent, &other.name, &other.process)));
+        agents.sort_by(|one, other| {
+            (&one.agent, &one.name, &one.process).cmp(&(&other.agent, &other.name, &other.process))
+        });
         agents
     };
     Ok(Json(AgentsReport { agents: served.read(read).await? }))
@@ -259,14 +261,23 @@ mod tests {
     #[test]
     fn wrong_requests_are_refused_with_reasons() {
         let cases = [
-            (r#"{"agent":"A","builtin":"echo"}"#, "`A` is not a name (1 to 63 of a-z 0-9 - _, beginning with a letter or digit)"),
+            (
+                r#"{"agent":"A","builtin":"echo"}"#,
+                "`A` is not a name (1 to 63 of a-z 0-9 - _, beginning with a letter or digit)",
+            ),
             (r#"{"agent":"a","builtin":"ecko"}"#, "`ecko` is not a built-in agent (echo, counter or clock)"),
             (r#"{"agent":"a"}"#, "exactly one of `builtin` and `exec` says what runs"),
             (r#"{"agent":"a","builtin":"echo","exec":["x"]}"#, "exactly one of `builtin` and `exec` says what runs"),
             (r#"{"agent":"a","exec":[]}"#, "`exec` names no program"),
             (r#"{"agent":"a","exec":["","x"]}"#, "`exec` names no program"),
-            (r#"{"agent":"a","builtin":"echo","trusted":true}"#, "a built-in agent has no environment and needs no trust"),
-            (r#"{"agent":"a","builtin":"echo","restart":"often"}"#, "`restart`: often is neither permanent nor temporary"),
+            (
+                r#"{"agent":"a","builtin":"echo","trusted":true}"#,
+                "a built-in agent has no environment and needs no trust",
+            ),
+            (
+                r#"{"agent":"a","builtin":"echo","restart":"often"}"#,
+                "`restart`: often is neither permanent nor temporary",
+            ),
             (
                 r#"{"agent":"a","builtin":"echo","grants":["fly:me"]}"#,
                 "`fly:me` is not a grant (right:pattern, as call:echo@beta or publish:jobs.*)",

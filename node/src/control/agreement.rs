@@ -51,7 +51,11 @@ fn message_disagreements(steps: &[&Step], name: &impl Fn(NodeId) -> String) -> V
     for received in at(Stage::Received) {
         let sender = received.record.from.node;
         if !at(Stage::Sent).any(|step| step.node == sender) {
-            found.push(format!("{} received a message from {}, which recorded nothing of it", name(received.node), name(sender)));
+            found.push(format!(
+                "{} received a message from {}, which recorded nothing of it",
+                name(received.node),
+                name(sender)
+            ));
         }
     }
     for delivered in at(Stage::Delivered) {

@@ -270,11 +270,7 @@ pub(crate) async fn order(
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
-fn write_order(
-    store: &Store,
-    count: usize,
-    lines: &mpsc::Sender<Result<Bytes, io::Error>>,
-) -> Result<(), StoreError> {
+fn write_order(store: &Store, count: usize, lines: &mpsc::Sender<Result<Bytes, io::Error>>) -> Result<(), StoreError> {
     for key in store.order_keys()?.take(count) {
         let key = key?;
         let row = OrderRow {

@@ -103,7 +103,9 @@ pub(crate) async fn admit(
     let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     if !shown.is_some_and(|shown| same(shown, served.token.as_bytes())) {
         let message = "the operator's token is missing or wrong";
-        return Err(Failure::new("unauthorized", message).hint("Authorization: Bearer, then what HOME/operator.token holds"));
+        return Err(
+            Failure::new("unauthorized", message).hint("Authorization: Bearer, then what HOME/operator.token holds")
+        );
     }
     Ok(next.run(request).await)
 }

@@ -5,6 +5,7 @@ use weft_protocol::control::Body;
 use weft_protocol::{Admitted, Effect, EffectResult, Fact, MessageRecord};
 
 use super::text;
+use crate::cli::plural;
 
 /// The words and the JSON.
 pub(crate) fn describe(fact: &Fact) -> (String, Value) {
@@ -15,11 +16,12 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             let detail = json!({ "node": node, "cluster": cluster, "founder": genesis.charter.is_some() });
             (format!("{role} {}", weft_protocol::cluster_name(&cluster)), detail)
         }
-        Fact::Boot(boot) => {
-            (format!("{} starts, version {}", boot.name, boot.version), json!({ "name": boot.name, "version": boot.version }))
-        }
+        Fact::Boot(boot) => (
+            format!("{} starts, version {}", boot.name, boot.version),
+            json!({ "name": boot.name, "version": boot.version }),
+        ),
         Fact::Shutdown(shutdown) => {
-            (format!("ends, {} agents stopped", shutdown.stopped), json!({ "stopped": shutdown.stopped }))
+            (format!("ends, {} stopped", plural(shutdown.stopped, "agent")), json!({ "stopped": shutdown.stopped }))
         }
         Fact::Intent(effect) => intent(effect),
         Fact::Outcome(outcome) => {
@@ -36,24 +38,27 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
         }
         Fact::Message(record) => message(record),
         Fact::Batch(batch) => {
-            (format!("{} steps of messages", batch.count), json!({ "root": batch.root, "count": batch.count }))
+            (format!("{} of messages", plural(batch.count, "step")), json!({ "root": batch.root, "count": batch.count }))
         }
         Fact::Denied(denial) => {
-            let words = format!("{} may not {} {}: rule {}", denial.by.principal, denial.action, denial.resource, denial.rule);
+            let words =
+                format!("{} may not {} {}: rule {}", denial.by.principal, denial.action, denial.resource, denial.rule);
             (words, to_json(denial))
         }
         Fact::InviteIssued(issued) => {
             let invite = weft_protocol::invite_id(&issued.secret_hash);
             let (expires, uses) = (text::time(issued.expires), issued.uses);
             let detail = json!({ "invite": invite, "role": issued.role, "uses": uses, "expires_at": expires });
-            (format!("{invite} as {}, {uses} uses, until {expires}", issued.role), detail)
+            (format!("{invite} as {}, {}, until {expires}", issued.role, plural(u64::from(uses), "use")), detail)
         }
         Fact::InviteBurnt(burnt) => {
             (format!("{} on {}", burnt.invite, burnt.node), json!({ "invite": burnt.invite, "node": burnt.node }))
         }
         Fact::InviteRevoked(revoked) => (revoked.invite.to_string(), json!({ "invite": revoked.invite })),
         Fact::Admitted(admitted) => admission(admitted),
-        Fact::ForkSeen(fork) => (format!("two histories of {} from commit {}", fork.chain, fork.commit_no), to_json(fork)),
+        Fact::ForkSeen(fork) => {
+            (format!("two histories of {} from commit {}", fork.chain, fork.commit_no), to_json(fork))
+        }
         Fact::Repaired(repaired) => {
             let words = format!(
                 "{} commits of {} from {}, from {}",

@@ -72,7 +72,7 @@ fn row(own: NodeId, member: MemberView, chain: ChainHead) -> MemberRow {
         version: member.build,
         agents: member.agents.iter().map(|(agent, _)| agent.to_string()).collect(),
         chain,
-        last_seen: member.last_seen.map(text::time),
+        last_seen: if is_own { Some(text::time(crate::clock::wall())) } else { member.last_seen.map(text::time) },
     }
 }
 
@@ -121,14 +121,16 @@ pub(crate) async fn invite(
     let uses = request.uses.unwrap_or(1);
     if !(1..=INVITE_US_MAX).contains(&ttl_us) {
         let longest = std::time::Duration::from_micros(INVITE_US_MAX);
-        let message = format!("an invite lasts at least a millisecond and at most {}", humantime::format_duration(longest));
+        let message =
+            format!("an invite lasts at least a millisecond and at most {}", humantime::format_duration(longest));
         return Err(Failure::new("invalid", message).hint("--ttl 1h"));
     }
     if !(1..=INVITE_USES_MAX).contains(&uses) {
         return Err(Failure::new("invalid", format!("an invite has 1 to {INVITE_USES_MAX} uses")).hint("--uses 1"));
     }
     let mut secret = [0; 16];
-    getrandom::fill(&mut secret).map_err(|error| Failure::new("failed", format!("no random bytes: {error}")).retry())?;
+    getrandom::fill(&mut secret)
+        .map_err(|error| Failure::new("failed", format!("no random bytes: {error}")).retry())?;
     match served.ask(Question::Invite { role, ttl_us, uses, secret }).await? {
         Reply::Discovery(Answer::Invited { token, invite }) => Ok(Json(InviteReport {
             token,
@@ -150,7 +152,9 @@ pub(crate) async fn revoke(
 ) -> Result<Json<RevokeReport>, Failure> {
     let invite: InviteId = id.parse()?;
     if served.read(move |peer| peer.discovery().invite(&invite).is_none()).await? {
-        return Err(Failure::new("not-found", format!("this node has issued no invite {invite}")).hint("weft invite ls"));
+        return Err(
+            Failure::new("not-found", format!("this node has issued no invite {invite}")).hint("weft invite ls")
+        );
     }
     match served.ask(Question::RevokeInvite { invite }).await? {
         Reply::Discovery(Answer::Revoked { invite }) => Ok(Json(RevokeReport { id: invite.to_string() })),
@@ -160,7 +164,8 @@ pub(crate) async fn revoke(
 
 /// The member of that name or id.
 pub(crate) fn find(peer: &Peer, node: &str) -> Result<NodeId, Refusal> {
-    let node = node.parse().map_err(|error: weft_protocol::ParseError| Refusal::Invalid { message: error.to_string() })?;
+    let node =
+        node.parse().map_err(|error: weft_protocol::ParseError| Refusal::Invalid { message: error.to_string() })?;
     match peer.discovery().node_by_ref(&node) {
         // A member that is cut off can still be looked at.
         Err(Refusal::Quarantined) => {

@@ -1,6 +1,7 @@
 //! `status`, `livez`, `readyz`, `down`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +16,11 @@ use crate::ask::Asker;
 use crate::cli::CliError;
 use crate::home::HomeDir;
 use crate::network::RecentRefusal;
+
+/// How long the first report waits for an address (guess: the operating system answers at once; without a network never).
+pub(crate) const LISTEN_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How often it looks.
+const LISTEN_STEP: Duration = Duration::from_millis(5);
 
 /// The node and where it stands.
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = StatusReport), (status = "default", body = ErrorBody)))]
@@ -33,14 +39,19 @@ pub(crate) async fn status(State(served): State<Arc<Served>>) -> Result<Json<Sta
     Ok(Json(report))
 }
 
-/// What `up` says of a node that serves.
+/// What `up` says of a node that serves. Waits a moment for the addresses it listens on, which the transport tells a little
+/// after the start.
 ///
 /// # Errors
 /// `shutting-down`.
 pub(crate) async fn up_report(asker: &Asker, home: &HomeDir) -> Result<UpReport, CliError> {
-    match report(asker, home).await {
-        Ok(report) => Ok(report.up()),
-        Err(refusal) => Err(CliError::from(&refusal)),
+    let begun = tokio::time::Instant::now();
+    loop {
+        let report = report(asker, home).await.map_err(|refusal| CliError::from(&refusal))?;
+        if !report.listen.is_empty() || begun.elapsed() > LISTEN_WAIT_MAX {
+            return Ok(report.up());
+        }
+        tokio::time::sleep(LISTEN_STEP).await;
     }
 }
 

@@ -157,7 +157,8 @@ fn report(
     let steps: Vec<Step> = rows.into_iter().map(|(node, row)| Step { node, record: row.record }).collect();
     let mut disagreements = disagreements(&steps, |node| view.name(node));
     let unproven: BTreeSet<&str> = hops.iter().filter(|hop| !hop.proven).map(|hop| hop.name.as_str()).collect();
-    disagreements.extend(unproven.iter().map(|name| format!("what {name} says is not on its chain as this node holds it")));
+    disagreements
+        .extend(unproven.iter().map(|name| format!("what {name} says is not on its chain as this node holds it")));
     let sealed = hops.iter().all(|hop| hop.sealed);
     Ok(TraceReport { id: id.to_string(), agree: disagreements.is_empty(), sealed, hops, disagreements })
 }

@@ -82,7 +82,8 @@ mod tests {
             not_after: None,
         };
         let certificate = Signed::new(&certificate, &keys);
-        let (members, addresses) = (vec![certificate.clone()], vec![(keys.public_keys().node(), vec!["/ip4/1".into()])]);
+        let (members, addresses) =
+            (vec![certificate.clone()], vec![(keys.public_keys().node(), vec!["/ip4/1".into()])]);
         ClusterFile { charter, certificate, name, incarnation: Incarnation(9), members, addresses }
     }
 

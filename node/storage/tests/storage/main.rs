@@ -9,4 +9,5 @@ mod flip;
 mod lifecycle;
 mod property;
 mod reading;
+mod received;
 mod repair;
