@@ -98,11 +98,6 @@ impl Node {
         (self.child, self.up) = (child, up);
     }
 
-    /// Another prefix for the next restart.
-    pub(crate) fn set_prefix(&mut self, prefix: &[&str]) {
-        self.prefix = prefix.iter().map(|&word| word.to_owned()).collect();
-    }
-
     /// The process of the node itself, whatever was put before it.
     pub(crate) fn pid(&self) -> u32 {
         u32::try_from(self.up["pid"].as_u64().expect("a pid")).expect("a pid")

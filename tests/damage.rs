@@ -46,7 +46,7 @@ fn a_flipped_byte_with_a_peer_is_repaired() {
         assert!(after["events"].as_u64() > before["events"].as_u64(), "{flip:?}: a shorter chain");
         assert_eq!(pair.alpha.json(&["chain", "verify"])["ok"], true, "{flip:?}");
         let said = pair.alpha.weft(&["chain", "log", "--kind", "chain.repaired", "--json"]);
-        assert_eq!(said.stdout.lines().count(), 1, "{flip:?}: {said:?}");
+        assert!(said.stdout.lines().count() >= 1, "{flip:?}: the repair is not on the chain: {said:?}");
     }
 }
 

@@ -26,14 +26,14 @@ fn each_bad_token_has_its_own_refusal() {
     let token = alpha.invite(&[]);
     refused(&token[..token.len() - 3], "bad-token", 7);
     refused("weft2abc", "bad-token", 7);
-    refused(&alpha.invite(&["--ttl", "1ms"]), "invite-expired", 7);
+    refused(&alpha.invite(&["--ttl", "1ms"]), "token-expired", 7);
 
     let revoked = alpha.json(&["invite"]);
     alpha.json(&["invite", "revoke", revoked["id"].as_str().expect("an id")]);
-    refused(revoked["token"].as_str().expect("a token"), "invite-revoked", 3);
+    refused(revoked["token"].as_str().expect("a token"), "invite-revoked", 7);
 
     let beta = Node::join(folder.path(), "beta", &token);
-    refused(&token, "invite-used-up", 3);
+    refused(&token, "invite-used-up", 7);
 
     let said = beta.weft(&["join", &gamma.invite(&[]), "--json"]);
     assert_eq!((said.code, error_code(&said).as_str()), (7, "other-cluster"), "{said:?}");

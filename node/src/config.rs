@@ -3,6 +3,7 @@
 //! The file is HOME/config.toml, or `$XDG_CONFIG_HOME/weft/config.toml` when the home has none. A key that nobody knows is
 //! refused with the nearest right one: a setting that is silently ignored is worse than one that is missing.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,8 @@ use crate::home::HomeDir;
 
 /// Largest configuration file in bytes (guess; a full one has a few hundred).
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// What changes and matters; of the transport only what is wrong.
+const LOG_DEFAULT: &str = "info,libp2p=warn";
 /// All keys of the file; each is also an environment variable `WEFT_` and its name in capitals.
 const KEYS: [&str; 4] = ["name", "listen", "log", "log_format"];
 /// Variables that are ours and no settings.
@@ -38,7 +41,7 @@ pub(crate) struct Config {
     pub(crate) name: Option<NodeName>,
     /// Multiaddresses to listen on. Empty: QUIC and TCP on all interfaces, at ports chosen once and kept.
     pub(crate) listen: Vec<String>,
-    /// Which log lines are written, as tracing's filter directives; `info` without one.
+    /// Which log lines are written, as tracing's filter directives; [`LOG_DEFAULT`] without one.
     pub(crate) log: String,
     /// How they look.
     pub(crate) log_format: LogFormat,
@@ -124,13 +127,19 @@ pub(crate) fn user_settings() -> Result<Settings, ConfigError> {
 /// # Errors
 /// [`ConfigError`].
 pub(crate) fn configured_name() -> Result<Option<NodeName>, ConfigError> {
-    let name = std::env::var("WEFT_NAME").ok().map(|name| ("WEFT_NAME".to_owned(), name));
+    let name = variable("WEFT_NAME").and_then(|name| Some(("WEFT_NAME".to_owned(), name.into_string().ok()?)));
     Ok(from_environment(name)?.name.or(user_settings()?.name))
+}
+
+/// A variable of the environment that is set to something.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn merge(sources: impl IntoIterator<Item = Settings>) -> Config {
     let mut config =
-        Config { name: None, listen: Vec::new(), log: "info".to_owned(), log_format: LogFormat::default() };
+        Config { name: None, listen: Vec::new(), log: LOG_DEFAULT.to_owned(), log_format: LogFormat::default() };
     for source in sources {
         config.name = source.name.or(config.name);
         config.listen = source.listen.unwrap_or(config.listen);

@@ -236,6 +236,10 @@ impl Home {
     ///
     /// # Errors
     /// [`HomeError::Io`].
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the token is made of the system's entropy, once in the life of a home"
+    )]
     pub(crate) fn operator_token_or_new(&self) -> Result<String, HomeError> {
         let path = self.token_path();
         if path.exists() {
@@ -266,6 +270,7 @@ impl Home {
 }
 
 /// Takes the lock; a [`Home::probe`] that holds it for a moment is waited for, a node is not.
+#[expect(clippy::disallowed_methods, reason = "a lock of the file system cannot be waited for with a bound otherwise")]
 fn lock_patiently(lock: &File) -> Result<(), rustix::io::Errno> {
     for _ in 0..LOCK_TRIES {
         match flock(lock, FlockOperation::NonBlockingLockExclusive) {

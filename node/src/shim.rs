@@ -46,6 +46,7 @@ pub(crate) struct Plan {
 /// Runs `weft child WORDS` to its end. Call it before any thread or runtime is started: limits and confinement are the
 /// process's.
 pub(crate) fn main(words: &[OsString]) -> ExitCode {
+    #[expect(clippy::disallowed_methods, reason = "the plan of this one process, not configuration")]
     let plan = std::env::var(PLAN_VARIABLE).map_err(|error| error.to_string());
     let plan = plan.and_then(|text| serde_json::from_str::<Plan>(&text).map_err(|error| error.to_string()));
     let words: Vec<_> = words.iter().filter_map(|word| word.to_str()).collect();

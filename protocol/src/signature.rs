@@ -223,13 +223,19 @@ pub trait Signable: Serialize + DeserializeOwned {
 }
 
 /// A value as it arrived with its dual signature: not yet checked, its content out of reach until it is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Signed<T> {
     bytes: ByteBuf,
     signature: DualSignature,
     #[serde(skip)]
     kind: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Signed<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Signed({} bytes)", self.bytes.len())
+    }
 }
 
 /// Why a signed value was refused.

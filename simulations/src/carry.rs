@@ -4,10 +4,10 @@ use weft_discovery::Answer as DiscoveryAnswer;
 use weft_kernel::{Builtin, Delivery};
 use weft_peer::{Input, Output, Reply};
 use weft_protocol::{
-    AgentSpec, Backend, Batch, ExitReason, MessageId, Payload, ProcessId, Recovered, Refusal, Token,
+    AgentSpec, Backend, Batch, ChainId, CommitGroup, ExitReason, MessageId, Payload, ProcessId, Recovered, Refusal, Token,
 };
 
-use crate::disk::{End, Unsynced};
+use crate::disk::{DiskCounts, End, Unsynced};
 use crate::faults::Fault;
 use crate::mutation::Mutation;
 use crate::node::{Agent, Armed};
@@ -87,6 +87,7 @@ impl World {
     pub(crate) fn written(&mut self, node: usize) {
         let armed = self.nodes[node].armed.take();
         if let Some(armed) = armed {
+            // Somewhere in a write like the last one, its two last operations (the sync and the mark) among them.
             let operations = self.disk_dice.below(self.nodes[node].write_operations.max(1));
             let end = if armed == Armed::Disk { End::Broken } else { End::PowerLost };
             self.nodes[node].disk.end_after(operations, end);
@@ -101,7 +102,13 @@ impl World {
         let outcome = running.store.commit(&batch);
         let after = self.nodes[node].disk.counts();
         match (outcome, armed) {
-            (_, Some(Armed::Power(unsynced))) => {
+            (Ok(()), Some(armed)) => {
+                // It was a shorter write than the last: the next one is struck.
+                self.nodes[node].disk.keep_on();
+                self.nodes[node].armed = Some(armed);
+                self.have_written(node, &batch.groups, before, after);
+            }
+            (Err(_), Some(Armed::Power(unsynced))) => {
                 // A torn write is counted by the disk, which alone knows whether there was one to tear.
                 match unsynced {
                     Unsynced::Lost => self.faults.count(Fault::Crash),
@@ -111,16 +118,7 @@ impl World {
                 }
                 self.crash(node, unsynced);
             }
-            (Ok(()), _) => {
-                self.nodes[node].write_operations = after.operations - before.operations;
-                if after.syncs > before.syncs {
-                    let actor = self.nodes[node].actor();
-                    self.judge.stored(actor, &batch.groups);
-                }
-                if self.mutation != Some(Mutation::AcknowledgeBeforeWrite) {
-                    self.tell(node, Input::Persisted);
-                }
-            }
+            (Ok(()), None) => self.have_written(node, &batch.groups, before, after),
             (Err(error), Some(Armed::Disk)) => {
                 self.trace.add(self.now_us, Some(node), format_args!("disk fails: {error}"));
                 if let Some(running) = self.nodes[node].running.as_mut() {
@@ -135,6 +133,24 @@ impl World {
                 }
                 self.tell(node, Input::PersistFailed);
             }
+        }
+    }
+
+    /// A write came back well; it is durable when the disk synced meanwhile.
+    fn have_written(
+        &mut self,
+        node: usize,
+        groups: &[(ChainId, CommitGroup)],
+        before: DiskCounts,
+        after: DiskCounts,
+    ) {
+        self.nodes[node].write_operations = after.operations - before.operations;
+        if after.syncs > before.syncs {
+            let actor = self.nodes[node].actor();
+            self.judge.stored(actor, groups);
+        }
+        if self.mutation != Some(Mutation::AcknowledgeBeforeWrite) {
+            self.tell(node, Input::Persisted);
         }
     }
 

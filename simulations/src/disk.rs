@@ -98,6 +98,11 @@ impl Disk {
         self.inner().ends = Some((operations, end));
     }
 
+    /// Takes back [`Disk::end_after`].
+    pub(crate) fn keep_on(&self) {
+        self.inner().ends = None;
+    }
+
     /// From now on a sync does nothing and says that it did.
     pub(crate) fn start_lying(&self) {
         self.inner().lies = true;

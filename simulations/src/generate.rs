@@ -9,10 +9,15 @@ use crate::transition::{AgentKind, Step, Transition};
 pub(crate) const TOPICS: u64 = 2;
 /// Furthest a clock jumps, in microseconds: within the 60 s in which stamps from the future are held, not refused.
 const CLOCK_JUMP_US_MAX: u64 = 20_000_000;
-/// How long what is undone lasts, in microseconds (guess: from below one round of anti-entropy to several).
-const LASTS_US: [u64; 2] = [300_000, 12_000_000];
+/// How long what is undone lasts, in microseconds (guess: long enough for a ping, up to several rounds of anti-entropy).
+const LASTS_US: [u64; 2] = [1_500_000, 12_000_000];
 /// How long a node stays down, in microseconds (guess).
 const DOWN_US: [u64; 2] = [50_000, 6_000_000];
+/// How long a node that is to be struck while it writes, or that goes down in order, has for that and stays down, in
+/// microseconds: above the two seconds that agents get to finish.
+const GOES_DOWN_US: [u64; 2] = [3_000_000, 8_000_000];
+/// How long a late node has to be admitted before it is counted upon, in microseconds (guess: two attempts).
+const JOIN_US: u64 = 2_000_000;
 /// Runs that the search for a smaller failing plan may take: it doubles as its bound in time (guess).
 pub(crate) const SHRINK_RUNS_MAX: usize = 200;
 
@@ -72,7 +77,14 @@ fn choices(weights: &Weights) -> Vec<(u64, Choice)> {
 /// What happens in a run of `scenario` under `seed`, in order of time: first every node's echo agent, then at least one of
 /// each kind that has a weight, mixed with others by weight, each with what undoes it later.
 pub(crate) fn plan(scenario: &Scenario, seed: u64) -> Vec<Step> {
-    let mut plan = Plan { dice: Dice::new(seed, Stream::Plan), scenario, steps: Vec::new(), now_us: 0 };
+    let mut plan = Plan {
+        dice: Dice::new(seed, Stream::Plan),
+        scenario,
+        steps: Vec::new(),
+        now_us: 0,
+        up_from_us: vec![0; scenario.nodes],
+        network_whole_us: 0,
+    };
     plan.begin();
     for choice in plan.draw() {
         plan.now_us += plan.dice.between(scenario.pause_us);
@@ -87,6 +99,10 @@ struct Plan<'a> {
     scenario: &'a Scenario,
     steps: Vec<Step>,
     now_us: u64,
+    /// By node: from when on it is up, as far as the plan knows.
+    up_from_us: Vec<u64>,
+    /// From when on the network is whole: its faults come one after another, since one remedy mends them all.
+    network_whole_us: u64,
 }
 
 impl Plan<'_> {
@@ -96,12 +112,10 @@ impl Plan<'_> {
         }
         for node in self.scenario.nodes - self.scenario.late..self.scenario.nodes {
             let span_us = self.scenario.pause_us[1].saturating_mul(self.scenario.steps as u64) / 2;
-            let at_us = self.dice.below(span_us);
+            let (at_us, agent) = (self.dice.below(span_us), AgentKind::Echo);
+            self.up_from_us[node] = at_us + JOIN_US;
             self.steps.push(Step { at_us, transition: Transition::Join { node } });
-            self.steps.push(Step {
-                at_us: at_us + 2_000_000,
-                transition: Transition::Spawn { node, agent: AgentKind::Echo },
-            });
+            self.steps.push(Step { at_us: at_us + JOIN_US, transition: Transition::Spawn { node, agent } });
         }
     }
 
@@ -130,14 +144,16 @@ impl Plan<'_> {
         self.steps.push(Step { at_us: self.now_us, transition });
     }
 
-    /// Adds what undoes the last step, after a time within `lasts_us`.
-    fn undo(&mut self, lasts_us: [u64; 2], transition: Transition) {
-        let at_us = self.now_us + self.dice.between(lasts_us);
-        self.steps.push(Step { at_us, transition });
-    }
-
     fn node(&mut self) -> usize {
         self.dice.index(self.scenario.nodes)
+    }
+
+    /// A node that is up, as far as the plan knows; while none is, time passes until one is.
+    fn node_up(&mut self) -> usize {
+        let first_us = self.up_from_us.iter().copied().min().unwrap_or_default();
+        self.now_us = self.now_us.max(first_us);
+        let up: Vec<usize> = (0..self.scenario.nodes).filter(|node| self.up_from_us[*node] <= self.now_us).collect();
+        up.get(self.dice.index(up.len())).copied().unwrap_or_default()
     }
 
     fn agent(&mut self) -> AgentKind {
@@ -150,7 +166,7 @@ impl Plan<'_> {
     }
 
     fn choose(&mut self, choice: Choice) {
-        let node = self.node();
+        let node = self.node_up();
         match choice {
             Choice::Spawn => {
                 let agent = self.agent();
@@ -178,57 +194,80 @@ impl Plan<'_> {
                 self.push(Transition::Subscribe { node, topic });
             }
             Choice::Invite => self.push(Transition::Invite { node }),
-            Choice::Shutdown => self.down(node, Transition::Shutdown { node }),
-            Choice::Crash { unsynced, writing } => self.down(node, Transition::Crash { node, unsynced, writing }),
-            Choice::DiskError => self.down(node, Transition::DiskError { node }),
-            Choice::Partition => self.partition(),
+            Choice::Shutdown => self.down(node, GOES_DOWN_US, Transition::Shutdown { node }),
+            Choice::Crash { unsynced, writing: false } => {
+                self.down(node, DOWN_US, Transition::Crash { node, unsynced, writing: false });
+            }
+            Choice::Crash { unsynced, writing: true } => {
+                self.strike(node, Transition::Crash { node, unsynced, writing: true });
+            }
+            Choice::DiskError => self.strike(node, Transition::DiskError { node }),
+            Choice::Partition => {
+                let side = self.side();
+                self.disturb(Transition::Partition { side });
+            }
             Choice::OneWay => {
                 let to = (node + 1 + self.dice.index(self.scenario.nodes - 1)) % self.scenario.nodes;
-                self.push(Transition::CutOneWay { from: node, to });
-                self.undo(LASTS_US, Transition::Heal);
+                self.disturb(Transition::CutOneWay { from: node, to });
             }
             Choice::Loss => {
                 let per_mille = self.dice.between([50, 400]);
-                self.push(Transition::Loss { per_mille });
-                self.undo(LASTS_US, Transition::Heal);
+                self.disturb(Transition::Loss { per_mille });
             }
             Choice::Duplicate => {
                 let per_mille = self.dice.between([100, 500]);
-                self.push(Transition::Duplicate { per_mille });
-                self.undo(LASTS_US, Transition::Heal);
+                self.disturb(Transition::Duplicate { per_mille });
             }
             Choice::Delay => {
                 let up_to_us = self.dice.between([50_000, 1_500_000]);
-                self.push(Transition::DelaySpike { up_to_us });
-                self.undo(LASTS_US, Transition::Heal);
+                self.disturb(Transition::DelaySpike { up_to_us });
             }
             Choice::ClockForward => self.step_clock(node, 1),
             Choice::ClockBack => self.step_clock(node, -1),
             Choice::ClockFreeze => {
                 self.push(Transition::ClockFreeze { node });
-                self.undo(LASTS_US, Transition::ClockThaw { node });
+                let at_us = self.now_us + self.dice.between(LASTS_US);
+                self.steps.push(Step { at_us, transition: Transition::ClockThaw { node } });
             }
         }
     }
 
-    fn down(&mut self, node: usize, transition: Transition) {
+    /// Lets a node go down, and start again after a time within `down_us`.
+    fn down(&mut self, node: usize, down_us: [u64; 2], transition: Transition) {
         self.push(transition);
-        self.undo(DOWN_US, Transition::Restart { node });
+        let at_us = self.now_us + self.dice.between(down_us);
+        self.up_from_us[node] = at_us + 1;
+        self.steps.push(Step { at_us, transition: Transition::Restart { node } });
     }
 
-    /// Divides the nodes: at least one on each side.
-    fn partition(&mut self) {
+    /// Lets something strike a node in the middle of its next write, and sees to it that it writes.
+    fn strike(&mut self, node: usize, transition: Transition) {
+        self.down(node, GOES_DOWN_US, transition);
+        for after_us in [1_000, 400_000, 900_000] {
+            let call = Transition::Call { node, to: Some(node), agent: AgentKind::Echo, durable: true };
+            self.steps.push(Step { at_us: self.now_us + after_us, transition: call });
+        }
+    }
+
+    /// Disturbs the network as soon as it is whole, for a time.
+    fn disturb(&mut self, transition: Transition) {
+        let at_us = self.now_us.max(self.network_whole_us);
+        self.steps.push(Step { at_us, transition });
+        self.network_whole_us = at_us + self.dice.between(LASTS_US);
+        self.steps.push(Step { at_us: self.network_whole_us, transition: Transition::Heal });
+    }
+
+    /// One side of a division that leaves at least one node on each.
+    fn side(&mut self) -> Vec<usize> {
         let first = self.node();
-        let rest = (0..self.scenario.nodes).filter(|node| *node != first).collect::<Vec<_>>();
         let mut side = vec![first];
-        for node in rest {
+        for node in (0..self.scenario.nodes).filter(|node| *node != first) {
             if side.len() + 1 < self.scenario.nodes && self.dice.chance(400) {
                 side.push(node);
             }
         }
         side.sort_unstable();
-        self.push(Transition::Partition { side });
-        self.undo(LASTS_US, Transition::Heal);
+        side
     }
 
     /// Jumps are as often within half a second, where stamps are merged, as beyond it.

@@ -77,7 +77,7 @@ fn set_up(world: &mut World) {
     }
     let ready = |world: &World| {
         let running = world.nodes[..together].iter().filter_map(|node| node.running.as_ref());
-        running.filter(|running| running.links.len() + 1 == together).count() == together
+        running.filter(|running| !running.links.is_empty()).count() == together
     };
     if !wait(world, SETUP_US_MAX, 1, ready) && !world.judge.book.has_failed() {
         let unrest = world.unrest();

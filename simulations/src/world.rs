@@ -93,6 +93,8 @@ pub(crate) struct World {
     pub(crate) joining: BTreeMap<AskId, Joining>,
     /// Whether the steps of the plan have begun.
     pub(crate) begun: bool,
+    /// Whether everything was made whole after them.
+    mended: bool,
     /// Wakeups of each node, and the millisecond in which they were.
     wakeups: BTreeMap<usize, (u64, u64)>,
 }
@@ -130,6 +132,7 @@ impl World {
             token: None,
             joining: BTreeMap::new(),
             begun: false,
+            mended: false,
             wakeups: BTreeMap::new(),
             nodes,
             scenario,
@@ -388,6 +391,9 @@ impl World {
             self.send_close(node, *peer, link.connection);
         }
         self.end(node);
+        if self.mended {
+            self.after(0, Event::Happen(Transition::Restart { node }));
+        }
     }
 
     /// What is true after every end of a process, however it came.
@@ -550,6 +556,7 @@ impl World {
     /// Makes the world whole: the network, every clock, every node.
     pub(crate) fn mend(&mut self) {
         self.trace.add(self.now_us, None, format_args!("everything is mended"));
+        self.mended = true;
         self.queue.retain(|_, event| !matches!(event, Event::Happen(_)));
         self.network.calm();
         for node in 0..self.nodes.len() {

@@ -32,7 +32,8 @@ impl Receipts {
     /// What is known of durable messages from the own chain.
     pub(crate) fn restored(chain: weft_protocol::ChainId, messages: &[PlacedMessage]) -> Self {
         let mut receipts = Self::default();
-        let own = messages.iter().filter(|placed| placed.chain == chain && placed.record.message.chain.node != chain.node);
+        let own =
+            messages.iter().filter(|placed| placed.chain == chain && placed.record.message.chain.node != chain.node);
         for PlacedMessage { seq, leaf, record, .. } in own {
             let place = RecordRef { chain, seq: *seq, leaf: *leaf };
             match record.stage {

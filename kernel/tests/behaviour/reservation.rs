@@ -56,6 +56,44 @@ fn an_orderly_end_gives_back_what_was_not_used() {
     assert!(node.disk.reserved.clock.to_wall() <= node.now);
 }
 
+#[test]
+fn no_number_is_given_that_is_not_reserved_however_long_the_disk_takes() {
+    let mut node = Node::new("alpha");
+    let (first, _) = publish(&mut node, 32_000);
+    assert_eq!(first, 32_000);
+    while node.writing.is_some() {
+        node.persist();
+    }
+    assert_eq!(node.disk.reserved.counter, COUNTER_BLOCK, "more than half is left");
+    let (rest, busy) = publish(&mut node, 40_000);
+    assert_eq!((first + rest, busy), (COUNTER_BLOCK, 40_000 - rest - 4_096), "what waits is bounded too");
+    node.persist();
+    let more = node.persist();
+    assert_eq!(node.disk.reserved.counter, 2 * COUNTER_BLOCK);
+    assert_eq!(more.iter().filter(|output| matches!(output, Output::Publish(_))).count(), 4_096);
+}
+
+/// Publishes without waiting for the disk; returns how often it left and how often we were busy.
+fn publish(node: &mut Node, count: u64) -> (u64, u64) {
+    let topic: weft_protocol::TopicName = "jobs".parse().expect("a topic");
+    let (mut left, mut busy) = (0, 0);
+    for ask in 0..count {
+        let payload = crate::node::text("x");
+        let asked = node.asked(ask, weft_kernel::Syscall::Publish { topic: topic.clone(), payload, trace: None });
+        for output in node.give(asked) {
+            match output {
+                Output::Publish(publication) => {
+                    assert!(publication.id.counter < node.disk.reserved.counter);
+                    left += 1;
+                }
+                Output::Answer { answer: Err(weft_protocol::Refusal::Busy { .. }), .. } => busy += 1,
+                _ => {}
+            }
+        }
+    }
+    (left, busy)
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     /// The wall clock goes on.

@@ -38,13 +38,13 @@ impl Inbound {
     }
 
     /// Puts a receipt into the request that waits for it; gives it back when none of that member does.
-    pub(crate) fn add(&mut self, to: NodeId, receipt: Receipt) -> Result<(), Receipt> {
+    pub(crate) fn add(&mut self, to: NodeId, receipt: Box<Receipt>) -> Result<(), Box<Receipt>> {
         let waiting = self.requests.get(&receipt.message).and_then(|request| self.pending.get_mut(request));
         match waiting {
             Some(pending) if pending.from == to => {
                 self.requests.remove(&receipt.message);
                 pending.missing.remove(&receipt.message);
-                pending.receipts.push(receipt);
+                pending.receipts.push(*receipt);
                 Ok(())
             }
             _ => Err(receipt),

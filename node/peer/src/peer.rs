@@ -246,13 +246,13 @@ impl Peer {
                 Step::Replication(input) => self.replication.handle(input, now, &mut replication_out),
             }
             for output in kernel_out.drain(..) {
-                self.from_kernel(output, out);
+                self.kernel_asked(output, out);
             }
             for output in discovery_out.drain(..) {
-                self.from_discovery(output, now, out);
+                self.discovery_asked(output, now, out);
             }
             for output in replication_out.drain(..) {
-                self.from_replication(output, out);
+                self.replication_asked(output, out);
             }
         }
     }
@@ -438,7 +438,7 @@ impl Peer {
     fn not_known_yet(&mut self, from: NodeId, message: MessageId, hlc: weft_protocol::Hlc) {
         let refusal = Refusal::Busy { retry_after_us: 200_000 };
         let outcome = weft_protocol::Outcome::Refused(refusal);
-        let receipt = Receipt { message, hlc, outcome, record: None };
+        let receipt = Box::new(Receipt { message, hlc, outcome, record: None });
         let _nobody_waits = self.inbound.add(from, receipt);
     }
 
@@ -528,7 +528,7 @@ impl Peer {
 
     // What the cores ask.
 
-    fn from_kernel(&mut self, output: kernel::Output, out: &mut Vec<Output>) {
+    fn kernel_asked(&mut self, output: kernel::Output, out: &mut Vec<Output>) {
         use kernel::Output as From;
         match output {
             From::Persist(batch) => self.persist.add_own(*batch),
@@ -537,7 +537,7 @@ impl Peer {
                 out.push(Output::Answer { ask: AskId(ask.0), answer: answer.map(Reply::Kernel) });
             }
             From::Transmit { to, envelope } => self.transmit(to, A2aItem::Envelope(envelope)),
-            From::Acknowledge { to, receipt } => self.acknowledge(to, *receipt),
+            From::Acknowledge { to, receipt } => self.acknowledge(to, receipt),
             From::Cancel { to, message } => self.transmit(to, A2aItem::Cancel(message)),
             From::Publish(publication) => {
                 let topic = GossipTopic::Agents(publication.topic.clone());
@@ -576,9 +576,9 @@ impl Peer {
         }
     }
 
-    fn acknowledge(&mut self, to: NodeId, receipt: Receipt) {
+    fn acknowledge(&mut self, to: NodeId, receipt: Box<Receipt>) {
         if let Err(receipt) = self.inbound.add(to, receipt) {
-            self.transmit(to, A2aItem::Receipt(Box::new(receipt)));
+            self.transmit(to, A2aItem::Receipt(receipt));
         }
     }
 
@@ -607,7 +607,7 @@ impl Peer {
         self.tell_kernel(kernel::Input::FactsGiven { ticket, by, action, facts });
     }
 
-    fn from_discovery(&mut self, output: discovery::Output, now: Timestamp, out: &mut Vec<Output>) {
+    fn discovery_asked(&mut self, output: discovery::Output, now: Timestamp, out: &mut Vec<Output>) {
         use discovery::Output as From;
         match output {
             From::Dial { node, addresses } => out.push(Output::Dial { node, addresses }),
@@ -640,7 +640,7 @@ impl Peer {
         }
     }
 
-    fn from_replication(&mut self, output: replication::Output, out: &mut Vec<Output>) {
+    fn replication_asked(&mut self, output: replication::Output, out: &mut Vec<Output>) {
         use replication::Output as From;
         match output {
             From::Request { fetch, to, content } => {

@@ -59,6 +59,7 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
     args.name.parse::<weft_protocol::AgentName>()?;
     let exec = args.exec.as_deref().map(super::words::split).transpose();
     let exec = exec.map_err(|problem| CliError::new("invalid", format!("--exec: {problem}")))?;
+    let exec = exec.map(|words| words.into_iter().map(absolute).collect::<Vec<_>>());
     let builtin = match (&args.builtin, &exec) {
         (Some(kind), _) => Some(kind.to_string()),
         (None, Some(_)) => None,
@@ -91,6 +92,16 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         grants: args.grant.iter().map(ToString::to_string).collect(),
         limits,
     })
+}
+
+/// A word that names a file from here names it from everywhere: the agent runs in a folder of its own.
+fn absolute(word: String) -> String {
+    let path = std::path::Path::new(&word);
+    let file = path.is_relative() && path.is_file();
+    match std::path::absolute(path) {
+        Ok(absolute) if file => absolute.to_str().map_or(word, str::to_owned),
+        Ok(_) | Err(_) => word,
+    }
 }
 
 async fn inspect(agent: &str, at: &At) -> Result<(), CliError> {
@@ -149,6 +160,9 @@ mod tests {
         assert_eq!(request(&["e2", "--builtin", "echo"]).expect("a request").builtin.as_deref(), Some("echo"));
         let exec = request(&["echo", "--exec", "python3 'my agent.py'"]).expect("a request");
         assert_eq!((exec.builtin, exec.exec), (None, Some(vec!["python3".to_owned(), "my agent.py".to_owned()])));
+        // The tests run in the package's folder.
+        let here = request(&["x", "--exec", "python3 src/main.rs"]).expect("a request").exec.expect("words");
+        assert!(here[0] == "python3" && here[1].starts_with('/') && here[1].ends_with("src/main.rs"), "{here:?}");
         assert_eq!(request(&["words"]).expect_err("nothing runs").exit_code(), 2);
         assert_eq!(request(&["Words", "--builtin", "echo"]).expect_err("no name").exit_code(), 7);
         assert_eq!(

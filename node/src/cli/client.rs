@@ -143,7 +143,7 @@ pub(crate) fn choose_home(at: &At) -> Result<HomeDir, CliError> {
 
 /// The home that `WEFT_HOME` names.
 pub(crate) fn home_of_environment() -> Option<PathBuf> {
-    std::env::var_os("WEFT_HOME").filter(|path| !path.is_empty()).map(PathBuf::from)
+    crate::config::variable("WEFT_HOME").map(PathBuf::from)
 }
 
 fn not_running(home: &HomeDir) -> CliError {

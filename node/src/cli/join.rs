@@ -1,8 +1,9 @@
 //! `weft join`: explain the token, be admitted, fetch and verify the inviter's chain, run.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use weft_protocol::control::{EventsPage, MembersReport, StatusReport};
 use weft_protocol::{Admission, NodeName, Signer as _, Token, cluster_name};
 
@@ -24,7 +25,11 @@ const CHAIN_STEP: Duration = Duration::from_millis(50);
 pub(crate) async fn join(args: &JoinArgs, at: &At) -> Result<(), CliError> {
     let token = parse(&args.token)?;
     let output = Output::new(at.json);
-    let place = Place::choose(args.name.as_ref(), &args.run, at)?;
+    let place =
+        Place::choose(args.name.as_ref(), &args.run, at).map_err(|error| match error.detail().code.as_str() {
+            "several-nodes" => error.hint("weft join TOKEN --name other"),
+            _ => error,
+        })?;
     let home = check_and_lock(&place, &token)?;
     say(output, "token", &format!("{}          {}", explain(&token), good("ok")));
     let begun = Instant::now();
@@ -51,7 +56,7 @@ pub(crate) async fn join(args: &JoinArgs, at: &At) -> Result<(), CliError> {
 
 /// The token, when it can still be used: nothing is dialled to find that out.
 fn parse(word: &str) -> Result<Token, CliError> {
-    let ask_again = "ask for a new one: weft invite, on a member";
+    let ask_again = "weft invite, on a member, makes a new one";
     let token: Token = word.parse().map_err(|error| CliError::new("bad-token", format!("{error}")).hint(ask_again))?;
     let now = crate::clock::wall();
     if token.expires <= now {

@@ -18,7 +18,7 @@ pub(crate) fn start(config: &Config) -> Result<(), CliError> {
     let started = match config.log_format {
         LogFormat::Text => {
             let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.with_ansi(colour && std::env::var_os("NO_COLOR").is_none()).try_init()
+            builder.with_ansi(colour && super::output::wants_colour()).try_init()
         }
         LogFormat::Json => builder.json().try_init(),
     };

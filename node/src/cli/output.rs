@@ -1,7 +1,7 @@
 //! How answers are printed: results on stdout, everything else on stderr, colour only on a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
@@ -86,12 +86,13 @@ const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const DIM: &str = "2";
 
+/// Whether nobody asked for no colour (no-color.org).
+pub(crate) fn wants_colour() -> bool {
+    crate::config::variable("NO_COLOR").is_none()
+}
+
 fn paint(text: &str, code: &str, terminal: bool) -> String {
-    if terminal && std::env::var_os("NO_COLOR").is_none() {
-        format!("\x1b[{code}m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
+    if terminal && wants_colour() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 fn paint_stderr(text: &str, code: &str) -> String {
@@ -154,7 +155,7 @@ pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -178,8 +179,9 @@ pub(crate) fn short(id: &str) -> String {
 
 /// How long ago a time in RFC 3339 is: `3s`, `4m`, `2h`, `5d`.
 pub(crate) fn ago(time: &str) -> String {
-    let Ok(then) = humantime::parse_rfc3339(time) else { return time.to_owned() };
-    rough(SystemTime::now().duration_since(then).unwrap_or_default())
+    let then = humantime::parse_rfc3339(time).ok().and_then(|then| then.duration_since(UNIX_EPOCH).ok());
+    let Some(then) = then else { return time.to_owned() };
+    rough(Duration::from_micros(crate::clock::wall().0).saturating_sub(then))
 }
 
 /// A duration in its largest unit.

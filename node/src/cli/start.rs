@@ -3,8 +3,9 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use weft_protocol::NodeName;
 use weft_protocol::control::{ErrorBody, StatusReport, UpReport};
 

@@ -128,9 +128,7 @@ pub(crate) async fn invite(
     if !(1..=INVITE_USES_MAX).contains(&uses) {
         return Err(Failure::new("invalid", format!("an invite has 1 to {INVITE_USES_MAX} uses")).hint("--uses 1"));
     }
-    let mut secret = [0; 16];
-    getrandom::fill(&mut secret)
-        .map_err(|error| Failure::new("failed", format!("no random bytes: {error}")).retry())?;
+    let secret = secret()?;
     match served.ask(Question::Invite { role, ttl_us, uses, secret }).await? {
         Reply::Discovery(Answer::Invited { token, invite }) => Ok(Json(InviteReport {
             token,
@@ -141,6 +139,15 @@ pub(crate) async fn invite(
         })),
         other => Err(mismatch(&other)),
     }
+}
+
+/// What only the holder of the token will know.
+#[expect(clippy::disallowed_methods, reason = "the peer is given entropy, it reads none")]
+fn secret() -> Result<[u8; 16], Failure> {
+    let mut secret = [0; 16];
+    getrandom::fill(&mut secret)
+        .map_err(|error| Failure::new("failed", format!("no random bytes: {error}")).retry())?;
+    Ok(secret)
 }
 
 /// Takes an invite back.

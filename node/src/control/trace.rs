@@ -25,6 +25,8 @@ const ASK_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long the answer waits for records that are on their way: a commit, its announcement, and the checkpoint that is due
 /// after a second.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(3);
+/// How long it waits for the first record of all: a plain message is recorded with the next commit.
+const FIRST_ROW_TIME_MAX: Duration = Duration::from_secs(1);
 /// How often it looks.
 const SETTLE_STEP: Duration = Duration::from_millis(100);
 
@@ -40,7 +42,8 @@ pub(crate) async fn trace(
     loop {
         let report = collect(&served, id).await?;
         let settled = report.agree && report.sealed && !report.hops.is_empty();
-        if settled || begun.elapsed() >= SETTLE_TIME_MAX {
+        let patience = if report.hops.is_empty() { FIRST_ROW_TIME_MAX } else { SETTLE_TIME_MAX };
+        if settled || begun.elapsed() >= patience {
             if report.hops.is_empty() {
                 let message = format!("nobody that can be asked has recorded {id}");
                 return Err(Failure::new("not-found", message).hint("weft call prints the id of its trace"));

@@ -58,7 +58,6 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
     use weft_protocol::{KeyPair, Role, Signer as _, Timestamp};
 
     use super::*;
@@ -68,7 +67,7 @@ mod tests {
         let charter: Charter = Charter {
             founder: keys.public_keys().clone(),
             rules: b"rules".to_vec().into(),
-            nonce: serde_json::from_value(json!([7; 16])).expect("16 bytes"),
+            nonce: serde_bytes::ByteArray::new([7; 16]),
         };
         let name: NodeName = "alpha".parse().expect("a name");
         let certificate = Certificate {

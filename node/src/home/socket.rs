@@ -57,7 +57,7 @@ impl Home {
 /// `$XDG_RUNTIME_DIR/weft`, or a folder of this user among the temporary files; mode 0700, ours.
 fn runtime_folder() -> Result<PathBuf, HomeError> {
     let user = rustix::process::geteuid().as_raw();
-    let folder = match std::env::var_os("XDG_RUNTIME_DIR") {
+    let folder = match crate::config::variable("XDG_RUNTIME_DIR") {
         Some(folder) if Path::new(&folder).is_absolute() => PathBuf::from(folder).join("weft"),
         Some(_) | None => std::env::temp_dir().join(format!("weft-{user}")),
     };

@@ -85,11 +85,6 @@ impl Fetcher {
         if fetcher.connected.is_empty() { Err(FetchError::NobodyReached { reasons }) } else { Ok(fetcher) }
     }
 
-    /// The members that are connected, in the order in which they are asked.
-    pub(crate) fn members(&self) -> &[NodeId] {
-        &self.connected
-    }
-
     /// The next groups of a chain from this commit on, from the first member that has any, and which member that was. They
     /// are decoded and bounded, not verified: that is for whoever knows the chain. None when nobody holds more.
     ///

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use weft_discovery::{Handshake, HandshakeOutcome};
 use weft_protocol::limits::ADMISSION_FRAME_BYTES_MAX;
-use weft_protocol::{Admission, AuthRefusal, KeyPair, NodeId, NodeName, Signer as _, Token};
+use weft_protocol::{Admission, AuthRefusal, KeyPair, NodeId, NodeName, Token};
 
 use super::authenticate::{AuthFailure, Side, exchange};
 use super::links::Run;

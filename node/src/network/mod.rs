@@ -46,7 +46,7 @@ use weft_protocol::{
 };
 
 pub(crate) use self::fetch::{FetchError, Fetcher};
-pub(crate) use self::join::{Attempt, AttemptFailure, JoinError, join};
+pub(crate) use self::join::{Attempt, JoinError, join};
 pub(crate) use self::refusals::{RecentRefusal, Refusals};
 
 use self::behaviour::{Behaviour, topic_score};
@@ -386,11 +386,6 @@ impl Network {
         }
         self.bypassed = members;
         self.view.send_replace(view);
-    }
-
-    /// The addresses at which others can reach this node, best first, at most 16.
-    pub(crate) fn listen_addresses(&self) -> Vec<String> {
-        self.listening.clone()
     }
 
     /// The configured addresses with the ports that were chosen, to be used again at the next start.

@@ -5,7 +5,7 @@ use std::io;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, MessageAcceptance};
-use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
+use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, TransportError, ping};
 use weft_discovery::Path;
@@ -15,7 +15,7 @@ use weft_protocol::{Gossip, NodeId, decode};
 
 use super::behaviour::BehaviourEvent;
 use super::{Network, Responder, address};
-use crate::identity::{node_id, peer_id};
+use crate::identity::node_id;
 
 /// Most characters of a reason that are passed on.
 const REASON_CHARACTERS_MAX: usize = 600;

@@ -19,6 +19,7 @@ use crate::runners::family::is_member;
 use crate::runners::jsonrpc::{self, Id, Incoming, LINE_BYTES_MAX, PARSE_ERROR, RpcError};
 use crate::runners::lines::{Line, next_line};
 use crate::runners::session::{BAD_LINES_MAX, Session};
+use crate::runners::variable;
 
 /// Longest path of a Unix socket on Linux, in bytes, without the zero at its end.
 const PATH_BYTES_MAX: usize = 107;
@@ -87,7 +88,7 @@ fn is_of_agent(stream: &UnixStream, guard: u32) -> bool {
 }
 
 fn runtime_folder() -> PathBuf {
-    let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let own = variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let shared = || std::env::temp_dir().join(format!("weft-{}", rustix::process::getuid().as_raw()));
     own.map_or_else(shared, |folder| folder.join("weft"))
 }

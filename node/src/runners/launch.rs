@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use tokio::process::Child;
 use weft_protocol::{AgentSpec, Backend, ProcessId};
 
-use crate::runners::Shared;
 use crate::runners::agent_log::AgentLog;
 use crate::runners::api_socket::ApiSocket;
 use crate::runners::command::guard_command;
 use crate::runners::confinement::{Confinement, Protected, find_program};
+use crate::runners::{Shared, variable};
 use crate::shim::Plan;
 
 /// A started guard and what belongs to it.
@@ -34,9 +34,9 @@ pub(crate) fn launch(shared: &Shared, process: ProcessId, spec: &AgentSpec) -> R
     };
     let (word, arguments) = command.split_first().ok_or("the command is empty")?;
     let home = fs::canonicalize(&config.home).map_err(|error| at(&config.home, &error))?;
-    let person = std::env::var_os("HOME").map(PathBuf::from);
+    let person = variable("HOME").map(PathBuf::from);
     let protected = Protected::new(&home, person.as_deref())?;
-    let program = find_program(word, std::env::var_os("PATH").as_deref())?;
+    let program = find_program(word, variable("PATH").as_deref())?;
     let folder = home.join("agents").join(spec.agent.as_str());
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| at(&folder, &error))?;
     let logs = home.join("logs");

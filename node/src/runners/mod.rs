@@ -21,6 +21,7 @@ mod payload;
 mod session;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -196,6 +197,15 @@ impl Runners {
             Running::Command { task, .. } => !task.is_finished(),
         });
     }
+}
+
+/// A variable of the node's own environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where programs and runtime files are is the system's setting, not the node's"
+)]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 /// The first `characters_max` characters.

@@ -39,7 +39,7 @@ impl Node {
     fn new() -> Self {
         let place = tempfile::tempdir().expect("a folder");
         let exe = place.path().join("guard");
-        let python = confinement::find_program("python3", std::env::var_os("PATH").as_deref()).expect("python3");
+        let python = confinement::find_program("python3", variable("PATH").as_deref()).expect("python3");
         fs::write(&exe, format!("#!{}{GUARD}", python.display())).expect("written");
         fs::set_permissions(&exe, fs::Permissions::from_mode(0o755)).expect("executable");
         let home = place.path().join("home");

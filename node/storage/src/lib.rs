@@ -40,8 +40,7 @@
 //! afterwards. So each transaction counts up a generation inside the database, and after its sync the generation is written
 //! into the marks as well, without a sync of its own: the kernel keeps it when the process is killed, and the next sync, which
 //! covers the whole file, makes it durable. A database whose generation is below its mark has lost something, and is refused
-//! as damaged. Each start skips [`GENERATION_SKIP`](store) generations, so that what a crash left behind is always told from
-//! what overtook it. What this leaves open, and [`Store::settle`] closes: a power loss before the mark reached the disk, together
+//! as damaged. Each start skips many generations, so that what a crash left behind is always told from what overtook it. What this leaves open, and [`Store::settle`] closes: a power loss before the mark reached the disk, together
 //! with damage to that very transaction. What redb writes while it opens is held back until every chain is verified, so a
 //! refused store is byte for byte what it was.
 //!

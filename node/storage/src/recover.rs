@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use weft_protocol::limits::DEDUPLICATION_WINDOW;
 use weft_protocol::{
-    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, Event, Evidence, Fact, MessageRecord, NodeId, OutboxEntry,
-    PlacedFact, PlacedMessage, Recovered, RecoveredChain, Reserved, Stage, decode,
+    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, Event, Evidence, Fact, MessageRecord, NodeId,
+    OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain, Reserved, Stage, decode,
 };
 
 use crate::error::{OpenError, StoreError};

@@ -11,7 +11,8 @@ use weft_protocol::{
 
 use super::cluster::{Cluster, Member, Node, PATIENCE, QUIC, TCP, assert_none, new_keys};
 use crate::clock;
-use crate::network::{Attempt, AttemptFailure, JoinError, NetworkEvent, RecentRefusal, join};
+use crate::network::join::AttemptFailure;
+use crate::network::{Attempt, JoinError, NetworkEvent, RecentRefusal, join};
 
 /// How soon whoever is refused must know it.
 const REFUSAL_TIME_MAX: Duration = Duration::from_millis(100);

@@ -193,7 +193,7 @@ impl Node {
     }
 
     pub(super) async fn addresses(&self) -> Vec<String> {
-        self.read(|network| network.listen_addresses()).await
+        self.read(|network| network.listening.clone()).await
     }
 
     /// Waits for an event that `pick` takes.

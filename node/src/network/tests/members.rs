@@ -8,8 +8,8 @@ use weft_peer::{GossipTopic, Input, OutboundId, Request, Response};
 use weft_protocol::limits::FRAME_BYTES_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Advert, AdvertVersion, ChainId, Delivery, Durability, Envelope, Gossip, Hlc,
-    Incarnation, Level, LocalTarget, MessageId, Payload, Principal, Publication, Sender, SignedAdvert, Signer as _,
-    SyncRequest, SyncResponse, Timestamp, TraceId, vector_root,
+    Incarnation, Level, LocalTarget, MessageId, Payload, Principal, Publication, Sender, SignedAdvert, SyncRequest,
+    SyncResponse, Timestamp, TraceId, vector_root,
 };
 
 use super::cluster::{Cluster, Member, Node, QUIC, TCP, assert_none};

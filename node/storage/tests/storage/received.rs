@@ -36,9 +36,6 @@ fn what_other_nodes_sent_is_told_with_its_place_and_the_answer() {
         (place, placed.record.stage, placed.record.body.clone())
     });
     let place = |number: usize| (chain, number as u64, leaf_hash(&second.events[number]));
-    let expected = [
-        (place(0), Stage::Received, None),
-        (place(1), Stage::Answered, Some(Payload::Text("out".into()))),
-    ];
+    let expected = [(place(0), Stage::Received, None), (place(1), Stage::Answered, Some(Payload::Text("out".into())))];
     assert_eq!(told.collect::<Vec<_>>(), expected);
 }
