@@ -200,7 +200,7 @@ pub(crate) fn spawn(command: &mut Command) -> Result<(Child, Value), Said> {
     if let Ok(up) = serde_json::from_str::<Value>(&line)
         && up["pid"].is_u64()
     {
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        let _reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         return Ok((child, up));
     }
     let _cut_off = stdout.read_to_string(&mut line);
@@ -234,7 +234,8 @@ pub(crate) fn api(home: &Path, method: &str, path: &str, body: Option<&Value>) -
     let cut = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(cut)?;
     let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(cut)?;
-    let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.into() };
+    let body =
+        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.into() };
     Ok((code, serde_json::from_str(&body).unwrap_or(Value::Null)))
 }
 

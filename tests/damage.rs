@@ -105,7 +105,8 @@ fn flip_byte(pair: &Pair, flip: Flip) -> Vec<u8> {
     };
     let path = pair.alpha.home.join("store.redb");
     let mut bytes = std::fs::read(&path).expect("the store");
-    let places: Vec<usize> = bytes.windows(needle.len()).enumerate().filter(|(_, part)| *part == needle).map(|(at, _)| at).collect();
+    let places: Vec<usize> =
+        bytes.windows(needle.len()).enumerate().filter(|(_, part)| *part == needle).map(|(at, _)| at).collect();
     assert!(!places.is_empty(), "{flip:?}: the bytes are not in the store");
     for place in places {
         bytes[place + needle.len() / 2] ^= 1;

@@ -46,10 +46,11 @@ fn journey(alpha: &Node, beta: &Node) {
     assert_eq!(called["reply"], "hi");
     assert_eq!(called["node"], alpha.up["node"]);
     let trace = called["trace"].as_str().expect("a trace");
-    let agreed = crate::cluster::wait_for("both chains agree on the call and are sealed", Duration::from_secs(10), || {
-        let traced = beta.json(&["trace", trace]);
-        (traced["agree"] == true && traced["sealed"] == true).then_some(traced)
-    });
+    let agreed =
+        crate::cluster::wait_for("both chains agree on the call and are sealed", Duration::from_secs(10), || {
+            let traced = beta.json(&["trace", trace]);
+            (traced["agree"] == true && traced["sealed"] == true).then_some(traced)
+        });
     let kinds = |name: &str| -> Vec<String> {
         let hops = agreed["hops"].as_array().expect("hops").iter();
         hops.filter(|hop| hop["name"] == name).map(|hop| hop["kind"].as_str().expect("kind").to_owned()).collect()

@@ -78,7 +78,7 @@ fn load_and_kill(round: usize, alpha: &mut Node, beta: &mut Node) -> BTreeSet<St
         wait_for("enough acknowledged calls", BOUND, || {
             (acknowledged.lock().expect("not poisoned").len() >= ACKNOWLEDGED_MIN + round % 7).then_some(())
         });
-        let victims = if round % 2 == 0 { [from_alpha, from_beta] } else { [from_beta, from_alpha] };
+        let victims = if round.is_multiple_of(2) { [from_alpha, from_beta] } else { [from_beta, from_alpha] };
         for victim in victims {
             crate::cluster::signal(victim.pid(), "KILL");
         }

@@ -66,7 +66,10 @@ fn the_cores_touch_no_world() {
     }
     let cores = ["protocol/src", "discovery/src", "replication/src", "kernel/src", "node/peer/src"];
     for (path, text) in sources().into_iter().filter(|(path, _)| cores.iter().any(|core| path.starts_with(core))) {
-        assert!(!text.contains("disallowed_methods"), "{path} is in a core and may not lift the ban on clocks and entropy");
+        assert!(
+            !text.contains("disallowed_methods"),
+            "{path} is in a core and may not lift the ban on clocks and entropy"
+        );
         assert!(!text.contains("async fn"), "{path} is in a core and may not be async");
     }
 }

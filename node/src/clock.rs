@@ -1,5 +1,7 @@
 //! The one place that reads the operating system's clock.
 
+#![expect(clippy::disallowed_methods, reason = "this is that place")]
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use weft_protocol::Timestamp;

@@ -17,6 +17,9 @@ use crate::runners::Runners;
 /// How long the loop sleeps at most, so that a wall clock that jumps forward is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
+/// How long the disk is idle before the store is settled, which costs a sync that nobody waits for (guess).
+const IDLE: Duration = Duration::from_millis(20);
+
 /// Everything that can wake the loop.
 enum Event {
     Local(Local),
@@ -228,6 +231,20 @@ pub(crate) async fn shut_down(asker: &Asker) -> Result<Reply, Refusal> {
     asker.ask(Principal::Operator, Question::Kernel(shutdown)).await
 }
 
+/// The next batch; a disk that has been idle for a moment is settled meanwhile. None when the loop has ended.
+fn next_batch(incoming: &std::sync::mpsc::Receiver<Batch>, store: &Store) -> Option<Batch> {
+    match incoming.recv_timeout(IDLE) {
+        Ok(batch) => Some(batch),
+        Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+            if let Err(error) = store.settle() {
+                tracing::error!(%error, "the store could not be settled");
+            }
+            incoming.recv().ok()
+        }
+    }
+}
+
 /// The thread that writes: one transaction at a time, off the loop.
 struct Disk {
     batches: std::sync::mpsc::SyncSender<Batch>,
@@ -238,8 +255,9 @@ impl Disk {
     fn start(store: Arc<Store>) -> Self {
         let (batches, incoming) = std::sync::mpsc::sync_channel::<Batch>(1);
         let (done, results) = mpsc::channel(1);
+        #[expect(clippy::disallowed_methods, reason = "writing blocks, and the loop must not")]
         std::thread::spawn(move || {
-            for batch in incoming {
+            while let Some(batch) = next_batch(&incoming, &store) {
                 if done.blocking_send(store.commit(&batch)).is_err() {
                     return;
                 }

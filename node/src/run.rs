@@ -33,7 +33,7 @@ const BUILD: &str = env!("CARGO_PKG_VERSION");
 /// # Errors
 /// What the operating system said about random bytes or the file.
 pub(crate) fn found(home: &Home, keys: &KeyPair, name: NodeName, now: Timestamp) -> Result<ClusterFile, CliError> {
-    let nonce = random()?;
+    let nonce = identity::random()?;
     let public = keys.public_keys().clone();
     let rules = ByteBuf::from(weft_kernel::genesis_rules());
     let charter = Charter { founder: public.clone(), rules, nonce: ByteArray::new(nonce) };
@@ -59,14 +59,7 @@ pub(crate) fn found(home: &Home, keys: &KeyPair, name: NodeName, now: Timestamp)
 /// # Errors
 /// When the operating system gives no random bytes.
 pub(crate) fn new_incarnation() -> Result<Incarnation, CliError> {
-    random().map(|bytes| Incarnation(u64::from_be_bytes(bytes)))
-}
-
-fn random<const N: usize>() -> Result<[u8; N], CliError> {
-    let mut bytes = [0; N];
-    let refuse = |error| CliError::new("failed", format!("the operating system gave no random bytes: {error}")).retry();
-    getrandom::fill(&mut bytes).map_err(refuse)?;
-    Ok(bytes)
+    Ok(Incarnation(u64::from_be_bytes(identity::random()?)))
 }
 
 /// A node at work.
@@ -171,7 +164,10 @@ pub(crate) fn keys_of(home: &Home, config: &Config) -> Result<KeyPair, CliError>
         return Ok(identity::load(home.path())?);
     }
     let keys = identity::load_or_create(home.path())?;
-    let name = config.name.clone().ok_or_else(|| CliError::new("invalid", "the node has no name").hint("weft up --name NAME"))?;
+    let name = config
+        .name
+        .clone()
+        .ok_or_else(|| CliError::new("invalid", "the node has no name").hint("weft up --name NAME"))?;
     found(home, &keys, name, wall())?;
     Ok(keys)
 }
@@ -238,7 +234,7 @@ fn new_peer(
         members: cluster.members.clone(),
         addresses: cluster.addresses.clone(),
     };
-    let seed = u64::from_be_bytes(random()?);
+    let seed = u64::from_be_bytes(identity::random()?);
     Ok(Peer::new(config, identity, recovered, Arc::clone(keys) as Arc<_>, Box::new(gate), seed, now))
 }
 
@@ -301,4 +297,3 @@ fn watch_signals(asker: Asker) -> Result<(), CliError> {
     });
     Ok(())
 }
-

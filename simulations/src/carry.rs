@@ -87,8 +87,7 @@ impl World {
     pub(crate) fn written(&mut self, node: usize) {
         let armed = self.nodes[node].armed.take();
         if let Some(armed) = armed {
-            // Somewhere in a write like the last one, its two last operations (the sync and the mark) among them.
-            let operations = self.disk_dice.below(self.nodes[node].write_operations.max(1));
+            let operations = self.operations_before(node, armed);
             let end = if armed == Armed::Disk { End::Broken } else { End::PowerLost };
             self.nodes[node].disk.end_after(operations, end);
         }
@@ -121,6 +120,7 @@ impl World {
             (Ok(()), None) => self.have_written(node, &batch.groups, before, after),
             (Err(error), Some(Armed::Disk)) => {
                 self.trace.add(self.now_us, Some(node), format_args!("disk fails: {error}"));
+                self.look_at_disk(node);
                 if let Some(running) = self.nodes[node].running.as_mut() {
                     running.damaged = true;
                 }
@@ -133,6 +133,16 @@ impl World {
                 }
                 self.tell(node, Input::PersistFailed);
             }
+        }
+    }
+
+    /// How much of a write like the last one is done before it is struck. What is to be torn or scattered must have begun and
+    /// must not be synced yet; the last two operations are the sync and the mark after it.
+    fn operations_before(&mut self, node: usize, armed: Armed) -> u64 {
+        let operations = self.nodes[node].write_operations;
+        match armed {
+            Armed::Power(Unsynced::Torn | Unsynced::Scattered) => 1 + self.disk_dice.below(operations.saturating_sub(3)),
+            Armed::Power(Unsynced::Lost | Unsynced::Kept) | Armed::Disk => self.disk_dice.below(operations),
         }
     }
 

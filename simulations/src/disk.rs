@@ -53,8 +53,6 @@ struct Inner {
     current: Vec<u8>,
     /// What lies between the two, in order.
     pending: Vec<Pending>,
-    /// Whether a sync failed since the last crash: what was pending then may be anywhere, and no later sync mends that.
-    failed_sync: bool,
     /// Operations that still succeed, and why none does after that. None for a good disk.
     ends: Option<(u64, End)>,
     /// Earlier durable images, oldest first, while somebody means to go back to one.
@@ -85,12 +83,6 @@ impl Disk {
     /// What this disk did so far.
     pub(crate) fn counts(&self) -> DiskCounts {
         self.inner().counts
-    }
-
-    /// Whether everything written so far survives any crash.
-    pub(crate) fn is_synced(&self) -> bool {
-        let inner = self.inner();
-        inner.pending.is_empty() && !inner.failed_sync
     }
 
     /// Lets so many operations succeed and every later one fail with EIO, until the next crash.
@@ -136,7 +128,6 @@ impl Disk {
             Unsynced::Torn => tear(&mut inner.durable, pending, &mut inner.counts, dice),
         }
         inner.current.clone_from(&inner.durable);
-        inner.failed_sync = false;
         inner.ends = None;
     }
 
@@ -180,7 +171,12 @@ fn scatter(image: &mut Vec<u8>, pending: &[Pending], counts: &mut DiskCounts, di
 
 /// Keeps a beginning of the writes and cuts the next one, at a sector's end or, as bad disks do, at any byte.
 fn tear(image: &mut Vec<u8>, pending: Vec<Pending>, counts: &mut DiskCounts, dice: &mut Dice) {
-    let whole = dice.index(pending.len());
+    let writes: Vec<usize> =
+        (0..pending.len()).filter(|number| matches!(pending[*number], Pending::Write { .. })).collect();
+    let Some(whole) = writes.get(dice.index(writes.len())).copied() else {
+        counts.lost += pending.len() as u64;
+        return;
+    };
     for (number, operation) in pending.into_iter().enumerate() {
         match operation {
             operation if number < whole => apply(image, &operation),
@@ -190,7 +186,6 @@ fn tear(image: &mut Vec<u8>, pending: Vec<Pending>, counts: &mut DiskCounts, dic
                 write_at(image, offset, &bytes[..cut]);
                 counts.torn += 1;
             }
-            Pending::Length(_) if number == whole => counts.lost += 1,
             Pending::Write { .. } | Pending::Length(_) => counts.lost += 1,
         }
     }
@@ -241,10 +236,7 @@ impl StorageBackend for Disk {
     fn sync_data(&self) -> io::Result<()> {
         let mut inner = self.inner();
         let inner = &mut *inner;
-        if let Err(error) = inner.operate() {
-            inner.failed_sync = true;
-            return Err(error);
-        }
+        inner.operate()?;
         if inner.lies {
             return Ok(());
         }
@@ -297,7 +289,6 @@ mod tests {
     fn reads_see_what_was_written_and_a_crash_takes_what_was_not_synced() {
         let disk = disk();
         assert_eq!(content(&disk), [2; 2_048]);
-        assert!(!disk.is_synced());
         disk.crash(Unsynced::Lost, &mut dice());
         assert_eq!(content(&disk), [1; 2_048]);
         assert_eq!(disk.counts(), DiskCounts { syncs: 1, lost: 2, torn: 0, errors: 0, operations: 4 });
@@ -308,7 +299,6 @@ mod tests {
         let disk = disk();
         disk.crash(Unsynced::Kept, &mut dice());
         assert_eq!(content(&disk), [2; 2_048]);
-        assert!(disk.is_synced());
     }
 
     #[test]
@@ -337,7 +327,6 @@ mod tests {
         disk.write(0, &[3]).expect("the last good one");
         assert!(disk.write(0, &[4]).is_err());
         assert!(disk.sync_data().is_err());
-        assert!(!disk.is_synced());
         disk.crash(Unsynced::Lost, &mut dice());
         disk.write(0, &[5]).expect("good again");
         assert_eq!(disk.counts().errors, 2);
@@ -348,7 +337,6 @@ mod tests {
         let disk = disk();
         disk.start_lying();
         disk.sync_data().expect("it says so");
-        assert!(!disk.is_synced());
         disk.crash(Unsynced::Lost, &mut dice());
         assert_eq!(content(&disk), [1; 2_048]);
     }

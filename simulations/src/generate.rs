@@ -156,6 +156,16 @@ impl Plan<'_> {
         up.get(self.dice.index(up.len())).copied().unwrap_or_default()
     }
 
+    /// Two nodes that are up, as far as the plan knows; while there are not two, time passes.
+    fn two_up(&mut self) -> (usize, usize) {
+        let mut times = self.up_from_us.clone();
+        times.sort_unstable();
+        self.now_us = self.now_us.max(times[1]);
+        let mut up: Vec<usize> = (0..self.scenario.nodes).filter(|node| self.up_from_us[*node] <= self.now_us).collect();
+        let one = up.swap_remove(self.dice.index(up.len()));
+        (one, up[self.dice.index(up.len())])
+    }
+
     fn agent(&mut self) -> AgentKind {
         AgentKind::ALL[self.dice.index(AgentKind::ALL.len())]
     }
@@ -203,12 +213,14 @@ impl Plan<'_> {
             }
             Choice::DiskError => self.strike(node, Transition::DiskError { node }),
             Choice::Partition => {
+                self.await_network();
                 let side = self.side();
                 self.disturb(Transition::Partition { side });
             }
             Choice::OneWay => {
-                let to = (node + 1 + self.dice.index(self.scenario.nodes - 1)) % self.scenario.nodes;
-                self.disturb(Transition::CutOneWay { from: node, to });
+                self.await_network();
+                let (from, to) = self.two_up();
+                self.disturb(Transition::CutOneWay { from, to });
             }
             Choice::Loss => {
                 let per_mille = self.dice.between([50, 400]);
@@ -223,11 +235,15 @@ impl Plan<'_> {
                 self.disturb(Transition::DelaySpike { up_to_us });
             }
             Choice::ClockForward => self.step_clock(node, 1),
-            Choice::ClockBack => self.step_clock(node, -1),
+            Choice::ClockBack => {
+                self.step_clock(node, -1);
+                self.crash_soon(node);
+            }
             Choice::ClockFreeze => {
                 self.push(Transition::ClockFreeze { node });
                 let at_us = self.now_us + self.dice.between(LASTS_US);
                 self.steps.push(Step { at_us, transition: Transition::ClockThaw { node } });
+                self.crash_soon(node);
             }
         }
     }
@@ -249,23 +265,33 @@ impl Plan<'_> {
         }
     }
 
-    /// Disturbs the network as soon as it is whole, for a time.
+    /// Only a start shows that a clock went back or stands still, so half the time there is one, where starts are wanted.
+    fn crash_soon(&mut self, node: usize) {
+        if self.scenario.weights.crash > 0 && self.dice.chance(500) {
+            self.now_us += self.dice.between([1_000, 400_000]);
+            self.down(node, DOWN_US, Transition::Crash { node, unsynced: Unsynced::Lost, writing: false });
+        }
+    }
+
+    /// Waits until the network is whole.
+    fn await_network(&mut self) {
+        self.now_us = self.now_us.max(self.network_whole_us);
+    }
+
+    /// Disturbs the network when it is whole, for a time.
     fn disturb(&mut self, transition: Transition) {
-        let at_us = self.now_us.max(self.network_whole_us);
-        self.steps.push(Step { at_us, transition });
-        self.network_whole_us = at_us + self.dice.between(LASTS_US);
+        self.await_network();
+        self.push(transition);
+        self.network_whole_us = self.now_us + self.dice.between(LASTS_US);
         self.steps.push(Step { at_us: self.network_whole_us, transition: Transition::Heal });
     }
 
-    /// One side of a division that leaves at least one node on each.
+    /// One side of a division, with a node that is up on each.
     fn side(&mut self) -> Vec<usize> {
-        let first = self.node();
-        let mut side = vec![first];
-        for node in (0..self.scenario.nodes).filter(|node| *node != first) {
-            if side.len() + 1 < self.scenario.nodes && self.dice.chance(400) {
-                side.push(node);
-            }
-        }
+        let (here, there) = self.two_up();
+        let rest = (0..self.scenario.nodes).filter(|node| *node != here && *node != there).collect::<Vec<_>>();
+        let mut side = vec![here];
+        side.extend(rest.into_iter().filter(|_| self.dice.chance(400)));
         side.sort_unstable();
         side
     }

@@ -176,7 +176,7 @@ impl Judge {
                 A2aItem::Cancel(_) => {}
             }),
             Request::Sync(SyncRequest::Hello { vector_root }) => {
-                let holds = self.reference.vector_root(actor.node) == *vector_root;
+                let holds = self.reference.has_held(actor.node, vector_root);
                 self.spoken(actor, holds, || "the vector root of a hello".to_owned());
             }
             Request::Sync(SyncRequest::Range { .. } | SyncRequest::Adverts { .. } | SyncRequest::Trace { .. }) => {}
@@ -288,6 +288,7 @@ impl Judge {
         });
     }
 
+    /// A node ends in order once that is on its disk; one whose disk failed can only end.
     fn halt(&mut self, actor: Actor) {
         self.acknowledged(actor, "shutdown".to_owned(), |fact| matches!(fact, Fact::Shutdown(_)));
     }
@@ -318,6 +319,7 @@ impl Judge {
                 }),
             }
         }
+        self.reference.note_root(actor.node);
     }
 
     /// Judges events that a node wrote on its own chain.

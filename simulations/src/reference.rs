@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_peer::AskId;
 use weft_protocol::{
     ChainError, ChainId, ChainState, CommitGroup, Digest, Effect, Event, Fact, Head, Hlc, MessageId, MessageRecord, NodeId,
-    Payload, ProcessId, RecordRef, SignedCommit, Stage, content_address, encode, hash, link_hash, vector_root,
+    Payload, RecordRef, SignedCommit, Stage, content_address, encode, hash, link_hash, vector_root,
 };
 
 /// One event as it was first found durable.
@@ -115,6 +115,8 @@ pub(crate) struct Reference {
     greatest: Vec<Hlc>,
     /// By node: the greatest stamp of its earlier runs.
     floors: Vec<Hlc>,
+    /// By node: every vector root its disk had.
+    roots: Vec<BTreeSet<Digest>>,
     /// Content of a disk by its vector root.
     content_by_root: BTreeMap<Digest, Digest>,
 }
@@ -132,6 +134,7 @@ impl Reference {
             ids: BTreeMap::new(),
             greatest: vec![Hlc(0); nodes],
             floors: vec![Hlc(0); nodes],
+            roots: vec![BTreeSet::new(); nodes],
             content_by_root: BTreeMap::new(),
         }
     }
@@ -228,6 +231,17 @@ impl Reference {
         vector_root(heads)
     }
 
+    /// Notes the vector root that a node's disk has now.
+    pub(crate) fn note_root(&mut self, node: usize) {
+        let root = self.vector_root(node);
+        self.roots[node].insert(root);
+    }
+
+    /// Whether a node's disk has, or had and holds more by now, what this vector root names.
+    pub(crate) fn has_held(&self, node: usize, root: &Digest) -> bool {
+        self.roots[node].contains(root)
+    }
+
     /// One hash over the bytes of all events that the model says a node's disk holds.
     pub(crate) fn content(&self, node: usize) -> Digest {
         let chains = self.ledgers[node].iter().filter_map(|(chain, held)| {
@@ -302,6 +316,7 @@ impl Reference {
     /// A new run of a node begins: whatever it stamps must be above all of before.
     pub(crate) fn begin_run(&mut self, node: usize) {
         self.floors[node] = self.greatest[node];
+        self.note_root(node);
     }
 
     /// The greatest stamp of a node's earlier runs.
@@ -312,15 +327,6 @@ impl Reference {
     /// The questions of a run that ended can have no answer any more.
     pub(crate) fn forget_asks(&mut self, node: usize, run: u64) {
         self.asks.retain(|_, ask| ask.node != node || ask.run != run);
-    }
-
-    /// Every process a node may have started, by the intents on its chain.
-    pub(crate) fn spawn_intents(&self, node: usize) -> BTreeSet<ProcessId> {
-        let process = |effect: &Effect| match effect {
-            Effect::Spawn { process, .. } => Some(*process),
-            Effect::Stop { .. } => None,
-        };
-        self.intents(node).filter_map(|(_, effect, _)| process(effect)).collect()
     }
 }
 

@@ -369,6 +369,18 @@ impl World {
         }
     }
 
+    /// A write failed: the judge is told of what came to the disk all the same, although nobody else may be.
+    pub(crate) fn look_at_disk(&mut self, node: usize) {
+        let opened = Store::open_backend(self.nodes[node].disk.durable_copy()).map_err(|error| error.to_string());
+        match opened.and_then(|(store, recovered)| read_chains(&store, &recovered)) {
+            Ok(chains) => {
+                let actor = self.nodes[node].actor();
+                self.judge.disk(actor, &chains, &mut self.check_dice);
+            }
+            Err(error) => self.judge.unreadable(node, &error),
+        }
+    }
+
     /// A process ends at once; `unsynced` says what becomes of what it had written.
     pub(crate) fn crash(&mut self, node: usize, unsynced: Unsynced) {
         let Some(running) = self.nodes[node].running.take() else { return };
@@ -445,12 +457,11 @@ impl World {
                 world.nodes[node].clock.step(by_us);
                 world.faults.count(if by_us < 0 { Fault::ClockBack } else { Fault::ClockForward });
             }),
-            Transition::ClockFreeze { node } => self.nodes[node].clock.freeze(self.now_us),
-            Transition::ClockThaw { node } => {
-                if self.nodes[node].clock.thaw() && self.nodes[node].running.is_some() {
-                    self.faults.count(Fault::ClockFreeze);
-                }
-            }
+            Transition::ClockFreeze { node } => self.when_running(node, |world| {
+                world.nodes[node].clock.freeze(world.now_us);
+                world.faults.count(Fault::ClockFreeze);
+            }),
+            Transition::ClockThaw { node } => self.nodes[node].clock.thaw(),
             Transition::ClockSkew { node, offset_us, drift_ppm } => {
                 self.nodes[node].clock = WallClock::new(offset_us, drift_ppm);
             }

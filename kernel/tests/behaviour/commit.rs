@@ -98,6 +98,19 @@ fn every_256_events_are_sealed_even_if_the_clock_stands_still() {
 }
 
 #[test]
+fn a_group_that_gathered_for_more_than_a_second_is_sealed() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    let input = denied(&node);
+    node.run(input.clone());
+    node.now = node.now.after_us(1_000_000);
+    assert_eq!(lines(&node.give(Input::Woken)), ["persist []!"]);
+    node.give(input.clone());
+    node.now = node.now.after_us(1_000_000);
+    node.give(input);
+    assert_eq!(lines(&node.persist()), ["persist [gate.denied gate.denied]!", "announce []!"]);
+}
+
+#[test]
 fn a_long_silence_between_two_events_breaks_no_rule() {
     let mut node = Node::with_agents("alpha", &["echo"]);
     let input = denied(&node);

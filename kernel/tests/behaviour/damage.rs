@@ -1,7 +1,7 @@
 //! After a failed write nothing is promised to anybody, and everybody is told.
 
 use weft_kernel::{AskId, Input, NodeState, Syscall, Ticket};
-use weft_protocol::{Principal, ProcessId, Role};
+use weft_protocol::{Principal, ProcessId, Role, Signer};
 
 use crate::node::{Node, echo, effects, lines, message, text, transmitted};
 use crate::pair::Pair;
@@ -60,6 +60,33 @@ fn other_nodes_are_told_what_may_have_happened() {
             "acknowledge m2 damaged: the node's store is damaged; nothing is promised until it is repaired",
         ]
     );
+}
+
+/// Signs what it was not asked to.
+#[derive(Debug)]
+struct Wrong(weft_protocol::KeyPair);
+
+impl Signer for Wrong {
+    fn public_keys(&self) -> &weft_protocol::PublicKeys {
+        self.0.public_keys()
+    }
+
+    fn sign_ed25519_bytes(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign_ed25519_bytes(&message[1..])
+    }
+
+    fn sign_mldsa65_bytes(&self, context: &[u8], message: &[u8]) -> Vec<u8> {
+        self.0.sign_mldsa65_bytes(context, message)
+    }
+}
+
+#[test]
+fn a_commit_that_does_not_verify_never_leaves() {
+    let signer = Wrong(weft_protocol::KeyPair::generate([5; 32]));
+    let mut node = Node::unborn("alpha", weft_kernel::KernelConfig::default());
+    node.kernel = crate::node::kernel_signed_by(std::sync::Arc::new(signer), &node.config);
+    assert_eq!(lines(&node.give(Input::Woken)), Vec::<String>::new());
+    assert_eq!((node.kernel.state(), node.kernel.chain_status().commits), (NodeState::Damaged, 0));
 }
 
 #[test]

@@ -18,13 +18,16 @@ fn a_durable_call_travels_while_it_is_written_and_is_answered_when_both_records_
 
     let (from, role, envelope) = (alpha.id(), Role::Worker, Box::new(transmitted(&sent)));
     let id = envelope.id;
-    let received = beta.give(Input::EnvelopeArrived { from, role, envelope });
+    let arrived = Input::EnvelopeArrived { from, role, envelope };
+    let received = beta.give(arrived.clone());
     assert_eq!(lines(&received), ["persist [ipc.message]"]);
     assert_eq!(lines(&beta.persist()), ["announce [ipc.message]", "deliver m0 to #0.0 `hi`"]);
     let answered = beta.give(Input::AgentAnswered { process: ECHO, message: id, answer: Ok(Some(text("ho"))) });
     assert_eq!(lines(&answered), ["persist [ipc.message]"], "the receipt waits for its record");
+    assert_eq!(lines(&beta.give(arrived.clone())), Vec::<String>::new(), "and so does that of a copy");
     let receipted = beta.persist();
     assert_eq!(effects(&receipted), ["acknowledge m0 executed `ho` #5"]);
+    assert_eq!(effects(&beta.give(arrived)), ["acknowledge m0 executed `ho` #5"]);
 
     let (from, receipt) = (beta.id(), Box::new(acknowledged(&receipted)));
     let arrived = alpha.give(Input::ReceiptArrived { from, receipt });

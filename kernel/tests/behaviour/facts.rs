@@ -61,6 +61,45 @@ fn what_does_not_belong_to_the_action_is_refused() {
 }
 
 #[test]
+fn each_action_records_its_own_facts_and_no_others() {
+    let mut node = Node::new("alpha");
+    let invite = InviteId::from_bytes([1; 8]);
+    let digest = weft_protocol::hash("x", &[]);
+    let issued = weft_protocol::InviteIssued {
+        secret_hash: digest,
+        role: weft_protocol::Role::Worker,
+        uses: 1,
+        expires: weft_protocol::Timestamp(9),
+    };
+    let seen = weft_protocol::ForkSeen { chain: node.chain(), commit_no: 1, first: digest, second: digest };
+    let repaired = weft_protocol::Repaired { chain: node.chain(), first_commit: 0, count: 1, from: node.id() };
+    let facts = [
+        Fact::InviteIssued(issued),
+        Fact::InviteRevoked(InviteRevoked { invite }),
+        burnt(&node),
+        Fact::ForkSeen(seen),
+        Fact::Repaired(repaired),
+        Fact::Shutdown(Shutdown { stopped: 0 }),
+    ];
+    let actions = [
+        Action::Invite { role: weft_protocol::Role::Worker },
+        Action::RevokeInvite,
+        Action::Admit { node: node.id() },
+        Action::RecordFork { node: node.id() },
+        Action::RecordRepair,
+        Action::Shutdown,
+    ];
+    let table = actions.map(|action| {
+        let records = facts.iter().map(|fact| {
+            let outputs = lines(&node.run(given(action.clone(), vec![fact.clone()])));
+            if outputs.iter().any(|line| line.starts_with("facts-recorded")) { '+' } else { '-' }
+        });
+        records.collect::<String>()
+    });
+    assert_eq!(table, ["+-----", "-+----", "--+---", "---+--", "----+-", "------"]);
+}
+
+#[test]
 fn an_agent_may_not_admit_anybody() {
     let mut node = Node::with_agents("alpha", &["echo"]);
     let by = Principal::Agent { agent: name("echo"), process: ProcessId { index: 0, generation: 0 } };

@@ -51,7 +51,7 @@ impl Node {
     /// A node that has never run, not even booted.
     pub(crate) fn unborn(name: &'static str, config: KernelConfig) -> Self {
         let signer = Arc::new(KeyPair::generate(*hash("test-key", &[name.as_bytes()]).as_bytes()));
-        let kernel = make(name, &signer, &config, &Recovered::default(), START);
+        let kernel = make(name, &(signer.clone() as _), &config, &Recovered::default(), START);
         Self { name, signer, config, kernel, disk: Disk::default(), now: START, writing: None }
     }
 
@@ -158,7 +158,7 @@ impl Node {
     /// The process is killed, with what was being written lost, and started again; not yet booted.
     pub(crate) fn crash(&mut self) {
         self.writing = None;
-        self.kernel = make(self.name, &self.signer, &self.config, &self.recovered(), self.now);
+        self.kernel = make(self.name, &(self.signer.clone() as _), &self.config, &self.recovered(), self.now);
     }
 
     /// All facts on disk, with their sources, as `kind` words.
@@ -180,9 +180,14 @@ impl Node {
     }
 }
 
+/// A kernel that never ran, with this signer.
+pub(crate) fn kernel_signed_by(signer: Arc<dyn Signer>, config: &KernelConfig) -> Kernel {
+    make("alpha", &signer, config, &Recovered::default(), START)
+}
+
 fn make(
     name: &'static str,
-    signer: &Arc<KeyPair>,
+    signer: &Arc<dyn Signer>,
     config: &KernelConfig,
     recovered: &Recovered,
     now: Timestamp,

@@ -72,6 +72,21 @@ fn whoever_waits_is_told_and_durable_messages_stay_in_the_outbox() {
 }
 
 #[test]
+fn steps_that_are_not_written_yet_come_before_the_last_record() {
+    let mut node = Node::new("alpha");
+    for ask in [1, 2] {
+        let asked = node.asked(ask, message("nobody", "hi", "executed"));
+        node.give(asked);
+    }
+    let asked = node.asked(3, Syscall::Shutdown);
+    node.give(asked);
+    assert_eq!(
+        lines(&node.persist())[0],
+        "persist [ipc.batch node.shutdown]! (sent m1 operator-local#1) (acknowledged m1 no-responder) reserved"
+    );
+}
+
+#[test]
 fn a_message_that_arrives_on_the_way_down_is_refused() {
     let mut pair = Pair::new();
     let asked = pair.asked(1, Principal::Operator, message("echo@beta", "hi", "executed"));

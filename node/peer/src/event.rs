@@ -5,9 +5,9 @@ use std::sync::Arc;
 use weft_discovery::{AdmissionView, Path};
 use weft_kernel::{Answer, Delivery, Syscall};
 use weft_protocol::{
-    A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, ChainId, CommitGroup, ExitReason, Gossip, InviteId,
-    Join, MessageId, NodeId, Payload, Principal, ProcessId, PublicKeys, Publication, Refusal, Role, SignedCommit,
-    Repaired, SyncRequest, SyncResponse, TopicName,
+    A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, ChainId, CommitGroup, ExitReason, Gossip,
+    InviteId, Join, MessageId, NodeId, Payload, Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired, Role,
+    SignedCommit, SyncRequest, SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -243,6 +243,7 @@ pub enum Input {
 
 /// What became of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "handed over once and never stored in numbers")]
 pub enum Reply {
     /// Of the kernel.
     Kernel(Answer),
@@ -256,6 +257,7 @@ pub enum Reply {
 
 /// What the world must do, in this order.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "carried out at once and never stored in numbers")]
 pub enum Output {
     /// Write all of this in one transaction, sync, then give `Persisted`. At most one is out at a time.
     Persist(Box<Batch>),

@@ -68,3 +68,57 @@ impl Inbound {
         self.pending.values().map(|pending| pending.respond_at).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_protocol::{ChainId, Hlc, Incarnation, Outcome};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn node(byte: u8) -> NodeId {
+        NodeId::from_bytes([byte; 32])
+    }
+
+    fn message(counter: u64) -> MessageId {
+        MessageId { chain: ChainId { node: node(2), incarnation: Incarnation(1) }, counter }
+    }
+
+    fn receipt(counter: u64) -> Box<Receipt> {
+        Box::new(Receipt { message: message(counter), hlc: Hlc(1), outcome: Outcome::Received, record: None })
+    }
+
+    #[test]
+    fn a_request_is_answered_when_all_receipts_are_there() {
+        let mut inbound = Inbound::default();
+        inbound.open(InboundId(1), node(2), BTreeSet::from([message(1), message(2)]), NOW);
+        assert_eq!(inbound.add(node(2), receipt(1)), Ok(()));
+        assert_eq!(inbound.take_ready(NOW), None);
+        assert_eq!(inbound.add(node(2), receipt(2)), Ok(()));
+        assert_eq!(inbound.take_ready(NOW), Some((InboundId(1), vec![*receipt(1), *receipt(2)])));
+        assert_eq!(inbound.next_wakeup(), None);
+    }
+
+    #[test]
+    fn a_slow_message_holds_a_request_no_longer_than_the_linger_and_is_answered_apart() {
+        let mut inbound = Inbound::default();
+        inbound.open(InboundId(1), node(2), BTreeSet::from([message(1), message(2)]), NOW);
+        assert_eq!(inbound.add(node(2), receipt(1)), Ok(()));
+        let later = inbound.next_wakeup().expect("it lingers");
+        assert_eq!(later, NOW.after_us(LINGER_US));
+        assert_eq!(inbound.take_ready(later), Some((InboundId(1), vec![*receipt(1)])));
+        assert_eq!(inbound.add(node(2), receipt(2)), Err(receipt(2)));
+    }
+
+    #[test]
+    fn a_message_sent_again_is_answered_in_the_later_request_and_never_to_another_member() {
+        let mut inbound = Inbound::default();
+        inbound.open(InboundId(1), node(2), BTreeSet::from([message(1)]), NOW);
+        inbound.open(InboundId(2), node(2), BTreeSet::from([message(1)]), NOW);
+        assert_eq!(inbound.take_ready(NOW), Some((InboundId(1), Vec::new())), "nothing is missing any more");
+        assert_eq!(inbound.add(node(3), receipt(1)), Err(receipt(1)));
+        assert_eq!(inbound.add(node(2), receipt(1)), Ok(()));
+        assert_eq!(inbound.take_ready(NOW), Some((InboundId(2), vec![*receipt(1)])));
+    }
+}

@@ -89,3 +89,50 @@ fn item_bytes(item: &A2aItem) -> usize {
     };
     payload + ITEM_OVERHEAD_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_protocol::{ChainId, Incarnation};
+
+    use super::*;
+
+    fn node(byte: u8) -> NodeId {
+        NodeId::from_bytes([byte; 32])
+    }
+
+    fn item(counter: u64) -> A2aItem {
+        A2aItem::Cancel(MessageId { chain: ChainId { node: node(1), incarnation: Incarnation(1) }, counter })
+    }
+
+    #[test]
+    fn what_waits_leaves_together_and_only_so_many_requests_at_a_time() {
+        let mut links = Links::default();
+        links.open(node(2));
+        for counter in 0..REQUESTS_IN_FLIGHT_MAX as u64 {
+            assert_eq!(links.push(node(2), item(counter)), Ok(()));
+            assert_eq!(links.take(), Some((node(2), A2aRequest { items: vec![item(counter)] })));
+        }
+        for counter in 0..70 {
+            assert_eq!(links.push(node(2), item(counter)), Ok(()));
+        }
+        assert_eq!(links.take(), None, "the window is full");
+        links.finish(node(2));
+        let (_, request) = links.take().expect("one place is free");
+        assert_eq!(request.items, (0..64).map(item).collect::<Vec<_>>());
+        links.finish(node(2));
+        assert_eq!(links.take().expect("the rest").1.items, (64..70).map(item).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_waits_for_a_member_without_a_connection_and_no_queue_grows_for_ever() {
+        let mut links = Links::default();
+        assert_eq!(links.push(node(2), item(0)), Err(item(0)));
+        links.open(node(2));
+        for counter in 0..QUEUED_ITEMS_MAX as u64 {
+            assert_eq!(links.push(node(2), item(counter)), Ok(()));
+        }
+        assert_eq!(links.push(node(2), item(9)), Err(item(9)));
+        assert_eq!(links.close(node(2)), Vec::new(), "only envelopes are given back");
+        assert_eq!(links.take(), None);
+    }
+}

@@ -8,8 +8,8 @@ use weft_discovery::{self as discovery, Discovery};
 use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
-    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, CommitGroup, Evidence, Fact, ForkSeen, Gossip, MessageId, NodeId,
-    PlacedFact, Principal, Receipt, Recovered, Refusal, Signer, SyncRequest, SyncResponse, Timestamp,
+    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, CommitGroup, Evidence, Fact, ForkSeen, Gossip, MessageId,
+    NodeId, PlacedFact, Principal, Receipt, Recovered, Refusal, Signer, SyncRequest, SyncResponse, Timestamp,
 };
 use weft_replication::{self as replication, Replication};
 

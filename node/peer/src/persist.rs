@@ -51,3 +51,31 @@ impl PersistQueue {
         self.out.take().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_protocol::{Incarnation, NodeId};
+
+    use super::*;
+
+    fn batch(byte: u8) -> Batch {
+        Batch { addresses: vec![(NodeId::from_bytes([byte; 32]), Vec::new())], ..Batch::default() }
+    }
+
+    #[test]
+    fn one_transaction_is_out_at_a_time_and_the_rest_goes_into_the_next() {
+        let chain = ChainId { node: NodeId::from_bytes([1; 32]), incarnation: Incarnation(1) };
+        let mut queue = PersistQueue::default();
+        assert_eq!(queue.take(), None);
+        queue.add(batch(1));
+        assert_eq!(queue.take(), Some(batch(1)));
+        queue.add_own(batch(2));
+        queue.add(batch(3));
+        assert_eq!(queue.take(), None, "one is out");
+        assert_eq!(queue.finish(), Owners::default(), "nobody waited for it");
+        let next = queue.take().expect("what came meanwhile");
+        assert_eq!(next.addresses.len(), 2);
+        queue.add_foreign(chain, Vec::new());
+        assert_eq!(queue.finish(), Owners { kernel: true, chains: Vec::new() }, "the foreign chain came too late");
+    }
+}

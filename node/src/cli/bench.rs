@@ -8,9 +8,9 @@ mod stock;
 mod sync;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 pub(crate) use self::stock::{StockArgs, serve as serve_stock};
 use super::args::BenchCommand;
@@ -66,7 +66,16 @@ pub(crate) async fn run(command: &BenchCommand) -> Result<(), CliError> {
             let Figure { metric, value, unit, limit, limit_value, ratio } = figure;
             format!("{metric:<34} {value:>12.1} {unit:<10} {limit_value:>12.1} {limit:<44} {ratio:>7.2}\n")
         });
-        format!("{:<34} {:>12} {:<10} {:>12} {:<44} {:>7}\n{}", "metric", "value", "unit", "limit", "which is", "ratio", rows.collect::<String>())
+        format!(
+            "{:<34} {:>12} {:<10} {:>12} {:<44} {:>7}\n{}",
+            "metric",
+            "value",
+            "unit",
+            "limit",
+            "which is",
+            "ratio",
+            rows.collect::<String>()
+        )
     })
 }
 
@@ -97,8 +106,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Result<Self, CliError> {
-        let mut bytes = [0; 6];
-        getrandom::fill(&mut bytes).map_err(|error| failed("the folder", &error))?;
+        let bytes = crate::identity::random::<6>()?;
         let base = crate::home::nodes_folder().unwrap_or_else(|_| std::env::temp_dir());
         let path = base.join(format!(".bench-{}", data_encoding::HEXLOWER.encode(&bytes)));
         std::fs::create_dir_all(&path).map_err(|error| failed("the folder", &error))?;

@@ -5,11 +5,12 @@ mod report;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 use weft_protocol::control::{
     Body, CallReport, ChainVerifyReport, InviteReport, InviteRequest, MembersReport, PublicationEvent, PublishReport,
     PublishRequest, SendReport, SendRequest, SpawnReport, SpawnRequest, TraceReport, UpReport,
@@ -80,8 +81,7 @@ async fn terminated() {
 }
 
 fn temporary_folder() -> Result<PathBuf, CliError> {
-    let mut bytes = [0; 6];
-    getrandom::fill(&mut bytes).map_err(|error| CliError::new("failed", error.to_string()))?;
+    let bytes = crate::identity::random::<6>()?;
     Ok(std::env::temp_dir().join(format!("weft-demo-{}", data_encoding::HEXLOWER.encode(&bytes))))
 }
 
@@ -120,7 +120,10 @@ impl Demo {
         self.say("up", &format!("alpha  {}  new cluster {}", alpha.up.node, alpha.up.cluster.name));
         let invite = InviteRequest { role: None, ttl_ms: None, uses: Some(2) };
         let invite: InviteReport = alpha.client.post("/v1/invites", &invite).await?;
-        self.say("invite", &format!("{}…  for two nodes, role {}", invite.token.get(..24).unwrap_or_default(), invite.role));
+        self.say(
+            "invite",
+            &format!("{}…  for two nodes, role {}", invite.token.get(..24).unwrap_or_default(), invite.role),
+        );
         let join = ["join", invite.token.as_str()];
         let (beta, gamma) = tokio::try_join!(self.start("beta", &join), self.start("gamma", &join))?;
         let nodes = [&alpha, &beta, &gamma];
@@ -129,8 +132,11 @@ impl Demo {
         }
         self.say("joined", "beta and gamma, each proven by its certificate; three members see each other");
 
-        self.spawn(&beta, SpawnRequest { agent: "counter".into(), builtin: Some("counter".into()), ..Default::default() })
-            .await?;
+        self.spawn(
+            &beta,
+            SpawnRequest { agent: "counter".into(), builtin: Some("counter".into()), ..Default::default() },
+        )
+        .await?;
         let script = self.write_scripts()?;
         let exec = Some(vec![python, script.display().to_string()]);
         self.spawn(&gamma, SpawnRequest { agent: "wordcount".into(), exec, ..Default::default() }).await?;
@@ -236,7 +242,7 @@ impl Demo {
             let _left: PublishReport = alpha.client.post(&format!("/v1/topics/{TOPIC}"), &request).await?;
         }
         let mut delivered = 0;
-        let until = tokio::time::Instant::now() + STEP;
+        let until = Instant::now() + STEP;
         for stream in &mut streams {
             for _ in 0..PUBLISHED {
                 let event = tokio::time::timeout_at(until, stream.next()).await;
@@ -246,7 +252,10 @@ impl Demo {
                 delivered += u64::from(event.node == alpha.up.node);
             }
         }
-        self.say("publish", &format!("alpha → {TOPIC}  {PUBLISHED} published, {delivered} delivered on beta and gamma"));
+        self.say(
+            "publish",
+            &format!("alpha → {TOPIC}  {PUBLISHED} published, {delivered} delivered on beta and gamma"),
+        );
         Ok(delivered)
     }
 
@@ -262,7 +271,10 @@ impl Demo {
             durable.push(called.latency_us);
         }
         let durable_p50 = median(&mut durable);
-        self.say("latency", &format!("alpha → echo@beta  p50 {p50} µs executed, {durable_p50} µs executed+durable (both disks)"));
+        self.say(
+            "latency",
+            &format!("alpha → echo@beta  p50 {p50} µs executed, {durable_p50} µs executed+durable (both disks)"),
+        );
         Ok(p50)
     }
 
@@ -294,7 +306,10 @@ impl Demo {
             return Err(CliError::new("damaged", format!("{name}: not every chain verifies: {report:?}")));
         }
         let (events, commits, checkpoints) = (own.events, own.commits, own.checkpoints);
-        self.say("chain", &format!("{name}  {events} events, {commits} commits, {checkpoints} checkpoints, and both others'"));
+        self.say(
+            "chain",
+            &format!("{name}  {events} events, {commits} commits, {checkpoints} checkpoints, and both others'"),
+        );
         Ok(serde_json::json!({"events": events, "commits": commits, "checkpoints": checkpoints, "head": own.head}))
     }
 }

@@ -222,6 +222,12 @@ impl From<&Refusal> for CliError {
     }
 }
 
+impl From<getrandom::Error> for CliError {
+    fn from(error: getrandom::Error) -> Self {
+        Self::new("failed", format!("the operating system gave no random bytes: {error}")).retry()
+    }
+}
+
 impl From<ParseError> for CliError {
     fn from(error: ParseError) -> Self {
         Self::new("invalid", error.to_string())

@@ -79,7 +79,7 @@ pub(crate) async fn subscribe(args: &SubArgs, at: &At) -> Result<(), CliError> {
     while args.count.is_none_or(|count| printed < count) {
         let Some(data) = events.next().await? else {
             let message = "the node ended the subscription: it went down, or this reader was too slow";
-            return Err(CliError::new("shutting-down", message).hint("weft status").changed().retry());
+            return Err(CliError::new("shutting-down", message).hint("weft status").retry());
         };
         let event: PublicationEvent = serde_json::from_str(&data)
             .map_err(|error| CliError::new("failed", format!("the node sent no publication: {error}")))?;

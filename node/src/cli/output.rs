@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!([count(7), count(1_204), count(1_234_567)], ["7", "1,204", "1,234,567"]);
+        assert_eq!([count(7), count(123), count(1_204), count(1_234_567)], ["7", "123", "1,204", "1,234,567"]);
         assert_eq!(
             [micros(300), micros(2_100), micros(212_000), micros(1_250_000)],
             ["0.3 ms", "2.1 ms", "212 ms", "1.2 s"]

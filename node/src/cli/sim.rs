@@ -1,12 +1,11 @@
 //! `weft sim run`: the same peers and the same storage in a simulated world, many seeds if wanted.
 
-use std::time::Instant;
-
+use tokio::time::Instant;
 use weft_simulations::{Scenario, ScenarioError, SimReport, run_and_shrink, scenario};
 
+use super::CliError;
 use super::args::{SimCommand, SimRunArgs};
 use super::output::Output;
-use super::CliError;
 
 /// `weft sim …`.
 pub(crate) fn run(command: &SimCommand) -> Result<(), CliError> {

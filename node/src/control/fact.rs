@@ -37,9 +37,10 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             (words, json!({ "agent": exited.agent, "process": exited.process, "reason": exited.reason }))
         }
         Fact::Message(record) => message(record),
-        Fact::Batch(batch) => {
-            (format!("{} of messages", plural(batch.count, "step")), json!({ "root": batch.root, "count": batch.count }))
-        }
+        Fact::Batch(batch) => (
+            format!("{} of messages", plural(batch.count, "step")),
+            json!({ "root": batch.root, "count": batch.count }),
+        ),
         Fact::Denied(denial) => {
             let words =
                 format!("{} may not {} {}: rule {}", denial.by.principal, denial.action, denial.resource, denial.rule);

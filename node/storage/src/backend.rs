@@ -2,13 +2,17 @@
 //! start has not verified everything.
 
 use std::fmt;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
+use crate::error::OpenError;
 use crate::mark::FRONT_BYTES;
 
 /// One thing that would have been done to the file. Offsets are the database's.
@@ -195,4 +199,24 @@ fn lay_over(out: &mut [u8], offset: u64, bytes: &[u8], start: u64) {
         let place = |position: u64, base: u64| usize::try_from(position - base).expect("BUG: inside a slice");
         out[place(from, offset)..place(to, offset)].copy_from_slice(&bytes[place(from, start)..place(to, start)]);
     }
+}
+
+/// The file of an existing store.
+pub(crate) fn open_file(path: &Path) -> Result<Box<dyn StorageBackend>, OpenError> {
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::Absent { place: path.display().to_string() },
+        _ => error.into(),
+    })?;
+    file_backend(file)
+}
+
+/// Redb's own backend on a file.
+pub(crate) fn file_backend(file: File) -> Result<Box<dyn StorageBackend>, OpenError> {
+    Ok(Box::new(FileBackend::new(file)?))
+}
+
+/// Makes the name of `path` in its folder durable.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

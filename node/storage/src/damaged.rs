@@ -13,13 +13,14 @@ use weft_protocol::{
     Recovered, RecoveredChain, chain_root_hash, decode, root,
 };
 
-use crate::backend::StoreFile;
+use crate::backend::{StoreFile, file_backend, open_file, sync_folder_of};
 use crate::error::{OpenError, RepairError, StoreError};
 use crate::mark::FirstPage;
+use crate::opening::read_front;
 use crate::recover::{empty_state, placed_fact};
 use crate::row::{self, BODY_BYTES_MAX, GroupView, Salt};
 use crate::salvage::{self, Found, FoundChain};
-use crate::store::{Store, file_backend, open_file, read_front, sync_folder_of};
+use crate::store::Store;
 
 /// Events read at once while looking for facts (guess).
 const EVENTS_AT_ONCE: usize = 1_024;

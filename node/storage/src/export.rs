@@ -13,7 +13,8 @@ use weft_protocol::{ChainId, ChainState, Fact, MessageBatch};
 use crate::error::ExportError;
 use crate::recover::{Stored, compare_with_head, empty_state, placed_fact};
 use crate::row::{self, GroupView, Kind, ROW_HEADER_BYTES, Salt, StoredHead, numbered_key};
-use crate::store::{DIGESTS, GROUPS, STATE, Store, Table};
+use crate::store::Store;
+use crate::table::{DIGESTS, GROUPS, STATE, Table};
 use crate::verify::{Audit, ChainFault, ChainReport, VerifyReport};
 
 const FILE_MAGIC: &[u8; 13] = b"weft chain 1\n";

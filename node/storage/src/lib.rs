@@ -19,7 +19,8 @@
 //!
 //! ```text
 //! groups     chain (40) ‖ commit number (u64)                → row: generation (u64) ‖ first seq (u64) ‖ events (u32)
-//!                                                               ‖ checkpoint (u8) ‖ commit, ed25519 (64), mldsa65, each event, length-framed (u32)
+//!                                                               ‖ checkpoint (u8) ‖ commit, ed25519 (64), mldsa65 and
+//!                                                               each event, length-framed (u32)
 //! digests    chain (40) ‖ seq (u64)                          → row: canonical CBOR of a DigestRow
 //! index      'm' ‖ message (48) or 't' ‖ trace (u64)         → nothing
 //!              ‖ chain (40) ‖ seq (u64) ‖ leaf (u32, all ones: the event itself)
@@ -40,17 +41,19 @@
 //! afterwards. So each transaction counts up a generation inside the database, and after its sync the generation is written
 //! into the marks as well, without a sync of its own: the kernel keeps it when the process is killed, and the next sync, which
 //! covers the whole file, makes it durable. A database whose generation is below its mark has lost something, and is refused
-//! as damaged. Each start skips many generations, so that what a crash left behind is always told from what overtook it. What this leaves open, and [`Store::settle`] closes: a power loss before the mark reached the disk, together
-//! with damage to that very transaction. What redb writes while it opens is held back until every chain is verified, so a
-//! refused store is byte for byte what it was.
+//! as damaged. Each start takes a generation of its own, so that what a crash left behind is always older than what overtook
+//! it. What this leaves open, and [`Store::settle`] closes: a power loss before the mark reached the disk, together with damage
+//! to that very transaction. What redb writes while it opens is held back until every chain is verified, so a refused store is
+//! byte for byte what it was.
 //!
 //! Rows carry their own magic, key and check, so that a repair ([`DamagedStore`]) finds them in the bytes of the file, whatever
 //! became of the tree around them. The salt keeps the content of a message from posing as a row.
 //!
 //! # Modules in reading order
 //!
-//! `store` (one transaction per batch), `poison`, `recover` (what a start reads), `read`, `index`, `order`, `verify`, `export`;
-//! `damaged` and `salvage` (repair); below them `row` (bytes of a row), `mark`, `backend` (the file), `error`.
+//! `store` (one transaction per batch), `write` (its rows), `poison`, `opening`, `recover` (what a start reads), `read`,
+//! `index`, `order`, `verify`, `export`; `damaged` and `salvage` (repair); below them `table`, `row` (bytes of a
+//! row), `mark`, `backend` (the file), `error`.
 
 mod backend;
 mod damaged;
@@ -58,6 +61,7 @@ mod error;
 mod export;
 mod index;
 mod mark;
+mod opening;
 mod order;
 mod poison;
 mod read;
@@ -65,7 +69,9 @@ mod recover;
 mod row;
 mod salvage;
 mod store;
+mod table;
 mod verify;
+mod write;
 
 pub use damaged::{DamagedRange, DamagedStore};
 pub use error::{ExportError, OpenError, RepairError, StoreError};

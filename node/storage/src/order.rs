@@ -8,7 +8,8 @@ use weft_protocol::{ChainId, Event, Hlc};
 
 use crate::error::StoreError;
 use crate::row::numbered_key;
-use crate::store::{GROUPS, Store};
+use crate::store::Store;
+use crate::table::GROUPS;
 
 /// The place of one event in the order of the cluster. Sorts as the order does: stamp, node, incarnation, place on the chain.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,7 +12,8 @@ use crate::error::{StoreError, panic_text};
 use crate::index::{self, Place, WHOLE_EVENT};
 use crate::recover::{Stored, empty_state};
 use crate::row::{self, BODY_BYTES_MAX, BadRow, GroupView, Kind, numbered_key};
-use crate::store::{DIGESTS, GROUPS, INDEX, Store};
+use crate::store::Store;
+use crate::table::{DIGESTS, GROUPS, INDEX};
 
 type Groups = ReadOnlyTable<&'static [u8], &'static [u8]>;
 

@@ -11,7 +11,8 @@ use weft_protocol::{
 
 use crate::error::{OpenError, StoreError};
 use crate::row::{self, BODY_BYTES_MAX, BadRow, GroupView, Kind, Salt, StoredHead};
-use crate::store::{ADDRESSES, DIGESTS, EVIDENCE, GROUPS, OUTBOX, STATE, Table, Writer};
+use crate::store::Writer;
+use crate::table::{ADDRESSES, DIGESTS, EVIDENCE, GROUPS, OUTBOX, STATE, Table};
 use crate::verify::ChainFault;
 
 /// Everything a start reads.

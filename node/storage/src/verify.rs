@@ -11,7 +11,8 @@ use crate::error::StoreError;
 use crate::index;
 use crate::recover::{Stored, compare_with_head, placed_fact};
 use crate::row::{self, BODY_BYTES_MAX, Kind, StoredHead, numbered_key};
-use crate::store::{DIGESTS, INDEX, Store};
+use crate::store::Store;
+use crate::table::{DIGESTS, INDEX};
 
 /// The first thing found wrong with a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Instant;
 
 use serde_bytes::ByteBuf;
+use tokio::time::Instant;
 use weft_kernel::{Action, CapabilityGate, Input, Kernel, KernelConfig, KernelIdentity, Output, Ticket};
-use weft_protocol::{Batch, ChainId, Fact, Incarnation, KeyPair, Principal, Signer as _};
+use weft_protocol::{Batch, ChainId, Fact, Incarnation, KeyPair, Principal, Repaired, Signer as _};
 use weft_storage::Store;
 
-use super::disk_limits::{ENTRY_BYTES, bare_redb, write_and_sync};
+use super::disk_limits::{bare_redb, write_and_sync};
 use super::{Figure, failed, median, micros, per_second};
 use crate::cli::CliError;
 use crate::clock::Clock;
@@ -51,10 +51,34 @@ pub(super) fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
     let (_, redb_many) = bare_redb(folder, MANY_WRITERS)?;
     let raw_many = 64.0 * 1e6 / raw_many_us;
     Ok(vec![
-        Figure::new("append_1_writer_p50_us", "µs", one_writer_us, "write + fdatasync, preallocated, 256 B", raw_one_us),
-        Figure::new("append_1_writer_p50_us", "µs", one_writer_us, "bare redb, one 256 B row a transaction", redb_one_us),
-        Figure::new("append_64_writers_events_per_s", "events/s", many_per_second, "write + fdatasync, 64 × 256 B", raw_many),
-        Figure::new("append_64_writers_events_per_s", "events/s", many_per_second, "bare redb, 64 rows a transaction", redb_many),
+        Figure::new(
+            "append_1_writer_p50_us",
+            "µs",
+            one_writer_us,
+            "write + fdatasync, preallocated, 256 B",
+            raw_one_us,
+        ),
+        Figure::new(
+            "append_1_writer_p50_us",
+            "µs",
+            one_writer_us,
+            "bare redb, one 256 B row a transaction",
+            redb_one_us,
+        ),
+        Figure::new(
+            "append_64_writers_events_per_s",
+            "events/s",
+            many_per_second,
+            "write + fdatasync, 64 × 256 B",
+            raw_many,
+        ),
+        Figure::new(
+            "append_64_writers_events_per_s",
+            "events/s",
+            many_per_second,
+            "bare redb, 64 rows a transaction",
+            redb_many,
+        ),
     ])
 }
 
@@ -95,6 +119,7 @@ impl Writer {
         let kernel = Kernel::new(KernelConfig::default(), identity, gate, &recovered, Arc::new(keys), 1, clock.now());
         let (batches, incoming) = mpsc::sync_channel::<Batch>(1);
         let (done, written) = mpsc::sync_channel(1);
+        #[expect(clippy::disallowed_methods, reason = "writing blocks, as it does off the loop of a node")]
         std::thread::spawn(move || {
             for batch in incoming {
                 if done.send(store.commit(&batch)).is_err() {
@@ -105,10 +130,10 @@ impl Writer {
         Ok(Self { kernel, clock, batches, written, inputs: vec![Input::Woken], next_ticket: 0 })
     }
 
-    /// One more event of 256 bytes is wanted.
+    /// One more event, of about 256 bytes with its place in the commit, is wanted.
     fn ask(&mut self) {
-        let payload = ByteBuf::from(vec![7; ENTRY_BYTES]);
-        let fact = Fact::Opaque { kind: "bench.entry".to_owned(), payload };
+        let chain = self.kernel.chain_state().chain();
+        let fact = Fact::Repaired(Repaired { chain, first_commit: self.next_ticket, count: 1, from: chain.node });
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let (by, action) = (Principal::Operator, Action::RecordRepair);

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::stream::FuturesUnordered;
 use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::time::Instant;
 use weft_kernel::{Answer, Syscall};
 use weft_peer::{Question, Reply};
 use weft_protocol::control::{InviteReport, InviteRequest, StatusReport, UpReport};
@@ -37,10 +38,13 @@ pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
     let executed_us = one_at_a_time(&asker, Durability::None).await?;
     let durable_us = one_at_a_time(&asker, Durability::Durable).await?;
     let at_once = at_once(&asker).await?;
-    let rss = resident_bytes(far.child.id())?;
     shut_down(&asker).await.map_err(|refusal| CliError::from(&refusal))?;
     near.ended().await?;
-    let start_ms = far.restart_to_answer().await?;
+    let mut far = far;
+    far.down().await?;
+    let idle = FarNode::start(&folder.join("idle"), "idle").await?;
+    let rss = resident_bytes(idle.child.id())?;
+    let start_ms = idle.restart_to_answer("idle").await?;
 
     let mut stock = StockClient::connect().await?;
     stock.one_at_a_time(WARM_UP).await?;
@@ -75,10 +79,10 @@ impl FarNode {
     }
 
     /// Takes the node down, then measures from exec to the first answered request, in milliseconds.
-    async fn restart_to_answer(mut self) -> Result<f64, CliError> {
+    async fn restart_to_answer(mut self, name: &str) -> Result<f64, CliError> {
         self.down().await?;
         let begin = Instant::now();
-        self.child = spawn(&self.home, "beta").await?;
+        self.child = spawn(&self.home, name).await?;
         let _answered: StatusReport = self.client.get("/v1/status").await?;
         let took_ms = micros(begin) / 1_000.0;
         self.down().await?;
@@ -119,13 +123,13 @@ async fn spawn(home: &HomeDir, name: &str) -> Result<Child, CliError> {
 
 /// A node in this process, joined to the far one by a real token.
 pub(super) async fn near_node(home: &Path, far: &FarNode) -> Result<Running, CliError> {
-    let invite: InviteReport = far.client.post("/v1/invites", &InviteRequest { role: None, ttl_ms: None, uses: None }).await?;
+    let invite: InviteReport =
+        far.client.post("/v1/invites", &InviteRequest { role: None, ttl_ms: None, uses: None }).await?;
     let token: Token = invite.token.parse().map_err(|error| failed("token", &error))?;
     let name: NodeName = "alpha".parse()?;
     let home = Home::open(HomeDir::new(home)?)?;
     let keys = std::sync::Arc::new(identity::load_or_create(home.path())?);
-    let (admission, address) =
-        crate::network::join(&keys, &token, &name, |_| {}).await.map_err(CliError::from)?;
+    let (admission, address) = crate::network::join(&keys, &token, &name, |_| {}).await.map_err(CliError::from)?;
     let cluster = ClusterFile {
         charter: admission.charter,
         certificate: admission.certificate,

@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
-use std::time::Instant;
 
 use redb::{Database, Durability, TableDefinition};
+use tokio::time::Instant;
 
 use super::{failed, median, micros, per_second};
 use crate::cli::CliError;

@@ -1,9 +1,10 @@
 //! Catching up: a node joins a cluster whose only other member holds 100,000 events, fetches, verifies and stores them.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_bytes::ByteBuf;
+use tokio::time::Instant;
 use weft_protocol::{
     Admitted, ChainId, ChainState, Fact, Frontier, Genesis, SUITE, Shake, Signer as _, chain_root_hash, leaf_hash,
     link_hash,

@@ -29,6 +29,8 @@ impl DemoReport {
     /// The last line for people.
     pub(super) fn summary(&self) -> String {
         let Self { nodes, calls, delivered, .. } = self;
-        format!("done       {nodes} nodes, {calls} calls, {delivered} publications delivered, all chains verified, nothing left behind")
+        format!(
+            "done       {nodes} nodes, {calls} calls, {delivered} publications delivered, all chains verified, nothing left behind"
+        )
     }
 }

@@ -10,16 +10,17 @@ use redb::StorageBackend;
 pub(crate) enum Unsynced {
     Lost,
     Kept,
-    /// Some whole operations, the next one cut.
-    Torn,
+    /// The first half of the operations, and so many bytes of the next one.
+    Torn(usize),
     /// Each sector of 512 bytes on its own, by this seed.
     Scattered(u64),
 }
 
-pub(crate) const ALL_UNSYNCED: [Unsynced; 6] = [
+pub(crate) const ALL_UNSYNCED: [Unsynced; 7] = [
     Unsynced::Lost,
     Unsynced::Kept,
-    Unsynced::Torn,
+    Unsynced::Torn(40),
+    Unsynced::Torn(2048),
     Unsynced::Scattered(1),
     Unsynced::Scattered(2),
     Unsynced::Scattered(3),
@@ -85,11 +86,11 @@ impl Disk {
             match (unsynced, operation) {
                 (Unsynced::Lost, _) => {}
                 (Unsynced::Kept, operation) => apply(&mut image, operation),
-                (Unsynced::Torn, operation) if number < half => apply(&mut image, operation),
-                (Unsynced::Torn, Pending::Write(offset, bytes)) if number == half => {
-                    apply(&mut image, &Pending::Write(*offset, bytes[..bytes.len() / 2].to_vec()));
+                (Unsynced::Torn(_), operation) if number < half => apply(&mut image, operation),
+                (Unsynced::Torn(cut), Pending::Write(offset, bytes)) if number == half => {
+                    apply(&mut image, &Pending::Write(*offset, bytes[..bytes.len().min(cut)].to_vec()));
                 }
-                (Unsynced::Torn, _) => {}
+                (Unsynced::Torn(_), _) => {}
                 (Unsynced::Scattered(_), Pending::Length(_)) => apply(&mut image, operation),
                 (Unsynced::Scattered(seed), Pending::Write(offset, bytes)) => {
                     for (sector, part) in bytes.chunks(512).enumerate() {

@@ -24,7 +24,7 @@ fn step() -> impl Strategy<Value = Step> {
     let unsynced = prop_oneof![
         Just(Unsynced::Lost),
         Just(Unsynced::Kept),
-        Just(Unsynced::Torn),
+        (0..4_096_usize).prop_map(Unsynced::Torn),
         any::<u64>().prop_map(Unsynced::Scattered),
     ];
     prop_oneof![

@@ -151,38 +151,44 @@ fn damage_beside_the_chains_needs_no_peer() {
 /// A commit that a crash cut off stays in the file beside the one that took its place; a repair must never mix them up.
 #[test]
 fn what_a_crash_left_behind_is_not_taken_for_what_was_promised() {
-    let (mut disk, mut writer) = (Disk::default(), Writer::new(1));
+    let (disk, mut writer) = (Disk::default(), Writer::new(1));
     let chain = writer.chain();
     let (store, _) = Store::open_backend(disk.clone()).unwrap();
     let genesis = writer.genesis();
+    let mut other = Writer::new(2);
     store.commit(&one(chain, genesis.clone())).unwrap();
+    store.commit(&one(other.chain(), other.genesis())).unwrap();
+    store.abandon();
     let mut cut = writer.twin();
-    let never = [cut.says(1, &"never acknowledged ".repeat(3000)), cut.says(2, &"nor this ".repeat(6000))];
-    let batch = Batch { groups: never.iter().map(|group| (chain, group.clone())).collect(), ..Batch::default() };
-    disk.fail_at(1, std::io::ErrorKind::Other, true);
-    let mut operation = 1;
-    // The last write before the sync that never came is lost: the pages are there, the header is not.
-    disk = loop {
-        let trial = Disk::with(disk.bytes());
-        let (store, _) = Store::open_backend(trial.clone()).unwrap();
-        trial.fail_at(operation, std::io::ErrorKind::Other, true);
-        assert!(store.commit(&batch).is_err(), "no operation leaves the rows without the header");
-        store.abandon();
-        let image = trial.after_crash(Unsynced::Kept);
-        let held = never.iter().all(|group| !places(&image.bytes(), &group.events[0]).is_empty());
-        let copy = Disk::with(image.bytes());
-        if held && commits(&Store::open_backend(copy).unwrap().1, chain) == 1 {
-            break image;
-        }
-        operation += 1;
-    };
-    store.abandon();
-    let (store, _) = Store::open_backend(disk.clone()).unwrap();
     let second = writer.says(1, "acknowledged");
-    store.commit(&one(chain, second.clone())).unwrap();
-    store.abandon();
-    let bytes = disk.bytes();
-    assert!(!places(&bytes, &never[0].events[0]).is_empty(), "nothing was left behind, so nothing is tested");
+    let never = [1, 2].map(|number| cut.says(number, &"never acknowledged ".repeat(400)));
+    // What is written later covers what stands in front, so something else does.
+    let front = [other.says(1, &"in front ".repeat(800)), other.says(2, &"in front ".repeat(800))];
+    let front = front.into_iter().map(|group| (other.chain(), group));
+    let groups = front.chain(never.iter().map(|group| (chain, group.clone()))).collect();
+    let batch = Batch { groups, ..Batch::default() };
+    let left = |bytes: &[u8], group: &CommitGroup| {
+        !places(bytes, &group.events[0]).is_empty() && !places(bytes, &group.signed.commit).is_empty()
+    };
+    // The commit fails at each operation in turn, until the rows are there and the header is not.
+    let bytes = (1..)
+        .find_map(|operation| {
+            let trial = Disk::with(disk.bytes());
+            let (store, _) = Store::open_backend(trial.clone()).unwrap();
+            trial.fail_at(operation, std::io::ErrorKind::Other, true);
+            assert!(store.commit(&batch).is_err(), "no operation leaves the two rows that are needed");
+            store.abandon();
+            let image = trial.after_crash(Unsynced::Kept);
+            let (store, recovered) = Store::open_backend(image.clone()).unwrap();
+            if commits(&recovered, chain) > 1 {
+                return None;
+            }
+            store.commit(&one(chain, second.clone())).unwrap();
+            store.abandon();
+            let bytes = image.bytes();
+            (left(&bytes, &never[0]) && left(&bytes, &never[1])).then_some(bytes)
+        })
+        .unwrap();
 
     // Only the database's own header is lost: everything promised is found, and nothing else.
     let mut headless = bytes.clone();

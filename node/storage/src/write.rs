@@ -1,0 +1,149 @@
+//! The rows of one batch: what a transaction writes, and the check that each group continues what is stored.
+
+use std::collections::BTreeMap;
+
+use redb::WriteTransaction;
+use weft_protocol::{Batch, ChainId, CommitGroup, DigestRow, Evidence, chain_root_hash, encode};
+
+use crate::error::StoreError;
+use crate::index::{self, Place, WHOLE_EVENT};
+use crate::mark::Mark;
+use crate::row::{self, Kind, Salt, StoredHead};
+use crate::table::{ADDRESSES, DIGESTS, EVIDENCE, GROUPS, INDEX, OUTBOX, STATE};
+
+/// Where the chains of `batch` stand after it, when each of its groups continues what is stored.
+pub(crate) fn next_heads(
+    stored: &BTreeMap<ChainId, StoredHead>,
+    batch: &Batch,
+    generation: u64,
+) -> Result<BTreeMap<ChainId, StoredHead>, StoreError> {
+    let mut next = BTreeMap::new();
+    for (chain, group) in &batch.groups {
+        let head = next.get(chain).or_else(|| stored.get(chain)).copied();
+        next.insert(*chain, continue_head(*chain, head, group, generation)?);
+    }
+    Ok(next)
+}
+
+fn continue_head(
+    chain: ChainId,
+    head: Option<StoredHead>,
+    group: &CommitGroup,
+    generation: u64,
+) -> Result<StoredHead, StoreError> {
+    let refuse = |reason: String| StoreError::Discontinuous { chain, reason };
+    let commit = group.signed.decode().map_err(|error| refuse(error.to_string()))?;
+    let head = head.unwrap_or(StoredHead { generation, commits: 0, size: 0, last_commit: chain_root_hash(&chain) });
+    let count = group.events.len() as u64;
+    let checks = [
+        ("chain", commit.chain == chain),
+        ("commit_no", commit.commit_no == head.commits),
+        ("prev_commit", commit.prev_commit == head.last_commit),
+        ("first_seq", commit.first_seq == head.size),
+        ("count", commit.count == count),
+        ("tree_size", commit.tree_size == head.size + count),
+    ];
+    match checks.iter().find(|(_, holds)| !holds) {
+        Some((field, _)) => Err(refuse(format!("{field} of commit {}, {} are stored", commit.commit_no, head.commits))),
+        None => Ok(StoredHead::after(generation, &commit, group.signed.hash())),
+    }
+}
+
+pub(crate) fn write_batch(
+    transaction: &WriteTransaction,
+    salt: &Salt,
+    batch: &Batch,
+    mark: &Mark,
+) -> Result<(), redb::Error> {
+    write_groups(transaction, salt, &batch.groups, mark.generation)?;
+    write_digests(transaction, salt, &batch.digests)?;
+    if !batch.outbox_put.is_empty() || !batch.outbox_drop.is_empty() {
+        let mut outbox = transaction.open_table(OUTBOX)?;
+        for entry in &batch.outbox_put {
+            let key = entry.envelope.id.to_bytes();
+            outbox.insert(&key[..], &row::write(salt, Kind::Outbox, &key, &encode(entry))[..])?;
+        }
+        for message in &batch.outbox_drop {
+            outbox.remove(&message.to_bytes()[..])?;
+        }
+    }
+    for evidence in &batch.evidence {
+        let key = evidence_key(evidence);
+        let value = row::write(salt, Kind::Evidence, &key, &encode(evidence));
+        transaction.open_table(EVIDENCE)?.insert(&key[..], &value[..])?;
+    }
+    for (node, addresses) in &batch.addresses {
+        let value = row::write(salt, Kind::Addresses, node.as_bytes(), &encode(addresses));
+        transaction.open_table(ADDRESSES)?.insert(&node.as_bytes()[..], &value[..])?;
+    }
+    for (chain, head) in &mark.heads {
+        put_state(transaction, salt, &row::head_key(*chain), &head.write())?;
+    }
+    if batch.reserved.is_some() {
+        put_state(transaction, salt, row::RESERVED_KEY, &encode(&mark.reserved))?;
+    }
+    put_state(transaction, salt, row::GENERATION_KEY, &mark.generation.to_be_bytes())
+}
+
+fn write_groups(
+    transaction: &WriteTransaction,
+    salt: &Salt,
+    groups: &[(ChainId, CommitGroup)],
+    generation: u64,
+) -> Result<(), redb::Error> {
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let mut stored = transaction.open_table(GROUPS)?;
+    let mut indexed = transaction.open_table(INDEX)?;
+    for (chain, group) in groups {
+        let commit = group.signed.decode().expect("BUG: decoded when the heads were compared");
+        let key = row::numbered_key(*chain, commit.commit_no);
+        let value = row::write(salt, Kind::Group, &key, &row::write_group(generation, commit.first_seq, group));
+        stored.insert(&key[..], &value[..])?;
+        for (seq, event) in (commit.first_seq..).zip(&group.events) {
+            if let Some(record) = index::message_of(event) {
+                for key in index::keys(&record, Place { chain: *chain, seq, leaf: WHOLE_EVENT }) {
+                    indexed.insert(&key[..], &[][..])?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_digests(transaction: &WriteTransaction, salt: &Salt, digests: &[DigestRow]) -> Result<(), redb::Error> {
+    if digests.is_empty() {
+        return Ok(());
+    }
+    let mut stored = transaction.open_table(DIGESTS)?;
+    let mut indexed = transaction.open_table(INDEX)?;
+    for digest in digests {
+        let key = row::numbered_key(digest.chain, digest.seq);
+        stored.insert(&key[..], &row::write(salt, Kind::Digest, &key, &encode(digest))[..])?;
+        for (leaf, record) in (0..).zip(&digest.records) {
+            for key in index::keys(record, Place { chain: digest.chain, seq: digest.seq, leaf }) {
+                indexed.insert(&key[..], &[][..])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn put_state(
+    transaction: &WriteTransaction,
+    salt: &Salt,
+    key: &[u8],
+    body: &[u8],
+) -> Result<(), redb::Error> {
+    transaction.open_table(STATE)?.insert(key, &row::write(salt, Kind::State, key, body)[..])?;
+    Ok(())
+}
+
+/// The key of one piece of evidence: the hashes of both commits.
+fn evidence_key(evidence: &Evidence) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(evidence.first.hash().as_bytes());
+    key[32..].copy_from_slice(evidence.second.hash().as_bytes());
+    key
+}
