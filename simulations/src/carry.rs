@@ -87,8 +87,7 @@ impl World {
     pub(crate) fn written(&mut self, node: usize) {
         let armed = self.nodes[node].armed.take();
         if let Some(armed) = armed {
-            let operations = self.operations_before(node, armed);
-            let end = if armed == Armed::Disk { End::Broken } else { End::PowerLost };
+            let (operations, end) = self.end_of(node, armed);
             self.nodes[node].disk.end_after(operations, end);
         }
         let before = self.nodes[node].disk.counts();
@@ -136,13 +135,16 @@ impl World {
         }
     }
 
-    /// How much of a write like the last one is done before it is struck. What is to be torn or scattered must have begun and
-    /// must not be synced yet; the last two operations are the sync and the mark after it.
-    fn operations_before(&mut self, node: usize, armed: Armed) -> u64 {
+    /// How much of a write like the last one is done before it is struck, and how that ends. What is to be torn or scattered
+    /// must have begun and must not be synced yet.
+    fn end_of(&mut self, node: usize, armed: Armed) -> (u64, End) {
         let operations = self.nodes[node].write_operations;
         match armed {
-            Armed::Power(Unsynced::Torn | Unsynced::Scattered) => 1 + self.disk_dice.below(operations.saturating_sub(3)),
-            Armed::Power(Unsynced::Lost | Unsynced::Kept) | Armed::Disk => self.disk_dice.below(operations),
+            Armed::Power(Unsynced::Torn | Unsynced::Scattered) => {
+                (1 + self.disk_dice.below(operations), End::PowerLostUnsynced)
+            }
+            Armed::Power(Unsynced::Lost | Unsynced::Kept) => (self.disk_dice.below(operations), End::PowerLost),
+            Armed::Disk => (self.disk_dice.below(operations), End::Broken),
         }
     }
 

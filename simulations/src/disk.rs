@@ -67,8 +67,10 @@ struct Inner {
 pub(crate) enum End {
     /// It is broken.
     Broken,
-    /// Power is gone in the middle of a write: nobody is there to see an error.
+    /// Power is gone in the middle of a transaction: nobody is there to see an error.
     PowerLost,
+    /// The same, at its sync at the latest.
+    PowerLostUnsynced,
 }
 
 /// One node's disk; clones are the same disk. It outlives the node's runs.
@@ -236,6 +238,9 @@ impl StorageBackend for Disk {
     fn sync_data(&self) -> io::Result<()> {
         let mut inner = self.inner();
         let inner = &mut *inner;
+        if let Some((left, End::PowerLostUnsynced)) = &mut inner.ends {
+            *left = 0;
+        }
         inner.operate()?;
         if inner.lies {
             return Ok(());

@@ -271,11 +271,11 @@ impl World {
 
     /// Tries to reach a member at its addresses and to prove to each other who both are.
     pub(crate) fn dial(&mut self, node: usize, to: NodeId, addresses: &[String]) {
-        let reached = addresses.iter().filter_map(|address| node_at(address)).find(|peer| {
-            let there = self.nodes.get(*peer).is_some_and(|peer| peer.id() == to && peer.running.is_some());
-            there && self.network.is_open(node, *peer)
-        });
-        let Some(peer) = reached else {
+        let there = addresses
+            .iter()
+            .filter_map(|address| node_at(address))
+            .find(|peer| self.nodes.get(*peer).is_some_and(|peer| peer.id() == to && peer.running.is_some()));
+        let Some(peer) = there.filter(|peer| self.is_reached(node, *peer)) else {
             let input = Input::DialFailed { node: to, reason: "nothing answers".to_owned() };
             self.tell_after(DIAL_US_MAX, node, input);
             return;
@@ -284,6 +284,12 @@ impl World {
             Ok(()) => self.open_connection(node, peer),
             Err(reason) => self.tell_after(0, node, Input::DialFailed { node: to, reason }),
         }
+    }
+
+    /// Whether the first frames get through, there and back.
+    fn is_reached(&mut self, node: usize, peer: usize) -> bool {
+        let mut passes = |from, to| !self.network.carry(from, to, self.now_us, &mut self.network_dice).is_empty();
+        passes(node, peer) && passes(peer, node)
     }
 
     /// Runs both sides of the handshake of members.
