@@ -11,6 +11,7 @@ use weft_protocol::{
 };
 
 use crate::action::Action;
+use crate::ahead::Ahead;
 use crate::chain::{Promise, Writer};
 use crate::config::{KernelConfig, KernelIdentity};
 use crate::effects::Effects;
@@ -46,6 +47,8 @@ pub struct Kernel {
     pub(crate) timers: Timers,
     /// Inputs that wait for a reservation on disk, in order.
     pub(crate) deferred: VecDeque<Input>,
+    /// Inputs that wait for our clock.
+    pub(crate) ahead: Ahead,
     pub(crate) processes: ProcessTable,
     pub(crate) advertised: Vec<(AgentName, ProcessId)>,
     pub(crate) calls: Calls,
@@ -126,6 +129,7 @@ impl Kernel {
             effects: Effects::default(),
             timers: Timers::default(),
             deferred: VecDeque::new(),
+            ahead: Ahead::default(),
             processes: ProcessTable::restored(history.generations()),
             advertised: Vec::new(),
             calls: Calls::default(),
@@ -153,6 +157,7 @@ impl Kernel {
             Input::Woken => {}
             input => self.take(input),
         }
+        self.take_ahead();
         self.fire_timers();
         self.take_deferred();
         self.close(outputs);
@@ -167,17 +172,19 @@ impl Kernel {
             NodeState::Booting | NodeState::Running | NodeState::ShuttingDown => {
                 // What is due already waits for a reservation, whose `Persisted` wakes as well.
                 let timer = self.timers.next().filter(|at| *at > self.now || self.is_ready());
-                timer.into_iter().chain(self.chain.next_wakeup(self.now)).min()
+                let ahead = self.ahead.next_wakeup();
+                timer.into_iter().chain(ahead).chain(self.chain.next_wakeup(self.now)).min()
             }
         }
     }
 
     /// Handles an input, or lets it wait until everything that may leave because of it is reserved on disk.
-    fn take(&mut self, input: Input) {
+    pub(crate) fn take(&mut self, input: Input) {
         if self.ending || self.state == NodeState::Damaged {
             let refusal = if self.state == NodeState::Damaged { Refusal::Damaged } else { Refusal::ShuttingDown };
             return self.refuse_input(input, &refusal);
         }
+        let Some(input) = self.hold_ahead(input) else { return };
         if self.deferred.is_empty() && self.is_ready() {
             return self.dispatch(input);
         }

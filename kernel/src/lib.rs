@@ -9,9 +9,10 @@
 //!
 //! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
 //! leaves at once), `chain` (what waits for its record), `gate` (who may), `process` (lives and mailboxes), `ipc`
-//! (messages), `topic` (publications), `facts` (records for the other machines), `timers`, `boot`, `shutdown`, `builtin`.
+//! (messages), `topic` (publications), `facts` (records for the other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`.
 
 mod action;
+mod ahead;
 mod boot;
 mod builtin;
 mod chain;

@@ -15,7 +15,7 @@ pub(crate) use answer::{failed, shortened};
 pub(crate) use call::{Call, Calls};
 pub(crate) use incoming::{Inbox, Incoming};
 pub(crate) use receipts::Receipts;
-pub(crate) use record::Step;
+pub(crate) use record::{Step, is_durable};
 pub(crate) use send::Message;
 pub(crate) use validate::check_payload;
 pub(crate) use window::Windows;

@@ -4,6 +4,7 @@
 mod node;
 mod pair;
 
+mod ahead;
 mod boot;
 mod call;
 mod commit;
