@@ -54,13 +54,15 @@ impl Kernel {
             }
             _ => return Some(input),
         };
-        match judge_stamp(stamp, self.now) {
-            StampVerdict::Merged | StampVerdict::Refused => Some(input),
-            StampVerdict::Parked if self.ahead.waiting.len() < WAITING_MAX => {
+        match (judge_stamp(stamp, self.now), &input) {
+            // More than a minute ahead: what such a clock acknowledges is not believed, and the message ends by its deadline.
+            (StampVerdict::Refused, Input::ReceiptArrived { .. }) => None,
+            (StampVerdict::Merged | StampVerdict::Refused, _) => Some(input),
+            (StampVerdict::Parked, _) if self.ahead.waiting.len() < WAITING_MAX => {
                 self.ahead.push(stamp, self.now, input);
                 None
             }
-            StampVerdict::Parked => {
+            (StampVerdict::Parked, _) => {
                 self.refuse_input(input, &Refusal::Busy { retry_after_us: BUSY_RETRY_US });
                 None
             }

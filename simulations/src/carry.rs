@@ -4,7 +4,8 @@ use weft_discovery::Answer as DiscoveryAnswer;
 use weft_kernel::{Builtin, Delivery};
 use weft_peer::{Input, Output, Reply};
 use weft_protocol::{
-    AgentSpec, Backend, Batch, ChainId, CommitGroup, ExitReason, MessageId, Payload, ProcessId, Recovered, Refusal, Token,
+    AgentSpec, Backend, Batch, ChainId, CommitGroup, ExitReason, MessageId, Payload, ProcessId, Recovered, Refusal,
+    Token,
 };
 
 use crate::disk::{DiskCounts, End, Unsynced};
@@ -149,13 +150,7 @@ impl World {
     }
 
     /// A write came back well; it is durable when the disk synced meanwhile.
-    fn have_written(
-        &mut self,
-        node: usize,
-        groups: &[(ChainId, CommitGroup)],
-        before: DiskCounts,
-        after: DiskCounts,
-    ) {
+    fn have_written(&mut self, node: usize, groups: &[(ChainId, CommitGroup)], before: DiskCounts, after: DiskCounts) {
         self.nodes[node].write_operations = after.operations - before.operations;
         if after.syncs > before.syncs {
             let actor = self.nodes[node].actor();

@@ -161,7 +161,8 @@ impl Plan<'_> {
         let mut times = self.up_from_us.clone();
         times.sort_unstable();
         self.now_us = self.now_us.max(times[1]);
-        let mut up: Vec<usize> = (0..self.scenario.nodes).filter(|node| self.up_from_us[*node] <= self.now_us).collect();
+        let mut up: Vec<usize> =
+            (0..self.scenario.nodes).filter(|node| self.up_from_us[*node] <= self.now_us).collect();
         let one = up.swap_remove(self.dice.index(up.len()));
         (one, up[self.dice.index(up.len())])
     }

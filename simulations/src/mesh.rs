@@ -214,7 +214,15 @@ impl World {
         self.pass_on(node, None, node, number, topic, &bytes);
     }
 
-    fn pass_on(&mut self, node: usize, but: Option<usize>, author: usize, number: u64, topic: &GossipTopic, bytes: &[u8]) {
+    fn pass_on(
+        &mut self,
+        node: usize,
+        but: Option<usize>,
+        author: usize,
+        number: u64,
+        topic: &GossipTopic,
+        bytes: &[u8],
+    ) {
         let Some(running) = self.nodes[node].running.as_ref() else { return };
         let links: Vec<(usize, u64)> = running.links.iter().map(|(peer, link)| (*peer, link.connection)).collect();
         for (peer, connection) in links {
@@ -312,11 +320,10 @@ impl World {
         machines.put(true, frames);
         let outcome = self.shake(&mut machines, dialer, listener);
         match outcome {
-            Shaken::Both(HandshakeOutcome::Member { node: seen_by_dialer, .. }, HandshakeOutcome::Member { node, .. })
-                if seen_by_dialer == listener_id && node == dialer_id =>
-            {
-                Ok(())
-            }
+            Shaken::Both(
+                HandshakeOutcome::Member { node: seen_by_dialer, .. },
+                HandshakeOutcome::Member { node, .. },
+            ) if seen_by_dialer == listener_id && node == dialer_id => Ok(()),
             Shaken::Both(..) | Shaken::Asks(..) => Err("the handshake proved something else".to_owned()),
             Shaken::Refused(refusal) => Err(refusal.to_string()),
             Shaken::Lost => Err("the handshake was not completed in time".to_owned()),
@@ -432,9 +439,9 @@ impl World {
     fn ping_from(&mut self, node: usize, peer: usize, connection: u64) {
         let there = self.connection(peer, node) == Some(connection);
         let out = self.network.carry(node, peer, self.now_us, &mut self.network_dice).first().copied();
-        let back = out.filter(|_| there).and_then(|arrived_us| {
-            self.network.carry(peer, node, arrived_us, &mut self.network_dice).first().copied()
-        });
+        let back = out
+            .filter(|_| there)
+            .and_then(|arrived_us| self.network.carry(peer, node, arrived_us, &mut self.network_dice).first().copied());
         let id = self.nodes[peer].id();
         if let Some(back_us) = back {
             let rtt_us = back_us - self.now_us;

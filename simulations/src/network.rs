@@ -66,7 +66,15 @@ impl Network {
             side: BTreeSet::new(),
             cuts: BTreeSet::new(),
             latest_us: BTreeMap::new(),
-            counts: NetworkCounts { carried: 0, lost: 0, duplicated: 0, reordered: 0, delayed: 0, partitioned: 0, cut: 0 },
+            counts: NetworkCounts {
+                carried: 0,
+                lost: 0,
+                duplicated: 0,
+                reordered: 0,
+                delayed: 0,
+                partitioned: 0,
+                cut: 0,
+            },
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_peer::AskId;
 use weft_protocol::{
-    ChainError, ChainId, ChainState, CommitGroup, Digest, Effect, Event, Fact, Head, Hlc, MessageId, MessageRecord, NodeId,
-    Payload, RecordRef, SignedCommit, Stage, content_address, encode, hash, link_hash, vector_root,
+    ChainError, ChainId, ChainState, CommitGroup, Digest, Effect, Event, Fact, Head, Hlc, MessageId, MessageRecord,
+    NodeId, Payload, RecordRef, SignedCommit, Stage, content_address, encode, hash, link_hash, vector_root,
 };
 
 /// One event as it was first found durable.
@@ -226,8 +226,7 @@ impl Reference {
 
     /// The vector root of what a node's disk holds.
     pub(crate) fn vector_root(&self, node: usize) -> Digest {
-        let heads: Vec<&Head> =
-            self.ledgers[node].keys().filter_map(|chain| self.head_held(node, chain)).collect();
+        let heads: Vec<&Head> = self.ledgers[node].keys().filter_map(|chain| self.head_held(node, chain)).collect();
         vector_root(heads)
     }
 

@@ -252,9 +252,7 @@ impl Scenario {
             ("weights", "not all zero", self.weights != Weights::default()),
         ];
         match checks.into_iter().find(|(_, _, holds)| !holds) {
-            Some((field, expected, _)) => {
-                Err(ScenarioError::OutOfRange { name: self.name.clone(), field, expected })
-            }
+            Some((field, expected, _)) => Err(ScenarioError::OutOfRange { name: self.name.clone(), field, expected }),
             None => Ok(()),
         }
     }

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::fmt::Arguments;
 
 use weft_peer::{GossipTopic, Input, Output, Question, Request, Response};
-use weft_protocol::{A2aItem, Batch, CommitGroup, Digest, Gossip, HeadGossip, SignedCommit, SyncRequest, SyncResponse, hash};
+use weft_protocol::{
+    A2aItem, Batch, CommitGroup, Digest, Gossip, HeadGossip, SignedCommit, SyncRequest, SyncResponse, hash,
+};
 
 /// Lines that are kept to be shown when a run fails.
 const LINES_KEPT: usize = 64;
@@ -29,7 +31,9 @@ impl Trace {
             Some(node) => format!("{now_us:>11} #{node} {words}"),
             None => format!("{now_us:>11}    {words}"),
         };
-        if std::env::var_os("TRACE").is_some() { eprintln!("{line}"); }
+        if std::env::var_os("TRACE").is_some() {
+            eprintln!("{line}");
+        }
         self.digest = hash("sim-trace", &[self.digest.as_bytes(), line.as_bytes()]);
         if self.last.len() == LINES_KEPT {
             self.last.pop_front();

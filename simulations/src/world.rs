@@ -7,8 +7,8 @@ use weft_kernel::{AgentRef, CapabilityGate, Syscall};
 use weft_peer::{AskId, Input, OutboundId, Peer, PeerConfig, PeerIdentity, Question};
 use weft_protocol::{
     AgentName, AgentSpec, Backend, BuiltinKind, Certificate, ChainId, ChainState, Charter, CommitGroup, Delivery,
-    Durability, Incarnation, Level, LocalTarget, MessageId, NodeId, NodeRef, Payload, Principal, ProcessId, Recovered, ResourceLimits,
-    RestartPolicy, Role, Signed, Signer as _, Target, Token, TopicName,
+    Durability, Incarnation, Level, LocalTarget, MessageId, NodeId, NodeRef, Payload, Principal, ProcessId, Recovered,
+    ResourceLimits, RestartPolicy, Role, Signed, Signer as _, Target, Token, TopicName,
 };
 use weft_storage::Store;
 
@@ -19,10 +19,10 @@ use crate::faults::{Fault, FaultCounts};
 use crate::invariants::Judge;
 use crate::joining::Joining;
 use crate::keys::SeededKeys;
+use crate::mesh::Frame;
 use crate::mutation::Mutation;
 use crate::network::Network;
 use crate::node::{Armed, Node, Running, address_of};
-use crate::mesh::Frame;
 use crate::reference::{Ask, Asked};
 use crate::scenario::Scenario;
 use crate::trace::{self, Trace};
@@ -581,9 +581,9 @@ impl World {
     pub(crate) fn is_quiet(&self) -> bool {
         let settled = |node: &Node| {
             let root = self.judge.reference.vector_root(node.index);
-            node.running.as_ref().is_some_and(|running| {
-                running.writing.is_none() && running.peer.replication().vector_root() == root
-            })
+            node.running
+                .as_ref()
+                .is_some_and(|running| running.writing.is_none() && running.peer.replication().vector_root() == root)
         };
         let root = self.judge.reference.vector_root(0);
         self.judge.reference.asks.is_empty()
@@ -603,7 +603,12 @@ impl World {
                     .iter()
                     .map(|head| format!("{}:{}", head.chain.node.short(), head.size))
                     .collect();
-                format!("node {} links {:?} holds {}", node.index, running.links.keys().collect::<Vec<_>>(), held.join(" "))
+                format!(
+                    "node {} links {:?} holds {}",
+                    node.index,
+                    running.links.keys().collect::<Vec<_>>(),
+                    held.join(" ")
+                )
             }
         };
         let nodes: Vec<String> = self.nodes.iter().map(of).collect();

@@ -61,3 +61,18 @@ fn a_durable_receipt_from_a_fast_clock_is_recorded_after_it() {
     let recorded = stamp_of(alpha, Stage::Acknowledged).expect("our clock has caught up");
     assert!(recorded > stamp, "acknowledged at {recorded}, received at {stamp}");
 }
+
+#[test]
+fn a_receipt_from_a_clock_more_than_a_minute_ahead_is_not_believed() {
+    let mut pair = Pair::new();
+    let asked = pair.asked(1, Principal::Operator, message("echo@beta", "hi", "received+durable"));
+    let [alpha, beta] = &mut pair.nodes;
+    let (from, role, envelope) = (alpha.id(), Role::Worker, Box::new(transmitted(&alpha.run(asked))));
+    let mut receipt = Box::new(acknowledged(&beta.run(Input::EnvelopeArrived { from, role, envelope })));
+    receipt.hlc = Hlc::from_wall(alpha.now.after_us(61_000_000));
+    let from = beta.id();
+    alpha.run(Input::ReceiptArrived { from, receipt });
+    let ended = lines(&alpha.pass(70_000_000));
+    assert!(ended.iter().any(|line| line.starts_with("answer 1 deadline")), "{ended:?}");
+    assert_eq!(stamp_of(alpha, Stage::Acknowledged), None);
+}
