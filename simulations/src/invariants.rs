@@ -424,7 +424,7 @@ impl Judge {
     fn causality(&mut self, ordered: &[OrderKey]) {
         let mut next_seq: BTreeMap<ChainId, u64> = BTreeMap::new();
         let mut links: BTreeMap<Digest, usize> = BTreeMap::new();
-        let mut steps: BTreeMap<(MessageId, Stage), usize> = BTreeMap::new();
+        let mut steps: BTreeMap<(MessageId, Went), usize> = BTreeMap::new();
         let (mut broken, mut causes) = (None, Vec::new());
         for (place, key) in ordered.iter().enumerate() {
             let expected = next_seq.entry(key.chain()).or_default();
@@ -436,23 +436,15 @@ impl Judge {
             let Some(event) = usize::try_from(key.seq).ok().and_then(|seq| chronicle.events.get(seq)) else { continue };
             links.insert(event.link, place);
             causes.extend(event.cause.iter().map(|cause| (*cause, place)));
-            if let Some(record) = event.message().filter(|record| is_step(record)) {
-                steps.entry((record.message, record.stage)).or_insert(place);
+            if let Some((message, step)) = event.message().and_then(step_of) {
+                steps.entry((message, step)).or_insert(place);
             }
         }
         let caused = causes.iter().all(|(cause, place)| links.get(cause).is_none_or(|earlier| earlier < place));
-        let after = [
-            (Stage::Sent, Stage::Received),
-            (Stage::Received, Stage::Answered),
-            (Stage::Received, Stage::Acknowledged),
-            (Stage::Answered, Stage::Acknowledged),
-        ];
-        let late = steps.iter().find_map(|((message, later), place)| {
-            let before = after.iter().filter(|(_, it)| it == later).map(|(it, _)| *it);
-            let wrong = |it: &Stage| steps.get(&(*message, *it)).is_some_and(|earlier| earlier >= place);
-            let stage = before.into_iter().find(wrong)?;
-            let stamp = |stage: Stage| ordered[steps[&(*message, stage)]].hlc;
-            Some(format!("{message} {later:?} {} before {stage:?} {}", stamp(*later), stamp(stage)))
+        let late = steps.iter().find_map(|((message, step), place)| {
+            let earlier = step.after()?;
+            let wrong = steps.get(&(*message, earlier)).is_some_and(|earlier| earlier >= place);
+            wrong.then(|| format!("{message} {step:?} before {earlier:?}"))
         });
         self.book.check(Check::OrderIsCausal, broken.is_none() && caused && late.is_none(), || {
             format!(
@@ -495,13 +487,39 @@ fn is_invite(fact: &Fact, id: InviteId) -> bool {
     matches!(fact, Fact::InviteIssued(issued) if weft_protocol::invite_id(&issued.secret_hash) == id)
 }
 
-/// Whether a record is a step of a message that went on: a sender may be refused once, by a copy, and succeed with another.
-fn is_step(record: &MessageRecord) -> bool {
-    match record.stage {
-        Stage::Acknowledged => record.rule == "received" || record.rule == "executed",
-        Stage::Sent | Stage::Received | Stage::Answered => true,
-        Stage::Refused | Stage::Published | Stage::Delivered => false,
+/// One step of a durable message that went on. Others prove nothing: a sender may be refused once, by a copy, and succeed with
+/// another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Went {
+    Sent,
+    Received,
+    Answered,
+    KnownReceived,
+    KnownAnswered,
+}
+
+impl Went {
+    /// The step that must come before.
+    const fn after(self) -> Option<Self> {
+        match self {
+            Self::Sent => None,
+            Self::Received => Some(Self::Sent),
+            Self::Answered | Self::KnownReceived => Some(Self::Received),
+            Self::KnownAnswered => Some(Self::Answered),
+        }
     }
+}
+
+fn step_of(record: &MessageRecord) -> Option<(MessageId, Went)> {
+    let step = match (record.stage, record.rule.as_str()) {
+        (Stage::Sent, _) => Went::Sent,
+        (Stage::Received, _) => Went::Received,
+        (Stage::Answered, _) => Went::Answered,
+        (Stage::Acknowledged, "received") => Went::KnownReceived,
+        (Stage::Acknowledged, "executed") => Went::KnownAnswered,
+        (Stage::Acknowledged | Stage::Refused | Stage::Published | Stage::Delivered, _) => return None,
+    };
+    Some((record.message, step))
 }
 
 fn outcome_of(fact: Option<&Fact>) -> Option<EffectOutcome> {

@@ -31,9 +31,6 @@ impl Trace {
             Some(node) => format!("{now_us:>11} #{node} {words}"),
             None => format!("{now_us:>11}    {words}"),
         };
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!("{line}");
-        }
         self.digest = hash("sim-trace", &[self.digest.as_bytes(), line.as_bytes()]);
         if self.last.len() == LINES_KEPT {
             self.last.pop_front();
