@@ -14,6 +14,8 @@ use crate::mutation::Mutation;
 use crate::node::{Agent, Armed};
 use crate::world::{Event, World};
 
+/// How long a disk is idle before its store is settled, as in the node's own loop, in microseconds.
+const IDLE_US: u64 = 20_000;
 /// Most steps of a conversation that are read at once, as in the node's own loop.
 const TRACE_ROWS_MAX: usize = 256;
 
@@ -159,6 +161,20 @@ impl World {
         if self.mutation != Some(Mutation::AcknowledgeBeforeWrite) {
             self.tell(node, Input::Persisted);
         }
+        let run = self.nodes[node].run;
+        self.after(IDLE_US, Event::Settle { node, run, operations: after.operations });
+    }
+
+    /// Settles a store whose disk nobody wrote to for a moment, as the node's own loop does.
+    pub(crate) fn settle(&mut self, node: usize, operations: u64) {
+        let idle = self.nodes[node].disk.counts().operations == operations;
+        let Some(running) = self.nodes[node].running.as_ref() else { return };
+        if idle
+            && running.writing.is_none()
+            && let Err(error) = running.store.settle()
+        {
+            self.judge.book.complain(format!("node {node} cannot settle its store: {error}"));
+        }
     }
 
     fn read<T: Default>(
@@ -247,11 +263,14 @@ impl World {
 
     /// What a peer with the chosen defect would want besides.
     pub(crate) fn mutate(&self, outputs: &mut Vec<Output>) {
-        let wanted = outputs.iter().position(|output| match (self.mutation, output) {
-            (Some(Mutation::DeliverTwice), Output::Deliver { .. }) => true,
-            (Some(Mutation::StartUnasked), Output::Start { .. }) => true,
-            _ => false,
-        });
+        let is_wanted = |output: &Output| {
+            matches!(
+                (self.mutation, output),
+                (Some(Mutation::DeliverTwice), Output::Deliver { .. })
+                    | (Some(Mutation::StartUnasked), Output::Start { .. })
+            )
+        };
+        let wanted = outputs.iter().position(is_wanted);
         if let Some(place) = wanted {
             let mut again = outputs[place].clone();
             if let Output::Start { process, .. } = &mut again {
@@ -263,7 +282,7 @@ impl World {
 
     /// Whether an output never reaches anybody.
     pub(crate) fn is_swallowed(&self, output: &Output) -> bool {
-        self.mutation == Some(Mutation::SwallowAnswers) && matches!(output, Output::Answer { .. })
+        self.begun && self.mutation == Some(Mutation::SwallowAnswers) && matches!(output, Output::Answer { .. })
     }
 
     /// What a start with the chosen defect does not know any more.

@@ -100,12 +100,6 @@ impl CheckBook {
         &self.failures
     }
 
-    /// The first check that did not hold.
-    pub(crate) fn first_failed(&self) -> Option<&'static str> {
-        let first = self.failures.first()?;
-        Check::ALL.iter().map(|check| check.name()).find(|name| first.starts_with(name))
-    }
-
     /// Checks that were never made.
     pub(crate) fn never_made(&self) -> impl Iterator<Item = &'static str> {
         Check::ALL.iter().filter(|check| !self.counts.contains_key(check)).map(|check| check.name())

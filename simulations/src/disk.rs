@@ -107,11 +107,11 @@ impl Disk {
         self.inner().earlier.get_or_insert_default();
     }
 
-    /// Becomes what it was 8 syncs ago, or at the oldest one remembered.
+    /// Becomes what it was 16 syncs ago, or at the oldest one remembered.
     pub(crate) fn roll_back(&self) {
         let mut inner = self.inner();
         let earlier = inner.earlier.take().unwrap_or_default();
-        if let Some(image) = earlier.get(earlier.len().saturating_sub(8)) {
+        if let Some(image) = earlier.get(earlier.len().saturating_sub(16)) {
             inner.durable.clone_from(image);
             inner.current.clone_from(image);
         }

@@ -293,7 +293,7 @@ impl Judge {
         });
     }
 
-    /// A node ends in order once that is on its disk; one whose disk failed can only end.
+    /// A node ends in order once that is on its disk.
     fn halt(&mut self, actor: Actor) {
         self.acknowledged(actor, "shutdown".to_owned(), |fact| matches!(fact, Fact::Shutdown(_)));
     }

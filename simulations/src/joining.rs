@@ -68,7 +68,7 @@ impl World {
                 self.tell(0, Input::JoinAsked { ask, keys, invite, join });
             }
             Shaken::Refused(refusal) => self.refused(node, &refusal),
-            Shaken::Both(..) | Shaken::Lost => {}
+            Shaken::Both(_) | Shaken::Lost => {}
         }
     }
 

@@ -100,10 +100,13 @@ impl World {
             self.tell_after(0, node, Input::RequestFailed { request, reason });
             return;
         };
-        let (protocol, bytes) = match content {
+        let (protocol, mut bytes) = match content {
             Request::A2a(request) => (Protocol::A2a, encode(request)),
             Request::Sync(request) => (Protocol::Sync, encode(request)),
         };
+        if let Some(mutation) = self.mutation {
+            mutation.garble(&mut bytes);
+        }
         self.check_size(&bytes, FRAME_BYTES_MAX);
         if let Some(running) = self.nodes[node].running.as_mut() {
             running.outbound.insert(request, Outbound { to: peer, protocol });
@@ -174,7 +177,10 @@ impl World {
             Protocol::A2a => self.decoded::<A2aRequest>(bytes, FRAME_BYTES_MAX).map(Request::A2a),
             Protocol::Sync => self.decoded::<SyncRequest>(bytes, FRAME_BYTES_MAX).map(Request::Sync),
         };
-        let Some(content) = content else { return };
+        let Some(mut content) = content else { return };
+        if let (Some(mutation), Request::A2a(request)) = (self.mutation, &mut content) {
+            mutation.skim(request);
+        }
         let id = InboundId(self.next_inbound);
         self.next_inbound += 1;
         if let Some(running) = self.nodes[to].running.as_mut() {
@@ -284,13 +290,21 @@ impl World {
             .filter_map(|address| node_at(address))
             .find(|peer| self.nodes.get(*peer).is_some_and(|peer| peer.id() == to && peer.running.is_some()));
         let Some(peer) = there.filter(|peer| self.is_reached(node, *peer)) else {
-            let input = Input::DialFailed { node: to, reason: "nothing answers".to_owned() };
-            self.tell_after(DIAL_US_MAX, node, input);
+            let run = self.nodes[node].run;
+            self.after(DIAL_US_MAX, Event::GiveUp { node, run, to });
             return;
         };
         match self.authenticate(node, peer) {
             Ok(()) => self.open_connection(node, peer),
             Err(reason) => self.tell_after(0, node, Input::DialFailed { node: to, reason }),
+        }
+    }
+
+    /// A dial waited long enough, which nobody is told who was reached meanwhile.
+    pub(crate) fn give_up(&mut self, node: usize, to: NodeId) {
+        let peer = self.number_of(to);
+        if peer.and_then(|peer| self.connection(node, peer)).is_none() {
+            self.tell(node, Input::DialFailed { node: to, reason: "nothing answers".to_owned() });
         }
     }
 
@@ -318,13 +332,9 @@ impl World {
         };
         let frames = machines.dialer.start();
         machines.put(true, frames);
-        let outcome = self.shake(&mut machines, dialer, listener);
-        match outcome {
-            Shaken::Both(
-                HandshakeOutcome::Member { node: seen_by_dialer, .. },
-                HandshakeOutcome::Member { node, .. },
-            ) if seen_by_dialer == listener_id && node == dialer_id => Ok(()),
-            Shaken::Both(..) | Shaken::Asks(..) => Err("the handshake proved something else".to_owned()),
+        match self.shake(&mut machines, dialer, listener) {
+            Shaken::Both(outcomes) if proven(&outcomes) == [Some(listener_id), Some(dialer_id)] => Ok(()),
+            Shaken::Both(_) | Shaken::Asks(_) => Err("the handshake proved something else".to_owned()),
             Shaken::Refused(refusal) => Err(refusal.to_string()),
             Shaken::Lost => Err("the handshake was not completed in time".to_owned()),
         }
@@ -356,7 +366,7 @@ impl World {
             }
         }
         match (dialer_outcome, listener_outcome) {
-            (Some(dialer), Some(listener)) => Shaken::Both(dialer, listener),
+            (Some(dialer), Some(listener)) => Shaken::Both(Box::new([dialer, listener])),
             _ => Shaken::Lost,
         }
     }
@@ -461,6 +471,14 @@ impl World {
     }
 }
 
+/// Which members a handshake proved to each side.
+fn proven(outcomes: &[HandshakeOutcome; 2]) -> [Option<NodeId>; 2] {
+    outcomes.each_ref().map(|outcome| match outcome {
+        HandshakeOutcome::Member { node, .. } => Some(*node),
+        HandshakeOutcome::Admitted(_) => None,
+    })
+}
+
 /// Two sides of one handshake and the frames between them.
 #[derive(Debug)]
 pub(crate) struct Shaking {
@@ -483,7 +501,7 @@ impl Shaking {
 #[derive(Debug)]
 pub(crate) enum Shaken {
     /// To its end: what it proved to the dialer and to the listener.
-    Both(HandshakeOutcome, HandshakeOutcome),
+    Both(Box<[HandshakeOutcome; 2]>),
     /// The listener must ask whether it admits a joiner.
     Asks(Box<(weft_protocol::PublicKeys, weft_protocol::InviteId, weft_protocol::Join)>),
     /// One side lets the other not in.

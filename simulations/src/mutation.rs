@@ -1,6 +1,6 @@
 //! Ways to break the world on purpose, so that each check is seen to fail when it must.
 
-use weft_protocol::{Batch, Fact, NodeId, Recovered};
+use weft_protocol::{A2aItem, A2aRequest, Batch, Fact, Hlc, NodeId, Recovered};
 
 /// One defect, as a careless program, operating system or disk would have it. A run with one must not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +14,8 @@ pub enum Mutation {
     DropTail,
     /// Writes a foreign commit with another signature than the one that was checked.
     StoreUnverified,
+    /// Signs its own commits wrongly and does not notice.
+    SignWrongly,
     /// A start forgets which stamps and message ids were given.
     ForgetReservation,
     /// A start forgets which effects had been intended.
@@ -30,6 +32,10 @@ pub enum Mutation {
     StartUnasked,
     /// Hands a message to its agent twice.
     DeliverTwice,
+    /// Sends requests that are not encoded as they must be.
+    EncodeWrongly,
+    /// Does not look at the stamps of messages that arrive.
+    IgnoreStamps,
 }
 
 impl Mutation {
@@ -45,6 +51,12 @@ impl Mutation {
                     group.signed.ed25519[0] ^= 1;
                 }
             }
+            Self::SignWrongly => {
+                let own = batch.groups.iter_mut().find(|(chain, _)| chain.node == own);
+                if let Some((_, group)) = own {
+                    group.signed.ed25519[0] ^= 1;
+                }
+            }
             Self::AcknowledgeBeforeWrite
             | Self::LyingDisk
             | Self::ForgetReservation
@@ -54,7 +66,9 @@ impl Mutation {
             | Self::DeafToSync
             | Self::RollBackDisk
             | Self::StartUnasked
-            | Self::DeliverTwice => {}
+            | Self::DeliverTwice
+            | Self::EncodeWrongly
+            | Self::IgnoreStamps => {}
         }
     }
 
@@ -71,11 +85,35 @@ impl Mutation {
             | Self::LyingDisk
             | Self::DropTail
             | Self::StoreUnverified
+            | Self::SignWrongly
             | Self::SwallowAnswers
             | Self::DeafToSync
             | Self::RollBackDisk
             | Self::StartUnasked
-            | Self::DeliverTwice => {}
+            | Self::DeliverTwice
+            | Self::EncodeWrongly
+            | Self::IgnoreStamps => {}
+        }
+    }
+
+    /// What a request looks like on the wire.
+    pub(crate) fn garble(self, bytes: &mut Vec<u8>) {
+        if self == Self::EncodeWrongly {
+            bytes.push(0xf6);
+        }
+    }
+
+    /// What is left of a request when it is read.
+    pub(crate) fn skim(self, request: &mut A2aRequest) {
+        if self != Self::IgnoreStamps {
+            return;
+        }
+        for item in &mut request.items {
+            match item {
+                A2aItem::Envelope(envelope) => envelope.hlc = Hlc(1),
+                A2aItem::Receipt(receipt) => receipt.hlc = Hlc(1),
+                A2aItem::Cancel(_) => {}
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weft_kernel::{AgentRef, CapabilityGate, Syscall};
-use weft_peer::{AskId, Input, OutboundId, Peer, PeerConfig, PeerIdentity, Question};
+use weft_peer::{AskId, Input, OutboundId, Output, Peer, PeerConfig, PeerIdentity, Question};
 use weft_protocol::{
     AgentName, AgentSpec, Backend, BuiltinKind, Certificate, ChainId, ChainState, Charter, CommitGroup, Delivery,
     Durability, Incarnation, Level, LocalTarget, MessageId, NodeId, NodeRef, Payload, Principal, ProcessId, Recovered,
@@ -48,6 +48,8 @@ pub(crate) enum Event {
     Wake { node: usize, run: u64, wait: u64 },
     /// A write is done, well or badly.
     Written { node: usize, run: u64 },
+    /// A disk was idle for a moment, unless it was written to since.
+    Settle { node: usize, run: u64, operations: u64 },
     /// An agent finished with a message.
     Answered { node: usize, run: u64, process: ProcessId, message: MessageId },
     /// A frame reaches its end.
@@ -56,6 +58,8 @@ pub(crate) enum Event {
     Expire { node: usize, run: u64, request: OutboundId },
     /// A node tries to reach another.
     Dial { node: usize, run: u64, to: NodeId, addresses: Vec<String> },
+    /// A node that nobody answered stops trying.
+    GiveUp { node: usize, run: u64, to: NodeId },
     /// Both ends of a connection look whether the other is there.
     Ping { connection: u64, ends: [usize; 2] },
     /// A new node tries to be admitted.
@@ -182,6 +186,7 @@ impl World {
             Event::Tell { node, run, input } => self.if_in(node, run, |world| world.tell(node, *input)),
             Event::Wake { node, run, wait } => self.if_in(node, run, |world| world.wake(node, wait)),
             Event::Written { node, run } => self.if_in(node, run, |world| world.written(node)),
+            Event::Settle { node, run, operations } => self.if_in(node, run, |world| world.settle(node, operations)),
             Event::Answered { node, run, process, message } => {
                 self.if_in(node, run, |world| world.answered(node, process, message));
             }
@@ -190,6 +195,7 @@ impl World {
             Event::Dial { node, run, to, addresses } => {
                 self.if_in(node, run, |world| world.dial(node, to, &addresses));
             }
+            Event::GiveUp { node, run, to } => self.if_in(node, run, |world| world.give_up(node, to)),
             Event::Ping { connection, ends } => self.ping(connection, ends),
             Event::TryJoin { node } => self.try_join(node),
         }
@@ -214,10 +220,15 @@ impl World {
         let actor = self.nodes[node].actor();
         for output in outputs {
             self.trace.add(self.now_us, Some(node), format_args!("> {}", trace::output(&output)));
-            if !self.is_swallowed(&output) {
-                self.judge.output(actor, &output);
-                self.carry_out(node, output);
+            if self.is_swallowed(&output) {
+                continue;
             }
+            // A node whose disk failed can record nothing, and must be able to end all the same.
+            let damaged = self.nodes[node].running.as_ref().is_some_and(|running| running.damaged);
+            if !(damaged && matches!(output, Output::Halt)) {
+                self.judge.output(actor, &output);
+            }
+            self.carry_out(node, output);
         }
         self.await_wakeup(node);
     }
@@ -577,7 +588,8 @@ impl World {
         }
     }
 
-    /// Whether every node runs, nobody waits, nothing is being written, and all disks and peers agree.
+    /// Whether every node runs and is connected to every other, nobody waits, nothing is being written, and all disks and peers
+    /// agree.
     pub(crate) fn is_quiet(&self) -> bool {
         let settled = |node: &Node| {
             let root = self.judge.reference.vector_root(node.index);
