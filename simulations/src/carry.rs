@@ -170,6 +170,7 @@ impl World {
         let idle = self.nodes[node].disk.counts().operations == operations;
         let Some(running) = self.nodes[node].running.as_ref() else { return };
         if idle
+            && !running.damaged
             && running.writing.is_none()
             && let Err(error) = running.store.settle()
         {

@@ -8,8 +8,8 @@
 //! It knows nothing of libp2p, of child processes, or of the local API, and measures no real time: that is for whoever calls it.
 //!
 //! Modules in reading order: `scenario` and `transition` (what may happen), `generate` (what does), `run` (from beginning to
-//! end), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections),
-//! `agents`; what is faked: `clock`, `disk`, `network`, `keys`, `dice`; what is shown: `checks`, `reference` (the model),
+//! end), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
+//! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; what is shown: `checks`, `reference` (the model),
 //! `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
 
 mod carry;

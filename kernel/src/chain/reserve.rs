@@ -15,12 +15,15 @@ pub(super) struct Reservation {
     clock: HybridClock,
     counter: u64,
     durable: Reserved,
+    /// Set once the rest was given back: no stamp above it leaves the process any more.
+    given_back: Option<Hlc>,
 }
 
 impl Reservation {
     /// Continues above everything an earlier run may have given; nothing may be given before a new reservation is on disk.
     pub(super) fn restored(durable: Reserved, last: Hlc) -> Self {
-        Self { clock: HybridClock::restored(durable.clock.max(last)), counter: durable.counter, durable }
+        let clock = HybridClock::restored(durable.clock.max(last));
+        Self { clock, counter: durable.counter, durable, given_back: None }
     }
 
     /// The next stamp, for a record: its batch carries a reservation that covers it.
@@ -30,7 +33,11 @@ impl Reservation {
 
     /// The stamp of a refusal that is given although nothing may be recorded: one that is reserved, new or not.
     pub(super) fn stamp_refusal(&mut self, now: Timestamp) -> Hlc {
-        if self.is_ready(now) { self.tick(now) } else { self.clock.last().min(self.durable.clock) }
+        match self.given_back {
+            Some(last) => last,
+            None if self.is_ready(now) => self.tick(now),
+            None => self.clock.last().min(self.durable.clock),
+        }
     }
 
     /// Lets a stamp of another node move the clock, if it is close enough.
@@ -74,12 +81,36 @@ impl Reservation {
 
     /// What the last batch of a run carries: nothing above the last stamp will be used, so the next run begins there and
     /// its clock is not ahead of the wall clock.
-    pub(super) const fn given_back(&self) -> Reserved {
-        Reserved { counter: self.durable.counter, clock: self.clock.last() }
+    pub(super) const fn give_back(&mut self) -> Reserved {
+        let clock = self.clock.last();
+        self.given_back = Some(clock);
+        Reserved { counter: self.durable.counter, clock }
     }
 
     /// The reservation of a batch is on disk.
     pub(super) const fn persisted(&mut self, reserved: Reserved) {
         self.durable = reserved;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
+
+    #[test]
+    fn what_is_refused_on_the_way_down_bears_no_stamp_that_the_next_run_gives() {
+        let mut reservation = Reservation::restored(Reserved::default(), Hlc(0));
+        let reserved = reservation.due(NOW).expect("nothing is reserved yet");
+        reservation.persisted(reserved);
+        reservation.tick(NOW);
+        let given_back = reservation.give_back();
+        let later = NOW.after_us(1_000);
+        let refusal = reservation.stamp_refusal(later);
+        reservation.observe(Hlc::from_wall(later.after_us(1_000)), later);
+        let second = reservation.stamp_refusal(later);
+        let next_run = Reservation::restored(given_back, Hlc(0)).tick(NOW);
+        assert!(next_run > refusal && next_run > second, "{next_run} after {refusal} and {second}");
     }
 }

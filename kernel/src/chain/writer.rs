@@ -212,7 +212,7 @@ impl Writer {
         }
         let built = group.as_ref().map(|group| self.build(group, now)).transpose()?;
         let last = self.ending && self.open.is_empty();
-        let reserved = if last { Some(self.reservation.given_back()) } else { self.reservation.due(now) };
+        let reserved = if last { Some(self.reservation.give_back()) } else { self.reservation.due(now) };
         let mut batch = Batch { reserved, ..Batch::default() };
         let mut promises = Vec::new();
         if let Some(group) = group {
