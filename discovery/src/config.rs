@@ -20,6 +20,8 @@ pub struct DiscoveryConfig {
     pub advert_ttl_us: u64,
     /// At most one advert of ours leaves in this time; changes in between leave together (guess).
     pub advert_interval_us: u64,
+    /// How long a missing advert is waited for before somebody is asked again (guess: a few gossip rounds).
+    pub inquiry_interval_us: u64,
 }
 
 impl Default for DiscoveryConfig {
@@ -33,6 +35,7 @@ impl Default for DiscoveryConfig {
             dial_us_max: 10_000_000,
             advert_ttl_us: 300_000_000,
             advert_interval_us: 20_000,
+            inquiry_interval_us: 500_000,
         }
     }
 }

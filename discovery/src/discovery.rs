@@ -47,6 +47,10 @@ pub struct Discovery {
     pub(crate) peers: Peers,
     pub(crate) directory: Directory,
     pub(crate) own_advert: OwnAdvert,
+    /// When to ask again for adverts that never came; set while some are missing and somebody can be asked.
+    pub(crate) inquire_at: Option<Timestamp>,
+    /// How often that was done, so that everybody is asked in turn.
+    pub(crate) inquiries: usize,
     pub(crate) counters: Counters,
 }
 
@@ -112,6 +116,8 @@ impl Discovery {
             peers: Peers::default(),
             directory: Directory::default(),
             own_advert,
+            inquire_at: None,
+            inquiries: 0,
             counters,
         };
         discovery.know_ways(recovered, told_addresses, now);
@@ -174,6 +180,7 @@ impl Discovery {
             outputs.push(Output::DirectoryChanged);
         }
         self.dial_due(now, outputs);
+        self.inquire(now, outputs);
         if let Some(advert) = self.own_advert.take_due(&self.config, now) {
             outputs.push(Output::GossipAdvert(Box::new(advert)));
         }
@@ -184,7 +191,7 @@ impl Discovery {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let advert = self.own_advert.next_due(&self.config, self.now);
         let expiry = self.directory.next_expiry();
-        [Some(advert), expiry, self.next_change(self.now)].into_iter().flatten().min()
+        [Some(advert), expiry, self.inquire_at, self.next_change(self.now)].into_iter().flatten().min()
     }
 
     fn on_listen_changed(&mut self, addresses: Vec<String>) {

@@ -7,8 +7,8 @@
 //! connection, on an [`AdmissionView`] that this crate publishes.
 //!
 //! Modules in reading order: `event`, `config`, `discovery` (the machine); `admission` with `members` (the fold), `invites`,
-//! `joining`, `pending` and `view`; `handshake`; `peers` with `liveness` (the table of nodes, their state, redialling); `directory` and
-//! `own_advert`; `reads` (all that may be asked of the machine between two inputs).
+//! `joining`, `pending` and `view`; `handshake`; `peers` with `liveness` (the table of nodes, their state, redialling); `directory`,
+//! `own_advert` and `inquiry`; `reads` (all that may be asked of the machine between two inputs).
 
 mod address;
 mod admission;
@@ -17,6 +17,7 @@ mod directory;
 mod discovery;
 mod event;
 mod handshake;
+mod inquiry;
 mod liveness;
 mod own_advert;
 mod peers;

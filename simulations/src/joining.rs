@@ -48,7 +48,7 @@ impl World {
             return;
         };
         let view = self.nodes[0].running.as_ref().map(|running| Arc::clone(&running.view));
-        let Some(view) = view.filter(|_| self.network.is_open(node, 0)) else { return };
+        let Some(view) = view.filter(|_| self.is_reached(node, 0)) else { return };
         let nonces = [self.peer_dice.bytes(), self.peer_dice.bytes()];
         let (name, build) = (self.nodes[node].name.clone(), "simulation".to_owned());
         let (joiner, inviter) = (Arc::clone(&self.nodes[node].keys), Arc::clone(&self.nodes[0].keys));

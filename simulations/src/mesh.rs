@@ -309,7 +309,7 @@ impl World {
     }
 
     /// Whether the first frames get through, there and back.
-    fn is_reached(&mut self, node: usize, peer: usize) -> bool {
+    pub(crate) fn is_reached(&mut self, node: usize, peer: usize) -> bool {
         let mut passes = |from, to| !self.network.carry(from, to, self.now_us, &mut self.network_dice).is_empty();
         passes(node, peer) && passes(peer, node)
     }

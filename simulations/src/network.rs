@@ -121,11 +121,6 @@ impl Network {
         arrives_us
     }
 
-    /// Whether nothing stands between these nodes, in either direction.
-    pub(crate) fn is_open(&self, one: usize, other: usize) -> bool {
-        !self.is_partitioned(one, other) && !self.cuts.contains(&(one, other)) && !self.cuts.contains(&(other, one))
-    }
-
     fn is_partitioned(&self, from: usize, to: usize) -> bool {
         self.side.contains(&from) != self.side.contains(&to)
     }
@@ -203,7 +198,6 @@ mod tests {
         assert!(network.carry(2, 0, 0, &mut dice).is_empty());
         assert_eq!(network.carry(0, 1, 0, &mut dice).len(), 1);
         assert_eq!(network.counts().partitioned, 2);
-        assert!(!network.is_open(0, 2) && network.is_open(0, 1));
         network.heal();
         assert_eq!(network.carry(0, 2, 0, &mut dice).len(), 1);
     }
@@ -215,7 +209,6 @@ mod tests {
         assert!(network.carry(0, 1, 0, &mut dice).is_empty());
         assert_eq!(network.carry(1, 0, 0, &mut dice).len(), 1);
         assert_eq!(network.counts().cut, 1);
-        assert!(!network.is_open(1, 0));
     }
 
     #[test]

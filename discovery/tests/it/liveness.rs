@@ -75,8 +75,18 @@ fn pings_and_disconnections_without_a_connection_change_nothing() {
 fn another_connection_to_the_same_member_is_no_news() {
     let mut machine = Machine::with_members(&['b']);
     machine.give(connected('b'));
-    machine.wait(SECOND_US);
+    machine.wait(SECOND_US / 10);
     assert_eq!(machine.lines(connected('b')), [""; 0]);
+}
+
+#[test]
+fn an_advert_that_never_came_is_asked_for_again_until_it_does() {
+    let mut machine = Machine::with_members(&['b']);
+    machine.give(connected('b'));
+    for _ in 0..3 {
+        machine.wait(SECOND_US);
+        assert_eq!(machine.lines(Input::Woken), ["request adverts of b, hold a0"]);
+    }
 }
 
 #[test]
