@@ -354,9 +354,9 @@ pub(crate) enum ChainCommand {
     },
     /// Check such a file; needs no node
     CheckProof(CheckProofArgs),
-    /// Write every chain that this node holds into one file
+    /// Write every chain that this node holds into a folder, for anybody to verify without a node
     Export {
-        /// The file; it must not exist
+        /// The folder; new, or empty
         path: PathBuf,
         #[command(flatten)]
         at: At,
