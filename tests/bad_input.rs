@@ -143,7 +143,7 @@ fn what_is_wrong_without_any_node() {
             vec!["agent", "spawn", "echo", "--limit", "memory=64mb"],
             2,
             "usage",
-            "invalid value 'memory=64mb' for '--limit <WHAT=BOUND>': not a bound (memory=64MiB or cpu=10s) (nothing changed)",
+            "invalid value 'memory=64mb' for '--limit <WHAT=BOUND>': not a bound (memory=64MiB, cpu=10s, disk=10MiB, messages=1000, tool-calls=100, or =none) (nothing changed)",
         ),
         (
             vec!["invite", "--role", "king"],

@@ -8,6 +8,7 @@ mod damage;
 mod demo;
 mod journey;
 mod kill;
+mod limits;
 mod refusals;
 mod strangers;
 mod tidy;

@@ -28,10 +28,11 @@ class Refused(Exception):
 
 
 class Agent:
-    """`answer(agent, message)` gets each message and returns a payload, or None; what it raises is the agent's error."""
+    """`answer(agent, message)` gets each message and returns a payload, or None; what it raises is the agent's error.
+    `published(agent, publication)` and `signalled(agent, signal)` get what they are named after."""
 
-    def __init__(self, answer, published=None):
-        self.answer, self.published = answer, published
+    def __init__(self, answer, published=None, signalled=None):
+        self.answer, self.published, self.signalled = answer, published, signalled
         self.introduction = {}  # what `initialize` said: node, agent, process, grants
         self._open, self._last_id, self._lock = {}, 0, threading.Lock()
         self._workers = ThreadPoolExecutor(max_workers=64)  # the node keeps at most 64 messages open
@@ -52,6 +53,8 @@ class Agent:
                 self._workers.submit(self.published, self, params)
             elif method == "signal" and params["signal"] == "shutdown":
                 break
+            elif method == "signal" and self.signalled:
+                self._workers.submit(self.signalled, self, params)
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def call(self, target, payload, trace=None, deadline_ms=5000):

@@ -1,7 +1,7 @@
 //! What the kernel is told when it is made: bounds that a node may choose, and who the node is.
 
 use weft_protocol::limits::AGENT_IN_FLIGHT_MAX;
-use weft_protocol::{AgentSpec, ChainId, Charter, ClusterId, Digest, Fact, NodeName};
+use weft_protocol::{AgentSpec, ChainId, Charter, ClusterId, Digest, Fact, NodeName, ResourceLimits};
 
 /// Bounds and first agents of one kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct KernelConfig {
     pub boot_agents: Vec<AgentSpec>,
     /// Most messages that one process works on at once; what is beyond waits in its mailbox.
     pub in_flight_max: usize,
+    /// Bounds of every child process whose spawn says nothing about them. A built-in agent has none.
+    pub limits: ResourceLimits,
     /// Time that a process gets to finish when it is stopped, in microseconds.
     pub grace_us: u64,
     /// Time after which a start that nobody reported counts as failed, in microseconds.
@@ -24,6 +26,13 @@ impl Default for KernelConfig {
         Self {
             boot_agents: Vec::new(),
             in_flight_max: AGENT_IN_FLIGHT_MAX,
+            // The reference system's numbers for what an agent holds at a time. What adds up over a life has no default
+            // bound: it would end every agent that lives long enough.
+            limits: ResourceLimits {
+                memory_bytes: Some(256 << 20),
+                disk_bytes: Some(100 << 20),
+                ..ResourceLimits::default()
+            },
             // Guess: an agent that writes a file out needs less.
             grace_us: 2_000_000,
             // Six times what an agent has to answer its first request.

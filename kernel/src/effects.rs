@@ -1,7 +1,7 @@
 //! The outputs of one input, as verbs: all that may leave at once. What waits for a record is not among them.
 
 use weft_protocol::{
-    AgentName, CommitGroup, Envelope, MessageId, NodeId, ProcessId, Publication, Receipt, Refusal, TopicName,
+    AgentName, CommitGroup, Envelope, MessageId, NodeId, ProcessId, Publication, Receipt, Refusal, Resource, TopicName,
 };
 
 use crate::chain::Order;
@@ -56,6 +56,10 @@ impl Effects {
 
     pub(crate) fn cancel_delivery(&mut self, process: ProcessId, message: MessageId) {
         self.outputs.push(Output::CancelDelivery { process, message });
+    }
+
+    pub(crate) fn warn(&mut self, process: ProcessId, resource: Resource, measured: u64, limit: u64) {
+        self.outputs.push(Output::Warn { process, resource, measured, limit });
     }
 
     pub(crate) fn refuse_facts(&mut self, ticket: Ticket, refusal: Refusal) {

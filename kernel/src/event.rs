@@ -2,7 +2,7 @@
 
 use weft_protocol::{
     Batch, Envelope, ExitReason, Fact, Level, MessageId, NodeId, Payload, Principal, ProcessId, Publication, Receipt,
-    RecordRef, Refusal, Role, Sender, Timestamp, TopicName, TraceId,
+    RecordRef, Refusal, Resource, Role, Sender, Timestamp, TopicName, TraceId,
 };
 
 use crate::action::Action;
@@ -106,6 +106,13 @@ pub enum Input {
         /// Why.
         reason: ExitReason,
     },
+    /// Whoever runs a process measured what it uses.
+    ResourcesMeasured {
+        /// Which.
+        process: ProcessId,
+        /// How much.
+        measured: Measured,
+    },
     /// A process is done with a message.
     AgentAnswered {
         /// Which process.
@@ -137,6 +144,17 @@ pub enum Input {
     PersistFailed,
     /// The time of `next_wakeup` has come.
     Woken,
+}
+
+/// What a process, with all it started, uses at one moment; none where that was not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Measured {
+    /// Resident memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processor time since it started, in microseconds.
+    pub cpu_us: Option<u64>,
+    /// What lies in its own folder, in bytes.
+    pub disk_bytes: Option<u64>,
 }
 
 /// A message handed to a process.
@@ -298,6 +316,17 @@ pub enum Output {
         process: ProcessId,
         /// Which message.
         message: MessageId,
+    },
+    /// Tell a process that it uses four fifths of what it may.
+    Warn {
+        /// Which process.
+        process: ProcessId,
+        /// Of what.
+        resource: Resource,
+        /// How much it uses, in the resource's unit.
+        measured: u64,
+        /// How much it may use.
+        limit: u64,
     },
     /// Stop this process within the grace time, then end its group; give `AgentExited`. Its intent is on disk.
     Stop {

@@ -223,6 +223,7 @@ impl Kernel {
             Input::PublicationArrived { from, role, publication } => self.on_publication(from, role, &publication),
             Input::AgentStarted { process, pid } => self.on_agent_started(process, pid),
             Input::AgentExited { process, reason } => self.on_agent_exited(process, reason),
+            Input::ResourcesMeasured { process, measured } => self.on_resources_measured(process, measured),
             Input::AgentAnswered { process, message, answer } => self.on_agent_answered(process, &message, answer),
             Input::FactsGiven { ticket, by, action, facts } => self.on_facts(ticket, &by, &action, &facts),
             Input::StampObserved { hlc } => self.on_stamp(hlc),
@@ -243,6 +244,7 @@ impl Kernel {
             Syscall::Publish { topic, payload, trace } => self.on_publish(ask, &asker, topic, payload, trace),
             Syscall::Subscribe { topic } => self.on_subscribe(ask, &asker, topic),
             Syscall::Unsubscribe { topic } => self.on_unsubscribe(ask, &asker, &topic),
+            Syscall::CallTool { name } => self.on_call_tool(ask, &asker, &name),
             Syscall::Spawn { spec } => self.on_spawn(ask, &asker, *spec),
             Syscall::Stop { agent } => self.on_stop(ask, &asker, &agent),
             Syscall::Shutdown => self.on_shutdown(ask, &asker),
@@ -257,6 +259,7 @@ impl Kernel {
             | Syscall::Publish { .. }
             | Syscall::Subscribe { .. }
             | Syscall::Unsubscribe { .. }
+            | Syscall::CallTool { .. }
             | Syscall::Spawn { .. }
             | Syscall::Stop { .. } => self.check_open(),
         }

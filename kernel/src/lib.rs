@@ -8,13 +8,15 @@
 //! What changes something waits for its record: it leaves in answer to the [`Input::Persisted`] that covers it.
 //!
 //! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
-//! leaves at once), `chain` (what waits for its record), `gate` (who may), `process` (lives and mailboxes), `ipc`
+//! leaves at once), `chain` (what waits for its record), `gate` (who may), `capability` (what of it is
+//! left), `process` (lives and mailboxes), `ipc`
 //! (messages), `topic` (publications), `facts` (records for the other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`.
 
 mod action;
 mod ahead;
 mod boot;
 mod builtin;
+mod capability;
 mod chain;
 mod config;
 mod effects;
@@ -33,7 +35,7 @@ mod topic;
 pub use action::Action;
 pub use builtin::Builtin;
 pub use config::{KernelConfig, KernelIdentity};
-pub use event::{Answer, AskId, Delivery, Input, Output, Route, SendReport, Ticket};
+pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendReport, Ticket};
 pub use gate::{CapabilityGate, DEFAULT_CLOSED, Decision, Gate, GateError, Request, genesis_rules};
 pub use kernel::Kernel;
 pub use status::{ChainStatus, NodeState, ProcessInfo, ProcessState};

@@ -159,6 +159,7 @@ impl Kernel {
             | Input::PublicationArrived { .. }
             | Input::AgentStarted { .. }
             | Input::AgentExited { .. }
+            | Input::ResourcesMeasured { .. }
             | Input::AgentAnswered { .. }
             | Input::StampObserved { .. }
             | Input::Persisted

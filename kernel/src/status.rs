@@ -1,10 +1,11 @@
 //! What a kernel shows of itself: plain values that others may print, never decide by.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use weft_protocol::{
-    AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, ProcessId, ResourceLimits, RestartPolicy,
-    Timestamp, TopicName,
+    AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, ProcessId, Resource, ResourceLimits,
+    RestartPolicy, Timestamp, TopicName,
 };
 
 use crate::kernel::Kernel;
@@ -80,8 +81,10 @@ pub struct ProcessInfo {
     pub started_at: Option<Timestamp>,
     /// The operating system's number of it, when it has one.
     pub pid: Option<u32>,
-    /// Its bounds.
+    /// Its bounds, those of the node included.
     pub limits: ResourceLimits,
+    /// What it has used of each resource; none where nobody has measured.
+    pub used: BTreeMap<Resource, Option<u64>>,
     /// What it may do.
     pub grants: Vec<Grant>,
     /// What it subscribes to.
@@ -173,7 +176,8 @@ impl Kernel {
             restarts: life.restarts,
             started_at: life.started_at,
             pid: life.pid,
-            limits: life.spec.limits.clone(),
+            limits: life.limits.clone(),
+            used: Resource::ALL.into_iter().map(|resource| (resource, life.usage.of(resource))).collect(),
             grants: life.grants.clone(),
             topics: self.topics.of_process(life.process),
             mailbox: life.mailbox.waiting(),

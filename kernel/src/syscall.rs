@@ -50,6 +50,11 @@ pub enum Syscall {
         /// Which.
         topic: TopicName,
     },
+    /// Run a tool. There are none yet: it is counted and answered `unsupported`.
+    CallTool {
+        /// Its name.
+        name: String,
+    },
     /// Start an agent.
     Spawn {
         /// How.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weft_protocol::limits::{GOSSIP_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use weft_protocol::{
-    Durability, MessageId, NodeId, Payload, ProcessId, Publication, Refusal, Role, Stage, StampVerdict, TopicName,
-    TraceId,
+    Durability, MessageId, NodeId, Payload, ProcessId, Publication, Refusal, Resource, Role, Stage, StampVerdict,
+    TopicName, TraceId,
 };
 
 use crate::action::Action;
@@ -144,6 +144,7 @@ impl Kernel {
         let id = self.chain.take_message_id();
         let action = Action::Publish { topic: topic.clone() };
         let permit = self.judge(&by.sender, &action, &[topic.to_string()], &by.grants, Some(id))?;
+        self.spend(by, Resource::Messages)?;
         check_payload(&payload, GOSSIP_BYTES_MAX)?;
         let trace = trace.unwrap_or_else(|| id.new_trace());
         let seq = self.topics.next_number(&topic);

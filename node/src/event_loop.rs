@@ -168,6 +168,9 @@ impl EventLoop {
                 self.runners.deliver_publication(process, *publication);
             }
             Output::CancelDelivery { process, message } => self.runners.cancel(process, message),
+            Output::Warn { process, resource, measured, limit } => {
+                self.runners.warn(process, resource, measured, limit);
+            }
             Output::Stop { process, grace_us } => self.inputs.extend(self.runners.stop(process, grace_us)),
             Output::ReadRange { request, chain, from_commit, bytes_max } => self.read(move |store| {
                 let groups = store.range(chain, from_commit, bytes_max).unwrap_or_else(unreadable);

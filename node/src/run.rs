@@ -92,6 +92,7 @@ pub(crate) async fn start(home: Home, config: &Config, keys: KeyPair) -> Result<
     let (asker, locals) = door();
     let exe = std::env::current_exe().map_err(|error| CliError::new("failed", format!("this program: {error}")))?;
     let runners_config = RunnersConfig {
+        limits: KernelConfig::default().limits,
         node: keys.public_keys().node(),
         node_name: cluster.name.clone(),
         home: home.path().to_owned(),

@@ -11,6 +11,7 @@ use crate::capability::Grant;
 use crate::error::ParseError;
 use crate::hash::Digest;
 use crate::id::{AgentName, ChainId, MessageId, NodeId, ProcessId, TopicName, TraceId};
+use crate::process::Resource;
 use crate::time::Hlc;
 
 /// What a process may be told besides messages.
@@ -308,6 +309,14 @@ pub enum Refusal {
         /// What is wrong.
         message: String,
     },
+    /// The agent has used up what one life of it may use.
+    #[error("the limit of {} is reached", resource.amount(*limit))]
+    LimitReached {
+        /// Of what.
+        resource: Resource,
+        /// How much that is, in the resource's unit.
+        limit: u64,
+    },
 }
 
 impl Refusal {
@@ -331,6 +340,7 @@ impl Refusal {
             Self::ShuttingDown => "shutting-down",
             Self::Unreachable { .. } => "unreachable",
             Self::Invalid { .. } => "invalid",
+            Self::LimitReached { .. } => "limit-reached",
         }
     }
 
@@ -352,7 +362,8 @@ impl Refusal {
             | Self::Damaged
             | Self::ShuttingDown
             | Self::Unreachable { .. }
-            | Self::Invalid { .. } => false,
+            | Self::Invalid { .. }
+            | Self::LimitReached { .. } => false,
         }
     }
 
@@ -375,7 +386,8 @@ impl Refusal {
             | Self::AgentFailed { .. }
             | Self::Unsupported { .. }
             | Self::Damaged
-            | Self::Invalid { .. } => false,
+            | Self::Invalid { .. }
+            | Self::LimitReached { .. } => false,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::hash::Digest;
 use crate::id::{AgentName, ChainId, InviteId, MessageId, NodeId, NodeName, ProcessId, TraceId};
 use crate::limits::EVENT_BYTES_MAX;
 use crate::membership::{Certificate, Genesis};
-use crate::process::{AgentSpec, ExitReason};
+use crate::process::{AgentSpec, ExitReason, Resource};
 use crate::signature::Signed;
 use crate::time::{Hlc, Timestamp};
 
@@ -145,6 +145,10 @@ pub enum Fact {
     ForkSeen(ForkSeen),
     /// Damaged records were fetched back from a peer.
     Repaired(Repaired),
+    /// A process uses four fifths of what it may.
+    ResourceWarned(ResourceUse),
+    /// A process uses more than it may, and is ended for that.
+    ResourceExceeded(ResourceUse),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -280,6 +284,21 @@ pub struct Repaired {
     pub from: NodeId,
 }
 
+/// See [`Fact::ResourceWarned`] and [`Fact::ResourceExceeded`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceUse {
+    /// Which process.
+    pub process: ProcessId,
+    /// Its name.
+    pub agent: AgentName,
+    /// Of what.
+    pub resource: Resource,
+    /// How much it was seen to use, in the resource's unit.
+    pub measured: u64,
+    /// How much it may use.
+    pub limit: u64,
+}
+
 /// Lists each kind once: its name on the chain and its variant.
 macro_rules! kinds {
     ($($name:literal => $variant:ident),* $(,)?) => {
@@ -332,4 +351,6 @@ kinds! {
     "member.admitted" => Admitted,
     "chain.fork-seen" => ForkSeen,
     "chain.repaired" => Repaired,
+    "resource.warned" => ResourceWarned,
+    "resource.exceeded" => ResourceExceeded,
 }

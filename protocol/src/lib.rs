@@ -45,7 +45,7 @@ pub use envelope::{
 pub use error::{DecodeError, ParseError};
 pub use fact::{
     Admitted, Boot, Denial, Effect, EffectOutcome, EffectResult, Fact, ForkSeen, InviteBurnt, InviteIssued,
-    InviteRevoked, MessageBatch, MessageRecord, ProcessExited, Repaired, Shutdown, Stage,
+    InviteRevoked, MessageBatch, MessageRecord, ProcessExited, Repaired, ResourceUse, Shutdown, Stage,
 };
 pub use hash::{Digest, content_address, hash};
 pub use id::{
@@ -57,7 +57,7 @@ pub use merkle::{
     Blake3, Frontier, InclusionProof, Shake, TreeHash, inclusion_root, prove_consistency, prove_inclusion, root,
     verify_consistency,
 };
-pub use process::{AgentSpec, Backend, BuiltinKind, ExitReason, ResourceLimits, RestartPolicy};
+pub use process::{AgentSpec, Backend, BuiltinKind, ExitReason, Resource, ResourceLimits, RestartPolicy};
 pub use record::{
     Anchor, COMMIT_LABEL, Commit, CommitGroup, EVENT_VERSION, Event, EventProof, Head, SUITE, SignedCommit,
     chain_root_hash, commit_hash, leaf_hash, link_hash,

@@ -81,15 +81,103 @@ pub enum RestartPolicy {
     Temporary,
 }
 
-/// Bounds of one process, measured and enforced by whoever runs it; none means the node's default.
+/// Something of which a process may use so much and no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resource {
+    /// Resident memory of the process and all it started, in bytes.
+    Memory,
+    /// Processor time of the process and all it started, in microseconds.
+    Cpu,
+    /// What lies in its own folder, in bytes.
+    Disk,
+    /// Messages and publications it sent.
+    Messages,
+    /// Tools it called.
+    ToolCalls,
+}
+
+impl Resource {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Memory, Self::Cpu, Self::Disk, Self::Messages, Self::ToolCalls];
+
+    /// So much of it, with its unit.
+    #[must_use]
+    pub fn amount(self, amount: u64) -> String {
+        match self {
+            Self::Memory | Self::Disk => format!("{amount} bytes"),
+            Self::Cpu => format!("{}.{:03} s", amount / 1_000_000, amount / 1_000 % 1_000),
+            Self::Messages => format!("{amount} messages"),
+            Self::ToolCalls => format!("{amount} tool calls"),
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Disk => "disk",
+            Self::Messages => "messages",
+            Self::ToolCalls => "tool-calls",
+        })
+    }
+}
+
+/// Bounds of one life of a process; none means the node's default, [`ResourceLimits::UNBOUNDED`] none at all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ResourceLimits {
-    /// Address space in bytes.
+    /// See [`Resource::Memory`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// Processor time in microseconds.
+    /// See [`Resource::Cpu`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_us: Option<u64>,
+    /// See [`Resource::Disk`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
+    /// See [`Resource::Messages`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
+    /// See [`Resource::ToolCalls`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<u64>,
+}
+
+impl ResourceLimits {
+    /// The bound that nothing reaches: for what is to have none where the node has a default.
+    pub const UNBOUNDED: u64 = u64::MAX;
+
+    /// What is said about this resource.
+    #[must_use]
+    pub const fn said(&self, resource: Resource) -> Option<u64> {
+        match resource {
+            Resource::Memory => self.memory_bytes,
+            Resource::Cpu => self.cpu_us,
+            Resource::Disk => self.disk_bytes,
+            Resource::Messages => self.messages,
+            Resource::ToolCalls => self.tool_calls,
+        }
+    }
+
+    /// The bound of this resource, when it has one.
+    #[must_use]
+    pub fn bound(&self, resource: Resource) -> Option<u64> {
+        self.said(resource).filter(|bound| *bound != Self::UNBOUNDED)
+    }
+
+    /// These bounds, and `defaults` where they say nothing.
+    #[must_use]
+    pub fn or(&self, defaults: &Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.or(defaults.memory_bytes),
+            cpu_us: self.cpu_us.or(defaults.cpu_us),
+            disk_bytes: self.disk_bytes.or(defaults.disk_bytes),
+            messages: self.messages.or(defaults.messages),
+            tool_calls: self.tool_calls.or(defaults.tool_calls),
+        }
+    }
 }
 
 /// A request to start an agent.
@@ -135,6 +223,15 @@ pub enum ExitReason {
     },
     /// The node went down with it.
     NodeStopped,
+    /// It used more than it may, and was ended for that.
+    OverLimit {
+        /// Of what.
+        resource: Resource,
+        /// How much it was seen to use, in the resource's unit.
+        measured: u64,
+        /// How much it may use.
+        limit: u64,
+    },
 }
 
 impl fmt::Display for ExitReason {
@@ -146,6 +243,10 @@ impl fmt::Display for ExitReason {
             Self::StartFailed { reason } => write!(formatter, "did not start: {reason}"),
             Self::Misbehaved { reason } => write!(formatter, "broke the protocol: {reason}"),
             Self::NodeStopped => formatter.write_str("the node stopped"),
+            Self::OverLimit { resource, measured, limit } => {
+                let (measured, limit) = (resource.amount(*measured), resource.amount(*limit));
+                write!(formatter, "over its {resource} limit: used {measured} of {limit}")
+            }
         }
     }
 }

@@ -10,8 +10,9 @@ use weft_protocol::{
     Genesis, Gossip, Grant, GrantId, HeadGossip, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId,
     InviteIssued, InviteRevoked, Join, Level, LocalTarget, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES,
     MessageBatch, MessageId, MessageRecord, NodeId, Outcome, Payload, Principal, ProcessExited, ProcessId, PublicKeys,
-    Publication, Receipt, RecordRef, Refusal, Repaired, ResourceLimits, RestartPolicy, Role, SUITE, Sender, Shutdown,
-    Signed, SignedCommit, Signer, Stage, SyncRequest, SyncResponse, Timestamp, Token, TraceId, TraceRow, encode,
+    Publication, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPolicy, Role,
+    SUITE, Sender, Shutdown, Signed, SignedCommit, Signer, Stage, SyncRequest, SyncResponse, Timestamp, Token, TraceId,
+    TraceRow, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -209,8 +210,13 @@ fn spec() -> AgentSpec {
         },
         restart: RestartPolicy::Permanent,
         grants: vec!["publish:jobs.*".parse().unwrap()],
-        limits: ResourceLimits { memory_bytes: Some(1 << 26), cpu_us: None },
+        limits: ResourceLimits { memory_bytes: Some(1 << 26), ..ResourceLimits::default() },
     }
+}
+
+fn resource_use(resource: Resource) -> ResourceUse {
+    let process = ProcessId { index: 12, generation: 3 };
+    ResourceUse { process, agent: "words".parse().unwrap(), resource, measured: 900, limit: 1_000 }
 }
 
 /// One fact of each kind.
@@ -251,6 +257,8 @@ pub(crate) fn facts() -> Vec<Fact> {
         Fact::Admitted(Box::new(Admitted { certificate: signed_certificate(), invite: Some(invite) })),
         Fact::ForkSeen(ForkSeen { chain: chain(), commit_no: 3, first: digest(1), second: digest(2) }),
         Fact::Repaired(Repaired { chain: chain(), first_commit: 3, count: 1, from: node(2) }),
+        Fact::ResourceWarned(resource_use(Resource::Memory)),
+        Fact::ResourceExceeded(resource_use(Resource::ToolCalls)),
     ]
 }
 

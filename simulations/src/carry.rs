@@ -26,7 +26,7 @@ impl World {
             Output::Persist(batch) => self.persist(node, batch),
             Output::Answer { ask: _, answer } => self.note_token(node, &answer),
             Output::AnswerJoin { ask, answer } => self.answer_join(ask, answer),
-            Output::Notify { .. } | Output::DeliverPublication { .. } => {}
+            Output::Notify { .. } | Output::DeliverPublication { .. } | Output::Warn { .. } => {}
             Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),
             Output::Disconnect { node: peer } => self.disconnect(node, peer),
             Output::Request { request, to, content } => self.request(node, request, to, &content),

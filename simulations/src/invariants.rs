@@ -56,6 +56,7 @@ impl Judge {
             | Output::Disconnect { .. }
             | Output::Follow { .. }
             | Output::DeliverPublication { .. }
+            | Output::Warn { .. }
             | Output::CancelDelivery { .. }
             | Output::ReadRange { .. }
             | Output::ReadCommit { .. }

@@ -75,6 +75,7 @@ pub(crate) fn input(input: &Input) -> String {
         }
         Input::AgentStarted { process, pid } => format!("agent-started {process} {pid:?}"),
         Input::AgentExited { process, reason } => format!("agent-exited {process} {reason}"),
+        Input::ResourcesMeasured { process, measured } => format!("resources-measured {process} {measured:?}"),
         Input::AgentAnswered { process, message, answer } => format!("agent-answered {process} {message} {answer:?}"),
         Input::Persisted => "persisted".to_owned(),
         Input::PersistFailed => "persist-failed".to_owned(),
@@ -128,6 +129,9 @@ pub(crate) fn output(output: &Output) -> String {
             format!("deliver-publication {process} {}", publication.id)
         }
         Output::CancelDelivery { process, message } => format!("cancel-delivery {process} {message}"),
+        Output::Warn { process, resource, measured, limit } => {
+            format!("warn {process} {resource} {measured} {limit}")
+        }
         Output::Stop { process, grace_us } => format!("stop {process} {grace_us}"),
         Output::ReadRange { request, chain, from_commit, bytes_max } => {
             format!("read-range {} {} from {from_commit} at most {bytes_max}", request.0, chain.node.short())

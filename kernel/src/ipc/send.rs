@@ -3,8 +3,8 @@
 use rand_chacha::rand_core::Rng as _;
 use weft_protocol::limits::{DEADLINE_US_MAX, HOPS_MAX};
 use weft_protocol::{
-    Delivery, Digest, Envelope, Level, LocalTarget, MessageId, NodeId, OutboxEntry, Payload, Refusal, Sender, Stage,
-    Target, Timestamp, TraceId,
+    Delivery, Digest, Envelope, Level, LocalTarget, MessageId, NodeId, OutboxEntry, Payload, Refusal, Resource, Sender,
+    Stage, Target, Timestamp, TraceId,
 };
 
 use super::call::Call;
@@ -59,6 +59,7 @@ impl Kernel {
             Route::Nowhere(_) => vec![written.clone()],
         };
         let permit = self.judge(&by.sender, &action, &resources, &by.grants, Some(id))?;
+        self.spend(by, Resource::Messages)?;
         super::validate::check_message(&message.payload, message.level, &message.cause)?;
         let to = match route {
             Route::Local => own,

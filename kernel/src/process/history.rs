@@ -105,7 +105,7 @@ impl Past {
     fn was_stopped(&self) -> bool {
         match &self.ended {
             Some(ExitReason::Stopped) => true,
-            Some(ExitReason::NodeStopped) => false,
+            Some(ExitReason::NodeStopped | ExitReason::OverLimit { .. }) => false,
             Some(
                 ExitReason::Exited { .. }
                 | ExitReason::Killed { .. }

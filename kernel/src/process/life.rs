@@ -1,8 +1,9 @@
 //! One life of one process, and the states it may go through.
 
-use weft_protocol::{AgentSpec, Grant, ProcessId, Timestamp};
+use weft_protocol::{AgentSpec, ExitReason, Grant, ProcessId, ResourceLimits, Timestamp};
 
 use super::mailbox::Mailbox;
+use crate::capability::Usage;
 use crate::event::AskId;
 use crate::status::ProcessState;
 
@@ -25,6 +26,11 @@ pub(crate) struct Life {
     pub(crate) process: ProcessId,
     pub(crate) spec: AgentSpec,
     pub(crate) grants: Vec<Grant>,
+    /// Its bounds, those of the node included.
+    pub(crate) limits: ResourceLimits,
+    pub(crate) usage: Usage,
+    /// Why it is being ended, when that is for what it used.
+    pub(crate) over_limit: Option<ExitReason>,
     pub(crate) restarts: u64,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) pid: Option<u32>,
@@ -41,6 +47,9 @@ impl Life {
     pub(crate) fn new(process: ProcessId, spec: AgentSpec, grants: Vec<Grant>, restarts: u64) -> Self {
         Self {
             process,
+            limits: spec.limits.clone(),
+            usage: Usage::default(),
+            over_limit: None,
             spec,
             grants,
             restarts,
@@ -84,8 +93,6 @@ const fn is_legal(from: &ProcessState, to: &ProcessState) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use weft_protocol::ExitReason;
-
     use super::*;
 
     #[test]

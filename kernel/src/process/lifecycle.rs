@@ -9,6 +9,7 @@ use weft_protocol::{
 use super::life::{Life, Stop};
 use super::table::Found;
 use crate::action::Action;
+use crate::capability::check_limits;
 use crate::chain::{Promise, Writer};
 use crate::event::{Answer, AskId};
 use crate::ipc::{failed, shortened};
@@ -97,6 +98,7 @@ impl Kernel {
         }
         let intent = self.chain.intent(&source, effect, self.now);
         let mut life = Life::new(process, spec.clone(), grants, restarts);
+        life.limits = self.limits_of(&spec);
         let deadline = self.now.after_us(self.config.start_us_max);
         life.spawn = Some((intent.seq(), deadline));
         life.spawn_ask = ask;
@@ -179,11 +181,12 @@ impl Kernel {
     pub(crate) fn on_agent_exited(&mut self, process: ProcessId, reason: ExitReason) {
         let Some(life) = self.processes.living(process) else { return };
         let shutdown = life.stop.as_ref().is_some_and(|stop| stop.shutdown);
-        let reason = match shortened_reason(reason) {
-            ExitReason::Exited { .. } | ExitReason::Killed { .. } | ExitReason::Stopped if shutdown => {
+        let reason = match (shortened_reason(reason), &life.over_limit) {
+            (ExitReason::Exited { .. } | ExitReason::Killed { .. } | ExitReason::Stopped, Some(over)) => over.clone(),
+            (ExitReason::Exited { .. } | ExitReason::Killed { .. } | ExitReason::Stopped, None) if shutdown => {
                 ExitReason::NodeStopped
             }
-            reason => reason,
+            (reason, _) => reason,
         };
         self.end_process(process, reason, EffectResult::Done);
         if self.state == NodeState::ShuttingDown && self.processes.is_empty() {
@@ -269,6 +272,7 @@ fn check_spec(spec: &AgentSpec) -> Result<(), Refusal> {
     if spec.grants.len() > GRANTS_MAX {
         return invalid(format!("{} grants, at most {GRANTS_MAX} are accepted", spec.grants.len()));
     }
+    check_limits(spec)?;
     match &spec.backend {
         Backend::Builtin(_) => Ok(()),
         Backend::Command { command, .. } if command.first().is_none_or(String::is_empty) => {
@@ -282,6 +286,10 @@ fn shortened_reason(reason: ExitReason) -> ExitReason {
     match reason {
         ExitReason::StartFailed { reason } => ExitReason::StartFailed { reason: shortened(&reason) },
         ExitReason::Misbehaved { reason } => ExitReason::Misbehaved { reason: shortened(&reason) },
-        ExitReason::Exited { .. } | ExitReason::Killed { .. } | ExitReason::Stopped | ExitReason::NodeStopped => reason,
+        ExitReason::Exited { .. }
+        | ExitReason::Killed { .. }
+        | ExitReason::Stopped
+        | ExitReason::NodeStopped
+        | ExitReason::OverLimit { .. } => reason,
     }
 }

@@ -14,6 +14,7 @@ mod durable;
 mod facts;
 mod gate;
 mod liar;
+mod limits;
 mod mailbox;
 mod recovery;
 mod reservation;

@@ -303,6 +303,9 @@ fn show(output: &Output) -> String {
             format!("deliver-publication {process} {}", show_publication(publication))
         }
         Output::CancelDelivery { process, message } => format!("cancel-delivery m{} of {process}", message.counter),
+        Output::Warn { process, resource, measured, limit } => {
+            format!("warn {process} {resource} {measured} of {limit}")
+        }
         Output::Stop { process, .. } => format!("stop {process}"),
         Output::FactsRecorded { ticket, first_seq } => format!("facts-recorded {} at {first_seq}", ticket.0),
         Output::FactsRefused { ticket, refusal } => format!("facts-refused {} {refusal}", ticket.0),

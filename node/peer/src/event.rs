@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use weft_discovery::{AdmissionView, Path};
-use weft_kernel::{Answer, Delivery, Syscall};
+use weft_kernel::{Answer, Delivery, Measured, Syscall};
 use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, ChainId, CommitGroup, ExitReason, Gossip,
-    InviteId, Join, MessageId, NodeId, Payload, Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired, Role,
-    SignedCommit, SyncRequest, SyncResponse, TopicName,
+    InviteId, Join, MessageId, NodeId, Payload, Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired,
+    Resource, Role, SignedCommit, SyncRequest, SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -197,6 +197,13 @@ pub enum Input {
         /// Why.
         reason: ExitReason,
     },
+    /// Whoever runs a process measured what it uses.
+    ResourcesMeasured {
+        /// Which.
+        process: ProcessId,
+        /// How much.
+        measured: Measured,
+    },
     /// A process is done with a message.
     AgentAnswered {
         /// Which process.
@@ -349,6 +356,17 @@ pub enum Output {
         process: ProcessId,
         /// Which message.
         message: MessageId,
+    },
+    /// Tell a process that it uses four fifths of what it may.
+    Warn {
+        /// Which process.
+        process: ProcessId,
+        /// Of what.
+        resource: Resource,
+        /// How much it uses, in the resource's unit.
+        measured: u64,
+        /// How much it may use.
+        limit: u64,
     },
     /// Stop this process within the grace time, then end its group.
     Stop {

@@ -205,6 +205,9 @@ impl Peer {
                 self.tell_kernel(kernel::Input::AgentStarted { process, pid });
             }
             Input::AgentExited { process, reason } => self.tell_kernel(kernel::Input::AgentExited { process, reason }),
+            Input::ResourcesMeasured { process, measured } => {
+                self.tell_kernel(kernel::Input::ResourcesMeasured { process, measured });
+            }
             Input::AgentAnswered { process, message, answer } => {
                 self.tell_kernel(kernel::Input::AgentAnswered { process, message, answer });
             }
@@ -555,6 +558,9 @@ impl Peer {
                 out.push(Output::DeliverPublication { process, publication });
             }
             From::CancelDelivery { process, message } => out.push(Output::CancelDelivery { process, message }),
+            From::Warn { process, resource, measured, limit } => {
+                out.push(Output::Warn { process, resource, measured, limit });
+            }
             From::Stop { process, grace_us } => out.push(Output::Stop { process, grace_us }),
             From::FactsRecorded { ticket, first_seq: _ } => self.facts_recorded(ticket, out),
             From::FactsRefused { ticket, refusal } => self.facts_refused(ticket, refusal, out),

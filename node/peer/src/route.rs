@@ -23,6 +23,7 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
         Syscall::Publish { .. }
         | Syscall::Subscribe { .. }
         | Syscall::Unsubscribe { .. }
+        | Syscall::CallTool { .. }
         | Syscall::Spawn { .. }
         | Syscall::Stop { .. }
         | Syscall::Shutdown => Routed::Now(Route::Local),
@@ -76,6 +77,7 @@ pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
         Syscall::Publish { .. }
         | Syscall::Subscribe { .. }
         | Syscall::Unsubscribe { .. }
+        | Syscall::CallTool { .. }
         | Syscall::Spawn { .. }
         | Syscall::Stop { .. }
         | Syscall::Shutdown => Route::Local,

@@ -1,7 +1,7 @@
 //! `weft agent …`, `weft ps`: what runs, and starting and stopping it.
 
-use weft_protocol::RestartPolicy;
 use weft_protocol::control::{AgentReport, AgentRow, AgentsReport, LimitsJson, SpawnReport, SpawnRequest, StopReport};
+use weft_protocol::{Resource, RestartPolicy};
 
 use super::args::{AgentCommand, Limit, SpawnArgs};
 use super::client::{Client, segment};
@@ -72,11 +72,16 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         },
     };
     let mut limits = LimitsJson::default();
-    for limit in &args.limit {
-        match limit {
-            Limit::MemoryBytes(bytes) => limits.memory_bytes = Some(*bytes),
-            Limit::CpuUs(us) => limits.cpu_us = Some(*us),
-        }
+    for Limit { resource, bound } in &args.limit {
+        let place = match resource {
+            Resource::Memory => &mut limits.memory_bytes,
+            Resource::Cpu => &mut limits.cpu_us,
+            Resource::Disk => &mut limits.disk_bytes,
+            Resource::Messages => &mut limits.messages,
+            Resource::ToolCalls => &mut limits.tool_calls,
+        };
+        // In a request 0 is no bound at all.
+        *place = Some(bound.unwrap_or(0));
     }
     let restart = match args.restart {
         RestartPolicy::Permanent => "permanent",
@@ -109,7 +114,13 @@ async fn inspect(agent: &str, at: &At) -> Result<(), CliError> {
     Output::new(at.json).report(&report, |report| {
         let none = || "-".to_owned();
         let list = |items: &[String]| if items.is_empty() { none() } else { items.join("  ") };
-        let used: Vec<String> = report.used.iter().map(|(what, much)| format!("{what}={much}")).collect();
+        let LimitsJson { memory_bytes, cpu_us, disk_bytes, messages, tool_calls } = report.limits;
+        let of = |resource: Resource, name: &str, bound: Option<u64>| {
+            let used = report.used.get(name).copied().flatten();
+            let used = used.map_or_else(|| "not measured".to_owned(), |used| resource.amount(used));
+            bound.map_or_else(|| used.clone(), |bound| format!("{used} of {}", resource.amount(bound)))
+        };
+        let waiting = |name: &str| report.used.get(name).copied().flatten().unwrap_or_default();
         card([
             ("agent", format!("{}  {}", report.agent, report.process)),
             ("node", report.node.clone()),
@@ -126,9 +137,12 @@ async fn inspect(agent: &str, at: &At) -> Result<(), CliError> {
             ("pid", report.pid.map_or_else(none, |pid| pid.to_string())),
             ("restarts", report.restarts.to_string()),
             ("started", report.started_at.clone().unwrap_or_else(none)),
-            ("memory max", report.limits.memory_bytes.map_or_else(none, |bytes| format!("{bytes} bytes"))),
-            ("cpu max", report.limits.cpu_us.map_or_else(none, super::output::micros)),
-            ("used", list(&used)),
+            ("memory", of(Resource::Memory, "memory_bytes", memory_bytes)),
+            ("cpu", of(Resource::Cpu, "cpu_us", cpu_us)),
+            ("disk", of(Resource::Disk, "disk_bytes", disk_bytes)),
+            ("sent", of(Resource::Messages, "messages", messages)),
+            ("tools", of(Resource::ToolCalls, "tool_calls", tool_calls)),
+            ("mailbox", format!("{} waiting, {} in work", waiting("messages_waiting"), waiting("messages_in_flight"))),
             ("grants", list(&report.grants)),
             ("topics", list(&report.topics)),
         ])

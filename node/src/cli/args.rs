@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use weft_protocol::{BuiltinKind, GrantSpec, InviteId, Level, NodeId, NodeName, RestartPolicy, Role, TopicName};
+use weft_protocol::{
+    BuiltinKind, GrantSpec, InviteId, Level, NodeId, NodeName, Resource, RestartPolicy, Role, TopicName,
+};
 
 /// One binary that makes this machine a peer of a mesh of agents.
 #[derive(Debug, Parser)]
@@ -240,7 +242,7 @@ pub(crate) struct SpawnArgs {
     /// When it is started again: permanent (whenever the node starts) or temporary (never)
     #[arg(long, value_name = "POLICY", value_parser = restart_policy, default_value = "temporary")]
     pub(crate) restart: RestartPolicy,
-    /// A bound: memory=64MiB or cpu=10s; may be given again
+    /// A bound: memory=64MiB, cpu=10s, disk=10MiB, messages=1000 or tool-calls=100, or =none; may be given again
     #[arg(long, value_name = "WHAT=BOUND", value_parser = limit)]
     pub(crate) limit: Vec<Limit>,
     /// A variable of its environment; may be given again
@@ -487,11 +489,11 @@ pub(crate) struct ChildArgs {
 
 /// One bound of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Limit {
-    /// Address space in bytes.
-    MemoryBytes(u64),
-    /// Processor time in microseconds.
-    CpuUs(u64),
+pub(crate) struct Limit {
+    /// Of what.
+    pub(crate) resource: Resource,
+    /// How much, in the resource's unit; none for no bound at all.
+    pub(crate) bound: Option<u64>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -507,14 +509,22 @@ fn restart_policy(text: &str) -> Result<RestartPolicy, String> {
 }
 
 fn limit(text: &str) -> Result<Limit, String> {
-    let refuse = || "not a bound (memory=64MiB or cpu=10s)".to_owned();
-    match text.split_once('=').ok_or_else(refuse)? {
-        ("memory", size) => bytes(size).map(Limit::MemoryBytes).ok_or_else(refuse),
-        ("cpu", time) => {
-            let time = humantime::parse_duration(time).map_err(|_| refuse())?;
-            u64::try_from(time.as_micros()).map(Limit::CpuUs).map_err(|_| refuse())
-        }
-        _ => Err(refuse()),
+    let refuse =
+        || "not a bound (memory=64MiB, cpu=10s, disk=10MiB, messages=1000, tool-calls=100, or =none)".to_owned();
+    let (name, amount) = text.split_once('=').ok_or_else(refuse)?;
+    let resource = Resource::ALL.into_iter().find(|resource| resource.to_string() == name).ok_or_else(refuse)?;
+    if amount == "none" {
+        return Ok(Limit { resource, bound: None });
+    }
+    let bound = match resource {
+        Resource::Memory | Resource::Disk => bytes(amount),
+        Resource::Cpu => humantime::parse_duration(amount).ok().and_then(|time| u64::try_from(time.as_micros()).ok()),
+        Resource::Messages | Resource::ToolCalls => amount.parse().ok(),
+    };
+    match bound {
+        Some(0) => Err(format!("a {name} limit of 0 lets nothing run; without a bound: {name}=none")),
+        Some(bound) => Ok(Limit { resource, bound: Some(bound) }),
+        None => Err(refuse()),
     }
 }
 
@@ -558,10 +568,25 @@ mod tests {
 
     #[test]
     fn bounds_are_read() {
-        assert_eq!(limit("memory=64MiB"), Ok(Limit::MemoryBytes(64 << 20)));
-        assert_eq!(limit("memory=1024"), Ok(Limit::MemoryBytes(1024)));
-        assert_eq!(limit("cpu=10s"), Ok(Limit::CpuUs(10_000_000)));
-        for wrong in ["memory", "memory=", "memory=-1", "memory=64mb", "disk=1", "memory=99999999999GiB", "cpu=x"] {
+        let bound = |resource, bound| Ok(Limit { resource, bound });
+        assert_eq!(limit("memory=64MiB"), bound(Resource::Memory, Some(64 << 20)));
+        assert_eq!(limit("memory=1024"), bound(Resource::Memory, Some(1024)));
+        assert_eq!(limit("cpu=10s"), bound(Resource::Cpu, Some(10_000_000)));
+        assert_eq!(limit("disk=1GiB"), bound(Resource::Disk, Some(1 << 30)));
+        assert_eq!(limit("messages=1000"), bound(Resource::Messages, Some(1_000)));
+        assert_eq!(limit("tool-calls=none"), bound(Resource::ToolCalls, None));
+        for wrong in [
+            "memory",
+            "memory=",
+            "memory=-1",
+            "memory=64mb",
+            "memory=99999999999GiB",
+            "cpu=x",
+            "messages=1MiB",
+            "messages=0",
+            "files=1",
+            "Memory=1",
+        ] {
             assert!(limit(wrong).is_err(), "{wrong}");
         }
     }

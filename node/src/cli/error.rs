@@ -33,13 +33,14 @@ pub(crate) mod exit {
 const CLOSED: &str = "closed";
 
 /// The exit code of each error code.
-const EXIT_CODES: [(&str, u8); 43] = [
+const EXIT_CODES: [(&str, u8); 44] = [
     (CLOSED, 0),
     ("usage", exit::USAGE),
     ("several-nodes", exit::USAGE),
     ("denied", exit::DENIED),
     ("quarantined", exit::DENIED),
     ("unauthorized", exit::DENIED),
+    ("limit-reached", exit::DENIED),
     ("no-responder", exit::NOT_FOUND),
     ("ambiguous", exit::NOT_FOUND),
     ("gone", exit::NOT_FOUND),
@@ -198,6 +199,7 @@ fn refusal_hint(refusal: &Refusal) -> String {
         Refusal::Damaged => "weft chain verify shows what is damaged",
         Refusal::ShuttingDown => "weft up",
         Refusal::AgentFailed { .. } => "weft agent inspect shows how it is",
+        Refusal::LimitReached { .. } => "weft agent inspect shows what is used; a new start counts from zero",
         Refusal::Expired => "send it again as a new message",
         Refusal::Quarantined | Refusal::TooLarge { .. } | Refusal::Unsupported { .. } | Refusal::Invalid { .. } => "",
     }
@@ -302,6 +304,7 @@ mod tests {
             (Refusal::ShuttingDown, 6),
             (Refusal::Unreachable { node: "n".into() }, 4),
             (Refusal::Invalid { message: "m".into() }, 7),
+            (Refusal::LimitReached { resource: weft_protocol::Resource::Messages, limit: 1 }, 3),
         ];
         for (refusal, code) in cases {
             assert!(EXIT_CODES.iter().any(|(known, _)| *known == refusal.code()), "{refusal:?}");

@@ -13,7 +13,8 @@ use weft_protocol::control::{
 };
 use weft_protocol::limits::GRANTS_MAX;
 use weft_protocol::{
-    AgentName, AgentSpec, Backend, GrantSpec, LocalTarget, NodeRef, ProcessId, ResourceLimits, RestartPolicy, Target,
+    AgentName, AgentSpec, Backend, GrantSpec, LocalTarget, NodeRef, ProcessId, Resource, ResourceLimits, RestartPolicy,
+    Target,
 };
 
 use super::failure::Failure;
@@ -121,7 +122,9 @@ pub(crate) async fn inspect(
 }
 
 fn report(peer: &Peer, process: &ProcessInfo) -> AgentReport {
-    let used = [("messages_waiting", process.mailbox as u64), ("messages_in_flight", process.in_flight as u64)];
+    let waiting = [("messages_waiting", process.mailbox as u64), ("messages_in_flight", process.in_flight as u64)];
+    let waiting = waiting.map(|(name, value)| (name.to_owned(), Some(value)));
+    let used = process.used.iter().map(|(resource, used)| (unit_name(*resource).to_owned(), *used)).chain(waiting);
     AgentReport {
         agent: process.agent.to_string(),
         process: process.process.to_string(),
@@ -132,10 +135,44 @@ fn report(peer: &Peer, process: &ProcessInfo) -> AgentReport {
         pid: process.pid,
         restarts: process.restarts,
         started_at: process.started_at.map(text::time),
-        limits: LimitsJson { memory_bytes: process.limits.memory_bytes, cpu_us: process.limits.cpu_us },
-        used: used.map(|(name, value)| (name.to_owned(), value)).into(),
+        limits: limits_json(&process.limits),
+        used: used.collect(),
         grants: process.grants.iter().map(|grant| format!("{} {}", grant.id, grant.spec)).collect(),
         topics: process.topics.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The name of a resource with its unit, as in the requests.
+const fn unit_name(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Memory => "memory_bytes",
+        Resource::Cpu => "cpu_us",
+        Resource::Disk => "disk_bytes",
+        Resource::Messages => "messages",
+        Resource::ToolCalls => "tool_calls",
+    }
+}
+
+/// The bounds in force; null for what has none.
+fn limits_json(limits: &ResourceLimits) -> LimitsJson {
+    LimitsJson {
+        memory_bytes: limits.bound(Resource::Memory),
+        cpu_us: limits.bound(Resource::Cpu),
+        disk_bytes: limits.bound(Resource::Disk),
+        messages: limits.bound(Resource::Messages),
+        tool_calls: limits.bound(Resource::ToolCalls),
+    }
+}
+
+/// The bounds that a request asks for, where 0 is none at all.
+fn requested_limits(json: &LimitsJson) -> ResourceLimits {
+    let read = |asked: Option<u64>| asked.map(|bound| if bound == 0 { ResourceLimits::UNBOUNDED } else { bound });
+    ResourceLimits {
+        memory_bytes: read(json.memory_bytes),
+        cpu_us: read(json.cpu_us),
+        disk_bytes: read(json.disk_bytes),
+        messages: read(json.messages),
+        tool_calls: read(json.tool_calls),
     }
 }
 
@@ -219,8 +256,7 @@ fn spec(request: SpawnRequest) -> Result<AgentSpec, Failure> {
         return Err(Failure::new("invalid", format!("{} grants, at most {GRANTS_MAX}", request.grants.len())));
     }
     let grants = request.grants.iter().map(|grant| grant.parse()).collect::<Result<Vec<GrantSpec>, _>>()?;
-    let LimitsJson { memory_bytes, cpu_us } = request.limits;
-    Ok(AgentSpec { agent, backend, restart, grants, limits: ResourceLimits { memory_bytes, cpu_us } })
+    Ok(AgentSpec { agent, backend, restart, grants, limits: requested_limits(&request.limits) })
 }
 
 /// Stops an agent of this node; answers when it has ended.

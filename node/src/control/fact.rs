@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weft_protocol::control::Body;
-use weft_protocol::{Admitted, Effect, EffectResult, Fact, MessageRecord};
+use weft_protocol::{Admitted, Effect, EffectResult, Fact, MessageRecord, ResourceUse};
 
 use super::text;
 use crate::cli::plural;
@@ -67,11 +67,18 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             );
             (words, to_json(repaired))
         }
+        Fact::ResourceWarned(used) => (resource_words(used, "uses"), to_json(used)),
+        Fact::ResourceExceeded(used) => (resource_words(used, "is ended: it uses"), to_json(used)),
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)
         }
     }
+}
+
+fn resource_words(used: &ResourceUse, verb: &str) -> String {
+    let ResourceUse { process, agent, resource, measured, limit } = used;
+    format!("{agent} {process} {verb} {} of {} ({resource})", resource.amount(*measured), resource.amount(*limit))
 }
 
 fn intent(effect: &Effect) -> (String, Value) {

@@ -70,7 +70,8 @@ pub(crate) fn understand(method: &str, params: &str) -> Result<Call, RpcError> {
         "unsubscribe" => read(params).and_then(Unsubscribe::question).map(Call::Ask),
         "log" => read(params).map(Log::call),
         "ready" => read(params).map(|Ready {}| Call::Ready),
-        "tool" | "stream" => Err((&Refusal::Unsupported { what: format!("the method {method}") }).into()),
+        "tool" => read(params).map(Tool::question).map(Call::Ask),
+        "stream" => Err((&Refusal::Unsupported { what: format!("the method {method}") }).into()),
         _ => Err(RpcError::unknown_method(method)),
     }
 }
@@ -114,6 +115,16 @@ struct Subscribe {
 #[serde(deny_unknown_fields)]
 struct Unsubscribe {
     topic: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tool {
+    name: String,
+    #[serde(rename = "args")]
+    _args: Option<Box<RawValue>>,
+    #[serde(rename = "budget")]
+    _budget: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +174,13 @@ impl Subscribe {
 impl Unsubscribe {
     fn question(self) -> Result<Question, RpcError> {
         parse::<TopicName>(&self.topic).map(|topic| kernel(Syscall::Unsubscribe { topic }))
+    }
+}
+
+impl Tool {
+    /// The node counts it, and says that there is no such tool.
+    fn question(self) -> Question {
+        kernel(Syscall::CallTool { name: self.name })
     }
 }
 
@@ -335,6 +353,8 @@ mod tests {
         );
         assert_eq!(syscall("subscribe", r#"{"topic":"jobs"}"#), Syscall::Subscribe { topic: topic.clone() });
         assert_eq!(syscall("unsubscribe", r#"{"topic":"jobs"}"#), Syscall::Unsubscribe { topic });
+        let tool = syscall("tool", r#"{"name":"fs.read","args":{"path":"x"}}"#);
+        assert_eq!(tool, Syscall::CallTool { name: "fs.read".into() });
     }
 
     #[test]
@@ -358,7 +378,7 @@ mod tests {
         check("publish", r#"{"topic":"a b","payload":{"text":"x"}}"#, "-32602");
         check("subscribe", r#"{"topic":"jobs","since":"10m"}"#, r#""code":"unsupported""#);
         check("log", r#"{"level":"loud","text":"x"}"#, "-32602");
-        check("tool", r#"{"name":"fs.read","args":{}}"#, r#""code":"unsupported""#);
+        check("tool", r#"{"args":{}}"#, "-32602");
         check("stream", r#"{"id":"m-1","part":{"text":"x"}}"#, r#""code":"unsupported""#);
         check("spawn", "{}", "-32601");
     }

@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use weft_kernel::Delivery;
+use weft_kernel::{Delivery, Measured};
 use weft_peer::Input;
-use weft_protocol::{AgentSpec, ExitReason, MessageId, Principal, ProcessId, Publication};
+use weft_protocol::{AgentSpec, ExitReason, MessageId, Principal, ProcessId, Publication, Resource};
 
 use crate::clock::wall;
 use crate::runners::agent_log::AgentLog;
@@ -23,6 +23,7 @@ use crate::runners::family::kill_members;
 use crate::runners::jsonrpc::{Id, LINE_BYTES_MAX};
 use crate::runners::launch::{self, Launch};
 use crate::runners::lines::{Line, next_line};
+use crate::runners::meter::{MEASURE_EVERY, Meter};
 use crate::runners::session::{GuardWord, Introduction, Session, Step, grant_texts};
 use crate::runners::{Shared, clip};
 
@@ -48,6 +49,7 @@ pub(crate) enum Order {
     Deliver(Box<Delivery>),
     Publish(Box<Publication>),
     Cancel(MessageId),
+    Warn { resource: Resource, measured: u64, limit: u64 },
 }
 
 /// How a child process is to be ended.
@@ -106,6 +108,10 @@ struct Running<'a> {
     phase: Phase,
     /// When the phase is over.
     until: Option<Instant>,
+    /// What measures it, while it is not measuring; none when nothing is bounded.
+    meter: Option<Meter>,
+    measuring: JoinSet<(Meter, Measured)>,
+    measure_at: Option<Instant>,
     /// Why we ended it; the first reason counts.
     ended_by_us: Option<ExitReason>,
     node_stops: bool,
@@ -113,7 +119,8 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     fn new(shared: &'a Shared, process: ProcessId, spec: &AgentSpec, launch: Launch) -> Self {
-        let Launch { mut child, guard, socket, log } = launch;
+        let Launch { mut child, guard, socket, log, folder } = launch;
+        let meter = Meter::new(guard, folder, spec.limits.or(&shared.config.limits));
         let principal = Principal::Agent { agent: spec.agent.clone(), process };
         let caller = Caller::new(shared.asker.clone(), principal);
         let (outgoing, to_write) = mpsc::channel(OUTGOING_MAX);
@@ -151,6 +158,9 @@ impl<'a> Running<'a> {
             lines,
             phase: Phase::Starting,
             until: Some(Instant::now() + shared.initialize_within),
+            measure_at: meter.is_some().then(|| Instant::now() + MEASURE_EVERY),
+            meter,
+            measuring: JoinSet::new(),
             ended_by_us: None,
             node_stops: false,
         };
@@ -164,7 +174,7 @@ impl<'a> Running<'a> {
         endings: &mut mpsc::Receiver<Ending>,
     ) -> (ExitReason, bool) {
         let status = loop {
-            let until = self.until;
+            let (until, measure_at) = (self.until, self.measure_at);
             tokio::select! {
                 status = self.child.wait() => break status,
                 Some(ending) = endings.recv() => self.end_gently(&ending),
@@ -172,6 +182,8 @@ impl<'a> Running<'a> {
                 Some(answered) = self.asked.join_next() => self.answered(answered),
                 Some(order) = orders.recv() => self.order(order).await,
                 () = time(until) => self.phase_over(),
+                () = time(measure_at) => self.measure(),
+                Some(measured) = self.measuring.join_next() => self.measured(measured).await,
             }
         };
         // Closed first: what is delivered from now on is refused by the sender's side instead of vanishing here.
@@ -179,6 +191,24 @@ impl<'a> Running<'a> {
         self.bury().await;
         let reason = self.reason(status);
         (reason, self.node_stops)
+    }
+
+    /// Looks what the family uses, off this thread: /proc answers at once, a full folder does not.
+    fn measure(&mut self) {
+        self.measure_at = None;
+        if let Some(mut meter) = self.meter.take() {
+            self.measuring.spawn_blocking(move || {
+                let measured = meter.measure();
+                (meter, measured)
+            });
+        }
+    }
+
+    async fn measured(&mut self, measured: Result<(Meter, Measured), tokio::task::JoinError>) {
+        let Ok((meter, measured)) = measured else { return };
+        self.meter = Some(meter);
+        self.measure_at = Some(Instant::now() + MEASURE_EVERY);
+        self.shared.asker.happened(Input::ResourcesMeasured { process: self.process, measured }).await;
     }
 
     async fn line(&mut self, line: Line) {
@@ -197,6 +227,9 @@ impl<'a> Running<'a> {
             }
             Order::Publish(publication) => self.session.publication(*publication),
             Order::Cancel(message) => self.session.cancel(message),
+            Order::Warn { resource, measured, limit } => {
+                vec![Step::WriteIfRoom(Session::warning(resource, measured, limit))]
+            }
         };
         self.follow(steps).await;
     }

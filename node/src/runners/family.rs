@@ -25,6 +25,68 @@ fn stat(pid: i32) -> Option<Stat> {
     parse_stat(pid, &text)
 }
 
+/// What one process of a family uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Use {
+    pub(crate) pid: i32,
+    /// When it started, in ticks since the machine did: with the number it names one process for ever.
+    pub(crate) start: u64,
+    /// Processor time of its own, in ticks.
+    pub(crate) own_ticks: u64,
+    /// Processor time of its children that ended and were waited for, in ticks.
+    pub(crate) waited_ticks: u64,
+    pub(crate) resident_pages: u64,
+}
+
+/// What this guard and everyone below it use. Everyone is below it: it adopts orphans, whatever group they are in.
+pub(crate) fn family(guard: i32) -> Vec<Use> {
+    let mut found = Vec::new();
+    let mut open = vec![guard];
+    while let Some(pid) = open.pop() {
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        found.extend(parse_use(pid, &text));
+        open.extend(children(pid));
+    }
+    found
+}
+
+/// The children of all threads of a process. Where this kernel does not list them, of /proc as a whole.
+fn children(pid: i32) -> Vec<i32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = threads.flatten().map(|thread| std::fs::read_to_string(thread.path().join("children")));
+    let mut children = Vec::new();
+    for list in lists {
+        match list {
+            Ok(list) => children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !lists_children() => {
+                return everyone().into_iter().filter(|one| one.parent == pid).map(|one| one.pid).collect();
+            }
+            // The thread has ended.
+            Err(_) => {}
+        }
+    }
+    children
+}
+
+fn lists_children() -> bool {
+    std::path::Path::new("/proc/thread-self/children").exists()
+}
+
+/// See proc_pid_stat(5): times are its fields 14 to 17, the start 22, the pages 24; the state, field 3, is the first here.
+fn parse_use(pid: i32, text: &str) -> Option<Use> {
+    let (_, fields) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    // Children's times are signed in the manual, and never negative.
+    Some(Use {
+        pid,
+        start: number(22)?,
+        own_ticks: number(14)? + number(15)?,
+        waited_ticks: number(16)? + number(17)?,
+        resident_pages: number(24)?,
+    })
+}
+
 /// The name in parentheses can hold anything, so fields are counted from the last one.
 fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
     let (_, fields) = text.rsplit_once(')')?;
@@ -150,6 +212,10 @@ mod tests {
         assert_eq!((stat.parent, stat.group, stat.ended), (3, 5, false));
         assert!(parse_stat(7, "7 (a) Z 3 5 5").unwrap().ended);
         assert!(parse_stat(7, "nonsense").is_none());
+        let line = "7 (a) R 1) S 3 5 5 0 -1 4 0 0 0 0 11 12 13 14 20 0 1 0 99 4096 77 18446744073709551615";
+        let used = Use { pid: 7, start: 99, own_ticks: 23, waited_ticks: 27, resident_pages: 77 };
+        assert_eq!(parse_use(7, line), Some(used));
+        assert_eq!(parse_use(7, "7 (a) S 3 5"), None);
     }
 
     #[test]
@@ -172,6 +238,9 @@ mod tests {
         assert!(agents.is_agent_pid(guard.id()));
         assert!(agents.is_agent_pid(grandchild));
         assert!(is_member(grandchild, guard.id()));
+        let found = family(i32::try_from(guard.id()).unwrap()).iter().map(|one| one.pid).collect::<BTreeSet<_>>();
+        assert!(found.contains(&i32::try_from(guard.id()).unwrap()), "{found:?}");
+        assert!(!found.contains(&1) && !found.contains(&i32::try_from(std::process::id()).unwrap()), "{found:?}");
         assert!(!agents.is_agent_pid(std::process::id()));
         assert!(!is_member(std::process::id(), guard.id()));
         assert!(!agents.is_agent_pid(1));

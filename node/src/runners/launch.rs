@@ -21,6 +21,8 @@ pub(crate) struct Launch {
     pub(crate) guard: u32,
     pub(crate) socket: ApiSocket,
     pub(crate) log: AgentLog,
+    /// Its working folder.
+    pub(crate) folder: PathBuf,
 }
 
 /// Starts the guard, which will start the program. Everything that can be wrong without it is found here.
@@ -62,7 +64,7 @@ pub(crate) fn launch(shared: &Shared, process: ProcessId, spec: &AgentSpec) -> R
     let child = child.map_err(|error| format!("its guard cannot be started: {error}"))?;
     let guard = child.id().ok_or("its guard ended at once")?;
     shared.processes.insert(guard);
-    Ok(Launch { child, guard, socket, log })
+    Ok(Launch { child, guard, socket, log, folder })
 }
 
 fn at(path: &Path, error: &std::io::Error) -> String {

@@ -4,7 +4,7 @@
 //! a built-in agent answers at once, a child process has a task of its own behind bounded queues.
 //!
 //! Modules in reading order: `builtin`; `command` (one child process), `launch` (its start), `confinement` (what it may
-//! touch), `family` (who belongs to it), `session` (the conversation), `jsonrpc`, `payload`, `calls` (what it may ask),
+//! touch), `family` (who belongs to it), `meter` (what they use), `session` (the conversation), `jsonrpc`, `payload`, `calls` (what it may ask),
 //! `api_socket` (the same on its own socket), `lines`, `agent_log`.
 
 mod agent_log;
@@ -17,6 +17,7 @@ mod family;
 mod jsonrpc;
 mod launch;
 mod lines;
+mod meter;
 mod payload;
 mod session;
 
@@ -31,7 +32,9 @@ use tokio::task::JoinHandle;
 use weft_kernel::{Builtin, Delivery};
 use weft_peer::Input;
 use weft_protocol::limits::AGENT_IN_FLIGHT_MAX;
-use weft_protocol::{AgentSpec, Backend, ExitReason, MessageId, NodeId, NodeName, ProcessId, Publication};
+use weft_protocol::{
+    AgentSpec, Backend, ExitReason, MessageId, NodeId, NodeName, ProcessId, Publication, Resource, ResourceLimits,
+};
 
 use crate::ask::Asker;
 use crate::runners::command::{Ending, Order};
@@ -58,6 +61,8 @@ pub(crate) struct RunnersConfig {
     pub(crate) home: PathBuf,
     /// This program, to be run as the guard of a child process.
     pub(crate) exe: PathBuf,
+    /// Bounds of a child process whose spawn says nothing about them; those of the kernel.
+    pub(crate) limits: ResourceLimits,
 }
 
 /// What all tasks share.
@@ -147,6 +152,13 @@ impl Runners {
     pub(crate) fn cancel(&mut self, process: ProcessId, message: MessageId) {
         if let Some(Running::Command { orders, .. }) = self.running.get(&process) {
             let _lost_or_ended = orders.try_send(Order::Cancel(message));
+        }
+    }
+
+    /// Tells an agent that it uses four fifths of what it may. A built-in one has no use for that.
+    pub(crate) fn warn(&mut self, process: ProcessId, resource: Resource, measured: u64, limit: u64) {
+        if let Some(Running::Command { orders, .. }) = self.running.get(&process) {
+            let _lost_or_ended = orders.try_send(Order::Warn { resource, measured, limit });
         }
     }
 

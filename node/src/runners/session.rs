@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use weft_kernel::Delivery;
 use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, ENVELOPE_BYTES_MAX};
 use weft_protocol::{
-    AgentName, ExitReason, GrantSpec, MessageId, NodeId, NodeName, Payload, Principal, ProcessId, Publication, Sender,
+    AgentName, ExitReason, GrantSpec, MessageId, NodeId, NodeName, Payload, Principal, ProcessId, Publication,
+    Resource, Sender, Signal,
 };
 
 use crate::runners::clip;
@@ -266,7 +267,20 @@ impl Session {
 
     /// The line that asks the agent to finish and exit.
     pub(crate) fn shutdown() -> String {
-        jsonrpc::request(None, "signal", &PayloadJson::Signal(weft_protocol::Signal::Shutdown))
+        jsonrpc::request(None, "signal", &PayloadJson::Signal(Signal::Shutdown))
+    }
+
+    /// The line that says that the agent uses four fifths of what it may.
+    pub(crate) fn warning(resource: Resource, measured: u64, limit: u64) -> String {
+        #[derive(Serialize)]
+        struct Warning {
+            signal: &'static str,
+            resource: Resource,
+            measured: u64,
+            limit: u64,
+        }
+        let warning = Warning { signal: "resource-warning", resource, measured, limit };
+        jsonrpc::request(None, "signal", &warning)
     }
 
     /// The line that answers a request of the agent; an answer too long for a line becomes an error.

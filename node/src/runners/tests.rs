@@ -46,7 +46,8 @@ impl Node {
         fs::create_dir(&home).expect("a home");
         let (asker, locals) = door();
         let node_name = "alpha".parse().expect("a name");
-        let config = RunnersConfig { node: NodeId::from_bytes([1; 32]), node_name, home, exe };
+        let limits = ResourceLimits::default();
+        let config = RunnersConfig { node: NodeId::from_bytes([1; 32]), node_name, home, exe, limits };
         Self { runners: Runners::new(config, asker), locals, place }
     }
 

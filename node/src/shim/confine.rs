@@ -9,7 +9,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit, Signal, getpgrp, set_parent_process_death_signal, setrlimit};
-use weft_protocol::ResourceLimits;
+use weft_protocol::{Resource as Measured, ResourceLimits};
 
 use crate::runners::Confinement;
 use crate::shim::{Plan, Word, say};
@@ -51,7 +51,7 @@ fn prepare(plan: &Plan) -> Result<Command, String> {
     program.args(&plan.arguments).env_clear().envs(&plan.environment);
     say(&Word::Started { pid: std::process::id() });
     // Last, because it binds this process as well.
-    limit(Resource::As, plan.limits.memory_bytes)?;
+    limit(Resource::As, plan.limits.bound(Measured::Memory).map(address_space))?;
     Ok(program)
 }
 
@@ -63,11 +63,19 @@ fn limit(resource: Resource, bound: Option<u64>) -> Result<(), String> {
         .map_err(|error| format!("{resource:?} limit: {error}"))
 }
 
-/// Whole seconds of processor time, rounded up: SIGXCPU at the limit, SIGKILL a second later.
+/// The hard end of memory, behind the node's own measuring: what a process may reserve at all, in bytes. Programs reserve far
+/// more than they touch (libraries, stacks, arenas of 64 MiB a thread), so twice the bound and 1 GiB (guess). It bites when one
+/// process asks for so much between two looks.
+const fn address_space(memory_bytes: u64) -> u64 {
+    memory_bytes.saturating_mul(2).saturating_add(1 << 30)
+}
+
+/// The hard end of processor time, behind the node's own measuring: whole seconds, twice the bound and one more. SIGXCPU at
+/// that, SIGKILL a second later. It bites when the node does not come to look.
 fn limit_time(limits: &ResourceLimits) -> Result<(), String> {
-    let Some(cpu_us) = limits.cpu_us else { return Ok(()) };
-    let seconds = cpu_us.div_ceil(1_000_000);
-    let bound = Rlimit { current: Some(seconds), maximum: Some(seconds + 1) };
+    let Some(cpu_us) = limits.bound(Measured::Cpu) else { return Ok(()) };
+    let seconds = cpu_us.saturating_mul(2).div_ceil(1_000_000).saturating_add(1);
+    let bound = Rlimit { current: Some(seconds), maximum: Some(seconds.saturating_add(1)) };
     setrlimit(Resource::Cpu, bound).map_err(|error| format!("processor time limit: {error}"))
 }
 

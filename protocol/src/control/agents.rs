@@ -34,16 +34,25 @@ pub struct SpawnRequest {
     pub limits: LimitsJson,
 }
 
-/// Bounds of one process; none means the node's default.
+/// Bounds of one process. In a request null means the node's default and 0 no bound at all; in a report null means no bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsJson {
-    /// Address space in bytes.
+    /// Resident memory of the process and all it started, in bytes.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
-    /// Processor time in microseconds.
+    /// Processor time of the process and all it started, in microseconds.
     #[serde(default)]
     pub cpu_us: Option<u64>,
+    /// What lies in its own folder, in bytes.
+    #[serde(default)]
+    pub disk_bytes: Option<u64>,
+    /// Messages and publications it sends.
+    #[serde(default)]
+    pub messages: Option<u64>,
+    /// Tools it calls.
+    #[serde(default)]
+    pub tool_calls: Option<u64>,
 }
 
 /// The answer to `POST /v1/agents`.
@@ -121,10 +130,10 @@ pub struct AgentReport {
     pub restarts: u64,
     /// When its process started; null while it starts.
     pub started_at: Option<String>,
-    /// Its bounds.
+    /// Its bounds, those of the node included.
     pub limits: LimitsJson,
-    /// What it has used, by name; what is not measured is not listed.
-    pub used: BTreeMap<String, u64>,
+    /// What it has used, by the names of `limits` and more; null where nobody measured.
+    pub used: BTreeMap<String, Option<u64>>,
     /// What it may do, each with its id.
     pub grants: Vec<String>,
     /// Topics it subscribes to.
