@@ -4,6 +4,7 @@
 mod agents;
 mod bad_input;
 mod cluster;
+mod cron;
 mod damage;
 mod demo;
 mod journey;

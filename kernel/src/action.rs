@@ -1,6 +1,6 @@
 //! All that a gate judges. An action nobody thought of does not compile: every match over this enum names each case.
 
-use weft_protocol::{AgentName, NodeId, Role, TopicName};
+use weft_protocol::{AgentName, CronId, NodeId, Role, TopicName};
 
 /// One thing that somebody wants to do, with the resource it touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,23 @@ pub enum Action {
         /// Its name, or one life of it, as text.
         target: String,
     },
+    /// Make a job.
+    CronAdd {
+        /// The target of its messages as text.
+        target: String,
+    },
+    /// Take a job back.
+    CronRemove {
+        /// Which.
+        job: CronId,
+    },
+    /// Let a job run now.
+    CronRun {
+        /// Which.
+        job: CronId,
+    },
+    /// See all jobs.
+    CronList,
     /// Make an invite.
     Invite {
         /// As what joiners will be admitted.
@@ -87,6 +104,10 @@ impl Action {
             Self::ReceivePublication { .. } => "receive-publication",
             Self::Spawn { .. } => "spawn",
             Self::Stop { .. } => "stop",
+            Self::CronAdd { .. } => "cron-add",
+            Self::CronRemove { .. } => "cron-remove",
+            Self::CronRun { .. } => "cron-run",
+            Self::CronList => "cron-list",
             Self::Invite { .. } => "invite",
             Self::RevokeInvite => "revoke-invite",
             Self::Admit { .. } => "admit",

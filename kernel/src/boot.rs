@@ -14,7 +14,13 @@ use crate::timers::Timer;
 
 impl Kernel {
     /// Appends what every start records; the node runs when that is on disk.
-    pub(crate) fn boot(&mut self, keys: &PublicKeys, history: &History, recovered: &Recovered) {
+    pub(crate) fn boot(
+        &mut self,
+        keys: &PublicKeys,
+        history: &History,
+        jobs: crate::cron::History,
+        recovered: &Recovered,
+    ) {
         if self.chain.durable().size() == 0 {
             self.found(keys);
         }
@@ -22,6 +28,7 @@ impl Kernel {
         let seq = self.chain.append("kernel", &Fact::Boot(boot), self.now).seq;
         self.chain.hold(seq, Promise::Booted);
         self.close_history(history);
+        self.restore_crontab(jobs);
         self.spawn_again(history);
         self.spawn_configured();
         recovered.outbox.iter().for_each(|entry| self.resume(entry));

@@ -1,21 +1,39 @@
 //! The outputs of one input, as verbs: all that may leave at once. What waits for a record is not among them.
 
 use weft_protocol::{
-    AgentName, CommitGroup, Envelope, MessageId, NodeId, ProcessId, Publication, Receipt, Refusal, Resource, TopicName,
+    AgentName, CommitGroup, Envelope, MessageId, NodeId, Principal, ProcessId, Publication, Receipt, Refusal, Resource,
+    TopicName,
 };
 
 use crate::chain::Order;
 use crate::event::{Answer, AskId, Delivery, Output, Ticket};
+use crate::syscall::Syscall;
 
 /// Outputs in the order in which they were said.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     outputs: Vec<Output>,
+    /// Answers to the kernel's own questions.
+    own: Vec<(AskId, Result<Answer, Refusal>)>,
 }
 
 impl Effects {
     pub(crate) fn answer(&mut self, ask: AskId, answer: Result<Answer, Refusal>) {
-        self.outputs.push(Output::Answer { ask, answer });
+        if ask.is_own() {
+            self.own.push((ask, answer));
+        } else {
+            self.outputs.push(Output::Answer { ask, answer });
+        }
+    }
+
+    /// The kernel itself asks, in somebody's name; the answer is among [`Self::take_own_answers`].
+    pub(crate) fn ask(&mut self, ask: AskId, by: Principal, syscall: Syscall) {
+        self.outputs.push(Output::Ask { ask, by, syscall: Box::new(syscall) });
+    }
+
+    /// What the kernel's own questions were answered since the last time.
+    pub(crate) fn take_own_answers(&mut self) -> Vec<(AskId, Result<Answer, Refusal>)> {
+        std::mem::take(&mut self.own)
     }
 
     pub(crate) fn transmit(&mut self, to: NodeId, envelope: Envelope) {

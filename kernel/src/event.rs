@@ -1,16 +1,33 @@
 //! What can happen to the kernel, and all that it can ask of the world.
 
 use weft_protocol::{
-    Batch, Envelope, ExitReason, Fact, Level, MessageId, NodeId, Payload, Principal, ProcessId, Publication, Receipt,
-    RecordRef, Refusal, Resource, Role, Sender, Timestamp, TopicName, TraceId,
+    Batch, CronId, CronResult, Envelope, ExitReason, Fact, Level, MessageId, NodeId, Payload, Principal, ProcessId,
+    Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, Timestamp, TopicName, TraceId,
 };
 
 use crate::action::Action;
+use crate::cron::CronJob;
 use crate::syscall::Syscall;
 
-/// A question of somebody on this machine; the world numbers them and gives each number once.
+/// A question of somebody on this machine; the world numbers them and gives each number once, below 2^63.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
+
+impl AskId {
+    /// From here on the numbers are the kernel's own.
+    const OWN: u64 = 1 << 63;
+
+    /// A question that the kernel itself asks.
+    pub(crate) const fn own(number: u64) -> Self {
+        Self(Self::OWN | number)
+    }
+
+    /// Whether the kernel itself asks: the answer is for nobody else.
+    #[must_use]
+    pub const fn is_own(self) -> bool {
+        self.0 >= Self::OWN
+    }
+}
 
 /// Correlates facts that another machine wants recorded with the answer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -209,6 +226,24 @@ pub enum Answer {
         /// Why.
         reason: ExitReason,
     },
+    /// A job was made.
+    CronAdded(Box<CronJob>),
+    /// A job was taken back.
+    CronRemoved {
+        /// Which.
+        job: CronId,
+    },
+    /// A job ran because somebody asked.
+    CronRan {
+        /// Which.
+        job: CronId,
+        /// Its message, when one left.
+        message: Option<MessageId>,
+        /// How it ended.
+        result: CronResult,
+    },
+    /// All jobs, by id.
+    CronJobs(Vec<CronJob>),
     /// The node is going down; `Halt` follows when everything is on disk.
     ShuttingDown,
 }
@@ -248,6 +283,15 @@ pub enum Output {
         ask: AskId,
         /// What became of it.
         answer: Result<Answer, Refusal>,
+    },
+    /// The kernel itself asks this; route it and give it back as `Asked`. Its answer stays inside.
+    Ask {
+        /// Under which number.
+        ask: AskId,
+        /// In whose name.
+        by: Principal,
+        /// What.
+        syscall: Box<Syscall>,
     },
     /// Send this message to that member; give `ReceiptArrived` or `TransmitFailed`.
     Transmit {

@@ -50,6 +50,10 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::ReceivePublication { .. }
         | Action::Spawn { .. }
         | Action::Stop { .. }
+        | Action::CronAdd { .. }
+        | Action::CronRemove { .. }
+        | Action::CronRun { .. }
+        | Action::CronList
         | Action::Shutdown => false,
     }
 }
@@ -58,11 +62,14 @@ fn resource(action: &Action) -> String {
     match action {
         Action::Send { target }
         | Action::Call { target }
+        | Action::CronAdd { target }
         | Action::Receive { target, .. }
         | Action::Stop { target } => target.clone(),
         Action::Publish { topic } | Action::Subscribe { topic } | Action::ReceivePublication { topic, .. } => {
             topic.to_string()
         }
+        Action::CronRemove { job } | Action::CronRun { job } => job.to_string(),
+        Action::CronList => "jobs".to_owned(),
         Action::Spawn { agent } => agent.to_string(),
         Action::Invite { role } => role.to_string(),
         Action::Admit { node } | Action::RecordFork { node } => node.to_string(),

@@ -14,6 +14,7 @@ use crate::action::Action;
 use crate::ahead::Ahead;
 use crate::chain::{Promise, Writer};
 use crate::config::{KernelConfig, KernelIdentity};
+use crate::cron::{self, Crontab, Firings};
 use crate::effects::Effects;
 use crate::event::{AskId, Input, Output, Route};
 use crate::gate::{Decision, Gate, Request};
@@ -57,6 +58,11 @@ pub struct Kernel {
     pub(crate) receipts: Receipts,
     pub(crate) reachable: BTreeMap<NodeId, bool>,
     pub(crate) topics: Topics,
+    pub(crate) crontab: Crontab,
+    /// Runs of cron jobs that are on their way.
+    pub(crate) firings: Firings,
+    /// How many questions the kernel itself has asked.
+    own_asks: u64,
     pub(crate) shutdown_asks: Vec<AskId>,
     pub(crate) stopped_at_shutdown: u64,
 }
@@ -114,6 +120,7 @@ impl Kernel {
         let keys = signer.public_keys().clone();
         let own = recovered.chains.iter().find(|chain| chain.state.chain() == identity.chain);
         let history = own.map_or_else(History::default, |chain| History::of(&chain.facts));
+        let jobs = own.map_or_else(cron::History::default, |chain| cron::History::of(&chain.facts));
         let state = own.map(|chain| chain.state.clone());
         let state = state.unwrap_or_else(|| ChainState::new(identity.chain, identity.cluster, keys.clone()));
         let chain = Writer::restored(signer, state, recovered.reserved, now);
@@ -138,13 +145,16 @@ impl Kernel {
             receipts,
             reachable: BTreeMap::new(),
             topics: Topics::restored(chain.next_counter()),
+            crontab: Crontab::default(),
+            firings: Firings::new(),
+            own_asks: 0,
             shutdown_asks: Vec::new(),
             stopped_at_shutdown: 0,
             chain,
             config,
             identity,
         };
-        kernel.boot(&keys, &history, recovered);
+        kernel.boot(&keys, &history, jobs, recovered);
         kernel
     }
 
@@ -160,6 +170,7 @@ impl Kernel {
         self.take_ahead();
         self.fire_timers();
         self.take_deferred();
+        self.take_own_answers();
         self.close(outputs);
         self.effects.drain_into(outputs);
     }
@@ -171,7 +182,8 @@ impl Kernel {
             NodeState::Halted | NodeState::Damaged => None,
             NodeState::Booting | NodeState::Running | NodeState::ShuttingDown => {
                 // What is due already waits for a reservation, whose `Persisted` wakes as well.
-                let timer = self.timers.next().filter(|at| *at > self.now || self.is_ready());
+                let timer = self.timers.next().into_iter().chain(self.next_job()).min();
+                let timer = timer.filter(|at| *at > self.now || self.is_ready());
                 let ahead = self.ahead.next_wakeup();
                 timer.into_iter().chain(ahead).chain(self.chain.next_wakeup(self.now)).min()
             }
@@ -247,6 +259,10 @@ impl Kernel {
             Syscall::CallTool { name } => self.on_call_tool(ask, &asker, &name),
             Syscall::Spawn { spec } => self.on_spawn(ask, &asker, *spec),
             Syscall::Stop { agent } => self.on_stop(ask, &asker, &agent),
+            Syscall::CronAdd { spec } => self.on_cron_add(ask, &asker, *spec),
+            Syscall::CronRemove { job } => self.on_cron_remove(ask, &asker, job),
+            Syscall::CronRun { job } => self.on_cron_run(ask, &asker, job),
+            Syscall::CronList => self.on_cron_list(ask, &asker),
             Syscall::Shutdown => self.on_shutdown(ask, &asker),
         }
     }
@@ -261,7 +277,11 @@ impl Kernel {
             | Syscall::Unsubscribe { .. }
             | Syscall::CallTool { .. }
             | Syscall::Spawn { .. }
-            | Syscall::Stop { .. } => self.check_open(),
+            | Syscall::Stop { .. }
+            | Syscall::CronAdd { .. }
+            | Syscall::CronRemove { .. }
+            | Syscall::CronRun { .. }
+            | Syscall::CronList => self.check_open(),
         }
     }
 
@@ -348,6 +368,7 @@ impl Kernel {
             Promise::SentRecorded { message } => self.on_sent_recorded(&message),
             Promise::ReceivedRecorded { message } => self.on_received_recorded(&message),
             Promise::FactsRecorded { ticket, first_seq } => self.effects.confirm_facts(ticket, first_seq),
+            Promise::RunIntended { own } => self.on_run_intended(own),
             Promise::Booted => self.state = NodeState::Running,
             Promise::Halted => self.on_halted(),
         }
@@ -356,7 +377,7 @@ impl Kernel {
     /// What happens by itself may make receipts leave: it waits for a reservation like an input.
     fn fire_timers(&mut self) {
         while self.is_ready() {
-            let Some(timer) = self.timers.take_due(self.now) else { return };
+            let Some(timer) = self.timers.take_due(self.now) else { break };
             match timer {
                 Timer::CallDeadline(message) => self.expire_call(&message),
                 Timer::CallRetry(message) => self.transmit(&message),
@@ -366,6 +387,22 @@ impl Kernel {
                 Timer::Shutdown => self.finish_shutdown(),
             }
         }
+        if self.is_ready() && self.jobs_are_due() {
+            self.run_jobs();
+        }
+    }
+
+    /// A number for a question that the kernel itself asks.
+    pub(crate) const fn next_own_ask(&mut self) -> AskId {
+        self.own_asks += 1;
+        AskId::own(self.own_asks)
+    }
+
+    /// Hears what became of the kernel's own questions.
+    pub(crate) fn take_own_answers(&mut self) {
+        for (ask, answer) in self.effects.take_own_answers() {
+            self.on_own_answer(ask, answer);
+        }
     }
 
     /// Writes what waits, before anything else that this input caused.
@@ -373,7 +410,7 @@ impl Kernel {
         if matches!(self.state, NodeState::Damaged | NodeState::Halted) {
             return;
         }
-        let waits = !self.deferred.is_empty() || self.timers.is_due(self.now);
+        let waits = !self.deferred.is_empty() || self.timers.is_due(self.now) || self.jobs_are_due();
         match self.chain.close(waits, self.now) {
             Ok(batch) => outputs.extend(batch.map(Output::Persist)),
             Err(_) => self.damage(),

@@ -8,9 +8,9 @@
 //! What changes something waits for its record: it leaves in answer to the [`Input::Persisted`] that covers it.
 //!
 //! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
-//! leaves at once), `chain` (what waits for its record), `gate` (who may), `capability` (what of it is
-//! left), `process` (lives and mailboxes), `ipc`
-//! (messages), `topic` (publications), `facts` (records for the other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`.
+//! leaves at once), `chain` (what waits for its record), `gate` (who may), `capability` (what of it is left), `process`
+//! (lives and mailboxes), `ipc` (messages), `topic` (publications), `cron` (messages at certain times), `facts` (records for
+//! the other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`.
 
 mod action;
 mod ahead;
@@ -19,6 +19,7 @@ mod builtin;
 mod capability;
 mod chain;
 mod config;
+mod cron;
 mod effects;
 mod event;
 mod facts;
@@ -35,6 +36,7 @@ mod topic;
 pub use action::Action;
 pub use builtin::Builtin;
 pub use config::{KernelConfig, KernelIdentity};
+pub use cron::{CronJob, CronSpec};
 pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendReport, Ticket};
 pub use gate::{CapabilityGate, DEFAULT_CLOSED, Decision, Gate, GateError, Request, genesis_rules};
 pub use kernel::Kernel;

@@ -43,6 +43,7 @@ impl Kernel {
             self.end_process(process, ExitReason::NodeStopped, EffectResult::Failed { reason });
         }
         self.answer_calls_at_shutdown();
+        self.take_own_answers();
         self.timers.clear_all();
         let shutdown = Shutdown { stopped: self.stopped_at_shutdown };
         let seq = self.chain.append_last(&Fact::Shutdown(shutdown), self.now);
@@ -89,6 +90,7 @@ impl Kernel {
             }
         }
         self.damage_processes();
+        self.damage_firings();
         self.timers.clear_all();
         while let Some(input) = self.deferred.pop_front() {
             self.refuse_input(input, &Refusal::Damaged);
@@ -133,6 +135,7 @@ impl Kernel {
             | Promise::Order(_)
             | Promise::SentRecorded { .. }
             | Promise::ReceivedRecorded { .. }
+            | Promise::RunIntended { .. }
             | Promise::Booted
             | Promise::Halted => {}
         }

@@ -1,6 +1,8 @@
 //! All that anybody on this machine can ask of the kernel; each case is judged as its own `Action`.
 
-use weft_protocol::{AgentName, AgentSpec, Digest, Level, Payload, ProcessId, Target, TopicName, TraceId};
+use weft_protocol::{AgentName, AgentSpec, CronId, Digest, Level, Payload, ProcessId, Target, TopicName, TraceId};
+
+use crate::cron::CronSpec;
 
 /// Which process is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +67,23 @@ pub enum Syscall {
         /// Which.
         agent: AgentRef,
     },
+    /// Make a job that sends a message at certain times.
+    CronAdd {
+        /// Which.
+        spec: Box<CronSpec>,
+    },
+    /// Take a job back.
+    CronRemove {
+        /// Which.
+        job: CronId,
+    },
+    /// Let a job run now, besides its schedule.
+    CronRun {
+        /// Which.
+        job: CronId,
+    },
+    /// Tell all jobs.
+    CronList,
     /// Take the node down in order.
     Shutdown,
 }

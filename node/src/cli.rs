@@ -1,7 +1,7 @@
 //! The command line: what was typed, who carries it out, and how it ends.
 //!
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
-//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `messages`, `trace`, `chain`,
+//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `messages`, `cron`, `trace`, `chain`,
 //! `offline` (what needs no node), `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
@@ -9,6 +9,7 @@ mod args;
 mod bench;
 mod chain;
 mod client;
+mod cron;
 mod demo;
 mod error;
 mod join;
@@ -82,6 +83,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Call(args) => messages::call(args, &args.at.or(before)).await,
         Command::Pub(args) => messages::publish(args, &args.at.or(before)).await,
         Command::Sub(args) => messages::subscribe(args, &args.at.or(before)).await,
+        Command::Cron(command) => cron::cron(command, before).await,
         Command::Trace(args) => trace::trace(&args.id, &args.at.or(before)).await,
         Command::Chain(command) => chain::chain(command, before).await,
         Command::Order(args) => chain::order(args, &args.at.or(before)).await,

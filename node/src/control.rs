@@ -4,12 +4,13 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
-//! what is served: `node`, `members`, `agents`, `messages`, `topics`, `trace` with `agreement`, `chain` with `fact`; `openapi`
+//! what is served: `node`, `members`, `agents`, `messages`, `topics`, `cron`, `trace` with `agreement`, `chain` with `fact`; `openapi`
 //! describes it; `text` writes times.
 
 mod agents;
 mod agreement;
 mod chain;
+mod cron;
 mod door;
 mod fact;
 mod failure;
@@ -40,6 +41,7 @@ use crate::network::Refusals;
 use crate::runners::AgentProcesses;
 
 pub(crate) use self::chain::verify_report;
+pub(crate) use self::cron::row as cron_row;
 pub(crate) use self::door::{Door, open};
 pub(crate) use self::node::{LISTEN_WAIT_MAX, up_report};
 
@@ -115,6 +117,9 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/call", post(messages::call))
         .route("/v1/topics/{topic}", post(topics::publish))
         .route("/v1/topics/{topic}/events", get(topics::events))
+        .route("/v1/cron", get(cron::list).post(cron::add))
+        .route("/v1/cron/{id}", delete(cron::remove))
+        .route("/v1/cron/{id}/run", post(cron::run))
         .route("/v1/trace/{id}", get(trace::trace))
         .route("/v1/chain", get(chain::status))
         .route("/v1/chain/events", get(chain::events))

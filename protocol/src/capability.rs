@@ -60,16 +60,32 @@ pub enum Right {
     Spawn,
     /// Stop an agent. Resource: its name.
     Stop,
+    /// Make a job that sends a message at certain times. Resource: the target of its messages.
+    #[serde(rename = "cron-add")]
+    CronAdd,
+    /// Take a job back. Resource: its id, or who made it (`agent/words`).
+    #[serde(rename = "cron-remove")]
+    CronRemove,
+    /// Let a job run now. Resource: its id, or who made it.
+    #[serde(rename = "cron-run")]
+    CronRun,
+    /// See all jobs. Resource: `jobs`.
+    #[serde(rename = "cron-list")]
+    CronList,
 }
 
 impl Right {
-    const ALL: [(&'static str, Self); 6] = [
+    const ALL: [(&'static str, Self); 10] = [
         ("send", Self::Send),
         ("call", Self::Call),
         ("publish", Self::Publish),
         ("subscribe", Self::Subscribe),
         ("spawn", Self::Spawn),
         ("stop", Self::Stop),
+        ("cron-add", Self::CronAdd),
+        ("cron-remove", Self::CronRemove),
+        ("cron-run", Self::CronRun),
+        ("cron-list", Self::CronList),
     ];
 }
 

@@ -6,6 +6,7 @@
 mod agents;
 mod body;
 mod chain;
+mod cron;
 mod failure;
 mod members;
 mod messages;
@@ -18,6 +19,7 @@ pub use chain::{
     ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, EventsPage, ExportReport, ExportRequest,
     OrderRow, ProofCheckReport, ProofFile,
 };
+pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport};
 pub use failure::{ErrorBody, ErrorDetail};
 pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
 pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};

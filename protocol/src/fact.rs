@@ -5,6 +5,7 @@ use serde_bytes::ByteBuf;
 
 use crate::capability::{Grant, Role};
 use crate::codec::{decode, encode};
+use crate::cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved};
 use crate::envelope::{Payload, Principal, Sender};
 use crate::error::DecodeError;
 use crate::hash::Digest;
@@ -95,6 +96,16 @@ pub enum Effect {
         /// Who asked.
         by: Principal,
     },
+    /// Send the message of a job.
+    Fire {
+        /// Which job.
+        job: CronId,
+        /// For which time; none when somebody asked for the run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scheduled: Option<Timestamp>,
+        /// Who made the job, or who asked for the run.
+        by: Principal,
+    },
 }
 
 /// How an intent ended.
@@ -149,6 +160,14 @@ pub enum Fact {
     ResourceWarned(ResourceUse),
     /// A process uses more than it may, and is ended for that.
     ResourceExceeded(ResourceUse),
+    /// A job was made.
+    CronAdded(Box<CronAdded>),
+    /// A job was taken back.
+    CronRemoved(CronRemoved),
+    /// A run of a job ended.
+    CronFired(CronFired),
+    /// A job could not run in time.
+    CronMissed(CronMissed),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -353,4 +372,8 @@ kinds! {
     "chain.repaired" => Repaired,
     "resource.warned" => ResourceWarned,
     "resource.exceeded" => ResourceExceeded,
+    "cron.added" => CronAdded,
+    "cron.removed" => CronRemoved,
+    "cron.fired" => CronFired,
+    "cron.missed" => CronMissed,
 }

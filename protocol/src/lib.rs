@@ -6,6 +6,7 @@
 //!
 //! Modules in reading order: [`limits`], `id`, `time`, `hash`, `codec`, `signature`; then the chain: `record`, `merkle`,
 //! `fact`, `chain`; then what is said: `address`, `capability`, `process`, `envelope`, `membership`, `auth`, `sync`;
+//! `cron` (what happens by itself);
 //! last what one node keeps, `batch`, and what it tells its own operator, [`control`].
 
 pub mod control;
@@ -17,6 +18,7 @@ mod batch;
 mod capability;
 mod chain;
 mod codec;
+mod cron;
 mod envelope;
 mod error;
 mod fact;
@@ -38,6 +40,7 @@ pub use batch::{
 pub use capability::{Grant, GrantSpec, Pattern, Right, Role};
 pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_event_proof};
 pub use codec::{decode, encode};
+pub use cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, MissedRule};
 pub use envelope::{
     Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, Publication, Receipt, RecordRef, Refusal,
     Sender, Signal,

@@ -75,6 +75,21 @@ pub const CALLS_MAX: usize = 16_384;
 /// Most topics one process subscribes to.
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 
+/// Most cron jobs of one node (guess); one more is refused.
+pub const CRON_JOBS_MAX: usize = 1_024;
+/// Most cron jobs that one agent keeps, so that no agent takes all of them (guess); one more is refused.
+pub const CRON_JOBS_PER_AGENT_MAX: usize = 64;
+/// Shortest time between two runs of a cron job, in microseconds: what is quicker is no job but a loop.
+pub const CRON_INTERVAL_US_MIN: u64 = 1_000_000;
+/// Longest interval of a cron job, in microseconds (366 days).
+pub const CRON_INTERVAL_US_MAX: u64 = 366 * 24 * 3_600 * 1_000_000;
+/// Longest cron expression, in bytes; every minute written out has 170.
+pub const CRON_EXPRESSION_BYTES_MAX: usize = 256;
+/// Longest name of a time zone, in bytes; the longest of IANA's has 32.
+pub const TIMEZONE_BYTES_MAX: usize = 64;
+/// Largest content of a cron job's message, in bytes: a job is one event (guess). A larger one is refused.
+pub const CRON_PAYLOAD_BYTES_MAX: usize = 16 * 1024;
+
 /// A stamp up to this far ahead of the wall clock moves the local clock, in microseconds (CockroachDB's default offset).
 pub const CLOCK_MERGE_US_MAX: u64 = 500_000;
 /// A stamp up to this far ahead is valid but waits; beyond it is refused; microseconds.

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admission, Admitted, AgentSpec, Anchor, AuthFrame, AuthRefusal, Backend, Boot,
-    Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Credential, Delivery, Denial, Digest, DualSignature,
-    Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Envelope, Event, ExitReason, Fact, ForkSeen,
-    Genesis, Gossip, Grant, GrantId, HeadGossip, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId,
-    InviteIssued, InviteRevoked, Join, Level, LocalTarget, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES,
-    MessageBatch, MessageId, MessageRecord, NodeId, Outcome, Payload, Principal, ProcessExited, ProcessId, PublicKeys,
-    Publication, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPolicy, Role,
-    SUITE, Sender, Shutdown, Signed, SignedCommit, Signer, Stage, SyncRequest, SyncResponse, Timestamp, Token, TraceId,
-    TraceRow, encode,
+    Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Credential, CronAdded, CronFired, CronId,
+    CronMissed, CronRemoved, CronResult, Delivery, Denial, Digest, DualSignature, Durability, EVENT_VERSION, Effect,
+    EffectOutcome, EffectResult, Envelope, Event, ExitReason, Fact, ForkSeen, Genesis, Gossip, Grant, GrantId,
+    HeadGossip, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join,
+    Level, LocalTarget, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, MessageBatch, MessageId, MessageRecord,
+    MissedRule, NodeId, Outcome, Payload, Principal, ProcessExited, ProcessId, PublicKeys, Publication, Receipt,
+    RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPolicy, Role, SUITE, Sender, Shutdown,
+    Signed, SignedCommit, Signer, Stage, SyncRequest, SyncResponse, Timestamp, Token, TraceId, TraceRow, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -259,6 +259,30 @@ pub(crate) fn facts() -> Vec<Fact> {
         Fact::Repaired(Repaired { chain: chain(), first_commit: 3, count: 1, from: node(2) }),
         Fact::ResourceWarned(resource_use(Resource::Memory)),
         Fact::ResourceExceeded(resource_use(Resource::ToolCalls)),
+        Fact::CronAdded(Box::new(CronAdded {
+            expression: "30 2 * * *".into(),
+            timezone: "Europe/Berlin".into(),
+            target: "words@beta".parse().unwrap(),
+            payload: Payload::Text("hi".into()),
+            missed: MissedRule::Once,
+            by: Principal::Operator,
+            added: Timestamp(1_700_000_000_000_000),
+        })),
+        Fact::CronRemoved(CronRemoved { job: CronId(12), by: Principal::Operator }),
+        Fact::CronFired(CronFired {
+            job: CronId(12),
+            intent: 13,
+            scheduled: Some(Timestamp(1_700_000_000_000_000)),
+            message: Some(message()),
+            result: CronResult::Refused { reason: "denied by rule default-closed#4".into() },
+        }),
+        Fact::CronMissed(CronMissed {
+            job: CronId(12),
+            first: Timestamp(1_700_000_000_000_000),
+            last: Timestamp(1_700_000_060_000_000),
+            count: 2,
+            run_from: Some(Timestamp(1_700_000_060_000_000)),
+        }),
     ]
 }
 

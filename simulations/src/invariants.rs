@@ -101,7 +101,14 @@ impl Judge {
             }
             Ok(
                 Reply::Kernel(
-                    Answer::Published { .. } | Answer::Subscribed | Answer::Unsubscribed | Answer::ShuttingDown,
+                    Answer::Published { .. }
+                    | Answer::Subscribed
+                    | Answer::Unsubscribed
+                    | Answer::CronAdded(_)
+                    | Answer::CronRemoved { .. }
+                    | Answer::CronRan { .. }
+                    | Answer::CronJobs(_)
+                    | Answer::ShuttingDown,
                 )
                 | Reply::RepairRecorded
                 | Reply::Trace(_),

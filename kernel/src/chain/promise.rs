@@ -59,6 +59,8 @@ pub(crate) enum Promise {
     ReceivedRecorded { message: MessageId },
     /// Tell the other machine that its facts are on disk.
     FactsRecorded { ticket: Ticket, first_seq: u64 },
+    /// The intent of a cron job's run is on disk: its message may leave.
+    RunIntended { own: AskId },
     /// The records of this start are on disk.
     Booted,
     /// The last record of this run is on disk.

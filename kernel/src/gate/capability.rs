@@ -69,6 +69,10 @@ const fn need(action: &Action) -> Need {
         Action::ReceivePublication { role, .. } => Need::RoleAndGrant(*role, Right::Publish),
         Action::Spawn { .. } => Need::Grant(Right::Spawn),
         Action::Stop { .. } => Need::Grant(Right::Stop),
+        Action::CronAdd { .. } => Need::Grant(Right::CronAdd),
+        Action::CronRemove { .. } => Need::Grant(Right::CronRemove),
+        Action::CronRun { .. } => Need::Grant(Right::CronRun),
+        Action::CronList => Need::Grant(Right::CronList),
         Action::Invite { .. }
         | Action::RevokeInvite
         | Action::Admit { .. }

@@ -47,9 +47,9 @@ impl History {
     }
 
     fn intended(&mut self, seq: u64, effect: &Effect) {
-        self.open.insert(seq);
         match effect {
             Effect::Spawn { process, spec, grants, by } => {
+                self.open.insert(seq);
                 let restarts = self.last_of.get(&spec.agent).and_then(|last| self.lives.get(last));
                 let restarts = restarts.filter(|past| !past.was_stopped()).map_or(0, |past| past.respawn.restarts + 1);
                 let respawn = Respawn { spec: spec.clone(), grants: grants.clone(), by: by.clone(), restarts };
@@ -57,8 +57,11 @@ impl History {
                 self.last_of.insert(spec.agent.clone(), *process);
             }
             Effect::Stop { process, .. } => {
+                self.open.insert(seq);
                 self.stops.insert(seq, *process);
             }
+            // The history of jobs closes those.
+            Effect::Fire { .. } => {}
         }
     }
 

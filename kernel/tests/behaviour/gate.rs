@@ -3,7 +3,9 @@
 use weft_kernel::{
     Action, AgentRef, AskId, CapabilityGate, Decision, Gate, GateError, Input, Request, Route, Syscall, genesis_rules,
 };
-use weft_protocol::{Fact, Grant, GrantId, NodeId, Principal, ProcessId, Refusal, Role, Sender, Timestamp, hash};
+use weft_protocol::{
+    CronId, Fact, Grant, GrantId, NodeId, Principal, ProcessId, Refusal, Role, Sender, Timestamp, hash,
+};
 
 use crate::node::{Node, effects, granted, message, name, text, transmitted};
 use crate::pair::Pair;
@@ -27,6 +29,10 @@ fn the_table_of_all_decisions() {
         Action::ReceivePublication { role: Role::Observer, topic: topic() },
         Action::Spawn { agent: name("a") },
         Action::Stop { target: "t".to_owned() },
+        Action::CronAdd { target: "t".to_owned() },
+        Action::CronRemove { job: CronId(1) },
+        Action::CronRun { job: CronId(1) },
+        Action::CronList,
         Action::Invite { role: Role::Worker },
         Action::RevokeInvite,
         Action::Admit { node: OTHER },
@@ -36,7 +42,18 @@ fn the_table_of_all_decisions() {
     ];
     let table = actions.iter().map(|action| {
         let decide = |node, principal, grants: &[&str]| rule(&Sender { node, principal }, action, grants);
-        let every = ["send:t", "call:t", "publish:t", "subscribe:t", "spawn:t", "stop:t"];
+        let every = [
+            "send:t",
+            "call:t",
+            "publish:t",
+            "subscribe:t",
+            "spawn:t",
+            "stop:t",
+            "cron-add:t",
+            "cron-remove:t",
+            "cron-run:t",
+            "cron-list:t",
+        ];
         let decisions = [
             decide(OWN, Principal::Operator, &[]),
             decide(OTHER, Principal::Operator, &[]),
@@ -59,6 +76,10 @@ fn the_table_of_all_decisions() {
         "receive-publication: -2 -2 -2 -2 -2",
         "spawn: +1 -4 -4 +3 -4",
         "stop: +1 -4 -4 +3 -4",
+        "cron-add: +1 -4 -4 +3 -4",
+        "cron-remove: +1 -4 -4 +3 -4",
+        "cron-run: +1 -4 -4 +3 -4",
+        "cron-list: +1 -4 -4 +3 -4",
         "invite: +1 -4 -4 -4 -4",
         "revoke-invite: +1 -4 -4 -4 -4",
         "admit: +1 -4 -4 -4 -4",

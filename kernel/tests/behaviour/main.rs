@@ -8,6 +8,7 @@ mod ahead;
 mod boot;
 mod call;
 mod commit;
+mod cron;
 mod damage;
 mod deadline;
 mod durable;

@@ -1,6 +1,6 @@
 //! One kernel with a disk of its own: inputs in, outputs as short lines, crashes and restarts at will.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use weft_kernel::{
@@ -8,9 +8,9 @@ use weft_kernel::{
 };
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Batch, BuiltinKind, ChainId, ChainState, ClusterId, CommitGroup, Envelope, Fact,
-    Incarnation, KeyPair, Level, MessageId, MessageRecord, NodeId, OutboxEntry, Outcome, Payload, PlacedFact,
-    PlacedMessage, Principal, Publication, Receipt, Recovered, RecoveredChain, Refusal, Reserved, ResourceLimits,
-    RestartPolicy, Signer, Stage, Timestamp, hash,
+    Incarnation, KeyPair, Level, LocalTarget, MessageId, MessageRecord, NodeId, OutboxEntry, Outcome, Payload,
+    PlacedFact, PlacedMessage, Principal, Publication, Receipt, Recovered, RecoveredChain, Refusal, Reserved,
+    ResourceLimits, RestartPolicy, Signer, Stage, Timestamp, hash,
 };
 
 /// When every test begins: 2024-01-01 00:00 UTC.
@@ -45,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) now: Timestamp,
     /// The batch that is being written.
     pub(crate) writing: Option<Box<Batch>>,
+    /// What the kernel itself asked and was not given back yet.
+    pub(crate) own: VecDeque<Input>,
 }
 
 impl Node {
@@ -52,7 +54,7 @@ impl Node {
     pub(crate) fn unborn(name: &'static str, config: KernelConfig) -> Self {
         let signer = Arc::new(KeyPair::generate(*hash("test-key", &[name.as_bytes()]).as_bytes()));
         let kernel = make(name, &(signer.clone() as _), &config, &Recovered::default(), START);
-        Self { name, signer, config, kernel, disk: Disk::default(), now: START, writing: None }
+        Self { name, signer, config, kernel, disk: Disk::default(), now: START, writing: None, own: VecDeque::new() }
     }
 
     /// A node that runs, with nothing on its way.
@@ -97,11 +99,32 @@ impl Node {
         let mut outputs = Vec::new();
         self.kernel.handle(input, self.now, &mut outputs);
         for output in &outputs {
-            if let Output::Persist(batch) = output {
-                assert!(self.writing.replace(batch.clone()).is_none(), "two batches at once");
+            match output {
+                Output::Persist(batch) => {
+                    assert!(self.writing.replace(batch.clone()).is_none(), "two batches at once");
+                }
+                Output::Ask { ask, by, syscall } => {
+                    let (ask, by, syscall) = (*ask, by.clone(), syscall.clone());
+                    let route = self.route(&syscall);
+                    self.own.push_back(Input::Asked { ask, by, syscall, route });
+                }
+                _ => {}
             }
         }
         outputs
+    }
+
+    /// As a peer with an empty directory routes.
+    fn route(&self, syscall: &Syscall) -> Route {
+        match syscall {
+            Syscall::Send { target, .. } => match &target.local {
+                LocalTarget::Agent(agent) if !self.kernel.has_agent(agent) => {
+                    Route::Nowhere(Refusal::NoResponder { target: target.to_string() })
+                }
+                _ => Route::Local,
+            },
+            _ => Route::Local,
+        }
     }
 
     /// The disk is done.
@@ -114,10 +137,15 @@ impl Node {
     /// One input and everything that comes of it until nothing is written any more.
     pub(crate) fn run(&mut self, input: Input) -> Vec<Output> {
         let mut outputs = self.give(input);
-        while self.writing.is_some() {
-            outputs.extend(self.persist());
+        loop {
+            if self.writing.is_some() {
+                outputs.extend(self.persist());
+            } else if let Some(input) = self.own.pop_front() {
+                outputs.extend(self.give(input));
+            } else {
+                return outputs;
+            }
         }
-        outputs
     }
 
     /// Time passes; whatever is due happens.
@@ -158,6 +186,7 @@ impl Node {
     /// The process is killed, with what was being written lost, and started again; not yet booted.
     pub(crate) fn crash(&mut self) {
         self.writing = None;
+        self.own.clear();
         self.kernel = make(self.name, &(self.signer.clone() as _), &self.config, &self.recovered(), self.now);
     }
 
@@ -281,6 +310,7 @@ fn show(output: &Output) -> String {
         Output::Persist(batch) => show_batch(batch),
         Output::Announce(group) => format!("announce {}", kinds_of(group)),
         Output::Answer { ask, answer } => format!("answer {} {}", ask.0, show_answer(answer)),
+        Output::Ask { by, .. } => format!("ask as {by}"),
         Output::Transmit { envelope, .. } => {
             format!("transmit m{} to {} {}", envelope.id.counter, envelope.target, show_payload(&envelope.payload))
         }

@@ -249,7 +249,7 @@ impl Peer {
                 Step::Replication(input) => self.replication.handle(input, now, &mut replication_out),
             }
             for output in kernel_out.drain(..) {
-                self.kernel_asked(output, out);
+                self.kernel_asked(output, now, out);
             }
             for output in discovery_out.drain(..) {
                 self.discovery_asked(output, now, out);
@@ -287,7 +287,7 @@ impl Peer {
     fn asked(&mut self, ask: AskId, by: Principal, question: Question, now: Timestamp, out: &mut Vec<Output>) {
         let discovery_ask = discovery::AskId(ask.0);
         match question {
-            Question::Kernel(syscall) => self.syscall(ask, by, syscall, now, out),
+            Question::Kernel(syscall) => self.syscall(ask, by, syscall, now),
             Question::Invite { role, ttl_us, uses, secret } => {
                 let secret = ByteArray::new(secret);
                 let asked = discovery::Input::InviteAsked { ask: discovery_ask, role, ttl_us, uses, secret };
@@ -319,15 +319,16 @@ impl Peer {
         }
     }
 
-    fn syscall(&mut self, ask: AskId, by: Principal, syscall: Box<Syscall>, now: Timestamp, out: &mut Vec<Output>) {
+    fn syscall(&mut self, ask: AskId, by: Principal, syscall: Box<Syscall>, now: Timestamp) {
         match route(self.node, &self.kernel, &self.discovery, &syscall) {
             Routed::Now(route) => self.ask_kernel(ask, by, syscall, route),
             Routed::Later { deadline_us } if self.waiting.has_room() => {
                 self.waiting.park(ask, by, syscall, deadline_us, now);
             }
             Routed::Later { .. } => {
+                // The gate is asked first all the same, and the kernel answers whoever asked, itself included.
                 let refusal = Refusal::Busy { retry_after_us: crate::config::PARKED_US_MAX };
-                out.push(Output::Answer { ask, answer: Err(refusal) });
+                self.ask_kernel(ask, by, syscall, Route::Nowhere(refusal));
             }
         }
     }
@@ -531,7 +532,7 @@ impl Peer {
 
     // What the cores ask.
 
-    fn kernel_asked(&mut self, output: kernel::Output, out: &mut Vec<Output>) {
+    fn kernel_asked(&mut self, output: kernel::Output, now: Timestamp, out: &mut Vec<Output>) {
         use kernel::Output as From;
         match output {
             From::Persist(batch) => self.persist.add_own(*batch),
@@ -539,6 +540,7 @@ impl Peer {
             From::Answer { ask, answer } => {
                 out.push(Output::Answer { ask: AskId(ask.0), answer: answer.map(Reply::Kernel) });
             }
+            From::Ask { ask, by, syscall } => self.syscall(AskId(ask.0), by, syscall, now),
             From::Transmit { to, envelope } => self.transmit(to, A2aItem::Envelope(envelope)),
             From::Acknowledge { to, receipt } => self.acknowledge(to, receipt),
             From::Cancel { to, message } => self.transmit(to, A2aItem::Cancel(message)),

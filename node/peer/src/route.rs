@@ -26,6 +26,10 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
         | Syscall::CallTool { .. }
         | Syscall::Spawn { .. }
         | Syscall::Stop { .. }
+        | Syscall::CronAdd { .. }
+        | Syscall::CronRemove { .. }
+        | Syscall::CronRun { .. }
+        | Syscall::CronList
         | Syscall::Shutdown => Routed::Now(Route::Local),
     }
 }
@@ -80,6 +84,10 @@ pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
         | Syscall::CallTool { .. }
         | Syscall::Spawn { .. }
         | Syscall::Stop { .. }
+        | Syscall::CronAdd { .. }
+        | Syscall::CronRemove { .. }
+        | Syscall::CronRun { .. }
+        | Syscall::CronList
         | Syscall::Shutdown => Route::Local,
     }
 }

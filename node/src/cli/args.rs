@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use weft_protocol::{
-    BuiltinKind, GrantSpec, InviteId, Level, NodeId, NodeName, Resource, RestartPolicy, Role, TopicName,
+    BuiltinKind, CronId, GrantSpec, InviteId, Level, MissedRule, NodeId, NodeName, Resource, RestartPolicy, Role,
+    TopicName,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -89,6 +90,9 @@ pub(crate) enum Command {
     Pub(PubArgs),
     /// Print what is published to a topic
     Sub(SubArgs),
+    /// Send messages at certain times
+    #[command(subcommand)]
+    Cron(CronCommand),
     /// Show what all concerned nodes recorded of a conversation
     Trace(TraceArgs),
     /// Show, verify, prove and export the record of everything
@@ -325,6 +329,50 @@ pub(crate) struct SubArgs {
     /// End after so many
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft cron …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CronCommand {
+    /// Make a job: weft cron add '30 2 * * *' echo hi --timezone Europe/Berlin
+    Add(CronAddArgs),
+    /// List the jobs of this node
+    Ls(OnlyAt),
+    /// Take a job back
+    Rm(OneJobArgs),
+    /// Let a job run now, besides its schedule
+    Run(OneJobArgs),
+}
+
+/// `weft cron add`.
+#[derive(Debug, Args)]
+pub(crate) struct CronAddArgs {
+    /// Five or six fields (minute hour day month weekday, seconds first), or an interval: @every 90s, 90s
+    pub(crate) expression: String,
+    /// echo, echo@beta or topic:jobs
+    pub(crate) target: String,
+    /// What to send; - reads it from stdin
+    pub(crate) text: String,
+    /// In which time zone the fields are meant, as Europe/Berlin; UTC without one
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) timezone: Option<String>,
+    /// What becomes of runs that were missed: skip, once (the last of them) or all (the last hundred)
+    #[arg(long, value_name = "RULE", default_value = "skip")]
+    pub(crate) missed: MissedRule,
+    /// The text is one JSON value
+    #[arg(long)]
+    pub(crate) json_payload: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// One job by its id.
+#[derive(Debug, Args)]
+pub(crate) struct OneJobArgs {
+    /// Its id, as `weft cron ls` shows it: c12
+    pub(crate) id: CronId,
     #[command(flatten)]
     pub(crate) at: At,
 }

@@ -105,7 +105,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The text that was typed, or what stands on stdin: text when it is UTF-8, bytes otherwise. An ending line break stays.
-fn payload(text: &str) -> Result<Body, CliError> {
+pub(super) fn payload(text: &str) -> Result<Body, CliError> {
     if text != "-" {
         return Ok(Body::Text(text.to_owned()));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weft_protocol::control::Body;
-use weft_protocol::{Admitted, Effect, EffectResult, Fact, MessageRecord, ResourceUse};
+use weft_protocol::{Admitted, CronFired, Effect, EffectResult, Fact, MessageRecord, ResourceUse};
 
 use super::text;
 use crate::cli::plural;
@@ -69,6 +69,28 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
         }
         Fact::ResourceWarned(used) => (resource_words(used, "uses"), to_json(used)),
         Fact::ResourceExceeded(used) => (resource_words(used, "is ended: it uses"), to_json(used)),
+        Fact::CronAdded(job) => {
+            let words = format!("{} in {} to {}, {} missed runs", job.expression, job.timezone, job.target, job.missed);
+            let detail = json!({
+                "expression": job.expression, "timezone": job.timezone, "target": job.target.to_string(),
+                "payload": Body::from(&job.payload), "missed": job.missed, "by": job.by.to_string(),
+            });
+            (words, detail)
+        }
+        Fact::CronRemoved(removed) => (
+            format!("{} by {}", removed.job, removed.by),
+            json!({ "job": removed.job.to_string(), "by": removed.by.to_string() }),
+        ),
+        Fact::CronFired(fired) => cron_fired(fired),
+        Fact::CronMissed(missed) => {
+            let (first, last) = (text::time(missed.first), text::time(missed.last));
+            let run_from = missed.run_from.map(text::time);
+            let words = format!("{} {} from {first} to {last}", missed.job, plural(missed.count, "run"));
+            let job = missed.job.to_string();
+            let detail =
+                json!({ "job": job, "first": first, "last": last, "count": missed.count, "run_from": run_from });
+            (words, detail)
+        }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)
@@ -93,11 +115,28 @@ fn intent(effect: &Effect) -> (String, Value) {
             });
             (format!("start {} as {process}, {}", spec.agent, spec.backend), detail)
         }
+        Effect::Fire { job, scheduled, by } => {
+            let scheduled = scheduled.map(text::time);
+            let when = scheduled.clone().unwrap_or_else(|| "now".to_owned());
+            let detail = json!({ "fire": { "job": job.to_string(), "scheduled": scheduled, "by": by.to_string() } });
+            (format!("run {job} for {when}"), detail)
+        }
         Effect::Stop { process, agent, by } => {
             let detail = json!({ "stop": { "process": process, "agent": agent, "by": by.to_string() } });
             (format!("stop {agent} {process}"), detail)
         }
     }
+}
+
+fn cron_fired(fired: &CronFired) -> (String, Value) {
+    let scheduled = fired.scheduled.map(text::time);
+    let why = fired.result.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let words = format!("{} #{} {}{why}", fired.job, fired.intent, fired.result.name());
+    let detail = json!({
+        "job": fired.job.to_string(), "intent": fired.intent, "scheduled": scheduled, "message": fired.message,
+        "result": fired.result.name(), "reason": fired.result.reason(),
+    });
+    (words, detail)
 }
 
 fn message(record: &MessageRecord) -> (String, Value) {

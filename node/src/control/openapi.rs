@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{agents, chain, members, messages, node, topics, trace};
+use super::{agents, chain, cron, members, messages, node, topics, trace};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +25,10 @@ use super::{agents, chain, members, messages, node, topics, trace};
         messages::call,
         topics::publish,
         topics::events,
+        cron::list,
+        cron::add,
+        cron::remove,
+        cron::run,
         trace::trace,
         chain::status,
         chain::events,
@@ -46,7 +50,7 @@ mod tests {
     use super::*;
 
     /// What `router` serves, but the document itself.
-    const SERVED: [&str; 21] = [
+    const SERVED: [&str; 24] = [
         "/v1/agents",
         "/v1/agents/{agent}",
         "/v1/agents/{agent}/stop",
@@ -56,6 +60,9 @@ mod tests {
         "/v1/chain/export",
         "/v1/chain/proof/{seq}",
         "/v1/chain/verify",
+        "/v1/cron",
+        "/v1/cron/{id}",
+        "/v1/cron/{id}/run",
         "/v1/down",
         "/v1/invites",
         "/v1/invites/{id}",

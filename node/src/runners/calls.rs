@@ -1,5 +1,7 @@
 //! What an agent may ask of its node, on stdio and on its own socket: methods, parameters and results.
 
+mod cron;
+
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -8,10 +10,13 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use weft_kernel::{Answer, Syscall};
 use weft_peer::{Question, Reply};
+use weft_protocol::control::{CronRemoveReport, CronReport};
 use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, DEADLINE_DEFAULT_US, DEADLINE_US_MAX};
 use weft_protocol::{Delivery, Durability, Level, Payload, Principal, Refusal, Target, TopicName, TraceId};
 
+use self::cron::{CronAdd, CronList, CronRemove};
 use crate::ask::Asker;
+use crate::control::cron_row;
 use crate::runners::clip;
 use crate::runners::jsonrpc::{RpcError, write};
 use crate::runners::payload::PayloadJson;
@@ -68,6 +73,9 @@ pub(crate) fn understand(method: &str, params: &str) -> Result<Call, RpcError> {
         "publish" => read(params).and_then(Publish::question).map(Call::Ask),
         "subscribe" => read(params).and_then(Subscribe::question).map(Call::Ask),
         "unsubscribe" => read(params).and_then(Unsubscribe::question).map(Call::Ask),
+        "cron_add" => read(params).and_then(CronAdd::question).map(Call::Ask),
+        "cron_list" => read(params).map(CronList::question).map(Call::Ask),
+        "cron_remove" => read(params).and_then(CronRemove::question).map(Call::Ask),
         "log" => read(params).map(Log::call),
         "ready" => read(params).map(|Ready {}| Call::Ready),
         "tool" => read(params).map(Tool::question).map(Call::Ask),
@@ -299,6 +307,9 @@ fn result(reply: Reply) -> Answered {
         Reply::Kernel(Answer::Published { id, trace, seq, delivered }) => {
             write(&Published { id: id.to_string(), trace, seq, delivered })
         }
+        Reply::Kernel(Answer::CronAdded(job)) => write(&cron_row(&job)),
+        Reply::Kernel(Answer::CronJobs(jobs)) => write(&CronReport { jobs: jobs.iter().map(cron_row).collect() }),
+        Reply::Kernel(Answer::CronRemoved { job }) => write(&CronRemoveReport { id: job.to_string() }),
         // Nothing more to say than that it is done.
         _ => "{}".to_owned(),
     };
@@ -358,6 +369,22 @@ mod tests {
     }
 
     #[test]
+    fn jobs_are_made_listed_and_removed() {
+        let made = syscall("cron_add", r#"{"expression":"1m","target":"echo","payload":{"json":[1]},"missed":"all"}"#);
+        let Syscall::CronAdd { spec } = made else { panic!("not a job") };
+        let expected = weft_kernel::CronSpec {
+            expression: "1m".into(),
+            timezone: "UTC".into(),
+            target: "echo".parse().expect("a target"),
+            payload: Payload::Json("[1]".into()),
+            missed: weft_protocol::MissedRule::All,
+        };
+        assert_eq!(*spec, expected);
+        assert_eq!(syscall("cron_list", "{}"), Syscall::CronList);
+        assert_eq!(syscall("cron_remove", r#"{"id":"c7"}"#), Syscall::CronRemove { job: weft_protocol::CronId(7) });
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_by_its_code() {
         let check = |method: &str, params: &str, code: &str| {
             let error = understand(method, params).expect_err(params);
@@ -377,6 +404,10 @@ mod tests {
         check("send", r#"{"target":"a","payload":{"base64":"?"}}"#, "-32602");
         check("publish", r#"{"topic":"a b","payload":{"text":"x"}}"#, "-32602");
         check("subscribe", r#"{"topic":"jobs","since":"10m"}"#, r#""code":"unsupported""#);
+        check("cron_add", r#"{"expression":"1m","target":"a","payload":{"text":"x"},"missed":"often"}"#, "-32602");
+        check("cron_add", r#"{"expression":"1m","payload":{"text":"x"}}"#, "-32602");
+        check("cron_remove", r#"{"id":"12"}"#, "-32602");
+        check("cron_list", r#"{"all":true}"#, "-32602");
         check("log", r#"{"level":"loud","text":"x"}"#, "-32602");
         check("tool", r#"{"args":{}}"#, "-32602");
         check("stream", r#"{"id":"m-1","part":{"text":"x"}}"#, r#""code":"unsupported""#);
