@@ -9,6 +9,7 @@ mod damage;
 mod demo;
 mod journey;
 mod kill;
+mod large;
 mod limits;
 mod refusals;
 mod strangers;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use weft_protocol::{
-    AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, ProcessId, Resource, ResourceLimits,
+    AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, MessageId, ProcessId, Resource, ResourceLimits,
     RestartPolicy, Timestamp, TopicName,
 };
 
+use crate::ipc::Seen;
 use crate::kernel::Kernel;
 use crate::process::Life;
 
@@ -164,6 +165,18 @@ impl Kernel {
     #[must_use]
     pub fn has_agent(&self, agent: &AgentName) -> bool {
         self.agent(agent).and_then(|process| self.processes.living(process)).is_some_and(Life::accepts)
+    }
+
+    /// Whether a copy of this message was let in or answered before, or is too old to tell: its body does not matter then.
+    #[must_use]
+    pub fn has_seen(&self, message: &MessageId) -> bool {
+        self.windows.look(message) != Seen::Never
+    }
+
+    /// Whether a receipt for this message of ours is still waited for.
+    #[must_use]
+    pub fn waits_for(&self, message: &MessageId) -> bool {
+        self.calls.get(message).is_some_and(|call| call.receipt.is_none())
     }
 
     fn info(&self, life: &Life) -> ProcessInfo {

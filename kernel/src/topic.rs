@@ -13,6 +13,9 @@ use crate::event::{Answer, AskId};
 use crate::ipc::check_payload;
 use crate::kernel::{Asker, BUSY_RETRY_US, Kernel};
 
+/// Largest content of a publication, in bytes: the rest of a gossip message is for ids, names and a grant at their longest
+/// (guess, twice the sum).
+const PUBLICATION_BYTES_MAX: usize = GOSSIP_BYTES_MAX - 2 * 1024;
 /// Most subscriptions that operators hold at once (guess); one more is answered `busy`.
 const ASKS_MAX: usize = 1_024;
 /// Most topics whose numbers are remembered; of one that was forgotten the numbers go on above all that were given (guess).
@@ -145,7 +148,7 @@ impl Kernel {
         let action = Action::Publish { topic: topic.clone() };
         let permit = self.judge(&by.sender, &action, &[topic.to_string()], &by.grants, Some(id))?;
         self.spend(by, Resource::Messages)?;
-        check_payload(&payload, GOSSIP_BYTES_MAX)?;
+        check_payload(&payload, PUBLICATION_BYTES_MAX)?;
         let trace = trace.unwrap_or_else(|| id.new_trace());
         let seq = self.topics.next_number(&topic);
         let rule = permit.text();
@@ -180,7 +183,7 @@ impl Kernel {
         if !own || from == self.identity.chain.node || !self.topics.is_heard(&publication.topic) {
             return;
         }
-        let acceptable = check_payload(&publication.payload, GOSSIP_BYTES_MAX).is_ok();
+        let acceptable = check_payload(&publication.payload, PUBLICATION_BYTES_MAX).is_ok();
         if !acceptable || self.chain.observe(publication.hlc, self.now) == StampVerdict::Refused {
             return;
         }

@@ -1,6 +1,7 @@
 //! What a node writes to disk in one transaction, and what it reads back when it starts.
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use crate::chain::ChainState;
 use crate::envelope::Envelope;
@@ -57,6 +58,8 @@ pub struct Batch {
     pub groups: Vec<(ChainId, CommitGroup)>,
     /// Rows beside their events.
     pub digests: Vec<DigestRow>,
+    /// Bodies of durable messages that do not fit into their events, by the hash that the events name.
+    pub bodies: Vec<(Digest, ByteBuf)>,
     /// Messages to keep until they are acknowledged.
     pub outbox_put: Vec<OutboxEntry>,
     /// Messages that need not be kept any more.
@@ -80,6 +83,7 @@ impl Batch {
     pub fn append(&mut self, later: Self) {
         self.groups.extend(later.groups);
         self.digests.extend(later.digests);
+        self.bodies.extend(later.bodies);
         self.outbox_put.extend(later.outbox_put);
         self.outbox_drop.extend(later.outbox_drop);
         self.reserved = later.reserved.or(self.reserved);

@@ -6,8 +6,7 @@
 //!
 //! Modules in reading order: [`limits`], `id`, `time`, `hash`, `codec`, `signature`; then the chain: `record`, `merkle`,
 //! `fact`, `chain`; then what is said: `address`, `capability`, `process`, `envelope`, `membership`, `auth`, `sync`;
-//! `cron` (what happens by itself);
-//! last what one node keeps, `batch`, and what it tells its own operator, [`control`].
+//! `blob`, `cron` (what happens by itself); last what one node keeps, `batch`, and what it tells its own operator, [`control`].
 
 pub mod control;
 pub mod limits;
@@ -15,6 +14,7 @@ pub mod limits;
 mod address;
 mod auth;
 mod batch;
+mod blob;
 mod capability;
 mod chain;
 mod codec;
@@ -37,6 +37,7 @@ pub use auth::{AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello,
 pub use batch::{
     Batch, DigestRow, Evidence, OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain, Reserved,
 };
+pub use blob::{Blob, BlobChunk, BlobRef, BlobRequest, BlobResponse, LargeEnvelope, LargeReceipt};
 pub use capability::{Grant, GrantSpec, Pattern, Right, Role};
 pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_event_proof};
 pub use codec::{decode, encode};

@@ -31,6 +31,13 @@ pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 pub const ENVELOPE_BYTES_MAX: usize = 640 * 1024;
 /// Largest frame of the authentication handshake, in bytes: a certificate (about 6 KiB) and a proof (about 4 KiB) fit.
 pub const AUTH_FRAME_BYTES_MAX: usize = 16 * 1024;
+/// Largest payload of one message, in bytes of content: what the local doors accept in one piece. Above
+/// [`ENVELOPE_BYTES_MAX`] it travels as a blob.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Largest body that is fetched, in bytes: the largest payload and its framing.
+pub const BLOB_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 64 * 1024;
+/// Bytes of one chunk of a blob, a power of two: a lost one costs little, and the proof of each is under a kilobyte (guess).
+pub const BLOB_CHUNK_BYTES: u64 = 256 * 1024;
 /// How long a new connection may take to authenticate, in microseconds.
 pub const AUTH_US_MAX: u64 = 2_000_000;
 /// Largest frame of an admission answer, in bytes: certificate, charter and the admissions known to the inviter.
@@ -115,6 +122,8 @@ pub const INVITE_US_MAX: u64 = 7 * 24 * 3_600 * 1_000_000;
 pub const INVITE_USES_MAX: u32 = 1_024;
 
 const _: () = assert!(ENVELOPE_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(ENVELOPE_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(BLOB_CHUNK_BYTES.is_power_of_two() && (BLOB_CHUNK_BYTES as usize) < FRAME_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX + COMMIT_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(GOSSIP_COMMIT_BYTES_MAX < GOSSIP_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);

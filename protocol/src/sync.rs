@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
+use crate::blob::{LargeEnvelope, LargeReceipt};
 use crate::codec::{decode, encode};
 use crate::envelope::{Envelope, Publication, Receipt};
 use crate::error::DecodeError;
@@ -27,6 +28,10 @@ pub enum A2aItem {
     Receipt(Box<Receipt>),
     /// The caller is gone or its deadline passed.
     Cancel(MessageId),
+    /// A message whose body is fetched apart.
+    LargeEnvelope(Box<LargeEnvelope>),
+    /// A receipt whose reply is fetched apart.
+    LargeReceipt(Box<LargeReceipt>),
 }
 
 /// A request of `/weft/a2a/1`: everything that waited for this peer.

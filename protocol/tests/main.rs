@@ -1,6 +1,7 @@
 //! What travels and what is signed, from outside: one encoding each, recorded bytes, proofs, chains, keys.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod blobs;
 mod chains;
 mod codec;
 mod golden;

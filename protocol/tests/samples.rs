@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::{
-    A2aItem, A2aRequest, A2aResponse, Admission, Admitted, AgentSpec, Anchor, AuthFrame, AuthRefusal, Backend, Boot,
-    Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Credential, CronAdded, CronFired, CronId,
-    CronMissed, CronRemoved, CronResult, Delivery, Denial, Digest, DualSignature, Durability, EVENT_VERSION, Effect,
-    EffectOutcome, EffectResult, Envelope, Event, ExitReason, Fact, ForkSeen, Genesis, Gossip, Grant, GrantId,
-    HeadGossip, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join,
-    Level, LocalTarget, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, MessageBatch, MessageId, MessageRecord,
-    MissedRule, NodeId, Outcome, Payload, Principal, ProcessExited, ProcessId, PublicKeys, Publication, Receipt,
-    RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPolicy, Role, SUITE, Sender, Shutdown,
-    Signed, SignedCommit, Signer, Stage, SyncRequest, SyncResponse, Timestamp, Token, TraceId, TraceRow, encode,
+    A2aItem, A2aRequest, A2aResponse, Admission, Admitted, AgentSpec, Anchor, AuthFrame, AuthRefusal, Backend,
+    BlobChunk, BlobRef, BlobRequest, BlobResponse, Boot, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup,
+    Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, Delivery, Denial, Digest,
+    DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Envelope, Event, ExitReason, Fact,
+    ForkSeen, Genesis, Gossip, Grant, GrantId, HeadGossip, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt,
+    InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level, LocalTarget,
+    MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, MessageBatch, MessageId, MessageRecord, MissedRule, NodeId,
+    Outcome, Payload, Principal, ProcessExited, ProcessId, PublicKeys, Publication, Receipt, RecordRef, Refusal,
+    Repaired, Resource, ResourceLimits, ResourceUse, RestartPolicy, Role, SUITE, Sender, Shutdown, Signed,
+    SignedCommit, Signer, Stage, SyncRequest, SyncResponse, Timestamp, Token, TraceId, TraceRow, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -339,6 +340,19 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
                 A2aItem::Cancel(message()),
             ];
             encode(&A2aRequest { items })
+        }),
+        ("a2a-large".to_owned(), {
+            let body = BlobRef { address: digest(21), bytes: 700_000 };
+            let items = vec![
+                A2aItem::LargeEnvelope(Box::new(LargeEnvelope { envelope: envelope(), body })),
+                A2aItem::LargeReceipt(Box::new(LargeReceipt { receipt: receipt(), body })),
+            ];
+            encode(&A2aRequest { items })
+        }),
+        ("blob-request".to_owned(), encode(&BlobRequest { address: digest(21), chunk: 2 })),
+        ("blob-chunk".to_owned(), {
+            let (content, path) = (ByteBuf::from(vec![1, 2, 3]), vec![digest(22)]);
+            encode(&BlobResponse::Chunk(BlobChunk { content, path }))
         }),
         ("a2a-response".to_owned(), encode(&A2aResponse { receipts: vec![receipt(), refusal] })),
         ("sync-hello".to_owned(), encode(&SyncRequest::Hello { vector_root: digest(20) })),

@@ -3,10 +3,7 @@
 use weft_discovery::Answer as DiscoveryAnswer;
 use weft_kernel::{Builtin, Delivery};
 use weft_peer::{Input, Output, Reply};
-use weft_protocol::{
-    AgentSpec, Backend, Batch, ChainId, CommitGroup, ExitReason, MessageId, Payload, ProcessId, Recovered, Refusal,
-    Token,
-};
+use weft_protocol::{AgentSpec, Backend, Batch, ExitReason, MessageId, Payload, ProcessId, Recovered, Refusal, Token};
 
 use crate::disk::{DiskCounts, End, Unsynced};
 use crate::faults::Fault;
@@ -107,7 +104,7 @@ impl World {
                 // It was a shorter write than the last: the next one is struck.
                 self.nodes[node].disk.keep_on();
                 self.nodes[node].armed = Some(armed);
-                self.have_written(node, &batch.groups, before, after);
+                self.have_written(node, &batch, before, after);
             }
             (Err(_), Some(Armed::Power(unsynced))) => {
                 // A torn write is counted by the disk, which alone knows whether there was one to tear.
@@ -119,7 +116,7 @@ impl World {
                 }
                 self.crash(node, unsynced);
             }
-            (Ok(()), None) => self.have_written(node, &batch.groups, before, after),
+            (Ok(()), None) => self.have_written(node, &batch, before, after),
             (Err(error), Some(Armed::Disk)) => {
                 self.trace.add(self.now_us, Some(node), format_args!("disk fails: {error}"));
                 self.look_at_disk(node);
@@ -152,11 +149,14 @@ impl World {
     }
 
     /// A write came back well; it is durable when the disk synced meanwhile.
-    fn have_written(&mut self, node: usize, groups: &[(ChainId, CommitGroup)], before: DiskCounts, after: DiskCounts) {
+    fn have_written(&mut self, node: usize, batch: &Batch, before: DiskCounts, after: DiskCounts) {
         self.nodes[node].write_operations = after.operations - before.operations;
         if after.syncs > before.syncs {
             let actor = self.nodes[node].actor();
-            self.judge.stored(actor, groups);
+            self.judge.stored(actor, &batch.groups);
+            for (address, _) in &batch.bodies {
+                self.judge.reference.hold_body(node, *address);
+            }
         }
         if self.mutation != Some(Mutation::AcknowledgeBeforeWrite) {
             self.tell(node, Input::Persisted);

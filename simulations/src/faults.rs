@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     ClockOff,
     /// A node that joined while things happened.
     LateJoin,
+    /// A chunk of a body that no frame holds was served.
+    BodyApart,
 }
 
 impl Fault {
@@ -69,6 +71,7 @@ impl Fault {
             Self::ClockFreeze => "clocks-frozen",
             Self::ClockOff => "clocks-off",
             Self::LateJoin => "late-joins",
+            Self::BodyApart => "bodies-apart",
         }
     }
 }
@@ -141,6 +144,7 @@ fn promised(scenario: &Scenario) -> Vec<Fault> {
         (Fault::ClockFreeze, weights.clock_freeze),
         (Fault::ClockOff, clock.offset_us_max),
         (Fault::LateJoin, scenario.late as u64),
+        (Fault::BodyApart, scenario.agents.large_per_mille),
     ];
     promises.into_iter().filter(|(_, weight)| *weight > 0).map(|(fault, _)| fault).collect()
 }

@@ -138,7 +138,8 @@ impl Judge {
         let Asked::Send { payload, durable: true } = what else { return };
         let remote = self.numbers.get(&report.node).copied();
         let steps = self.reference.message_steps(actor.node, &report.id);
-        let with_text = steps.iter().any(|step| step.stage == Stage::Sent && step.body.as_ref() == Some(payload));
+        let with_text =
+            steps.iter().any(|step| step.stage == Stage::Sent && self.reference.has_text(actor.node, step, payload));
         let own = report.record.as_ref().is_some_and(|record| self.reference.holds_record(actor.node, record));
         let there = match (&report.remote_record, remote) {
             (Some(record), Some(remote)) => self.reference.holds_record(remote, record),
@@ -147,7 +148,7 @@ impl Judge {
         };
         let received = remote.is_some_and(|remote| {
             let steps = self.reference.message_steps(remote, &report.id);
-            steps.iter().any(|step| step.stage == Stage::Received && step.body.as_ref() == Some(payload))
+            steps.iter().any(|step| step.stage == Stage::Received && self.reference.has_text(remote, step, payload))
         });
         let durable = report.level.durability != Durability::None;
         self.book.check(Check::AcknowledgedIsKept, durable && with_text && own && there && received, || {
@@ -182,13 +183,16 @@ impl Judge {
             Request::A2a(request) => request.items.iter().for_each(|item| match item {
                 A2aItem::Envelope(envelope) => self.envelope(actor, envelope),
                 A2aItem::Receipt(receipt) => self.receipt(actor, receipt),
+                A2aItem::LargeEnvelope(large) => self.envelope(actor, &large.envelope),
+                A2aItem::LargeReceipt(large) => self.receipt(actor, &large.receipt),
                 A2aItem::Cancel(_) => {}
             }),
             Request::Sync(SyncRequest::Hello { vector_root }) => {
                 let holds = self.reference.has_held(actor.node, vector_root);
                 self.spoken(actor, holds, || "the vector root of a hello".to_owned());
             }
-            Request::Sync(SyncRequest::Range { .. } | SyncRequest::Adverts { .. } | SyncRequest::Trace { .. }) => {}
+            Request::Sync(SyncRequest::Range { .. } | SyncRequest::Adverts { .. } | SyncRequest::Trace { .. })
+            | Request::Blob(_) => {}
         }
     }
 
@@ -208,7 +212,8 @@ impl Judge {
                     self.spoken(actor, holds, || format!("event {} of a trace", row.seq));
                 }
             }
-            Response::Sync(SyncResponse::Same | SyncResponse::Adverts(_) | SyncResponse::Refused(_)) => {}
+            Response::Sync(SyncResponse::Same | SyncResponse::Adverts(_) | SyncResponse::Refused(_))
+            | Response::Blob(_) => {}
         }
     }
 
@@ -375,6 +380,20 @@ impl Judge {
         self.content(actor, chains);
         self.promises(actor, chains);
         self.orders(chains, dice);
+    }
+
+    /// Judges the bodies beside a node's own events: `read` looks one up on its disk. Those nobody was told of are taken over.
+    pub(crate) fn bodies(&mut self, actor: Actor, read: impl Fn(&Digest) -> bool) {
+        for address in self.reference.apart(actor.node) {
+            let found = read(&address);
+            let kept = found || !self.reference.holds_body(actor.node, &address);
+            self.book.check(Check::AcknowledgedIsKept, kept, || {
+                format!("node {} lost the body {address}, which was promised with its event", actor.node)
+            });
+            if found {
+                self.reference.hold_body(actor.node, address);
+            }
+        }
     }
 
     fn content(&mut self, actor: Actor, chains: &BTreeMap<ChainId, Vec<CommitGroup>>) {

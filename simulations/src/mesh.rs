@@ -9,11 +9,12 @@ use weft_discovery::{Handshake, HandshakeOutcome, Path, Step as Shake};
 use weft_peer::{GossipTopic, InboundId, Input, OutboundId, Request, Response};
 use weft_protocol::limits::{ADMISSION_FRAME_BYTES_MAX, AUTH_FRAME_BYTES_MAX, FRAME_BYTES_MAX, GOSSIP_BYTES_MAX};
 use weft_protocol::{
-    A2aRequest, A2aResponse, AuthFrame, AuthRefusal, Gossip, NodeId, SyncRequest, SyncResponse, Timestamp, TopicName,
-    decode, encode,
+    A2aRequest, A2aResponse, AuthFrame, AuthRefusal, BlobRequest, BlobResponse, Gossip, NodeId, SyncRequest,
+    SyncResponse, Timestamp, TopicName, decode, encode,
 };
 
 use crate::checks::Check;
+use crate::faults::Fault;
 use crate::mutation::Mutation;
 use crate::node::{Inbound, Link, Outbound, Protocol, node_at};
 use crate::world::{Event, World};
@@ -103,6 +104,7 @@ impl World {
         let (protocol, mut bytes) = match content {
             Request::A2a(request) => (Protocol::A2a, encode(request)),
             Request::Sync(request) => (Protocol::Sync, encode(request)),
+            Request::Blob(request) => (Protocol::Blob, encode(request)),
         };
         if let Some(mutation) = self.mutation {
             mutation.garble(&mut bytes);
@@ -131,7 +133,11 @@ impl World {
         let (protocol, bytes) = match content {
             Response::A2a(response) => (Protocol::A2a, encode(response)),
             Response::Sync(response) => (Protocol::Sync, encode(response)),
+            Response::Blob(response) => (Protocol::Blob, encode(response)),
         };
+        if matches!(content, Response::Blob(BlobResponse::Chunk(_))) {
+            self.faults.count(Fault::BodyApart);
+        }
         self.check_size(&bytes, FRAME_BYTES_MAX);
         let Inbound { from, connection, request } = inbound;
         self.send_frame(node, from, connection, || Content::Response { request, protocol, bytes: bytes.clone() });
@@ -176,6 +182,7 @@ impl World {
         let content = match protocol {
             Protocol::A2a => self.decoded::<A2aRequest>(bytes, FRAME_BYTES_MAX).map(Request::A2a),
             Protocol::Sync => self.decoded::<SyncRequest>(bytes, FRAME_BYTES_MAX).map(Request::Sync),
+            Protocol::Blob => self.decoded::<BlobRequest>(bytes, FRAME_BYTES_MAX).map(Request::Blob),
         };
         let Some(mut content) = content else { return };
         if let (Some(mutation), Request::A2a(request)) = (self.mutation, &mut content) {
@@ -202,6 +209,7 @@ impl World {
         let content = match protocol {
             Protocol::A2a => self.decoded::<A2aResponse>(bytes, FRAME_BYTES_MAX).map(Response::A2a),
             Protocol::Sync => self.decoded::<SyncResponse>(bytes, FRAME_BYTES_MAX).map(Response::Sync),
+            Protocol::Blob => self.decoded::<BlobResponse>(bytes, FRAME_BYTES_MAX).map(Response::Blob),
         };
         if let Some(content) = content {
             self.tell(to, Input::ResponseArrived { request, content });

@@ -112,6 +112,8 @@ impl Mutation {
             match item {
                 A2aItem::Envelope(envelope) => envelope.hlc = Hlc(1),
                 A2aItem::Receipt(receipt) => receipt.hlc = Hlc(1),
+                A2aItem::LargeEnvelope(large) => large.envelope.hlc = Hlc(1),
+                A2aItem::LargeReceipt(large) => large.receipt.hlc = Hlc(1),
                 A2aItem::Cancel(_) => {}
             }
         }

@@ -110,13 +110,15 @@ pub(crate) struct Outbound {
     pub(crate) protocol: Protocol,
 }
 
-/// The two protocols of requests and responses.
+/// The protocols of requests and responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// `/weft/a2a/1`.
     A2a,
     /// `/weft/sync/1`.
     Sync,
+    /// `/weft/blob/1`.
+    Blob,
 }
 
 /// One running agent and what it works on.

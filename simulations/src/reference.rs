@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_peer::AskId;
+use weft_protocol::limits::EVENT_BYTES_MAX;
 use weft_protocol::{
     ChainError, ChainId, ChainState, CommitGroup, Digest, Effect, Event, Fact, Head, Hlc, MessageId, MessageRecord,
     NodeId, Payload, RecordRef, SignedCommit, Stage, content_address, encode, hash, link_hash, vector_root,
@@ -115,6 +116,8 @@ pub(crate) struct Reference {
     greatest: Vec<Hlc>,
     /// By node: the greatest stamp of its earlier runs.
     floors: Vec<Hlc>,
+    /// By node: the bodies that its disk holds beside events.
+    bodies: Vec<BTreeSet<Digest>>,
     /// By node: every vector root its disk had.
     roots: Vec<BTreeSet<Digest>>,
     /// Content of a disk by its vector root.
@@ -134,6 +137,7 @@ impl Reference {
             ids: BTreeMap::new(),
             greatest: vec![Hlc(0); nodes],
             floors: vec![Hlc(0); nodes],
+            bodies: vec![BTreeSet::new(); nodes],
             roots: vec![BTreeSet::new(); nodes],
             content_by_root: BTreeMap::new(),
         }
@@ -262,6 +266,33 @@ impl Reference {
         let Some(chronicle) = self.chronicles.get(&chain) else { return Vec::new() };
         let places = chronicle.messages.get(message).into_iter().flatten().filter(|place| **place < held);
         places.filter_map(|place| chronicle.events[*place].message()).collect()
+    }
+
+    /// Notes a body that is durable on a node's disk.
+    pub(crate) fn hold_body(&mut self, node: usize, address: Digest) {
+        self.bodies[node].insert(address);
+    }
+
+    /// Whether a node's disk holds this body.
+    pub(crate) fn holds_body(&self, node: usize, address: &Digest) -> bool {
+        self.bodies[node].contains(address)
+    }
+
+    /// Whether a node's record of a message holds its text, or names it and the text is beside it.
+    pub(crate) fn has_text(&self, node: usize, step: &MessageRecord, payload: &Payload) -> bool {
+        match &step.body {
+            Some(body) => body == payload,
+            None => step.body_hash == payload.content_address() && self.holds_body(node, &step.body_hash),
+        }
+    }
+
+    /// The bodies that a node's own events only name.
+    pub(crate) fn apart(&self, node: usize) -> Vec<Digest> {
+        let chronicle = self.own[node].and_then(|chain| self.chronicles.get(&chain));
+        let records =
+            chronicle.into_iter().flat_map(|chronicle| chronicle.events.iter().filter_map(EventNote::message));
+        let apart = records.filter(|record| record.body.is_none() && record.body_bytes > EVENT_BYTES_MAX as u64 / 2);
+        apart.map(|record| record.body_hash).collect()
     }
 
     /// Whether any node recorded that message as one of its own: a durable one.

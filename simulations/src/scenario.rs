@@ -85,6 +85,8 @@ pub struct AgentSettings {
     pub slow_answer_us: [u64; 2],
     /// Messages the slow agent never answers, in a thousand.
     pub never_per_mille: u64,
+    /// Messages whose text is too large for a frame, in a thousand.
+    pub large_per_mille: u64,
 }
 
 impl Default for AgentSettings {
@@ -95,6 +97,7 @@ impl Default for AgentSettings {
             answer_us: [20, 2_000],
             slow_answer_us: [500_000, 7_000_000],
             never_per_mille: 200,
+            large_per_mille: 0,
         }
     }
 }
@@ -188,11 +191,12 @@ pub enum ScenarioError {
     },
 }
 
-const SHIPPED: [(&str, &str); 7] = [
+const SHIPPED: [(&str, &str); 8] = [
     ("calm", include_str!("../scenarios/calm.toml")),
     ("partition", include_str!("../scenarios/partition.toml")),
     ("crash", include_str!("../scenarios/crash.toml")),
     ("lossy", include_str!("../scenarios/lossy.toml")),
+    ("large", include_str!("../scenarios/large.toml")),
     ("skew", include_str!("../scenarios/skew.toml")),
     ("join", include_str!("../scenarios/join.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
@@ -239,13 +243,15 @@ impl Scenario {
     pub fn check(&self) -> Result<(), ScenarioError> {
         let ordered = |[least, most]: [u64; 2]| least <= most;
         let ranges = [self.pause_us, self.network.latency_us, self.disk.write_us, self.disk.read_us];
-        let agents = [self.agents.start_us, self.agents.answer_us, self.agents.slow_answer_us];
-        let rates = [self.network.loss_per_mille, self.network.duplicate_per_mille, self.agents.never_per_mille];
+        let (network, agents) = (&self.network, &self.agents);
+        let times = [agents.start_us, agents.answer_us, agents.slow_answer_us];
+        let rates =
+            [network.loss_per_mille, network.duplicate_per_mille, agents.never_per_mille, agents.large_per_mille];
         let checks = [
             ("nodes", "from 2 to 32", (2..=NODES_MAX).contains(&self.nodes)),
             ("late", "less than nodes", self.late < self.nodes),
             ("steps", "from 1 to 10000", (1..=STEPS_MAX).contains(&self.steps)),
-            ("a range", "two numbers, the smaller one first", ranges.into_iter().chain(agents).all(ordered)),
+            ("a range", "two numbers, the smaller one first", ranges.into_iter().chain(times).all(ordered)),
             ("a rate", "at most 1000", rates.iter().all(|rate| *rate <= 1_000)),
             ("clock.offset_us_max", "at most 20000000", self.clock.offset_us_max <= 20_000_000),
             ("clock.drift_ppm_max", "at most 10000", self.clock.drift_ppm_max <= 10_000),

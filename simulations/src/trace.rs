@@ -5,7 +5,8 @@ use std::fmt::Arguments;
 
 use weft_peer::{GossipTopic, Input, Output, Question, Request, Response};
 use weft_protocol::{
-    A2aItem, Batch, CommitGroup, Digest, Gossip, HeadGossip, SignedCommit, SyncRequest, SyncResponse, hash,
+    A2aItem, Batch, BlobResponse, CommitGroup, Digest, Gossip, HeadGossip, SignedCommit, SyncRequest, SyncResponse,
+    hash,
 };
 
 /// Lines that are kept to be shown when a run fails.
@@ -202,6 +203,7 @@ fn request_words(request: &Request) -> String {
         }
         Request::Sync(SyncRequest::Adverts { held }) => format!("adverts beyond {}", held.len()),
         Request::Sync(SyncRequest::Trace { trace }) => format!("trace {trace}"),
+        Request::Blob(request) => format!("chunk {} of {}", request.chunk, request.address),
     }
 }
 
@@ -210,6 +212,12 @@ fn item_words(item: &A2aItem) -> String {
         A2aItem::Envelope(envelope) => format!("envelope {} {}", envelope.id, envelope.hlc),
         A2aItem::Receipt(receipt) => format!("receipt {} {} {:?}", receipt.message, receipt.hlc, receipt.outcome),
         A2aItem::Cancel(message) => format!("cancel {message}"),
+        A2aItem::LargeEnvelope(large) => {
+            format!("envelope {} {} by {}", large.envelope.id, large.envelope.hlc, large.body.address)
+        }
+        A2aItem::LargeReceipt(large) => {
+            format!("receipt {} {} by {}", large.receipt.message, large.receipt.hlc, large.body.address)
+        }
     }
 }
 
@@ -235,6 +243,8 @@ fn response_words(response: &Response) -> String {
         Response::Sync(SyncResponse::Adverts(adverts)) => format!("{} adverts", adverts.len()),
         Response::Sync(SyncResponse::Trace(rows)) => format!("{} steps", rows.len()),
         Response::Sync(SyncResponse::Refused(reason)) => format!("refused {reason}"),
+        Response::Blob(BlobResponse::Chunk(chunk)) => format!("chunk of {} bytes", chunk.content.len()),
+        Response::Blob(BlobResponse::Unknown) => "no such body".to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use weft_kernel::{AgentRef, CapabilityGate, Syscall};
 use weft_peer::{AskId, Input, OutboundId, Output, Peer, PeerConfig, PeerIdentity, Question};
+use weft_protocol::limits::ENVELOPE_BYTES_MAX;
 use weft_protocol::{
     AgentName, AgentSpec, Backend, BuiltinKind, Certificate, ChainId, ChainState, Charter, CommitGroup, Delivery,
     Durability, Incarnation, Level, LocalTarget, MessageId, NodeId, NodeRef, Payload, Principal, ProcessId, Recovered,
@@ -371,6 +372,7 @@ impl World {
             Ok((store, recovered, chains)) => {
                 let actor = self.nodes[node].actor();
                 self.judge.disk(actor, &chains, &mut self.check_dice);
+                self.judge.bodies(actor, |address| matches!(store.body(address), Ok(Some(_))));
                 Some((store, recovered))
             }
             Err(error) => {
@@ -539,7 +541,9 @@ impl World {
             node: to.map(|to| NodeRef::Name(self.nodes[to].name.clone())),
             local: LocalTarget::Agent(agent_name(agent)),
         };
-        let payload = self.text();
+        let rate = self.scenario.agents.large_per_mille;
+        let large = rate > 0 && self.agent_dice.chance(rate);
+        let payload = if large { self.large_text() } else { self.text() };
         let level = Level {
             delivery: if wants_reply { Delivery::Executed } else { Delivery::Received },
             durability: if durable { Durability::Durable } else { Durability::None },
@@ -566,6 +570,13 @@ impl World {
     fn text(&mut self) -> Payload {
         self.next_text += 1;
         Payload::Text(format!("text {}", self.next_text))
+    }
+
+    /// A text that nobody else sends and that no frame holds.
+    fn large_text(&mut self) -> Payload {
+        let Payload::Text(mut text) = self.text() else { unreachable!("BUG: a text is a text") };
+        text.push_str(&" and so on".repeat(ENVELOPE_BYTES_MAX / 10 + 1));
+        Payload::Text(text)
     }
 
     /// A question for an invite with so many uses.

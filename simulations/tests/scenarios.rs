@@ -35,6 +35,11 @@ fn lossy_passes() {
 }
 
 #[test]
+fn large_passes() {
+    passes("large", 0..3);
+}
+
+#[test]
 fn skew_passes() {
     passes("skew", 0..4);
 }

@@ -2,7 +2,7 @@
 
 use serde_bytes::ByteBuf;
 use weft_protocol::limits::{COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX};
-use weft_protocol::{DigestRow, Hlc, MessageId, MessageRecord, OutboxEntry};
+use weft_protocol::{Digest, DigestRow, Hlc, MessageId, MessageRecord, OutboxEntry};
 
 use super::promise::Promise;
 
@@ -23,6 +23,7 @@ pub(super) struct Group {
     pub(super) last_hlc: Hlc,
     pub(super) records: Vec<MessageRecord>,
     pub(super) digests: Vec<DigestRow>,
+    pub(super) bodies: Vec<(Digest, ByteBuf)>,
     pub(super) outbox_put: Vec<OutboxEntry>,
     pub(super) outbox_drop: Vec<MessageId>,
     pub(super) promises: Vec<Promise>,
@@ -39,6 +40,7 @@ impl Group {
             last_hlc: Hlc(0),
             records: Vec::new(),
             digests: Vec::new(),
+            bodies: Vec::new(),
             outbox_put: Vec::new(),
             outbox_drop: Vec::new(),
             promises: Vec::new(),

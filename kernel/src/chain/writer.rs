@@ -133,7 +133,8 @@ impl Writer {
         IntentHandle::new(self.append(source, &Fact::Intent(Box::new(effect)), now).seq)
     }
 
-    /// Appends one step of a durable message under the stamp it carries; the body is left out when it does not fit.
+    /// Appends one step of a durable message under the stamp it carries; a body that does not
+    /// fit is kept beside the event that names it.
     pub(crate) fn append_message(
         &mut self,
         source: &str,
@@ -143,12 +144,14 @@ impl Writer {
     ) -> RecordRef {
         let hlc = record.hlc;
         let mut fact = Fact::Message(Box::new(record.clone()));
+        let mut body = None;
         // A link is 34 bytes in an event.
         if event_bytes(source, &fact) + cause.len() * 34 > EVENT_BYTES_MAX {
-            record.body = None;
+            body = record.body.take().map(|body| (record.body_hash, ByteBuf::from(encode(&body))));
             fact = Fact::Message(Box::new(record));
         }
         let placed = self.append_at(hlc, source, cause, &fact, now);
+        self.back().bodies.extend(body);
         RecordRef { chain: self.durable.chain(), seq: placed.seq, leaf: placed.leaf }
     }
 
@@ -216,7 +219,8 @@ impl Writer {
         let mut batch = Batch { reserved, ..Batch::default() };
         let mut promises = Vec::new();
         if let Some(group) = group {
-            (batch.digests, batch.outbox_put, batch.outbox_drop) = (group.digests, group.outbox_put, group.outbox_drop);
+            (batch.digests, batch.bodies) = (group.digests, group.bodies);
+            (batch.outbox_put, batch.outbox_drop) = (group.outbox_put, group.outbox_drop);
             promises = group.promises;
         }
         if let Some((state, group)) = &built {

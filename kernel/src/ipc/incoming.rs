@@ -75,7 +75,7 @@ impl Incoming {
     pub(crate) fn outcome(answer: Answered) -> Outcome {
         match answer {
             Ok(reply) => {
-                match reply.as_ref().map(|reply| super::check_payload(reply, weft_protocol::limits::ENVELOPE_BYTES_MAX))
+                match reply.as_ref().map(|reply| super::check_payload(reply, weft_protocol::limits::MESSAGE_BYTES_MAX))
                 {
                     Some(Err(refusal)) => {
                         Outcome::Refused(super::answer::failed(&format!("its answer is not acceptable: {refusal}")))

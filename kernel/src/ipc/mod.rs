@@ -18,4 +18,4 @@ pub(crate) use receipts::Receipts;
 pub(crate) use record::{Step, is_durable};
 pub(crate) use send::Message;
 pub(crate) use validate::check_payload;
-pub(crate) use window::Windows;
+pub(crate) use window::{Seen, Windows};

@@ -1,15 +1,12 @@
 //! What a message must be like before anybody looks at where it goes.
 
 use serde::de::IgnoredAny;
-use weft_protocol::limits::{CAUSES_MAX, ENVELOPE_BYTES_MAX};
+use weft_protocol::limits::{CAUSES_MAX, MESSAGE_BYTES_MAX};
 use weft_protocol::{Digest, Durability, Level, Payload, Refusal};
-
-/// Bytes of an envelope besides its content: ids, names, causes and a grant at their longest (guess, twice the sum).
-const FRAMING_BYTES: usize = 2 * 1024;
 
 /// Whether the content is within `bytes_max`, and JSON where it says so.
 pub(crate) fn check_payload(payload: &Payload, bytes_max: usize) -> Result<(), Refusal> {
-    let (size, max) = (payload.size(), bytes_max - FRAMING_BYTES);
+    let (size, max) = (payload.size(), bytes_max);
     if size > max {
         return Err(Refusal::TooLarge { size: size as u64, max: max as u64 });
     }
@@ -24,7 +21,7 @@ pub(crate) fn check_payload(payload: &Payload, bytes_max: usize) -> Result<(), R
 
 /// Whether all of a message but its target is acceptable.
 pub(super) fn check_message(payload: &Payload, level: Level, cause: &[Digest]) -> Result<(), Refusal> {
-    check_payload(payload, ENVELOPE_BYTES_MAX)?;
+    check_payload(payload, MESSAGE_BYTES_MAX)?;
     if cause.len() > CAUSES_MAX {
         let message = format!("{} causes, at most {CAUSES_MAX} are accepted", cause.len());
         return Err(Refusal::Invalid { message });

@@ -123,10 +123,10 @@ fn what_is_too_large_or_not_json_does_not_leave() {
         let asked = node.asked(1, syscall);
         effects(&node.run(asked)).join("; ")
     };
-    let big = "x".repeat(weft_protocol::limits::ENVELOPE_BYTES_MAX);
+    let big = "x".repeat(weft_protocol::limits::MESSAGE_BYTES_MAX + 1);
     assert_eq!(
         refused(weft_protocol::Payload::Text(big)),
-        "answer 1 too-large: too large: 655360 bytes, at most 653312"
+        "answer 1 too-large: too large: 1048577 bytes, at most 1048576"
     );
     assert_eq!(
         refused(weft_protocol::Payload::Json("{\"a\":".to_owned())),

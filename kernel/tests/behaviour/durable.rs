@@ -64,6 +64,8 @@ fn a_body_that_does_not_fit_into_a_record_is_named_by_its_hash() {
     let sent = sent.expect("the message is recorded");
     assert_eq!((sent.body, sent.body_bytes), (None, 70_000));
     assert_eq!(sent.body_hash, text(&words).content_address());
+    let kept = pair.nodes[0].disk.bodies.get(&sent.body_hash).expect("the body is kept beside the record");
+    assert_eq!(*kept, weft_protocol::encode(&text(&words)));
 }
 
 #[test]

@@ -48,8 +48,8 @@ fn each_lie_has_its_answer() {
         "acknowledge m0 no-witness: no other member can witness this"
     );
     assert_eq!(
-        said(|envelope| envelope.payload = text(&"x".repeat(655_360))),
-        "acknowledge m0 too-large: too large: 655360 bytes, at most 653312"
+        said(|envelope| envelope.payload = text(&"x".repeat(1_048_577))),
+        "acknowledge m0 too-large: too large: 1048577 bytes, at most 1048576"
     );
 }
 

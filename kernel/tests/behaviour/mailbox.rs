@@ -87,11 +87,11 @@ fn an_answer_that_is_too_large_to_travel_is_a_failure_of_the_agent() {
     let asked = node.asked(1, message("echo", "hi", "executed"));
     node.run(asked);
     let message = MessageId { chain: node.chain(), counter: 0 };
-    let answer = Ok(Some(text(&"x".repeat(700_000))));
+    let answer = Ok(Some(text(&"x".repeat(1_048_577))));
     assert_eq!(
         effects(&node.run(Input::AgentAnswered { process: ECHO, message, answer })),
         [
-            "answer 1 agent-failed: the agent failed: its answer is not acceptable: too large: 700000 bytes, at most 653312"
+            "answer 1 agent-failed: the agent failed: its answer is not acceptable: too large: 1048577 bytes, at most 1048576"
         ]
     );
 }

@@ -22,6 +22,7 @@ pub(crate) struct Disk {
     pub(crate) groups: Vec<CommitGroup>,
     pub(crate) records: Vec<MessageRecord>,
     pub(crate) outbox: BTreeMap<MessageId, OutboxEntry>,
+    pub(crate) bodies: BTreeMap<weft_protocol::Digest, Vec<u8>>,
     pub(crate) reserved: Reserved,
 }
 
@@ -29,6 +30,7 @@ impl Disk {
     pub(crate) fn write(&mut self, batch: &Batch) {
         self.groups.extend(batch.groups.iter().map(|(_, group)| group.clone()));
         self.records.extend(batch.digests.iter().flat_map(|row| row.records.clone()));
+        self.bodies.extend(batch.bodies.iter().map(|(address, body)| (*address, body.to_vec())));
         self.outbox.extend(batch.outbox_put.iter().map(|entry| (entry.envelope.id, entry.clone())));
         batch.outbox_drop.iter().for_each(|message| drop(self.outbox.remove(message)));
         self.reserved = batch.reserved.unwrap_or(self.reserved);

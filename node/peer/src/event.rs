@@ -5,9 +5,9 @@ use std::sync::Arc;
 use weft_discovery::{AdmissionView, Path};
 use weft_kernel::{Answer, Delivery, Measured, Syscall};
 use weft_protocol::{
-    A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, ChainId, CommitGroup, ExitReason, Gossip,
-    InviteId, Join, MessageId, NodeId, Payload, Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired,
-    Resource, Role, SignedCommit, SyncRequest, SyncResponse, TopicName,
+    A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, CommitGroup,
+    ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, Principal, ProcessId, PublicKeys, Publication,
+    Refusal, Repaired, Resource, Role, SignedCommit, SyncRequest, SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -30,6 +30,8 @@ pub enum Request {
     A2a(A2aRequest),
     /// `/weft/sync/1`.
     Sync(SyncRequest),
+    /// `/weft/blob/1`.
+    Blob(BlobRequest),
 }
 
 /// Its answer.
@@ -39,6 +41,8 @@ pub enum Response {
     A2a(A2aResponse),
     /// `/weft/sync/1`.
     Sync(SyncResponse),
+    /// `/weft/blob/1`.
+    Blob(BlobResponse),
 }
 
 /// On which gossip topic something travels.

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{MessageId, NodeId, Receipt, Timestamp};
 
-use crate::config::LINGER_US;
+use crate::config::{LINGER_US, REQUEST_BYTES_MAX};
 use crate::event::InboundId;
+use crate::links::receipt_bytes;
 
 #[derive(Debug)]
 struct Pending {
     from: NodeId,
     missing: BTreeSet<MessageId>,
     receipts: Vec<Receipt>,
+    /// Of the replies in `receipts`.
+    bytes: usize,
     respond_at: Timestamp,
 }
 
@@ -34,16 +37,22 @@ impl Inbound {
             }
         }
         let respond_at = now.after_us(LINGER_US);
-        self.pending.insert(request, Pending { from, missing: messages, receipts: Vec::new(), respond_at });
+        self.pending.insert(request, Pending { from, missing: messages, receipts: Vec::new(), bytes: 0, respond_at });
     }
 
-    /// Puts a receipt into the request that waits for it; gives it back when none of that member does.
+    /// Puts a receipt into the request that waits for it; gives it back when none of that member does, or when the response
+    /// would be too large with it.
     pub(crate) fn add(&mut self, to: NodeId, receipt: Box<Receipt>) -> Result<(), Box<Receipt>> {
         let waiting = self.requests.get(&receipt.message).and_then(|request| self.pending.get_mut(request));
         match waiting {
             Some(pending) if pending.from == to => {
                 self.requests.remove(&receipt.message);
                 pending.missing.remove(&receipt.message);
+                let bytes = pending.bytes + receipt_bytes(&receipt);
+                if bytes > REQUEST_BYTES_MAX && !pending.receipts.is_empty() {
+                    return Err(receipt);
+                }
+                pending.bytes = bytes;
                 pending.receipts.push(*receipt);
                 Ok(())
             }
@@ -98,6 +107,20 @@ mod tests {
         assert_eq!(inbound.add(node(2), receipt(2)), Ok(()));
         assert_eq!(inbound.take_ready(NOW), Some((InboundId(1), vec![*receipt(1), *receipt(2)])));
         assert_eq!(inbound.next_wakeup(), None);
+    }
+
+    #[test]
+    fn a_response_never_outgrows_its_frame() {
+        let answered = |counter: u64| {
+            let reply = Some(weft_protocol::Payload::Text("x".repeat(REQUEST_BYTES_MAX / 2)));
+            let outcome = Outcome::Executed { reply };
+            Box::new(Receipt { message: message(counter), hlc: Hlc(1), outcome, record: None })
+        };
+        let mut inbound = Inbound::default();
+        inbound.open(InboundId(1), node(2), BTreeSet::from([message(1), message(2)]), NOW);
+        assert_eq!(inbound.add(node(2), answered(1)), Ok(()));
+        assert_eq!(inbound.add(node(2), answered(2)), Err(answered(2)), "it travels apart");
+        assert_eq!(inbound.take_ready(NOW), Some((InboundId(1), vec![*answered(1)])));
     }
 
     #[test]

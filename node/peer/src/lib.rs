@@ -8,9 +8,11 @@
 //! and `waiting` (where a message goes, and messages that wait for a directory that is not complete), `links` (what waits for
 //! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk).
 
+mod blobs;
 mod config;
 mod event;
 mod inbound;
+mod large;
 mod links;
 mod peer;
 mod persist;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
-use weft_protocol::{A2aItem, A2aRequest, MessageId, NodeId};
+use weft_protocol::{A2aItem, A2aRequest, MessageId, NodeId, Outcome, Payload, Receipt};
 
 use crate::config::{QUEUED_ITEMS_MAX, REQUEST_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX};
 
@@ -74,20 +74,26 @@ impl Links {
 pub(crate) fn envelope_id(item: &A2aItem) -> Option<MessageId> {
     match item {
         A2aItem::Envelope(envelope) => Some(envelope.id),
-        A2aItem::Receipt(_) | A2aItem::Cancel(_) => None,
+        A2aItem::LargeEnvelope(large) => Some(large.envelope.id),
+        A2aItem::Receipt(_) | A2aItem::LargeReceipt(_) | A2aItem::Cancel(_) => None,
     }
 }
 
-fn item_bytes(item: &A2aItem) -> usize {
-    let payload = match item {
-        A2aItem::Envelope(envelope) => envelope.payload.size(),
-        A2aItem::Receipt(receipt) => match &receipt.outcome {
-            weft_protocol::Outcome::Executed { reply } => reply.as_ref().map_or(0, weft_protocol::Payload::size),
-            weft_protocol::Outcome::Received | weft_protocol::Outcome::Refused(_) => 0,
-        },
-        A2aItem::Cancel(_) => 0,
+/// Bytes that a receipt adds to a frame.
+pub(crate) fn receipt_bytes(receipt: &Receipt) -> usize {
+    let reply = match &receipt.outcome {
+        Outcome::Executed { reply } => reply.as_ref().map_or(0, Payload::size),
+        Outcome::Received | Outcome::Refused(_) => 0,
     };
-    payload + ITEM_OVERHEAD_BYTES
+    reply + ITEM_OVERHEAD_BYTES
+}
+
+fn item_bytes(item: &A2aItem) -> usize {
+    match item {
+        A2aItem::Envelope(envelope) => envelope.payload.size() + ITEM_OVERHEAD_BYTES,
+        A2aItem::Receipt(receipt) => receipt_bytes(receipt),
+        A2aItem::Cancel(_) | A2aItem::LargeEnvelope(_) | A2aItem::LargeReceipt(_) => ITEM_OVERHEAD_BYTES,
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use weft_protocol::{
 };
 use weft_replication::{self as replication, Replication};
 
+use crate::blobs::{Blobs, FetchKey};
 use crate::config::{PeerConfig, PeerIdentity};
 use crate::event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
 use crate::inbound::Inbound;
@@ -29,11 +30,12 @@ enum Step {
 }
 
 /// What one of our requests to a member was for.
-enum Outbound {
+pub(crate) enum Outbound {
     A2a { to: NodeId, messages: Vec<MessageId> },
     Fetch(replication::FetchId),
     Adverts,
     Trace(AskId),
+    Chunk { key: FetchKey, chunk: u64 },
 }
 
 /// For whom facts were given to the kernel.
@@ -54,6 +56,7 @@ pub struct Peer {
     inbound: Inbound,
     persist: PersistQueue,
     waiting: Waiting,
+    pub(crate) blobs: Blobs,
     outbound: BTreeMap<OutboundId, Outbound>,
     next_outbound: u64,
     tickets: BTreeMap<kernel::Ticket, FactsOwner>,
@@ -128,6 +131,7 @@ impl Peer {
             inbound: Inbound::default(),
             persist: PersistQueue::default(),
             waiting: Waiting::default(),
+            blobs: Blobs::default(),
             outbound: BTreeMap::new(),
             next_outbound: 0,
             tickets: BTreeMap::new(),
@@ -171,6 +175,7 @@ impl Peer {
             self.replication.next_wakeup(),
             self.inbound.next_wakeup(),
             self.waiting.next_wakeup(),
+            self.blobs.next_wakeup(),
         ];
         wakeups.into_iter().flatten().min()
     }
@@ -198,7 +203,7 @@ impl Peer {
                 self.tell_discovery(discovery::Input::ListenChanged { addresses });
             }
             Input::RequestArrived { request, from, content } => self.request_arrived(request, from, content, now, out),
-            Input::ResponseArrived { request, content } => self.response_arrived(request, content, out),
+            Input::ResponseArrived { request, content } => self.response_arrived(request, content, now, out),
             Input::RequestFailed { request, reason } => self.request_failed(request, reason, out),
             Input::Gossiped { from, author, content } => self.gossiped(from, author, *content),
             Input::AgentStarted { process, pid } => {
@@ -226,7 +231,7 @@ impl Peer {
         }
     }
 
-    fn tell_kernel(&mut self, input: kernel::Input) {
+    pub(crate) fn tell_kernel(&mut self, input: kernel::Input) {
         self.steps.push_back(Step::Kernel(input));
     }
 
@@ -275,7 +280,7 @@ impl Peer {
         }
     }
 
-    fn request(&mut self, to: NodeId, content: Request, purpose: Outbound, out: &mut Vec<Output>) {
+    pub(crate) fn request(&mut self, to: NodeId, content: Request, purpose: Outbound, out: &mut Vec<Output>) {
         let request = OutboundId(self.next_outbound);
         self.next_outbound += 1;
         self.outbound.insert(request, purpose);
@@ -371,6 +376,7 @@ impl Peer {
         if due(self.waiting.next_wakeup()) {
             self.reroute(now);
         }
+        self.blobs.expire(now);
     }
 
     // The mesh.
@@ -408,6 +414,10 @@ impl Peer {
                 out.push(respond(request, SyncResponse::Adverts(adverts)));
             }
             Request::Sync(SyncRequest::Trace { trace }) => out.push(Output::ReadTrace { request, trace }),
+            Request::Blob(blob) => {
+                let content = Response::Blob(self.serve_blob(from, &blob, now));
+                out.push(Output::Respond { request, content });
+            }
         }
     }
 
@@ -432,7 +442,17 @@ impl Peer {
                     self.tell_kernel(kernel::Input::EnvelopeArrived { from, role, envelope });
                 }
                 (A2aItem::Envelope(envelope), None) => self.not_known_yet(from, envelope.id, envelope.hlc),
-                (A2aItem::Receipt(receipt), _) => self.tell_kernel(kernel::Input::ReceiptArrived { from, receipt }),
+                (A2aItem::Receipt(receipt), _) => self.receipt_arrived(from, receipt),
+                (A2aItem::LargeEnvelope(large), Some(role)) => {
+                    self.large_envelope_arrived(from, role, *large, now, out);
+                }
+                (A2aItem::LargeEnvelope(large), None) => {
+                    self.not_known_yet(from, large.envelope.id, large.envelope.hlc);
+                }
+                (A2aItem::LargeReceipt(large), _) => {
+                    self.blobs.offers.answered(from, &large.receipt.message);
+                    self.large_receipt_arrived(from, *large, now, out);
+                }
                 (A2aItem::Cancel(message), _) => self.tell_kernel(kernel::Input::CancelArrived { from, message }),
             }
         }
@@ -440,19 +460,36 @@ impl Peer {
 
     /// The transport let it in, but its admission has not reached us yet: it may try again in a moment.
     fn not_known_yet(&mut self, from: NodeId, message: MessageId, hlc: weft_protocol::Hlc) {
-        let refusal = Refusal::Busy { retry_after_us: 200_000 };
-        let outcome = weft_protocol::Outcome::Refused(refusal);
-        let receipt = Box::new(Receipt { message, hlc, outcome, record: None });
-        let _nobody_waits = self.inbound.add(from, receipt);
+        self.refuse_unheard(from, message, hlc, Refusal::Busy { retry_after_us: 200_000 });
     }
 
-    fn response_arrived(&mut self, request: OutboundId, content: Response, out: &mut Vec<Output>) {
+    /// Says no to a message that the kernel never heard of; its sender's own stamp stands in the receipt.
+    pub(crate) fn refuse_unheard(
+        &mut self,
+        from: NodeId,
+        message: MessageId,
+        hlc: weft_protocol::Hlc,
+        refusal: Refusal,
+    ) {
+        let outcome = weft_protocol::Outcome::Refused(refusal);
+        let receipt = Box::new(Receipt { message, hlc, outcome, record: None });
+        if let Err(receipt) = self.inbound.add(from, receipt) {
+            self.transmit(from, A2aItem::Receipt(receipt));
+        }
+    }
+
+    fn receipt_arrived(&mut self, from: NodeId, receipt: Box<Receipt>) {
+        self.blobs.offers.answered(from, &receipt.message);
+        self.tell_kernel(kernel::Input::ReceiptArrived { from, receipt });
+    }
+
+    fn response_arrived(&mut self, request: OutboundId, content: Response, now: Timestamp, out: &mut Vec<Output>) {
         let Some(purpose) = self.outbound.remove(&request) else { return };
         match (purpose, content) {
             (Outbound::A2a { to, .. }, Response::A2a(response)) => {
                 self.links.finish(to);
                 for receipt in response.receipts {
-                    self.tell_kernel(kernel::Input::ReceiptArrived { from: to, receipt: Box::new(receipt) });
+                    self.receipt_arrived(to, Box::new(receipt));
                 }
             }
             (Outbound::Fetch(fetch), Response::Sync(content)) => {
@@ -466,6 +503,9 @@ impl Peer {
             }
             (Outbound::Trace(ask), Response::Sync(SyncResponse::Trace(rows))) => {
                 out.push(Output::Answer { ask, answer: Ok(Reply::Trace(rows)) });
+            }
+            (Outbound::Chunk { key, chunk }, Response::Blob(response)) => {
+                self.chunk_arrived(key, chunk, response, now, out);
             }
             (purpose, _) => self.failed(purpose, "the response does not fit the request", out),
         }
@@ -487,6 +527,7 @@ impl Peer {
             }
             Outbound::Fetch(fetch) => self.tell_replication(replication::Input::FetchFailed { fetch }),
             Outbound::Adverts => {}
+            Outbound::Chunk { key, chunk } => self.blobs.fetches.failed(&key, chunk),
             Outbound::Trace(ask) => {
                 let refusal = Refusal::Unreachable { node: reason.to_owned() };
                 out.push(Output::Answer { ask, answer: Err(refusal) });
@@ -541,8 +582,8 @@ impl Peer {
                 out.push(Output::Answer { ask: AskId(ask.0), answer: answer.map(Reply::Kernel) });
             }
             From::Ask { ask, by, syscall } => self.syscall(AskId(ask.0), by, syscall, now),
-            From::Transmit { to, envelope } => self.transmit(to, A2aItem::Envelope(envelope)),
-            From::Acknowledge { to, receipt } => self.acknowledge(to, receipt),
+            From::Transmit { to, envelope } => self.send_envelope(to, envelope, now),
+            From::Acknowledge { to, receipt } => self.acknowledge(to, receipt, now),
             From::Cancel { to, message } => self.transmit(to, A2aItem::Cancel(message)),
             From::Publish(publication) => {
                 let topic = GossipTopic::Agents(publication.topic.clone());
@@ -576,7 +617,7 @@ impl Peer {
         self.tell_replication(replication::Input::OwnChainGrew { group, head, hlc });
     }
 
-    fn transmit(&mut self, to: NodeId, item: A2aItem) {
+    pub(crate) fn transmit(&mut self, to: NodeId, item: A2aItem) {
         if let Err(item) = self.links.push(to, item)
             && let Some(message) = envelope_id(&item)
         {
@@ -584,7 +625,8 @@ impl Peer {
         }
     }
 
-    fn acknowledge(&mut self, to: NodeId, receipt: Box<Receipt>) {
+    fn acknowledge(&mut self, to: NodeId, receipt: Box<Receipt>, now: Timestamp) {
+        let Some(receipt) = self.send_large_receipt(to, receipt, now) else { return };
         if let Err(receipt) = self.inbound.add(to, receipt) {
             self.transmit(to, A2aItem::Receipt(receipt));
         }

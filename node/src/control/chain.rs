@@ -17,6 +17,7 @@ use weft_protocol::control::{
     ChainStatus, ChainVerifyReport, ChainVerifyRow, ErrorBody, EventRow, EventsPage, ExportReport, ExportRequest,
     OrderRow, ProofFile,
 };
+use weft_protocol::limits::EVENT_BYTES_MAX;
 use weft_protocol::{ChainId, Event, Fact, NodeId, Refusal, encode};
 use weft_storage::{ExportError, Store, StoreError, VerifyReport};
 
@@ -85,7 +86,7 @@ pub(crate) async fn events(
             let event = Event::decode(bytes).map_err(|error| StoreError::Read { reason: error.to_string() })?;
             if kind.as_deref().is_none_or(|kind| is_of_kind(&event.kind, kind)) {
                 let sealed = all_sealed || store.sealed(chain, event.seq)?;
-                events.push(event_row(&event, chain, &name, sealed));
+                events.push(event_row(store, &event, chain, &name, sealed)?);
             }
         }
         Ok(EventsPage { events, next, more: encoded.len() == most })
@@ -119,12 +120,17 @@ fn is_of_kind(kind: &str, wanted: &str) -> bool {
     }
 }
 
-fn event_row(event: &Event, chain: ChainId, name: &str, sealed: bool) -> EventRow {
+/// An event as it is shown; a body too large for it is read from beside it, where this node holds it.
+fn event_row(store: &Store, event: &Event, chain: ChainId, name: &str, sealed: bool) -> Result<EventRow, StoreError> {
     let (summary, detail) = match Fact::decode(&event.kind, &event.payload) {
+        Ok(Fact::Message(mut record)) if record.body.is_none() && record.body_bytes > EVENT_BYTES_MAX as u64 / 2 => {
+            record.body = store.body(&record.body_hash)?;
+            fact::describe(&Fact::Message(record))
+        }
         Ok(fact) => fact::describe(&fact),
         Err(error) => (format!("cannot be read: {error}"), serde_json::Value::Null),
     };
-    EventRow {
+    Ok(EventRow {
         node: chain.node.to_string(),
         name: name.to_owned(),
         incarnation: chain.incarnation.to_string(),
@@ -136,7 +142,7 @@ fn event_row(event: &Event, chain: ChainId, name: &str, sealed: bool) -> EventRo
         sealed,
         summary,
         detail,
-    }
+    })
 }
 
 /// A proof that an event is on this node's chain. Waits up to three seconds for the checkpoint that covers it.

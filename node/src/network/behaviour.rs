@@ -12,7 +12,7 @@ use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{StreamProtocol, identify, ping};
 use weft_protocol::limits::{ADVERT_TOPICS_MAX, GOSSIP_BYTES_MAX};
-use weft_protocol::{A2aRequest, A2aResponse, ClusterId, SyncRequest, SyncResponse, hash};
+use weft_protocol::{A2aRequest, A2aResponse, BlobRequest, BlobResponse, ClusterId, SyncRequest, SyncResponse, hash};
 
 use super::codec::FrameCodec;
 use super::topics::Topics;
@@ -23,6 +23,8 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 const A2A_STREAMS_MAX: usize = 32;
 /// Sync requests at once on one connection, both directions together.
 const SYNC_STREAMS_MAX: usize = 16;
+/// Requests for chunks of bodies at once on one connection, both directions together.
+const BLOB_STREAMS_MAX: usize = 32;
 /// How often each member is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// How long that may take.
@@ -43,6 +45,9 @@ pub(super) const A2A: StreamProtocol = StreamProtocol::new("/weft/a2a/1");
 /// The protocol of chains and adverts.
 pub(super) const SYNC: StreamProtocol = StreamProtocol::new("/weft/sync/1");
 
+/// The protocol of large bodies.
+pub(super) const BLOB: StreamProtocol = StreamProtocol::new("/weft/blob/1");
+
 /// Gossip within the topics of one cluster.
 pub(super) type Gossipsub = gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<Topics>>;
 
@@ -55,6 +60,7 @@ pub(super) struct Behaviour {
     pub(super) gossip: Gossipsub,
     pub(super) a2a: request_response::Behaviour<FrameCodec<A2aRequest, A2aResponse>>,
     pub(super) sync: request_response::Behaviour<FrameCodec<SyncRequest, SyncResponse>>,
+    pub(super) blob: request_response::Behaviour<FrameCodec<BlobRequest, BlobResponse>>,
 }
 
 impl Behaviour {
@@ -74,6 +80,7 @@ impl Behaviour {
             gossip: gossip(keys, cluster),
             a2a: requests(A2A, A2A_STREAMS_MAX),
             sync: requests(SYNC, SYNC_STREAMS_MAX),
+            blob: requests(BLOB, BLOB_STREAMS_MAX),
         }
     }
 }

@@ -133,7 +133,9 @@ impl Fetcher {
                     return match content {
                         Response::Sync(SyncResponse::Page { chain: of, groups }) if of == chain => Ok(groups),
                         Response::Sync(SyncResponse::Refused(reason)) => Err(reason),
-                        Response::Sync(_) | Response::A2a(_) => Err("it answered something else".into()),
+                        Response::Sync(_) | Response::A2a(_) | Response::Blob(_) => {
+                            Err("it answered something else".into())
+                        }
                     };
                 }
                 NetworkEvent::Peer(Input::RequestFailed { request: failed, reason }) if failed == request => {

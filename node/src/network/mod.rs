@@ -41,8 +41,8 @@ use tokio::time::timeout;
 use weft_discovery::AdmissionView;
 use weft_peer::{GossipTopic, InboundId, Input, OutboundId, Request, Response};
 use weft_protocol::{
-    A2aResponse, Admission, AuthRefusal, Gossip, InviteId, Join, KeyPair, NodeId, PublicKeys, SyncResponse, TopicName,
-    encode,
+    A2aResponse, Admission, AuthRefusal, BlobResponse, Gossip, InviteId, Join, KeyPair, NodeId, PublicKeys,
+    SyncResponse, TopicName, encode,
 };
 
 pub(crate) use self::fetch::{FetchError, Fetcher};
@@ -142,6 +142,15 @@ impl fmt::Debug for NetworkEvent {
 enum Responder {
     A2a(ResponseChannel<A2aResponse>),
     Sync(ResponseChannel<SyncResponse>),
+    Blob(ResponseChannel<BlobResponse>),
+}
+
+/// The protocols of requests and responses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Exchange {
+    A2a,
+    Sync,
+    Blob,
 }
 
 impl Responder {
@@ -149,6 +158,7 @@ impl Responder {
         match self {
             Self::A2a(channel) => channel.is_open(),
             Self::Sync(channel) => channel.is_open(),
+            Self::Blob(channel) => channel.is_open(),
         }
     }
 }
@@ -174,8 +184,7 @@ pub(crate) struct Network {
     listening: Vec<String>,
     followed: BTreeSet<TopicName>,
     bypassed: BTreeSet<NodeId>,
-    a2a_requests: BTreeMap<OutboundRequestId, OutboundId>,
-    sync_requests: BTreeMap<OutboundRequestId, OutboundId>,
+    requests: BTreeMap<(Exchange, OutboundRequestId), OutboundId>,
     responders: BTreeMap<InboundId, Responder>,
     next_inbound: u64,
     events: VecDeque<NetworkEvent>,
@@ -222,8 +231,7 @@ impl Network {
             listening: Vec::new(),
             followed: BTreeSet::new(),
             bypassed: BTreeSet::new(),
-            a2a_requests: BTreeMap::new(),
-            sync_requests: BTreeMap::new(),
+            requests: BTreeMap::new(),
             responders: BTreeMap::new(),
             next_inbound: 0,
             events: VecDeque::new(),
@@ -307,14 +315,12 @@ impl Network {
             return self.tell(Input::RequestFailed { request, reason: "no connection to that member is open".into() });
         }
         let (peer, behaviour) = (peer_id(to), self.swarm.behaviour_mut());
-        match content {
-            Request::A2a(content) => {
-                self.a2a_requests.insert(behaviour.a2a.send_request(&peer, content), request);
-            }
-            Request::Sync(content) => {
-                self.sync_requests.insert(behaviour.sync.send_request(&peer, content), request);
-            }
-        }
+        let sent = match content {
+            Request::A2a(content) => (Exchange::A2a, behaviour.a2a.send_request(&peer, content)),
+            Request::Sync(content) => (Exchange::Sync, behaviour.sync.send_request(&peer, content)),
+            Request::Blob(content) => (Exchange::Blob, behaviour.blob.send_request(&peer, content)),
+        };
+        self.requests.insert(sent, request);
     }
 
     /// Responds to a member's request. It learns nothing when its connection is gone, or when it waited too long.
@@ -326,6 +332,9 @@ impl Network {
             }
             (Some(Responder::Sync(channel)), Response::Sync(content)) => {
                 behaviour.sync.send_response(channel, content).is_ok()
+            }
+            (Some(Responder::Blob(channel)), Response::Blob(content)) => {
+                behaviour.blob.send_response(channel, content).is_ok()
             }
             (None, _) => false,
             (Some(_), _) => {

@@ -5,7 +5,7 @@ use std::io;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, MessageAcceptance};
-use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure};
+use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure, ResponseChannel};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, TransportError, ping};
 use weft_discovery::Path;
@@ -14,7 +14,7 @@ use weft_protocol::limits::GOSSIP_BYTES_MAX;
 use weft_protocol::{Gossip, NodeId, decode};
 
 use super::behaviour::BehaviourEvent;
-use super::{Network, Responder, address};
+use super::{Exchange, Network, Responder, address};
 use crate::identity::node_id;
 
 /// Most characters of a reason that are passed on.
@@ -65,8 +65,15 @@ impl Network {
         match event {
             BehaviourEvent::Ping(event) => self.pinged(&event),
             BehaviourEvent::Gossip(event) => self.gossiped(event),
-            BehaviourEvent::A2a(event) => self.a2a(event),
-            BehaviourEvent::Sync(event) => self.sync(event),
+            BehaviourEvent::A2a(event) => {
+                self.exchanged(Exchange::A2a, event, Request::A2a, Response::A2a, Responder::A2a);
+            }
+            BehaviourEvent::Sync(event) => {
+                self.exchanged(Exchange::Sync, event, Request::Sync, Response::Sync, Responder::Sync);
+            }
+            BehaviourEvent::Blob(event) => {
+                self.exchanged(Exchange::Blob, event, Request::Blob, Response::Blob, Responder::Blob);
+            }
             BehaviourEvent::Identify(event) => tracing::trace!(?event, "identified"),
         }
     }
@@ -181,35 +188,25 @@ impl Network {
         }
     }
 
-    fn a2a(&mut self, event: request_response::Event<weft_protocol::A2aRequest, weft_protocol::A2aResponse>) {
+    /// What became of a request or response of one protocol.
+    fn exchanged<Q, R>(
+        &mut self,
+        exchange: Exchange,
+        event: request_response::Event<Q, R>,
+        request_of: fn(Q) -> Request,
+        response_of: fn(R) -> Response,
+        responder_of: fn(ResponseChannel<R>) -> Responder,
+    ) {
         match event {
             request_response::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                self.asked(&peer, Request::A2a(request), Responder::A2a(channel));
+                self.asked(&peer, request_of(request), responder_of(channel));
             }
             request_response::Event::Message { message: Message::Response { request_id, response }, .. } => {
-                let request = self.a2a_requests.remove(&request_id);
-                self.answered(request, Response::A2a(response));
+                let request = self.requests.remove(&(exchange, request_id));
+                self.answered(request, response_of(response));
             }
             request_response::Event::OutboundFailure { request_id, error, .. } => {
-                let request = self.a2a_requests.remove(&request_id);
-                self.failed(request, &error);
-            }
-            request_response::Event::InboundFailure { peer, error, .. } => self.unanswered(&peer, &error),
-            request_response::Event::ResponseSent { .. } => {}
-        }
-    }
-
-    fn sync(&mut self, event: request_response::Event<weft_protocol::SyncRequest, weft_protocol::SyncResponse>) {
-        match event {
-            request_response::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                self.asked(&peer, Request::Sync(request), Responder::Sync(channel));
-            }
-            request_response::Event::Message { message: Message::Response { request_id, response }, .. } => {
-                let request = self.sync_requests.remove(&request_id);
-                self.answered(request, Response::Sync(response));
-            }
-            request_response::Event::OutboundFailure { request_id, error, .. } => {
-                let request = self.sync_requests.remove(&request_id);
+                let request = self.requests.remove(&(exchange, request_id));
                 self.failed(request, &error);
             }
             request_response::Event::InboundFailure { peer, error, .. } => self.unanswered(&peer, &error),

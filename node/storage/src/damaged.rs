@@ -272,6 +272,11 @@ impl DamagedStore {
                 self.fresh.commit(&Batch { digests: vec![digest], ..Batch::default() })?;
             }
         }
+        for (address, spot) in &self.found.bodies {
+            let bytes = spot.load(&self.source).map_err(OpenError::Io)?;
+            let Ok(body) = row::read(&self.salt, &bytes).map(|row| row.body.to_vec()) else { continue };
+            self.fresh.commit(&Batch { bodies: vec![(*address, body.into())], ..Batch::default() })?;
+        }
         let rest = Batch {
             outbox_put: self.found.outbox.values().cloned().collect(),
             evidence: self.found.evidence.clone(),

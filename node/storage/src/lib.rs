@@ -22,6 +22,7 @@
 //!                                                               ‖ checkpoint (u8) ‖ commit, ed25519 (64), mldsa65 and
 //!                                                               each event, length-framed (u32)
 //! digests    chain (40) ‖ seq (u64)                          → row: canonical CBOR of a DigestRow
+//! bodies     BLAKE3 of the body (32)                        → row: the body of a durable message, as its event names it
 //! index      'm' ‖ message (48) or 't' ‖ trace (u64)         → nothing
 //!              ‖ chain (40) ‖ seq (u64) ‖ leaf (u32, all ones: the event itself)
 //! outbox     message (48)                                    → row: canonical CBOR of an OutboxEntry

@@ -2,10 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, TableError};
+use weft_protocol::limits::BLOB_BYTES_MAX;
 use weft_protocol::{
-    Blake3, ChainId, CommitGroup, Digest, DigestRow, EventProof, MessageId, SignedCommit, TraceId, TraceRow, decode,
-    leaf_hash, prove_inclusion,
+    Blake3, ChainId, CommitGroup, Digest, DigestRow, EventProof, MessageId, Payload, SignedCommit, TraceId, TraceRow,
+    content_address, decode, leaf_hash, prove_inclusion,
 };
 
 use crate::error::{StoreError, panic_text};
@@ -13,7 +14,7 @@ use crate::index::{self, Place, WHOLE_EVENT};
 use crate::recover::{Stored, empty_state};
 use crate::row::{self, BODY_BYTES_MAX, BadRow, GroupView, Kind, numbered_key};
 use crate::store::Store;
-use crate::table::{DIGESTS, GROUPS, INDEX};
+use crate::table::{BODIES, DIGESTS, GROUPS, INDEX};
 
 type Groups = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -48,6 +49,27 @@ impl Store {
         self.reading(|transaction| {
             let groups = transaction.open_table(GROUPS)?;
             self.with_group(&groups, chain, commit_no, |view| Ok(view.signed()))
+        })
+    }
+
+    /// The body of a durable message that does not fit into its event, by the hash that the event names; `None` when this
+    /// node neither sent nor received it.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn body(&self, address: &Digest) -> Result<Option<Payload>, StoreError> {
+        self.reading(|transaction| {
+            let bodies = match transaction.open_table(BODIES) {
+                Ok(bodies) => bodies,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            let Some(value) = bodies.get(&address.as_bytes()[..])? else { return Ok(None) };
+            let body = row::body(&self.salt, Kind::Body, address.as_bytes(), value.value())?;
+            if content_address(body) != *address {
+                return Err(BadRow("a body of another hash").into());
+            }
+            decode(body, BLOB_BYTES_MAX).map(Some).map_err(StoreError::read)
         })
     }
 

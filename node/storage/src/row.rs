@@ -23,6 +23,7 @@ pub(crate) enum Kind {
     Evidence = 4,
     Addresses = 5,
     State = 6,
+    Body = 7,
 }
 
 impl Kind {
@@ -34,6 +35,7 @@ impl Kind {
             4 => Self::Evidence,
             5 => Self::Addresses,
             6 => Self::State,
+            7 => Self::Body,
             _ => return None,
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use weft_protocol::{ChainId, Digest, Evidence, MessageId, NodeId, OutboxEntry, Reserved, decode};
+use weft_protocol::{ChainId, Digest, Evidence, MessageId, NodeId, OutboxEntry, Reserved, content_address, decode};
 
 use crate::backend::StoreFile;
 use crate::mark::{FRONT_BYTES, Mark};
@@ -96,6 +96,7 @@ impl FoundChain {
 pub(crate) struct Found {
     pub(crate) chains: BTreeMap<ChainId, FoundChain>,
     pub(crate) digests: BTreeMap<(ChainId, u64), Spot>,
+    pub(crate) bodies: BTreeMap<Digest, Spot>,
     /// With those that were delivered already and whose bytes are still there: their receivers know them.
     pub(crate) outbox: BTreeMap<MessageId, OutboxEntry>,
     pub(crate) evidence: Vec<Evidence>,
@@ -150,6 +151,13 @@ impl Found {
             Kind::Digest => {
                 if let Ok(place) = row::split_numbered_key(row.key) {
                     self.digests.insert(place, spot);
+                }
+            }
+            Kind::Body => {
+                if let Ok(address) = row.key.try_into().map(Digest::from_bytes)
+                    && content_address(row.body) == address
+                {
+                    self.bodies.insert(address, spot);
                 }
             }
             Kind::Outbox => {

@@ -5,10 +5,11 @@ use redb::TableDefinition;
 pub(crate) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(crate) const GROUPS: Table = TableDefinition::new("groups");
 pub(crate) const DIGESTS: Table = TableDefinition::new("digests");
+pub(crate) const BODIES: Table = TableDefinition::new("bodies");
 pub(crate) const INDEX: Table = TableDefinition::new("index");
 pub(crate) const OUTBOX: Table = TableDefinition::new("outbox");
 pub(crate) const EVIDENCE: Table = TableDefinition::new("evidence");
 pub(crate) const ADDRESSES: Table = TableDefinition::new("addresses");
 pub(crate) const STATE: Table = TableDefinition::new("state");
 /// All of them.
-pub(crate) const TABLES: [Table; 7] = [GROUPS, DIGESTS, INDEX, OUTBOX, EVIDENCE, ADDRESSES, STATE];
+pub(crate) const TABLES: [Table; 8] = [GROUPS, DIGESTS, BODIES, INDEX, OUTBOX, EVIDENCE, ADDRESSES, STATE];

@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::index::{self, Place, WHOLE_EVENT};
 use crate::mark::Mark;
 use crate::row::{self, Kind, Salt, StoredHead};
-use crate::table::{ADDRESSES, DIGESTS, EVIDENCE, GROUPS, INDEX, OUTBOX, STATE};
+use crate::table::{ADDRESSES, BODIES, DIGESTS, EVIDENCE, GROUPS, INDEX, OUTBOX, STATE};
 
 /// Where the chains of `batch` stand after it, when each of its groups continues what is stored.
 pub(crate) fn next_heads(
@@ -57,6 +57,10 @@ pub(crate) fn write_batch(
 ) -> Result<(), redb::Error> {
     write_groups(transaction, salt, &batch.groups, mark.generation)?;
     write_digests(transaction, salt, &batch.digests)?;
+    for (address, body) in &batch.bodies {
+        let value = row::write(salt, Kind::Body, address.as_bytes(), body);
+        transaction.open_table(BODIES)?.insert(&address.as_bytes()[..], &value[..])?;
+    }
     if !batch.outbox_put.is_empty() || !batch.outbox_drop.is_empty() {
         let mut outbox = transaction.open_table(OUTBOX)?;
         for entry in &batch.outbox_put {
