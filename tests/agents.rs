@@ -76,7 +76,7 @@ fn examples() -> PathBuf {
 }
 
 /// Writes a script with the examples' module beside it, and gives the command that runs it.
-fn script(folder: &Path, text: &str) -> String {
+pub(crate) fn script(folder: &Path, text: &str) -> String {
     let code = folder.join("code");
     fs::create_dir_all(&code).expect("a folder");
     fs::copy(examples().join("weft_agent.py"), code.join("weft_agent.py")).expect("a copy");
@@ -85,7 +85,7 @@ fn script(folder: &Path, text: &str) -> String {
 }
 
 /// Whether the process runs; one that ended and was not waited for does not.
-fn runs(pid: u32) -> bool {
+pub(crate) fn runs(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 

@@ -34,6 +34,13 @@ impl Said {
     }
 }
 
+impl Said {
+    /// The code of the error that `--json` told, and the exit code.
+    pub(crate) fn json_error(&self) -> (String, i32) {
+        (self.json()["error"]["code"].as_str().unwrap_or_default().to_owned(), self.code)
+    }
+}
+
 /// Runs `weft` with these words to its end.
 pub(crate) fn run(words: &[&str]) -> Said {
     run_command(weft().args(words))

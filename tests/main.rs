@@ -13,4 +13,5 @@ mod large;
 mod limits;
 mod refusals;
 mod strangers;
+mod supervision;
 mod tidy;

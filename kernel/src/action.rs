@@ -68,6 +68,11 @@ pub enum Action {
     },
     /// See all jobs.
     CronList,
+    /// Stop an agent and start it again.
+    Restart {
+        /// Its name, or one life of it, as text.
+        target: String,
+    },
     /// Make an invite.
     Invite {
         /// As what joiners will be admitted.
@@ -108,6 +113,7 @@ impl Action {
             Self::CronRemove { .. } => "cron-remove",
             Self::CronRun { .. } => "cron-run",
             Self::CronList => "cron-list",
+            Self::Restart { .. } => "restart",
             Self::Invite { .. } => "invite",
             Self::RevokeInvite => "revoke-invite",
             Self::Admit { .. } => "admit",

@@ -9,7 +9,8 @@ use crate::action::Action;
 use crate::chain::Promise;
 use crate::ipc::Call;
 use crate::kernel::Kernel;
-use crate::process::History;
+use crate::process::{History, Past};
+use crate::supervisor::Rest;
 use crate::timers::Timer;
 
 impl Kernel {
@@ -60,12 +61,22 @@ impl Kernel {
         }
     }
 
-    /// Permanent agents live again, with the grants they had.
+    /// Agents that nobody stopped live again as their policies want it, with the grants they had; whoever was given up stays
+    /// given up, and what was spent of a budget stays spent.
     fn spawn_again(&mut self, history: &History) {
-        for respawn in history.respawns() {
-            let Some(process) = self.processes.next_id() else { return };
+        for spent in history.spent() {
+            self.supervisors.restore_spent(spent.group.clone(), &spent.agent, spent.number, spent.at);
+        }
+        for Past { process, spec, grants, by, restarts, ended, failed, .. } in history.failed() {
+            let exit = ended.clone().unwrap_or(ExitReason::NodeStopped);
+            let rest = Rest { spec: spec.clone(), grants: grants.clone(), by: by.clone(), exit };
+            self.supervisors.restore_failed(*process, *restarts, failed.clone().unwrap_or_default(), rest);
+        }
+        for Past { process, spec, grants, by, restarts, .. } in history.respawns() {
+            let Some(process) = self.processes.next_life_of(*process) else { return };
             // The record of its last start had the same size, so it cannot be refused.
-            let _fits = self.spawn(process, respawn.spec, respawn.grants, respawn.by, respawn.restarts, None);
+            let _fits =
+                self.spawn(process, spec.clone(), grants.clone(), by.clone(), restarts.saturating_add(1), Vec::new());
         }
     }
 

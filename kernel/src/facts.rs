@@ -54,6 +54,7 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::CronRemove { .. }
         | Action::CronRun { .. }
         | Action::CronList
+        | Action::Restart { .. }
         | Action::Shutdown => false,
     }
 }
@@ -64,7 +65,8 @@ fn resource(action: &Action) -> String {
         | Action::Call { target }
         | Action::CronAdd { target }
         | Action::Receive { target, .. }
-        | Action::Stop { target } => target.clone(),
+        | Action::Stop { target }
+        | Action::Restart { target } => target.clone(),
         Action::Publish { topic } | Action::Subscribe { topic } | Action::ReceivePublication { topic, .. } => {
             topic.to_string()
         }

@@ -21,6 +21,7 @@ use crate::gate::{Decision, Gate, Request};
 use crate::ipc::{Calls, Inbox, Message, Receipts, Windows};
 use crate::process::{History, ProcessTable};
 use crate::status::NodeState;
+use crate::supervisor::Supervisors;
 use crate::syscall::Syscall;
 use crate::timers::{Timer, Timers};
 use crate::topic::Topics;
@@ -51,7 +52,10 @@ pub struct Kernel {
     /// Inputs that wait for our clock.
     pub(crate) ahead: Ahead,
     pub(crate) processes: ProcessTable,
+    pub(crate) supervisors: Supervisors,
     pub(crate) advertised: Vec<(AgentName, ProcessId)>,
+    /// Whether what is advertised may have changed.
+    pub(crate) advert_due: bool,
     pub(crate) calls: Calls,
     pub(crate) inbox: Inbox,
     pub(crate) windows: Windows,
@@ -138,7 +142,9 @@ impl Kernel {
             deferred: VecDeque::new(),
             ahead: Ahead::default(),
             processes: ProcessTable::restored(history.generations()),
+            supervisors: Supervisors::default(),
             advertised: Vec::new(),
+            advert_due: false,
             calls: Calls::default(),
             inbox: Inbox::new(),
             windows,
@@ -171,6 +177,7 @@ impl Kernel {
         self.fire_timers();
         self.take_deferred();
         self.take_own_answers();
+        self.advertise_now();
         self.close(outputs);
         self.effects.drain_into(outputs);
     }
@@ -263,6 +270,7 @@ impl Kernel {
             Syscall::CronRemove { job } => self.on_cron_remove(ask, &asker, job),
             Syscall::CronRun { job } => self.on_cron_run(ask, &asker, job),
             Syscall::CronList => self.on_cron_list(ask, &asker),
+            Syscall::Restart { agent } => self.on_restart(ask, &asker, &agent),
             Syscall::Shutdown => self.on_shutdown(ask, &asker),
         }
     }
@@ -281,7 +289,8 @@ impl Kernel {
             | Syscall::CronAdd { .. }
             | Syscall::CronRemove { .. }
             | Syscall::CronRun { .. }
-            | Syscall::CronList => self.check_open(),
+            | Syscall::CronList
+            | Syscall::Restart { .. } => self.check_open(),
         }
     }
 
@@ -384,6 +393,7 @@ impl Kernel {
                 Timer::IncomingDeadline(message) => self.expire_incoming(&message),
                 Timer::Start(process) => self.on_start_overdue(process),
                 Timer::Stop(process) => self.on_stop_overdue(process),
+                Timer::Restart(plan) => self.run_plan(plan),
                 Timer::Shutdown => self.finish_shutdown(),
             }
         }

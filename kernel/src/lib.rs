@@ -9,8 +9,9 @@
 //!
 //! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
 //! leaves at once), `chain` (what waits for its record), `gate` (who may), `capability` (what of it is left), `process`
-//! (lives and mailboxes), `ipc` (messages), `topic` (publications), `cron` (messages at certain times), `facts` (records for
-//! the other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`.
+//! (lives and mailboxes), `supervisor` (who is started again), `ipc` (messages), `topic` (publications), `cron` (messages at
+//! certain times), `facts` (records for the other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`,
+//! `builtin`.
 
 mod action;
 mod ahead;
@@ -29,6 +30,7 @@ mod kernel;
 mod process;
 mod shutdown;
 mod status;
+mod supervisor;
 mod syscall;
 mod timers;
 mod topic;
@@ -40,5 +42,5 @@ pub use cron::{CronJob, CronSpec};
 pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendReport, Ticket};
 pub use gate::{CapabilityGate, DEFAULT_CLOSED, Decision, Gate, GateError, Request, genesis_rules};
 pub use kernel::Kernel;
-pub use status::{ChainStatus, NodeState, ProcessInfo, ProcessState};
+pub use status::{ChainStatus, NodeState, ProcessInfo, ProcessState, Prospect};
 pub use syscall::{AgentRef, Syscall};

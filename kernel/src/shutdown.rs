@@ -21,6 +21,7 @@ impl Kernel {
             return;
         }
         self.state = NodeState::ShuttingDown;
+        self.supervisors.plans.clear();
         let living = self.processes.all_living().map(|life| life.process).collect::<Vec<_>>();
         self.stopped_at_shutdown = living.len() as u64;
         living.iter().for_each(|process| self.stop(*process, &by.sender.principal, None, true));
@@ -102,8 +103,8 @@ impl Kernel {
         let living = self.processes.all_living().map(|life| life.process).collect::<Vec<_>>();
         for process in living {
             let Some(life) = self.processes.living_mut(process) else { continue };
-            let stops = life.stop.take().into_iter().flat_map(|stop| stop.asks);
-            for ask in life.spawn_ask.take().into_iter().chain(stops) {
+            let stops = life.stop.take().into_iter().flat_map(|stop| stop.asks.into_iter().chain(stop.again_asks));
+            for ask in std::mem::take(&mut life.spawn_asks).into_iter().chain(stops) {
                 self.effects.answer(ask, Err(Refusal::Damaged));
             }
         }

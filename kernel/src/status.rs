@@ -1,16 +1,17 @@
 //! What a kernel shows of itself: plain values that others may print, never decide by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use weft_protocol::{
-    AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, MessageId, ProcessId, Resource, ResourceLimits,
-    RestartPolicy, Timestamp, TopicName,
+    AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, Membership, MessageId, ProcessId, Resource,
+    ResourceLimits, RestartPolicy, Timestamp, TopicName,
 };
 
 use crate::ipc::Seen;
 use crate::kernel::Kernel;
 use crate::process::Life;
+use crate::supervisor::{Child, Condition, Rest};
 
 /// Where a node stands between start and end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +64,23 @@ impl fmt::Display for ProcessState {
     }
 }
 
+/// What will become of an agent whose process has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prospect {
+    /// Nothing; or it has not ended.
+    None,
+    /// It will be started again.
+    Restart {
+        /// When its wait is over.
+        at: Timestamp,
+    },
+    /// Its supervisor has given it up.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
 /// One process as `ps` and `agent inspect` show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessInfo {
@@ -86,6 +104,10 @@ pub struct ProcessInfo {
     pub limits: ResourceLimits,
     /// What it has used of each resource; none where nobody has measured.
     pub used: BTreeMap<Resource, Option<u64>>,
+    /// The group it is supervised in, with the group's strategy.
+    pub group: Option<Membership>,
+    /// What comes after its end.
+    pub prospect: Prospect,
     /// What it may do.
     pub grants: Vec<Grant>,
     /// What it subscribes to.
@@ -143,16 +165,32 @@ impl Kernel {
         }
     }
 
-    /// All processes: the living by place, then those that exited, the last of them last.
+    /// All processes: the living by place, then those that exited, the last of them last. Of an agent that waits for its next
+    /// life, or was given up, the last process is always among them.
     #[must_use]
     pub fn processes(&self) -> Vec<ProcessInfo> {
-        self.processes.all().map(|life| self.info(life)).collect()
+        let (mut living, mut exited): (Vec<_>, Vec<_>) = self
+            .processes
+            .all()
+            .map(|life| self.info(life))
+            .partition(|info| !matches!(info.state, ProcessState::Exited(_)));
+        let known: BTreeSet<_> = exited.iter().map(|info| info.process).collect();
+        let forgotten = self.supervisors.resting().filter(|(_, child, _)| !known.contains(&child.process));
+        living.extend(forgotten.map(|(_, child, rest)| self.resting_info(child, rest)));
+        living.append(&mut exited);
+        living
     }
 
     /// One process, living or not long gone.
     #[must_use]
     pub fn process(&self, process: ProcessId) -> Option<ProcessInfo> {
-        self.processes.all().find(|life| life.process == process).map(|life| self.info(life))
+        let known = self.processes.all().find(|life| life.process == process).map(|life| self.info(life));
+        known.or_else(|| {
+            let mut resting = self.supervisors.resting();
+            resting
+                .find(|(_, child, _)| child.process == process)
+                .map(|(_, child, rest)| self.resting_info(child, rest))
+        })
     }
 
     /// The living process of that name.
@@ -161,10 +199,44 @@ impl Kernel {
         self.processes.named(agent)
     }
 
-    /// Whether a message to that name would find a process here.
+    /// Whether a message to that name is for this node: it finds a process here, or is told that one is about to be.
     #[must_use]
     pub fn has_agent(&self, agent: &AgentName) -> bool {
-        self.agent(agent).and_then(|process| self.processes.living(process)).is_some_and(Life::accepts)
+        let accepts = self.agent(agent).and_then(|process| self.processes.living(process)).is_some_and(Life::accepts);
+        accepts || self.restarting(agent).is_some()
+    }
+
+    fn prospect(&self, agent: &AgentName, process: ProcessId) -> Prospect {
+        let child = self.supervisors.get(agent).filter(|child| child.process == process);
+        match child.map(|child| &child.condition) {
+            Some(Condition::Between { plan }) => {
+                let at = self.supervisors.plans.get(*plan).map_or(self.now, |plan| plan.at);
+                Prospect::Restart { at }
+            }
+            Some(Condition::Failed { reason }) => Prospect::Failed { reason: reason.clone() },
+            Some(Condition::Living) | None => Prospect::None,
+        }
+    }
+
+    fn resting_info(&self, child: &Child, rest: &Rest) -> ProcessInfo {
+        ProcessInfo {
+            agent: rest.spec.agent.clone(),
+            process: child.process,
+            state: ProcessState::Exited(rest.exit.clone()),
+            backend: rest.spec.backend.clone(),
+            restart: rest.spec.restart,
+            restarts: child.restarts,
+            started_at: None,
+            pid: None,
+            limits: self.limits_of(&rest.spec),
+            used: BTreeMap::new(),
+            group: rest.spec.group.clone(),
+            prospect: self.prospect(&rest.spec.agent, child.process),
+            grants: rest.grants.clone(),
+            topics: Vec::new(),
+            mailbox: 0,
+            in_flight: 0,
+        }
     }
 
     /// Whether a copy of this message was let in or answered before, or is too old to tell: its body does not matter then.
@@ -191,6 +263,8 @@ impl Kernel {
             pid: life.pid,
             limits: life.limits.clone(),
             used: Resource::ALL.into_iter().map(|resource| (resource, life.usage.of(resource))).collect(),
+            group: life.spec.group.clone(),
+            prospect: self.prospect(&life.spec.agent, life.process),
             grants: life.grants.clone(),
             topics: self.topics.of_process(life.process),
             mailbox: life.mailbox.waiting(),

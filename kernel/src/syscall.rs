@@ -84,6 +84,11 @@ pub enum Syscall {
     },
     /// Tell all jobs.
     CronList,
+    /// Stop an agent and start it again; one that waits for a restart, or was given up, is started at once.
+    Restart {
+        /// Which.
+        agent: AgentRef,
+    },
     /// Take the node down in order.
     Shutdown,
 }

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Start(ProcessId),
     /// This process should have ended by now.
     Stop(ProcessId),
+    /// The wait of this restart is over.
+    Restart(u64),
     /// The last record is written, whoever still runs.
     Shutdown,
 }

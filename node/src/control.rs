@@ -113,6 +113,7 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/agents", get(agents::list).post(agents::spawn))
         .route("/v1/agents/{agent}", get(agents::inspect))
         .route("/v1/agents/{agent}/stop", post(agents::stop))
+        .route("/v1/agents/{agent}/restart", post(agents::restart))
         .route("/v1/send", post(messages::send))
         .route("/v1/call", post(messages::call))
         .route("/v1/topics/{topic}", post(topics::publish))

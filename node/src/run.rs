@@ -247,6 +247,7 @@ fn echo() -> Result<AgentSpec, CliError> {
         restart: RestartPolicy::Temporary,
         grants: Vec::new(),
         limits: ResourceLimits::default(),
+        group: None,
     })
 }
 

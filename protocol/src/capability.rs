@@ -72,10 +72,20 @@ pub enum Right {
     /// See all jobs. Resource: `jobs`.
     #[serde(rename = "cron-list")]
     CronList,
+    /// Let an agent stand still. Resource: its name.
+    Suspend,
+    /// Let a suspended agent go on. Resource: its name.
+    Resume,
+    /// Stop an agent and start it again. Resource: its name.
+    Restart,
+    /// Tie the own end and an agent's to each other. Resource: its name.
+    Link,
+    /// Hear of an agent's end. Resource: its name.
+    Monitor,
 }
 
 impl Right {
-    const ALL: [(&'static str, Self); 10] = [
+    const ALL: &'static [(&'static str, Self)] = &[
         ("send", Self::Send),
         ("call", Self::Call),
         ("publish", Self::Publish),
@@ -86,6 +96,11 @@ impl Right {
         ("cron-remove", Self::CronRemove),
         ("cron-run", Self::CronRun),
         ("cron-list", Self::CronList),
+        ("suspend", Self::Suspend),
+        ("resume", Self::Resume),
+        ("restart", Self::Restart),
+        ("link", Self::Link),
+        ("monitor", Self::Monitor),
     ];
 }
 

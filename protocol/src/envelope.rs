@@ -14,14 +14,116 @@ use crate::id::{AgentName, ChainId, MessageId, NodeId, ProcessId, TopicName, Tra
 use crate::process::Resource;
 use crate::time::Hlc;
 
-/// What a process may be told besides messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a process may be told besides messages. The first four change its life: the kernel carries them out, and its gate
+/// judges them like the commands of the same names. `Ping` the kernel answers. The agent hears of all others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signal {
     /// Finish and exit.
     Shutdown,
     /// End now.
     Kill,
+    /// Stand still.
+    Suspend,
+    /// Go on.
+    Resume,
+    /// Say that messages are taken.
+    Ping,
+    /// They are.
+    Pong,
+    /// Read the settings again.
+    ReloadConfig,
+    /// Write down the state, for whoever looks into a problem.
+    DumpState,
+    /// What the agent makes of it.
+    UserDefined(u8),
+    /// A process that this one is linked to is no more. Only a kernel or an operator says so.
+    LinkExit(ProcessEnd),
+    /// A process that this one monitors is no more. Only a kernel or an operator says so.
+    MonitorDown(ProcessEnd),
+    /// A bound is near. Only a kernel or an operator says so.
+    ResourceWarning {
+        /// Of what.
+        resource: Resource,
+        /// How much is used, in the resource's unit.
+        measured: u64,
+        /// The bound.
+        limit: u64,
+    },
+}
+
+/// The end of a process, as a signal tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessEnd {
+    /// On which node.
+    pub node: NodeId,
+    /// Under which name.
+    pub agent: AgentName,
+    /// Which process; unknown when its node became unreachable before it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessId>,
+    /// Why, at most 1,024 characters.
+    pub reason: String,
+}
+
+impl Signal {
+    const PLAIN: [(&'static str, Self); 8] = [
+        ("shutdown", Self::Shutdown),
+        ("kill", Self::Kill),
+        ("suspend", Self::Suspend),
+        ("resume", Self::Resume),
+        ("ping", Self::Ping),
+        ("pong", Self::Pong),
+        ("reload-config", Self::ReloadConfig),
+        ("dump-state", Self::DumpState),
+    ];
+
+    /// Bytes of content, without framing.
+    const fn size(&self) -> usize {
+        match self {
+            Self::Shutdown
+            | Self::Kill
+            | Self::Suspend
+            | Self::Resume
+            | Self::Ping
+            | Self::Pong
+            | Self::ReloadConfig
+            | Self::DumpState
+            | Self::UserDefined(_) => 1,
+            Self::LinkExit(end) | Self::MonitorDown(end) => 1 + end.reason.len(),
+            Self::ResourceWarning { .. } => 18,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UserDefined(number) => write!(formatter, "user-defined:{number}"),
+            Self::LinkExit(_) => formatter.write_str("link-exit"),
+            Self::MonitorDown(_) => formatter.write_str("monitor-down"),
+            Self::ResourceWarning { .. } => formatter.write_str("resource-warning"),
+            plain => {
+                let name = Self::PLAIN.iter().find(|(_, signal)| signal == plain).map_or("", |(name, _)| name);
+                formatter.write_str(name)
+            }
+        }
+    }
+}
+
+impl FromStr for Signal {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let plain = Self::PLAIN.into_iter().find(|(name, _)| *name == text).map(|(_, signal)| signal);
+        let user = || text.strip_prefix("user-defined:")?.parse().ok().map(Self::UserDefined);
+        plain.or_else(user).ok_or_else(|| {
+            ParseError::new(
+                text,
+                "a signal (shutdown, kill, suspend, resume, ping, pong, reload-config, dump-state or user-defined:N)",
+            )
+        })
+    }
 }
 
 /// What a message carries.
@@ -61,7 +163,7 @@ impl Payload {
             Self::Binary(bytes) => bytes.len(),
             Self::ToolCall { name, args } => name.len() + args.len(),
             Self::ToolResult { call_id, result } => call_id.len() + result.len(),
-            Self::Signal(_) => 1,
+            Self::Signal(signal) => signal.size(),
         }
     }
 
@@ -317,6 +419,14 @@ pub enum Refusal {
         /// How much that is, in the resource's unit.
         limit: u64,
     },
+    /// The agent is between two lives.
+    #[error("{agent} is being restarted, retry after {} ms", retry_after_us / 1000)]
+    Restarting {
+        /// Its name.
+        agent: AgentName,
+        /// When to try again, in microseconds.
+        retry_after_us: u64,
+    },
 }
 
 impl Refusal {
@@ -341,6 +451,7 @@ impl Refusal {
             Self::Unreachable { .. } => "unreachable",
             Self::Invalid { .. } => "invalid",
             Self::LimitReached { .. } => "limit-reached",
+            Self::Restarting { .. } => "restarting",
         }
     }
 
@@ -362,8 +473,33 @@ impl Refusal {
             | Self::Damaged
             | Self::ShuttingDown
             | Self::Unreachable { .. }
+            | Self::Restarting { .. }
             | Self::Invalid { .. }
             | Self::LimitReached { .. } => false,
+        }
+    }
+
+    /// When to try again, in microseconds, where that is known.
+    #[must_use]
+    pub const fn retry_after_us(&self) -> Option<u64> {
+        match self {
+            Self::Busy { retry_after_us } | Self::Restarting { retry_after_us, .. } => Some(*retry_after_us),
+            Self::Denied { .. }
+            | Self::NoResponder { .. }
+            | Self::Ambiguous { .. }
+            | Self::Gone { .. }
+            | Self::Deadline { .. }
+            | Self::TooLarge { .. }
+            | Self::Expired
+            | Self::Quarantined
+            | Self::AgentFailed { .. }
+            | Self::Unsupported { .. }
+            | Self::NoWitness
+            | Self::Damaged
+            | Self::ShuttingDown
+            | Self::Unreachable { .. }
+            | Self::LimitReached { .. }
+            | Self::Invalid { .. } => None,
         }
     }
 
@@ -372,6 +508,7 @@ impl Refusal {
     pub const fn retry(&self) -> bool {
         match self {
             Self::Busy { .. }
+            | Self::Restarting { .. }
             | Self::NoResponder { .. }
             | Self::ShuttingDown
             | Self::Unreachable { .. }

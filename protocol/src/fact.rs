@@ -9,7 +9,7 @@ use crate::cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved};
 use crate::envelope::{Payload, Principal, Sender};
 use crate::error::DecodeError;
 use crate::hash::Digest;
-use crate::id::{AgentName, ChainId, InviteId, MessageId, NodeId, NodeName, ProcessId, TraceId};
+use crate::id::{AgentName, ChainId, GroupName, InviteId, MessageId, NodeId, NodeName, ProcessId, TraceId};
 use crate::limits::EVENT_BYTES_MAX;
 use crate::membership::{Certificate, Genesis};
 use crate::process::{AgentSpec, ExitReason, Resource};
@@ -75,6 +75,7 @@ impl MessageRecord {
 /// An effect on the world that must be on disk before it happens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a fact holds it in a box")]
 pub enum Effect {
     /// Start a process.
     Spawn {
@@ -104,6 +105,43 @@ pub enum Effect {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scheduled: Option<Timestamp>,
         /// Who made the job, or who asked for the run.
+        by: Principal,
+    },
+    /// Stop a process and start its agent again at once, because somebody asked. Of an agent between two lives or given up
+    /// the process is its last.
+    Restart {
+        /// Which.
+        process: ProcessId,
+        /// Its name.
+        agent: AgentName,
+        /// Who asked.
+        by: Principal,
+    },
+    /// Stop a process because the node itself wants it; what follows for the agent is recorded as a restart or as given up.
+    Terminate {
+        /// Which.
+        process: ProcessId,
+        /// Its name.
+        agent: AgentName,
+        /// Why, at most 1,024 characters.
+        reason: String,
+    },
+    /// Let a process stand still.
+    Suspend {
+        /// Which.
+        process: ProcessId,
+        /// Its name.
+        agent: AgentName,
+        /// Who asked.
+        by: Principal,
+    },
+    /// Let a suspended process go on.
+    Resume {
+        /// Which.
+        process: ProcessId,
+        /// Its name.
+        agent: AgentName,
+        /// Who asked.
         by: Principal,
     },
 }
@@ -168,6 +206,12 @@ pub enum Fact {
     CronFired(CronFired),
     /// A job could not run in time.
     CronMissed(CronMissed),
+    /// Agents will be started again.
+    RestartPlanned(RestartPlanned),
+    /// A group made as many restarts as it may; the failure is one of the group above it.
+    Escalated(Escalated),
+    /// Agents will not be started again by themselves.
+    GaveUp(GaveUp),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -318,6 +362,47 @@ pub struct ResourceUse {
     pub limit: u64,
 }
 
+/// See [`Fact::RestartPlanned`]. The wait begins with the event; whoever of them still runs then is ended first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartPlanned {
+    /// Whose failure it is.
+    pub agent: AgentName,
+    /// The process that failed.
+    pub process: ProcessId,
+    /// The group that restarts; the root, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
+    /// Who is started again, in this order; at most 256.
+    pub agents: Vec<AgentName>,
+    /// The how many-th restart of a row it is, from one.
+    pub number: u32,
+    /// The wait, in microseconds.
+    pub delay_us: u64,
+}
+
+/// See [`Fact::Escalated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Escalated {
+    /// Which.
+    pub group: GroupName,
+    /// The group above; the root, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<GroupName>,
+    /// Whose failure it was.
+    pub process: ProcessId,
+}
+
+/// See [`Fact::GaveUp`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GaveUp {
+    /// Who; at most 256.
+    pub agents: Vec<AgentName>,
+    /// Whose failure it was.
+    pub process: ProcessId,
+    /// Why, at most 1,024 characters.
+    pub reason: String,
+}
+
 /// Lists each kind once: its name on the chain and its variant.
 macro_rules! kinds {
     ($($name:literal => $variant:ident),* $(,)?) => {
@@ -376,4 +461,7 @@ kinds! {
     "cron.removed" => CronRemoved,
     "cron.fired" => CronFired,
     "cron.missed" => CronMissed,
+    "supervisor.restart-planned" => RestartPlanned,
+    "supervisor.escalated" => Escalated,
+    "supervisor.gave-up" => GaveUp,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ParseError;
 use crate::hash::hash;
-use crate::limits::{NAME_BYTES_MAX, TOPIC_BYTES_MAX};
+use crate::limits::{GROUP_DEPTH_MAX, NAME_BYTES_MAX, TOPIC_BYTES_MAX};
 
 /// Defines a fixed-size byte string: bytes on the wire, hexadecimal digits in text.
 macro_rules! bytes_id {
@@ -477,6 +477,25 @@ text_name! {
 }
 
 text_name! {
+    /// A group of supervised agents: its name behind those of the groups above it, `shop` or `shop/workers`.
+    GroupName, is_group, "a group (1 to 4 names of a-z 0-9 - _ joined by /)"
+}
+
+impl GroupName {
+    /// The group above; none when the root is.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        self.0.rsplit_once('/').map(|(above, _)| Self(above.to_owned()))
+    }
+
+    /// Whether this is `other` or lies below it.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.0.strip_prefix(other.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+text_name! {
     /// The exact name of a topic: words joined by dots.
     TopicName, is_topic, "a topic (words of a-z A-Z 0-9 - _ joined by dots, at most 128 bytes)"
 }
@@ -486,6 +505,10 @@ fn is_name(text: &str) -> bool {
     text.len() <= NAME_BYTES_MAX
         && text.bytes().all(inner)
         && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn is_group(text: &str) -> bool {
+    text.split('/').count() <= GROUP_DEPTH_MAX && text.split('/').all(is_name)
 }
 
 fn is_topic(text: &str) -> bool {

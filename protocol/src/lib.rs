@@ -43,25 +43,28 @@ pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_even
 pub use codec::{decode, encode};
 pub use cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, MissedRule};
 pub use envelope::{
-    Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, Publication, Receipt, RecordRef, Refusal,
-    Sender, Signal,
+    Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, ProcessEnd, Publication, Receipt, RecordRef,
+    Refusal, Sender, Signal,
 };
 pub use error::{DecodeError, ParseError};
 pub use fact::{
-    Admitted, Boot, Denial, Effect, EffectOutcome, EffectResult, Fact, ForkSeen, InviteBurnt, InviteIssued,
-    InviteRevoked, MessageBatch, MessageRecord, ProcessExited, Repaired, ResourceUse, Shutdown, Stage,
+    Admitted, Boot, Denial, Effect, EffectOutcome, EffectResult, Escalated, Fact, ForkSeen, GaveUp, InviteBurnt,
+    InviteIssued, InviteRevoked, MessageBatch, MessageRecord, ProcessExited, Repaired, ResourceUse, RestartPlanned,
+    Shutdown, Stage,
 };
 pub use hash::{Digest, content_address, hash};
 pub use id::{
-    AgentName, ChainId, ClusterId, GrantId, Incarnation, InviteId, MessageId, NodeId, NodeName, ProcessId, TopicName,
-    TraceId,
+    AgentName, ChainId, ClusterId, GrantId, GroupName, Incarnation, InviteId, MessageId, NodeId, NodeName, ProcessId,
+    TopicName, TraceId,
 };
 pub use membership::{Certificate, Charter, Genesis, Token, TokenError, cluster_name, invite_id, secret_hash};
 pub use merkle::{
     Blake3, Frontier, InclusionProof, Shake, TreeHash, inclusion_root, prove_consistency, prove_inclusion, root,
     verify_consistency,
 };
-pub use process::{AgentSpec, Backend, BuiltinKind, ExitReason, Resource, ResourceLimits, RestartPolicy};
+pub use process::{
+    AgentSpec, Backend, BuiltinKind, ExitReason, Membership, Resource, ResourceLimits, RestartPolicy, Strategy,
+};
 pub use record::{
     Anchor, COMMIT_LABEL, Commit, CommitGroup, EVENT_VERSION, Event, EventProof, Head, SUITE, SignedCommit,
     chain_root_hash, commit_hash, leaf_hash, link_hash,

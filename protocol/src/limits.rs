@@ -61,6 +61,19 @@ pub const AGENT_IN_FLIGHT_MAX: usize = 64;
 pub const PROCESSES_MAX: usize = 4_096;
 /// Most exited processes remembered for `ps` and for answering `gone`.
 pub const EXITED_MAX: usize = 256;
+/// Most agents in one supervised group, with those of the groups below it: the names of all that start again together fit
+/// into one event. One more is refused.
+pub const GROUP_MEMBERS_MAX: usize = 256;
+/// Deepest nesting of supervised groups; each level multiplies the restarts before a failure reaches the root (guess).
+pub const GROUP_DEPTH_MAX: usize = 4;
+/// Most restarts that a supervisor makes within its window; the next failure escalates.
+pub const RESTARTS_MAX: usize = 5;
+/// The window over which restarts are counted, in microseconds.
+pub const RESTART_WINDOW_US: u64 = 60_000_000;
+/// Wait before the first restart of a row, in microseconds; it doubles with each further one.
+pub const RESTART_BACKOFF_US: u64 = 100_000;
+/// Longest wait before a restart, in microseconds.
+pub const RESTART_BACKOFF_US_MAX: u64 = 30_000_000;
 /// Most grants one process holds.
 pub const GRANTS_MAX: usize = 64;
 /// Deepest chain of delegations of one grant.

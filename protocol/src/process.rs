@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::GrantSpec;
 use crate::error::ParseError;
-use crate::id::AgentName;
+use crate::id::{AgentName, GroupName};
 
 /// The agents that come with the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,10 +75,90 @@ impl fmt::Display for Backend {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RestartPolicy {
-    /// Whenever the node starts.
+    /// Whenever it ended without having been stopped, and whenever the node starts.
     Permanent,
     /// Never.
     Temporary,
+    /// After an abnormal end, and when the node starts again that went down with it.
+    Transient,
+}
+
+impl RestartPolicy {
+    const ALL: [(&'static str, Self); 3] =
+        [("permanent", Self::Permanent), ("transient", Self::Transient), ("temporary", Self::Temporary)];
+
+    /// Whether an agent that ended like this is started again. A request to stop is not asked about here.
+    #[must_use]
+    pub const fn wants_again(self, reason: &ExitReason) -> bool {
+        match self {
+            Self::Permanent => true,
+            Self::Transient => reason.is_abnormal(),
+            Self::Temporary => false,
+        }
+    }
+}
+
+impl fmt::Display for RestartPolicy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, policy)| policy == self).map_or("", |(name, _)| name);
+        formatter.write_str(name)
+    }
+}
+
+impl FromStr for RestartPolicy {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, policy)| *policy)
+            .ok_or_else(|| ParseError::new(text, "a restart policy (permanent, transient or temporary)"))
+    }
+}
+
+/// Who is started again when one of a group fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// The one that failed.
+    OneForOne,
+    /// Everybody.
+    OneForAll,
+    /// The one that failed and everybody that was started after it.
+    RestForOne,
+}
+
+impl Strategy {
+    const ALL: [(&'static str, Self); 3] =
+        [("one-for-one", Self::OneForOne), ("one-for-all", Self::OneForAll), ("rest-for-one", Self::RestForOne)];
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, strategy)| strategy == self).map_or("", |(name, _)| name);
+        formatter.write_str(name)
+    }
+}
+
+impl FromStr for Strategy {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, strategy)| *strategy)
+            .ok_or_else(|| ParseError::new(text, "a strategy (one-for-one, one-for-all or rest-for-one)"))
+    }
+}
+
+/// That an agent belongs to a supervised group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// Which.
+    pub group: GroupName,
+    /// How the group restarts; without one as it does already, or one-for-one when nobody is in it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
 }
 
 /// Something of which a process may use so much and no more.
@@ -193,6 +273,9 @@ pub struct AgentSpec {
     pub grants: Vec<GrantSpec>,
     /// Its bounds.
     pub limits: ResourceLimits,
+    /// The group it is supervised in; the root's own, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Membership>,
 }
 
 /// Why a process is no more.
@@ -232,6 +315,28 @@ pub enum ExitReason {
         /// How much it may use.
         limit: u64,
     },
+    /// The node ended it without having been asked to stop it: to start it again, or for its supervisor's reason, which the
+    /// text says in at most 1,024 characters.
+    Terminated {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ExitReason {
+    /// Whether it is a failure: neither success nor wanted.
+    #[must_use]
+    pub const fn is_abnormal(&self) -> bool {
+        match self {
+            Self::Exited { code } => *code != 0,
+            Self::Stopped | Self::NodeStopped => false,
+            Self::Killed { .. }
+            | Self::StartFailed { .. }
+            | Self::Misbehaved { .. }
+            | Self::Terminated { .. }
+            | Self::OverLimit { .. } => true,
+        }
+    }
 }
 
 impl fmt::Display for ExitReason {
@@ -247,6 +352,7 @@ impl fmt::Display for ExitReason {
                 let (measured, limit) = (resource.amount(*measured), resource.amount(*limit));
                 write!(formatter, "over its {resource} limit: used {measured} of {limit}")
             }
+            Self::Terminated { reason } => write!(formatter, "ended by the node: {reason}"),
         }
     }
 }

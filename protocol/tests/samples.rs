@@ -7,13 +7,14 @@ use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admission, Admitted, AgentSpec, Anchor, AuthFrame, AuthRefusal, Backend,
     BlobChunk, BlobRef, BlobRequest, BlobResponse, Boot, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup,
     Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, Delivery, Denial, Digest,
-    DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Envelope, Event, ExitReason, Fact,
-    ForkSeen, Genesis, Gossip, Grant, GrantId, HeadGossip, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt,
-    InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level, LocalTarget,
-    MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, MessageBatch, MessageId, MessageRecord, MissedRule, NodeId,
-    Outcome, Payload, Principal, ProcessExited, ProcessId, PublicKeys, Publication, Receipt, RecordRef, Refusal,
-    Repaired, Resource, ResourceLimits, ResourceUse, RestartPolicy, Role, SUITE, Sender, Shutdown, Signed,
-    SignedCommit, Signer, Stage, SyncRequest, SyncResponse, Timestamp, Token, TraceId, TraceRow, encode,
+    DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Envelope, Escalated, Event,
+    ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantId, HeadGossip, Hello, Hlc, Incarnation,
+    InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level,
+    LocalTarget, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId, MessageRecord,
+    MissedRule, NodeId, Outcome, Payload, Principal, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication,
+    Receipt, RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role,
+    SUITE, Sender, Shutdown, Signal, Signed, SignedCommit, Signer, Stage, Strategy, SyncRequest, SyncResponse,
+    Timestamp, Token, TraceId, TraceRow, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -212,6 +213,7 @@ fn spec() -> AgentSpec {
         restart: RestartPolicy::Permanent,
         grants: vec!["publish:jobs.*".parse().unwrap()],
         limits: ResourceLimits { memory_bytes: Some(1 << 26), ..ResourceLimits::default() },
+        group: None,
     }
 }
 
@@ -284,6 +286,20 @@ pub(crate) fn facts() -> Vec<Fact> {
             count: 2,
             run_from: Some(Timestamp(1_700_000_060_000_000)),
         }),
+        Fact::RestartPlanned(RestartPlanned {
+            agent: "words".parse().unwrap(),
+            process,
+            group: Some("shop/workers".parse().unwrap()),
+            agents: vec!["words".parse().unwrap(), "counts".parse().unwrap()],
+            number: 2,
+            delay_us: 200_000,
+        }),
+        Fact::Escalated(Escalated {
+            group: "shop/workers".parse().unwrap(),
+            to: Some("shop".parse().unwrap()),
+            process,
+        }),
+        Fact::GaveUp(GaveUp { agents: vec!["words".parse().unwrap()], process, reason: "exited with code 1".into() }),
     ]
 }
 
@@ -364,6 +380,40 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         ("gossip-group".to_owned(), encode(&Gossip::Head(HeadGossip::Group(group())))),
         ("gossip-publication".to_owned(), encode(&Gossip::Publication(Box::new(publication())))),
     ];
+    let (process, agent, by) = (ProcessId { index: 12, generation: 3 }, "words".parse().unwrap(), Principal::Operator);
+    let effects = [
+        Effect::Spawn {
+            process,
+            spec: AgentSpec {
+                restart: RestartPolicy::Transient,
+                group: Some(Membership {
+                    group: "shop/workers".parse().unwrap(),
+                    strategy: Some(Strategy::RestForOne),
+                }),
+                ..spec()
+            },
+            grants: Vec::new(),
+            by: by.clone(),
+        },
+        Effect::Restart { process, agent, by: by.clone() },
+        Effect::Terminate { process, agent: "words".parse().unwrap(), reason: "one-for-all".into() },
+        Effect::Suspend { process, agent: "words".parse().unwrap(), by: by.clone() },
+        Effect::Resume { process, agent: "words".parse().unwrap(), by },
+    ];
+    let names = ["spawn-in-group", "restart", "terminate", "suspend", "resume"];
+    all.extend(names.iter().zip(&effects).map(|(name, effect)| (format!("effect-{name}"), encode(effect))));
+    let end =
+        ProcessEnd { node: node(2), agent: "words".parse().unwrap(), process: Some(process), reason: "gone".into() };
+    let signals = vec![
+        Signal::UserDefined(7),
+        Signal::LinkExit(end.clone()),
+        Signal::MonitorDown(ProcessEnd { process: None, ..end }),
+        Signal::ResourceWarning { resource: Resource::Memory, measured: 9, limit: 10 },
+        Signal::ReloadConfig,
+    ];
+    all.push(("signals".to_owned(), encode(&signals)));
+    let restarting = Refusal::Restarting { agent: "words".parse().unwrap(), retry_after_us: 5 };
+    all.push(("refusal-restarting".to_owned(), encode(&restarting)));
     for fact in facts() {
         all.push((format!("fact-{}", fact.kind().replace('.', "-")), fact.encode()));
     }

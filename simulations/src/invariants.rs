@@ -281,7 +281,12 @@ impl Judge {
     }
 
     fn stop(&mut self, actor: Actor, process: ProcessId) {
-        let wanted = |effect: &Effect| matches!(effect, Effect::Stop { process: it, .. } if *it == process);
+        let wanted = |effect: &Effect| match effect {
+            Effect::Stop { process: it, .. }
+            | Effect::Restart { process: it, .. }
+            | Effect::Terminate { process: it, .. } => *it == process,
+            Effect::Spawn { .. } | Effect::Suspend { .. } | Effect::Resume { .. } | Effect::Fire { .. } => false,
+        };
         self.effect(actor, format!("stop of {process}"), wanted);
     }
 

@@ -526,6 +526,7 @@ impl World {
             restart,
             grants: Vec::new(),
             limits: ResourceLimits::default(),
+            group: None,
         };
         let syscall = Syscall::Spawn { spec: Box::new(spec) };
         self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);

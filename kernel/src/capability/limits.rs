@@ -1,8 +1,6 @@
 //! Bounds in force: what was measured or counted is held against them, the process is told in time, and ended or refused.
 
-use weft_protocol::{
-    AgentSpec, Backend, ExitReason, Fact, Principal, ProcessId, Refusal, Resource, ResourceLimits, ResourceUse,
-};
+use weft_protocol::{AgentSpec, Backend, ExitReason, Fact, ProcessId, Refusal, Resource, ResourceLimits, ResourceUse};
 
 use super::usage::Standing;
 use crate::event::{AskId, Measured};
@@ -24,7 +22,7 @@ impl Kernel {
         let Some(life) = self.processes.living_mut(process) else { return };
         life.usage.measure(measured);
         for resource in [Resource::Memory, Resource::Cpu, Resource::Disk] {
-            let Some(life) = self.processes.living_mut(process).filter(|life| life.over_limit.is_none()) else {
+            let Some(life) = self.processes.living_mut(process).filter(|life| life.stop.is_none()) else {
                 return;
             };
             match life.usage.standing(resource, &life.limits) {
@@ -75,10 +73,7 @@ impl Kernel {
     fn end_over_limit(&mut self, process: ProcessId, resource: Resource, measured: u64, limit: u64) {
         let Some(used) = self.resource_use(process, resource, measured, limit) else { return };
         self.chain.append("kernel", &Fact::ResourceExceeded(used), self.now);
-        if let Some(life) = self.processes.living_mut(process) {
-            life.over_limit = Some(ExitReason::OverLimit { resource, measured, limit });
-        }
-        self.stop(process, &Principal::Operator, None, false);
+        self.fail_process(process, ExitReason::OverLimit { resource, measured, limit });
     }
 
     fn resource_use(&self, process: ProcessId, resource: Resource, measured: u64, limit: u64) -> Option<ResourceUse> {

@@ -293,6 +293,7 @@ fn result_of(refusal: &Refusal) -> CronResult {
         | Refusal::NoWitness
         | Refusal::Damaged
         | Refusal::ShuttingDown
-        | Refusal::Unreachable { .. } => CronResult::Failed { reason },
+        | Refusal::Unreachable { .. }
+        | Refusal::Restarting { .. } => CronResult::Failed { reason },
     }
 }

@@ -73,6 +73,7 @@ const fn need(action: &Action) -> Need {
         Action::CronRemove { .. } => Need::Grant(Right::CronRemove),
         Action::CronRun { .. } => Need::Grant(Right::CronRun),
         Action::CronList => Need::Grant(Right::CronList),
+        Action::Restart { .. } => Need::Grant(Right::Restart),
         Action::Invite { .. }
         | Action::RevokeInvite
         | Action::Admit { .. }

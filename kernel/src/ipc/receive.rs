@@ -72,7 +72,10 @@ impl Kernel {
         let accepting =
             |process: &ProcessId| self.processes.living(*process).is_some_and(crate::process::Life::accepts);
         match target {
-            LocalTarget::Agent(agent) => self.processes.named(agent).filter(accepting).ok_or_else(nobody),
+            LocalTarget::Agent(agent) => {
+                let found = self.processes.named(agent).filter(accepting);
+                found.ok_or_else(|| self.restarting(agent).unwrap_or_else(nobody))
+            }
             LocalTarget::Process(process) => match self.processes.find(*process) {
                 Found::Living if accepting(process) => Ok(*process),
                 Found::Living | Found::Gone => Err(Refusal::Gone { process: *process }),

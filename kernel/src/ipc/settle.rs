@@ -17,7 +17,11 @@ impl Kernel {
         let retried = call.is_durable() && from != self.identity.chain.node;
         let retry_us = match &receipt.outcome {
             Outcome::Received if call.envelope.level.delivery == Delivery::Executed => return,
-            Outcome::Refused(Refusal::Busy { retry_after_us }) if retried => Some(*retry_after_us),
+            Outcome::Refused(Refusal::Busy { retry_after_us } | Refusal::Restarting { retry_after_us, .. })
+                if retried =>
+            {
+                Some(*retry_after_us)
+            }
             Outcome::Refused(Refusal::ShuttingDown) if retried => Some(crate::kernel::BUSY_RETRY_US),
             Outcome::Received | Outcome::Executed { .. } | Outcome::Refused(_) => None,
         };

@@ -1,35 +1,56 @@
-//! What the own chain says about processes of earlier runs: which ended, which were cut off, which are started again.
+//! What the own chain says about agents of earlier runs: which are started again, which were given up, and what was left open.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use weft_protocol::limits::RESTART_WINDOW_US;
 use weft_protocol::{
-    AgentName, AgentSpec, Effect, EffectResult, ExitReason, Fact, Grant, PlacedFact, Principal, ProcessId,
-    RestartPolicy,
+    AgentName, AgentSpec, Effect, EffectResult, ExitReason, Fact, Grant, GroupName, PlacedFact, Principal, ProcessId,
+    RestartPlanned, RestartPolicy, Timestamp,
 };
 
-/// A process that is to be started again.
+/// The last life of an agent that may have another.
 #[derive(Debug, Clone)]
-pub(crate) struct Respawn {
+pub(crate) struct Past {
+    pub(crate) process: ProcessId,
     pub(crate) spec: AgentSpec,
     pub(crate) grants: Vec<Grant>,
     pub(crate) by: Principal,
     pub(crate) restarts: u64,
-}
-
-#[derive(Debug)]
-struct Past {
-    respawn: Respawn,
+    /// Place of the event by which it was first started: by it, agents keep their order.
+    first: u64,
+    /// None while it lived.
+    pub(crate) ended: Option<ExitReason>,
+    /// Whether somebody stopped it.
     stopped: bool,
-    ended: Option<ExitReason>,
+    /// Why it was given up.
+    pub(crate) failed: Option<String>,
 }
 
-/// The fold over the own chain's facts.
+/// One restart that was made.
+#[derive(Debug, Clone)]
+pub(crate) struct Spent {
+    pub(crate) group: Option<GroupName>,
+    pub(crate) agent: AgentName,
+    pub(crate) number: u32,
+    pub(crate) at: Timestamp,
+}
+
+/// An intent without an outcome so far.
+#[derive(Debug)]
+enum Open {
+    Stop(ProcessId),
+    Other,
+}
+
+/// The fold over the own chain's facts. It holds no more than agents that may be started again and what is still open, however
+/// long the chain is.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    lives: BTreeMap<ProcessId, Past>,
-    last_of: BTreeMap<AgentName, ProcessId>,
-    stops: BTreeMap<u64, ProcessId>,
-    open: BTreeSet<u64>,
+    agents: BTreeMap<AgentName, Past>,
+    living: BTreeMap<ProcessId, AgentName>,
+    generations: BTreeMap<u32, u32>,
+    open: BTreeMap<u64, Open>,
+    spent: Vec<Spent>,
 }
 
 impl History {
@@ -39,7 +60,12 @@ impl History {
             match &placed.fact {
                 Fact::Intent(effect) => history.intended(placed.seq, effect),
                 Fact::Outcome(outcome) => history.ended(outcome.intent, &outcome.result),
-                Fact::Exited(exited) => history.exited(exited.process, &exited.reason),
+                Fact::Exited(exited) => history.exited(exited.process, &exited.agent, &exited.reason),
+                Fact::RestartPlanned(planned) => history.planned(planned, placed.hlc.to_wall()),
+                Fact::Escalated(escalated) => {
+                    history.spent.retain(|spent| spent.group.as_ref() != Some(&escalated.group));
+                }
+                Fact::GaveUp(gave_up) => history.gave_up(&gave_up.agents, &gave_up.reason),
                 _ => {}
             }
         }
@@ -47,59 +73,131 @@ impl History {
     }
 
     fn intended(&mut self, seq: u64, effect: &Effect) {
-        match effect {
-            Effect::Spawn { process, spec, grants, by } => {
-                self.open.insert(seq);
-                let restarts = self.last_of.get(&spec.agent).and_then(|last| self.lives.get(last));
-                let restarts = restarts.filter(|past| !past.was_stopped()).map_or(0, |past| past.respawn.restarts + 1);
-                let respawn = Respawn { spec: spec.clone(), grants: grants.clone(), by: by.clone(), restarts };
-                self.lives.insert(*process, Past { respawn, stopped: false, ended: None });
-                self.last_of.insert(spec.agent.clone(), *process);
-            }
-            Effect::Stop { process, .. } => {
-                self.open.insert(seq);
-                self.stops.insert(seq, *process);
-            }
+        let open = match effect {
             // The history of jobs closes those.
-            Effect::Fire { .. } => {}
-        }
+            Effect::Fire { .. } => return,
+            Effect::Spawn { process, spec, grants, by } => {
+                self.begun(seq, *process, spec, grants, by);
+                Open::Other
+            }
+            Effect::Stop { process, .. } => Open::Stop(*process),
+            Effect::Restart { agent, .. } => {
+                // Whoever asked decided that it shall run.
+                if let Some(past) = self.agents.get_mut(agent)
+                    && past.failed.take().is_some()
+                {
+                    let group = past.spec.group.as_ref().map(|membership| membership.group.clone());
+                    self.forgive(&agent.clone(), group.as_ref());
+                }
+                Open::Other
+            }
+            Effect::Terminate { .. } | Effect::Suspend { .. } | Effect::Resume { .. } => Open::Other,
+        };
+        self.open.insert(seq, open);
+    }
+
+    fn begun(&mut self, seq: u64, process: ProcessId, spec: &AgentSpec, grants: &[Grant], by: &Principal) {
+        let last = self.agents.get(&spec.agent).filter(|past| past.failed.is_none() && !past.was_stopped());
+        let (first, restarts) = last.map_or((seq, 0), |past| (past.first, past.restarts + 1));
+        let past = Past {
+            process,
+            spec: spec.clone(),
+            grants: grants.to_vec(),
+            by: by.clone(),
+            restarts,
+            first,
+            ended: None,
+            stopped: false,
+            failed: None,
+        };
+        self.agents.insert(spec.agent.clone(), past);
+        self.living.insert(process, spec.agent.clone());
+        self.generations.insert(process.index, process.generation);
     }
 
     fn ended(&mut self, intent: u64, result: &EffectResult) {
-        self.open.remove(&intent);
-        let process = self.stops.remove(&intent).filter(|_| *result == EffectResult::Done);
-        if let Some(past) = process.and_then(|process| self.lives.get_mut(&process)) {
-            past.stopped = true;
+        let Some(Open::Stop(process)) = self.open.remove(&intent) else { return };
+        if *result != EffectResult::Done {
+            return;
+        }
+        let Some((agent, past)) = self.agents.iter_mut().find(|(_, past)| past.process == process) else { return };
+        past.stopped = true;
+        if past.ended.is_some() {
+            let agent = agent.clone();
+            self.forget(&agent);
         }
     }
 
-    fn exited(&mut self, process: ProcessId, reason: &ExitReason) {
-        if let Some(past) = self.lives.get_mut(&process) {
-            past.ended = Some(reason.clone());
+    fn exited(&mut self, process: ProcessId, agent: &AgentName, reason: &ExitReason) {
+        self.living.remove(&process);
+        let Some(past) = self.agents.get_mut(agent).filter(|past| past.process == process) else { return };
+        past.ended = Some(reason.clone());
+        if !past.may_come_back() {
+            self.forget(agent);
         }
+    }
+
+    fn planned(&mut self, planned: &RestartPlanned, at: Timestamp) {
+        self.spent.retain(|spent| at.since_us(spent.at) < RESTART_WINDOW_US);
+        let RestartPlanned { group, agent, number, .. } = planned.clone();
+        self.spent.push(Spent { group, agent, number, at });
+    }
+
+    fn gave_up(&mut self, agents: &[AgentName], reason: &str) {
+        for agent in agents {
+            self.spent.retain(|spent| spent.group.is_some() || spent.agent != *agent);
+            if let Some(past) = self.agents.get_mut(agent) {
+                past.failed = Some(reason.to_owned());
+            }
+        }
+    }
+
+    fn forget(&mut self, agent: &AgentName) {
+        self.agents.remove(agent);
+        self.spent.retain(|spent| spent.group.is_some() || spent.agent != *agent);
+    }
+
+    fn forgive(&mut self, agent: &AgentName, group: Option<&GroupName>) {
+        self.spent.retain(|spent| match (&spent.group, group) {
+            (None, _) => spent.agent != *agent,
+            (Some(spent), Some(group)) => !group.is_within(spent),
+            (Some(_), None) => true,
+        });
     }
 
     /// The last generation of each place.
     pub(crate) fn generations(&self) -> BTreeMap<u32, u32> {
-        self.lives.keys().map(|process| (process.index, process.generation)).collect()
+        self.generations.clone()
     }
 
     /// Intents without an outcome: nobody can tell whether they happened.
     pub(crate) fn open_intents(&self) -> impl Iterator<Item = u64> {
-        self.open.iter().copied()
+        self.open.keys().copied()
     }
 
     /// Processes without an end: the node went down with them.
     pub(crate) fn cut_off(&self) -> impl Iterator<Item = (ProcessId, &AgentName)> {
-        let open = self.lives.iter().filter(|(_, past)| past.ended.is_none());
-        open.map(|(process, past)| (*process, &past.respawn.spec.agent))
+        self.living.iter().map(|(process, agent)| (*process, agent))
     }
 
-    /// The permanent agents whose last life nobody stopped.
-    pub(crate) fn respawns(&self) -> Vec<Respawn> {
-        let last = self.last_of.values().filter_map(|process| self.lives.get(process));
-        let again = last.filter(|past| past.respawn.spec.restart == RestartPolicy::Permanent && !past.was_stopped());
-        again.map(|past| Respawn { restarts: past.respawn.restarts + 1, ..past.respawn.clone() }).collect()
+    /// The agents that live again, in the order of their first starts.
+    pub(crate) fn respawns(&self) -> Vec<&Past> {
+        let mut again: Vec<_> =
+            self.agents.values().filter(|past| past.failed.is_none() && past.may_come_back()).collect();
+        again.sort_by_key(|past| past.first);
+        again
+    }
+
+    /// The agents that were given up, in the order of their first starts.
+    pub(crate) fn failed(&self) -> Vec<&Past> {
+        let mut failed: Vec<_> = self.agents.values().filter(|past| past.failed.is_some()).collect();
+        failed.sort_by_key(|past| past.first);
+        failed
+    }
+
+    /// The restarts that were made and still count.
+    pub(crate) fn spent(&self) -> &[Spent] {
+        &self.spent
     }
 }
 
@@ -108,14 +206,28 @@ impl Past {
     fn was_stopped(&self) -> bool {
         match &self.ended {
             Some(ExitReason::Stopped) => true,
-            Some(ExitReason::NodeStopped | ExitReason::OverLimit { .. }) => false,
+            Some(ExitReason::NodeStopped) => false,
             Some(
                 ExitReason::Exited { .. }
                 | ExitReason::Killed { .. }
                 | ExitReason::StartFailed { .. }
-                | ExitReason::Misbehaved { .. },
+                | ExitReason::Misbehaved { .. }
+                | ExitReason::Terminated { .. }
+                | ExitReason::OverLimit { .. },
             )
             | None => self.stopped,
+        }
+    }
+
+    /// Whether it is to be started again: when it went down with its node, or as its policy wants it.
+    fn may_come_back(&self) -> bool {
+        if self.was_stopped() {
+            return false;
+        }
+        match &self.ended {
+            None | Some(ExitReason::NodeStopped) => self.spec.restart != RestartPolicy::Temporary,
+            Some(ExitReason::StartFailed { .. }) if self.restarts == 0 => false,
+            Some(reason) => self.spec.restart.wants_again(reason),
         }
     }
 }

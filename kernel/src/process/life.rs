@@ -1,23 +1,46 @@
 //! One life of one process, and the states it may go through.
 
-use weft_protocol::{AgentSpec, ExitReason, Grant, ProcessId, ResourceLimits, Timestamp};
+use weft_protocol::{AgentSpec, ExitReason, Grant, Principal, ProcessId, ResourceLimits, Timestamp};
 
 use super::mailbox::Mailbox;
 use crate::capability::Usage;
 use crate::event::AskId;
 use crate::status::ProcessState;
 
-/// A stop that was asked for.
+/// Why a process is being ended, and with that what follows for its agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Somebody wants it to stop: it is not started again.
+    Asked,
+    /// The node is going down.
+    NodeStops,
+    /// Somebody wants it to be started again at once.
+    Again,
+    /// The node wants it.
+    Terminated {
+        /// How its end will be recorded.
+        exit: ExitReason,
+        /// Whether that is a failure that its supervisor has not dealt with yet.
+        fails: bool,
+    },
+}
+
+/// A stop that is under way.
 #[derive(Debug)]
 pub(crate) struct Stop {
-    /// Place of its intent on the chain.
-    pub(crate) intent: u64,
-    /// Who waits for it.
+    /// Places of its intents on the chain: one, and one more when it was hastened or somebody else's wish prevailed.
+    pub(crate) intents: Vec<u64>,
+    /// Who waits for the end.
     pub(crate) asks: Vec<AskId>,
+    /// Who waits for the next life.
+    pub(crate) again_asks: Vec<AskId>,
     /// When it counts as failed.
     pub(crate) deadline: Timestamp,
-    /// Whether the node is going down, rather than somebody having asked for this process.
-    pub(crate) shutdown: bool,
+    /// Whether the process was given no time to finish.
+    pub(crate) at_once: bool,
+    /// Whether the process was still there at the deadline: the next request is a new order.
+    pub(crate) overdue: bool,
+    pub(crate) cause: Cause,
 }
 
 /// Invariant: the state changes by [`Life::enter`] alone.
@@ -29,14 +52,14 @@ pub(crate) struct Life {
     /// Its bounds, those of the node included.
     pub(crate) limits: ResourceLimits,
     pub(crate) usage: Usage,
-    /// Why it is being ended, when that is for what it used.
-    pub(crate) over_limit: Option<ExitReason>,
+    /// Who asked for its first life.
+    pub(crate) by: Principal,
     pub(crate) restarts: u64,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) pid: Option<u32>,
     /// The intent of its start, until its outcome is recorded, and when it counts as failed.
     pub(crate) spawn: Option<(u64, Timestamp)>,
-    pub(crate) spawn_ask: Option<AskId>,
+    pub(crate) spawn_asks: Vec<AskId>,
     pub(crate) stop: Option<Stop>,
     pub(crate) mailbox: Mailbox,
     state: ProcessState,
@@ -44,19 +67,19 @@ pub(crate) struct Life {
 
 impl Life {
     /// A life whose intent is recorded.
-    pub(crate) fn new(process: ProcessId, spec: AgentSpec, grants: Vec<Grant>, restarts: u64) -> Self {
+    pub(crate) fn new(process: ProcessId, spec: AgentSpec, grants: Vec<Grant>, by: Principal, restarts: u64) -> Self {
         Self {
             process,
             limits: spec.limits.clone(),
             usage: Usage::default(),
-            over_limit: None,
             spec,
             grants,
+            by,
             restarts,
             started_at: None,
             pid: None,
             spawn: None,
-            spawn_ask: None,
+            spawn_asks: Vec::new(),
             stop: None,
             mailbox: Mailbox::default(),
             state: ProcessState::Starting,

@@ -2,12 +2,11 @@
 
 use weft_protocol::limits::{DELEGATION_DEPTH_MAX, GRANTS_MAX};
 use weft_protocol::{
-    AgentName, AgentSpec, Backend, Effect, EffectOutcome, EffectResult, ExitReason, Fact, Grant, GrantId, Principal,
-    ProcessExited, ProcessId, Refusal, hash,
+    AgentName, AgentSpec, Backend, Effect, EffectOutcome, EffectResult, ExitReason, Fact, Grant, GrantId, Membership,
+    Principal, ProcessExited, ProcessId, Refusal, hash,
 };
 
-use super::life::{Life, Stop};
-use super::table::Found;
+use super::life::{Cause, Life, Stop};
 use crate::action::Action;
 use crate::capability::check_limits;
 use crate::chain::{Promise, Writer};
@@ -15,6 +14,7 @@ use crate::event::{Answer, AskId};
 use crate::ipc::{failed, shortened};
 use crate::kernel::{Asker, BUSY_RETRY_US, Kernel};
 use crate::status::{NodeState, ProcessState};
+use crate::supervisor::{Ended, Meant, Rest};
 use crate::syscall::AgentRef;
 use crate::timers::Timer;
 
@@ -39,15 +39,33 @@ impl Kernel {
     /// Starts an agent that the gate permitted.
     pub(crate) fn spawn_permitted(&mut self, by: &Asker, spec: AgentSpec, ask: Option<AskId>) -> Result<(), Refusal> {
         check_spec(&spec)?;
+        let mut spec = spec;
         let process = self.free_process(&spec.agent)?;
+        self.check_group(by, spec.group.as_mut())?;
         let grants = self.grants_for(by, process, &spec)?;
-        self.spawn(process, spec, grants, by.sender.principal.clone(), 0, ask)
+        self.spawn(process, spec, grants, by.sender.principal.clone(), 0, ask.into_iter().collect())
+    }
+
+    /// A group shares its fate: an agent brings others into its own group and into no other.
+    fn check_group(&mut self, by: &Asker, wanted: Option<&mut Membership>) -> Result<(), Refusal> {
+        if let (Some(wanted), Some(process)) = (&wanted, by.process()) {
+            let own = self.processes.living(process).and_then(|life| life.spec.group.as_ref());
+            if own.is_none_or(|own| own.group != wanted.group) {
+                let group = wanted.group.to_string();
+                return Err(self.deny(&by.sender, "join-group", &group, crate::gate::DEFAULT_CLOSED, None));
+            }
+        }
+        self.supervisors.check(wanted, BUSY_RETRY_US)
     }
 
     /// The id of the next process, when nothing lives under that name.
     fn free_process(&self, agent: &AgentName) -> Result<ProcessId, Refusal> {
         if let Some(process) = self.processes.named(agent) {
             let message = format!("{agent} is alive already, as {process}: stop it first, or choose another name");
+            return Err(Refusal::Invalid { message });
+        }
+        if self.restarting(agent).is_some() {
+            let message = format!("{agent} is about to be started again: stop it first, or choose another name");
             return Err(Refusal::Invalid { message });
         }
         self.processes.next_id().ok_or(Refusal::Busy { retry_after_us: BUSY_RETRY_US })
@@ -88,22 +106,23 @@ impl Kernel {
         grants: Vec<Grant>,
         by: Principal,
         restarts: u64,
-        ask: Option<AskId>,
+        asks: Vec<AskId>,
     ) -> Result<(), Refusal> {
         let source = by.to_string();
-        let effect = Effect::Spawn { process, spec: spec.clone(), grants: grants.clone(), by };
+        let effect = Effect::Spawn { process, spec: spec.clone(), grants: grants.clone(), by: by.clone() };
         if !Writer::fits(&source, &[Fact::Intent(Box::new(effect.clone()))]) {
             let message = "the agent's command, environment and grants do not fit into one record of 64 KiB".to_owned();
             return Err(Refusal::Invalid { message });
         }
         let intent = self.chain.intent(&source, effect, self.now);
-        let mut life = Life::new(process, spec.clone(), grants, restarts);
+        let mut life = Life::new(process, spec.clone(), grants, by, restarts);
         life.limits = self.limits_of(&spec);
         let deadline = self.now.after_us(self.config.start_us_max);
         life.spawn = Some((intent.seq(), deadline));
-        life.spawn_ask = ask;
+        life.spawn_asks = asks;
         self.timers.set(deadline, Timer::Start(process));
         self.processes.insert(life);
+        self.supervisors.begin(process, &spec, restarts);
         let (seq, order) = intent.start(process, spec);
         self.chain.hold(seq, order);
         Ok(())
@@ -116,63 +135,87 @@ impl Kernel {
         let Some((intent, deadline)) = life.spawn.take() else { return };
         life.pid = pid;
         life.started_at = Some(now);
-        let ask = life.spawn_ask.take();
+        let asks = std::mem::take(&mut life.spawn_asks);
         life.enter(ProcessState::Running);
         self.timers.clear(deadline, Timer::Start(process));
         let seq = self.record_outcome(intent, EffectResult::Done);
-        if let Some(ask) = ask {
+        for ask in asks {
             self.chain.hold(seq, Promise::Answer { ask, answer: Ok(Answer::Spawned { process }) });
         }
         self.advertise();
         self.deliver(process);
     }
 
-    /// Stops a process; the answer follows when it has ended and that is recorded.
+    /// Stops an agent; the answer follows when it has ended and that is recorded.
     pub(crate) fn on_stop(&mut self, ask: AskId, by: &Asker, agent: &AgentRef) {
-        let stopped = self.find_to_stop(by, agent).map(|process| {
-            self.stop(process, &by.sender.principal, Some(ask), false);
-        });
-        if let Err(refusal) = stopped {
-            self.effects.answer(ask, Err(refusal));
+        match self.find(by, agent, |target| Action::Stop { target }) {
+            Ok(Meant::Living(process)) => self.stop(process, &by.sender.principal, Some(ask), false),
+            Ok(Meant::Resting(agent)) => self.stop_resting(&agent, &by.sender.principal, ask),
+            Err(refusal) => self.effects.answer(ask, Err(refusal)),
         }
     }
 
-    /// The gate is asked before anybody learns whether such a process exists.
-    fn find_to_stop(&mut self, by: &Asker, agent: &AgentRef) -> Result<ProcessId, Refusal> {
-        let (target, process, name) = match agent {
-            AgentRef::Name(name) => (name.to_string(), self.processes.named(name), None),
-            AgentRef::Process(process) => {
-                let life = self.processes.all().find(|life| life.process == *process);
-                let name = life.map(|life| life.spec.agent.to_string());
-                (process.to_string(), self.processes.living(*process).map(|life| life.process), name)
-            }
-        };
-        let resources = std::iter::once(target.clone()).chain(name).collect::<Vec<_>>();
-        self.judge(&by.sender, &Action::Stop { target: target.clone() }, &resources, &by.grants, None)?;
-        match (process, agent) {
-            (Some(process), _) => Ok(process),
-            (None, AgentRef::Process(process)) if self.processes.find(*process) == Found::Gone => {
-                Err(Refusal::Gone { process: *process })
-            }
-            (None, _) => Err(Refusal::NoResponder { target }),
-        }
-    }
-
-    /// Records the intent of a stop, or joins the one that is under way.
+    /// Stops a process because somebody asked, or because the node goes down.
     pub(crate) fn stop(&mut self, process: ProcessId, by: &Principal, ask: Option<AskId>, shutdown: bool) {
+        let Some(life) = self.processes.living(process) else { return };
+        let effect = Effect::Stop { process, agent: life.spec.agent.clone(), by: by.clone() };
+        let cause = if shutdown { Cause::NodeStops } else { Cause::Asked };
+        self.end(&by.to_string(), process, effect, cause, self.config.grace_us, ask);
+    }
+
+    /// Records the intent of an end, or joins the one that is under way unless this one prevails: the wish that somebody's
+    /// agent stops prevails over every other end of it, and an end without grace over one with it.
+    pub(crate) fn end(
+        &mut self,
+        source: &str,
+        process: ProcessId,
+        effect: Effect,
+        cause: Cause,
+        grace_us: u64,
+        ask: Option<AskId>,
+    ) {
         let Some(life) = self.processes.living_mut(process) else { return };
+        let again = cause == Cause::Again;
         if let Some(stop) = &mut life.stop {
-            stop.asks.extend(ask);
-            return;
+            if again {
+                stop.again_asks.extend(ask)
+            } else {
+                stop.asks.extend(ask)
+            }
+            let prevails = cause == Cause::Asked && matches!(stop.cause, Cause::Again | Cause::Terminated { .. });
+            let hastens = grace_us == 0 && !stop.at_once;
+            if !prevails && !hastens && !stop.overdue {
+                return;
+            }
+            if std::mem::take(&mut stop.overdue) {
+                stop.deadline = self.now.after_us(grace_us.saturating_add(KILL_US_MAX));
+                self.timers.set(stop.deadline, Timer::Stop(process));
+            }
+            if prevails {
+                stop.cause = cause;
+            }
+            stop.at_once |= hastens;
+            let intent = self.chain.intent(source, effect, self.now);
+            stop.intents.push(intent.seq());
+            let (seq, order) = intent.stop(process, grace_us);
+            self.chain.hold(seq, order);
+            return self.advertise();
         }
-        let agent = life.spec.agent.clone();
-        let effect = Effect::Stop { process, agent, by: by.clone() };
-        let intent = self.chain.intent(&by.to_string(), effect, self.now);
-        let deadline = self.now.after_us(self.config.grace_us.saturating_add(KILL_US_MAX));
+        let intent = self.chain.intent(source, effect, self.now);
+        let deadline = self.now.after_us(grace_us.saturating_add(KILL_US_MAX));
         life.enter(ProcessState::Stopping);
-        life.stop = Some(Stop { intent: intent.seq(), asks: ask.into_iter().collect(), deadline, shutdown });
+        let (asks, again_asks) = if again { (None, ask) } else { (ask, None) };
+        life.stop = Some(Stop {
+            intents: vec![intent.seq()],
+            asks: asks.into_iter().collect(),
+            again_asks: again_asks.into_iter().collect(),
+            deadline,
+            at_once: grace_us == 0,
+            overdue: false,
+            cause,
+        });
         self.timers.set(deadline, Timer::Stop(process));
-        let (seq, order) = intent.stop(process, self.config.grace_us);
+        let (seq, order) = intent.stop(process, grace_us);
         self.chain.hold(seq, order);
         self.advertise();
     }
@@ -180,12 +223,14 @@ impl Kernel {
     /// The world says that a process ended, or never began.
     pub(crate) fn on_agent_exited(&mut self, process: ProcessId, reason: ExitReason) {
         let Some(life) = self.processes.living(process) else { return };
-        let shutdown = life.stop.as_ref().is_some_and(|stop| stop.shutdown);
-        let reason = match (shortened_reason(reason), &life.over_limit) {
-            (ExitReason::Exited { .. } | ExitReason::Killed { .. } | ExitReason::Stopped, Some(over)) => over.clone(),
-            (ExitReason::Exited { .. } | ExitReason::Killed { .. } | ExitReason::Stopped, None) if shutdown => {
-                ExitReason::NodeStopped
-            }
+        let wanted = match life.stop.as_ref().map(|stop| &stop.cause) {
+            Some(Cause::NodeStops) => Some(ExitReason::NodeStopped),
+            Some(Cause::Again) => Some(ExitReason::Terminated { reason: "to be started again".to_owned() }),
+            Some(Cause::Terminated { exit, .. }) => Some(exit.clone()),
+            Some(Cause::Asked) | None => None,
+        };
+        let reason = match (shortened_reason(reason), wanted) {
+            (ExitReason::Exited { .. } | ExitReason::Killed { .. } | ExitReason::Stopped, Some(wanted)) => wanted,
             (reason, _) => reason,
         };
         self.end_process(process, reason, EffectResult::Done);
@@ -194,25 +239,31 @@ impl Kernel {
         }
     }
 
-    /// Records a process's end and answers everybody who waited for it.
+    /// Records a process's end, answers everybody who waited for it, and leaves the rest to its supervisor.
     pub(crate) fn end_process(&mut self, process: ProcessId, reason: ExitReason, stopped: EffectResult) {
         let Some(life) = self.processes.living_mut(process) else { return };
         let (agent, messages) = (life.spec.agent.clone(), life.mailbox.messages());
-        let (spawn, spawn_ask, stop) = (life.spawn.take(), life.spawn_ask.take(), life.stop.take());
+        let (spawn, spawn_asks, stop) = (life.spawn.take(), std::mem::take(&mut life.spawn_asks), life.stop.take());
+        let (spec, grants, by) = (life.spec.clone(), life.grants.clone(), life.by.clone());
+        let (restarts, rest) = (life.restarts, Rest { spec, grants, by, exit: reason.clone() });
         if let Some((intent, deadline)) = spawn {
             self.timers.clear(deadline, Timer::Start(process));
             self.record_outcome(intent, EffectResult::Failed { reason: reason.to_string() });
         }
         if let Some(stop) = &stop {
             self.timers.clear(stop.deadline, Timer::Stop(process));
-            self.record_outcome(stop.intent, stopped);
+            for intent in &stop.intents {
+                self.record_outcome(*intent, stopped.clone());
+            }
         }
         let exited = ProcessExited { process, agent: agent.clone(), reason: reason.clone() };
         let seq = self.chain.append("kernel", &Fact::Exited(exited), self.now).seq;
-        if let Some(ask) = spawn_ask {
+        for ask in spawn_asks {
             self.chain.hold(seq, Promise::Answer { ask, answer: Err(failed(&format!("{agent} {reason}"))) });
         }
-        for ask in stop.into_iter().flat_map(|stop| stop.asks) {
+        let (cause, asks, again_asks) =
+            stop.map_or((None, Vec::new(), Vec::new()), |stop| (Some(stop.cause), stop.asks, stop.again_asks));
+        for ask in asks {
             let answer = Ok(Answer::Stopped { process, reason: reason.clone() });
             self.chain.hold(seq, Promise::Answer { ask, answer });
         }
@@ -223,29 +274,41 @@ impl Kernel {
         }
         self.topics.leave(process, None);
         self.follow();
+        self.supervise(Ended { process, restarts, cause, again_asks, rest });
         self.advertise();
     }
 
-    /// A start that nobody reported: the process is stopped, and whoever asked is told.
+    /// A start that nobody reported: whoever asked is told, and the process is ended as one that never ran.
     pub(crate) fn on_start_overdue(&mut self, process: ProcessId) {
         let Some(life) = self.processes.living_mut(process) else { return };
-        let (Some((intent, _)), ask) = (life.spawn.take(), life.spawn_ask.take()) else { return };
+        let Some((intent, _)) = life.spawn.take() else { return };
+        let asks = std::mem::take(&mut life.spawn_asks);
         let reason = format!("not running after {} ms", self.config.start_us_max / 1_000);
         let seq = self.record_outcome(intent, EffectResult::Failed { reason: reason.clone() });
-        if let Some(ask) = ask {
+        for ask in asks {
             self.chain.hold(seq, Promise::Answer { ask, answer: Err(failed(&reason)) });
         }
-        self.stop(process, &Principal::Operator, None, false);
+        self.fail_process(process, ExitReason::StartFailed { reason });
     }
 
-    /// A stop after which the process is still there: whoever asked is told, the process stays in the table.
+    /// A stop after which the process is still there: whoever asked is told, the process stays in the table. Its end is
+    /// reported whenever it comes, and has the meaning that it would have had in time.
     pub(crate) fn on_stop_overdue(&mut self, process: ProcessId) {
         let Some(life) = self.processes.living_mut(process) else { return };
-        let Some(stop) = life.stop.take() else { return };
+        let Some(stop) = &mut life.stop else { return };
+        let (intents, asks) = (std::mem::take(&mut stop.intents), std::mem::take(&mut stop.asks));
+        let asks = asks.into_iter().chain(std::mem::take(&mut stop.again_asks)).collect::<Vec<_>>();
+        // The next request is a new order.
+        stop.at_once = false;
+        stop.overdue = true;
         let reason =
             format!("still there {} ms after it was asked to stop", (self.config.grace_us + KILL_US_MAX) / 1_000);
-        let seq = self.record_outcome(stop.intent, EffectResult::Failed { reason });
-        for ask in stop.asks {
+        let mut last = None;
+        for intent in intents {
+            last = Some(self.record_outcome(intent, EffectResult::Failed { reason: reason.clone() }));
+        }
+        let Some(seq) = last else { return };
+        for ask in asks {
             let answer = Err(Refusal::Deadline { maybe_executed: true });
             self.chain.hold(seq, Promise::Answer { ask, answer });
         }
@@ -255,10 +318,27 @@ impl Kernel {
         self.chain.append("kernel", &Fact::Outcome(EffectOutcome { intent, result }), self.now).seq
     }
 
-    /// Tells the world which agents run here, when that changed.
-    pub(crate) fn advertise(&mut self) {
-        let running = self.processes.all_living().filter(|life| *life.state() == ProcessState::Running);
-        let mut agents = running.map(|life| (life.spec.agent.clone(), life.process)).collect::<Vec<_>>();
+    /// Tells the world which agents are here, if that has changed when the input has been handled.
+    pub(crate) const fn advertise(&mut self) {
+        self.advert_due = true;
+    }
+
+    /// Tells the world which agents are here, if that has changed.
+    pub(crate) fn advertise_now(&mut self) {
+        if !std::mem::take(&mut self.advert_due) {
+            return;
+        }
+        let is_there = |life: &&Life| match life.state() {
+            ProcessState::Running => true,
+            // A restart takes a moment; forgetting the agent for it would tell the whole cluster twice.
+            ProcessState::Starting => life.restarts > 0,
+            ProcessState::Stopping => self.restarting(&life.spec.agent).is_some(),
+            ProcessState::Exited(_) => false,
+        };
+        let living = self.processes.all_living().filter(is_there);
+        let mut agents = living.map(|life| (life.spec.agent.clone(), life.process)).collect::<Vec<_>>();
+        let resting = self.supervisors.resting().filter(|(agent, ..)| self.restarting(agent).is_some());
+        agents.extend(resting.map(|(agent, child, _)| (agent.clone(), child.process)));
         agents.sort_unstable();
         if agents != self.advertised {
             self.advertised.clone_from(&agents);
@@ -286,6 +366,7 @@ fn shortened_reason(reason: ExitReason) -> ExitReason {
     match reason {
         ExitReason::StartFailed { reason } => ExitReason::StartFailed { reason: shortened(&reason) },
         ExitReason::Misbehaved { reason } => ExitReason::Misbehaved { reason: shortened(&reason) },
+        ExitReason::Terminated { reason } => ExitReason::Terminated { reason: shortened(&reason) },
         ExitReason::Exited { .. }
         | ExitReason::Killed { .. }
         | ExitReason::Stopped

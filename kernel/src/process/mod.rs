@@ -6,6 +6,6 @@ mod lifecycle;
 mod mailbox;
 mod table;
 
-pub(crate) use history::History;
-pub(crate) use life::Life;
+pub(crate) use history::{History, Past};
+pub(crate) use life::{Cause, Life};
 pub(crate) use table::{Found, ProcessTable};

@@ -51,6 +51,14 @@ impl ProcessTable {
         Some(ProcessId { index, generation })
     }
 
+    /// The id of another life in the place of `last`, or wherever there is one when somebody else took that place.
+    pub(crate) fn next_life_of(&self, last: ProcessId) -> Option<ProcessId> {
+        let taken = self.living.contains_key(&last.index);
+        let generation = self.generations.get(&last.index).and_then(|generation| generation.checked_add(1));
+        let same = generation.filter(|_| !taken).map(|generation| ProcessId { generation, ..last });
+        same.or_else(|| self.next_id())
+    }
+
     /// Takes in a process under the id that was next.
     pub(crate) fn insert(&mut self, life: Life) {
         let process = life.process;

@@ -27,7 +27,7 @@ fn a_first_start_records_who_writes_the_chain_before_anything_else() {
 
     let process = node.kernel.agent(&name("echo")).expect("it is there");
     let started = node.run(Input::AgentStarted { process, pid: Some(9) });
-    assert_eq!(effects(&started), ["advertise [echo#0.0]", "deliver m0 to #0.0 `hi`"]);
+    assert_eq!(effects(&started), ["deliver m0 to #0.0 `hi`", "advertise [echo#0.0]"]);
     let shown = node.kernel.process(process).expect("it is there");
     assert_eq!((shown.pid, shown.started_at, shown.in_flight, shown.mailbox), (Some(9), Some(START), 1, 0));
 }

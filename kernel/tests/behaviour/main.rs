@@ -21,4 +21,5 @@ mod recovery;
 mod reservation;
 mod shutdown;
 mod spawn;
+mod supervision;
 mod topic;

@@ -249,6 +249,7 @@ pub(crate) fn echo(name: &str) -> AgentSpec {
         restart: RestartPolicy::Temporary,
         grants: Vec::new(),
         limits: ResourceLimits::default(),
+        group: None,
     }
 }
 

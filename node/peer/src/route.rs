@@ -30,6 +30,7 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
         | Syscall::CronRemove { .. }
         | Syscall::CronRun { .. }
         | Syscall::CronList
+        | Syscall::Restart { .. }
         | Syscall::Shutdown => Routed::Now(Route::Local),
     }
 }
@@ -88,6 +89,7 @@ pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
         | Syscall::CronRemove { .. }
         | Syscall::CronRun { .. }
         | Syscall::CronList
+        | Syscall::Restart { .. }
         | Syscall::Shutdown => Route::Local,
     }
 }

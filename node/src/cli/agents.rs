@@ -1,7 +1,7 @@
 //! `weft agent …`, `weft ps`: what runs, and starting and stopping it.
 
+use weft_protocol::Resource;
 use weft_protocol::control::{AgentReport, AgentRow, AgentsReport, LimitsJson, SpawnReport, SpawnRequest, StopReport};
-use weft_protocol::{Resource, RestartPolicy};
 
 use super::args::{AgentCommand, Limit, SpawnArgs};
 use super::client::{Client, segment};
@@ -15,6 +15,7 @@ pub(crate) async fn agent(command: &AgentCommand, before: &At) -> Result<(), Cli
         AgentCommand::Ls(only) => list("/v1/agents", &only.at.or(before)).await,
         AgentCommand::Inspect(args) => inspect(&args.agent, &args.at.or(before)).await,
         AgentCommand::Stop(args) => stop(&args.agent, &args.at.or(before)).await,
+        AgentCommand::Restart(args) => restart(&args.agent, &args.at.or(before)).await,
     }
 }
 
@@ -83,17 +84,15 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         // In a request 0 is no bound at all.
         *place = Some(bound.unwrap_or(0));
     }
-    let restart = match args.restart {
-        RestartPolicy::Permanent => "permanent",
-        RestartPolicy::Temporary => "temporary",
-    };
     Ok(SpawnRequest {
         agent: args.name.clone(),
         builtin,
         exec,
         environment: args.env.iter().cloned().collect(),
         trusted: args.trusted,
-        restart: Some(restart.to_owned()),
+        restart: Some(args.restart.to_string()),
+        group: args.group.as_ref().map(ToString::to_string),
+        strategy: args.strategy.map(|strategy| strategy.to_string()),
         grants: args.grant.iter().map(ToString::to_string).collect(),
         limits,
     })
@@ -136,6 +135,15 @@ async fn inspect(agent: &str, at: &At) -> Result<(), CliError> {
             ("backend", report.backend.clone()),
             ("pid", report.pid.map_or_else(none, |pid| pid.to_string())),
             ("restarts", report.restarts.to_string()),
+            ("policy", report.restart.clone()),
+            (
+                "group",
+                match (&report.group, &report.strategy) {
+                    (Some(group), Some(strategy)) => format!("{group}, {strategy}"),
+                    (Some(group), None) => group.clone(),
+                    (None, _) => none(),
+                },
+            ),
             ("started", report.started_at.clone().unwrap_or_else(none)),
             ("memory", of(Resource::Memory, "memory_bytes", memory_bytes)),
             ("cpu", of(Resource::Cpu, "cpu_us", cpu_us)),
@@ -153,6 +161,12 @@ async fn stop(agent: &str, at: &At) -> Result<(), CliError> {
     let path = format!("/v1/agents/{}/stop", segment(agent));
     let report: StopReport = Client::of(at)?.post(&path, &serde_json::json!({})).await?;
     Output::new(at.json).report(&report, |report| format!("{} {}: {}", report.agent, report.process, report.reason))
+}
+
+async fn restart(agent: &str, at: &At) -> Result<(), CliError> {
+    let path = format!("/v1/agents/{}/restart", segment(agent));
+    let report: SpawnReport = Client::of(at)?.post(&path, &serde_json::json!({})).await?;
+    Output::new(at.json).report(&report, |report| format!("{} runs as {}", report.agent, report.process))
 }
 
 #[cfg(test)]

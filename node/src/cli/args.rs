@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use weft_protocol::{
-    BuiltinKind, CronId, GrantSpec, InviteId, Level, MissedRule, NodeId, NodeName, Resource, RestartPolicy, Role,
-    TopicName,
+    BuiltinKind, CronId, GrantSpec, GroupName, InviteId, Level, MissedRule, NodeId, NodeName, Resource, RestartPolicy,
+    Role, Strategy, TopicName,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -77,7 +77,7 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Show the members of the cluster
     Members(OnlyAt),
-    /// Start, list, inspect and stop agents
+    /// Start, list, inspect, stop and restart agents
     #[command(subcommand)]
     Agent(AgentCommand),
     /// Show the agents of the whole cluster
@@ -227,6 +227,8 @@ pub(crate) enum AgentCommand {
     Inspect(OneAgentArgs),
     /// Stop an agent of this node
     Stop(OneAgentArgs),
+    /// Stop an agent of this node and start it again; start one that was given up
+    Restart(OneAgentArgs),
 }
 
 /// `weft agent spawn`.
@@ -243,9 +245,15 @@ pub(crate) struct SpawnArgs {
     /// What it may do: call:echo@beta, send:*, publish:jobs.*, subscribe:jobs; may be given again
     #[arg(long, value_name = "RIGHT:PATTERN")]
     pub(crate) grant: Vec<GrantSpec>,
-    /// When it is started again: permanent (whenever the node starts) or temporary (never)
-    #[arg(long, value_name = "POLICY", value_parser = restart_policy, default_value = "temporary")]
+    /// When it is started again: permanent (unless it was stopped), transient (after an abnormal end) or temporary (never)
+    #[arg(long, value_name = "POLICY", default_value_t = RestartPolicy::Temporary)]
     pub(crate) restart: RestartPolicy,
+    /// The group it is supervised in: shop, or shop/workers below it
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Option<GroupName>,
+    /// How that group restarts: one-for-one, one-for-all or rest-for-one
+    #[arg(long, value_name = "STRATEGY", requires = "group")]
+    pub(crate) strategy: Option<Strategy>,
     /// A bound: memory=64MiB, cpu=10s, disk=10MiB, messages=1000 or tool-calls=100, or =none; may be given again
     #[arg(long, value_name = "WHAT=BOUND", value_parser = limit)]
     pub(crate) limit: Vec<Limit>,
@@ -546,14 +554,6 @@ pub(crate) struct Limit {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "not a duration (500ms, 5s, 1h)".to_owned())
-}
-
-fn restart_policy(text: &str) -> Result<RestartPolicy, String> {
-    match text {
-        "permanent" => Ok(RestartPolicy::Permanent),
-        "temporary" => Ok(RestartPolicy::Temporary),
-        _ => Err("neither permanent nor temporary".to_owned()),
-    }
 }
 
 fn limit(text: &str) -> Result<Limit, String> {

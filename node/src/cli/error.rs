@@ -33,7 +33,7 @@ pub(crate) mod exit {
 const CLOSED: &str = "closed";
 
 /// The exit code of each error code.
-const EXIT_CODES: [(&str, u8); 44] = [
+const EXIT_CODES: &[(&str, u8)] = &[
     (CLOSED, 0),
     ("usage", exit::USAGE),
     ("several-nodes", exit::USAGE),
@@ -72,6 +72,7 @@ const EXIT_CODES: [(&str, u8); 44] = [
     ("certificate-expired", exit::DENIED),
     ("damaged", exit::DAMAGED),
     ("busy", exit::FAILED),
+    ("restarting", exit::FAILED),
     ("agent-failed", exit::FAILED),
     ("no-witness", exit::FAILED),
     ("expired", exit::FAILED),
@@ -188,7 +189,7 @@ impl From<ErrorDetail> for CliError {
 fn refusal_hint(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Denied { .. } => "ask an admin of the cluster for the right",
-        Refusal::Busy { .. } => "try again after that time",
+        Refusal::Busy { .. } | Refusal::Restarting { .. } => "try again after that time",
         Refusal::NoResponder { .. } | Refusal::Gone { .. } => "weft ps lists what runs",
         Refusal::Ambiguous { .. } => "name the node too: agent@node",
         Refusal::Deadline { maybe_executed: true } => {
@@ -208,10 +209,7 @@ fn refusal_hint(refusal: &Refusal) -> String {
 
 impl From<&Refusal> for CliError {
     fn from(refusal: &Refusal) -> Self {
-        let retry_after_ms = match refusal {
-            Refusal::Busy { retry_after_us } => Some(retry_after_us / 1_000),
-            _ => None,
-        };
+        let retry_after_ms = refusal.retry_after_us().map(|us| us / 1_000);
         ErrorDetail {
             code: refusal.code().to_owned(),
             message: refusal.to_string(),
@@ -305,6 +303,7 @@ mod tests {
             (Refusal::Unreachable { node: "n".into() }, 4),
             (Refusal::Invalid { message: "m".into() }, 7),
             (Refusal::LimitReached { resource: weft_protocol::Resource::Messages, limit: 1 }, 3),
+            (Refusal::Restarting { agent: "a".parse().expect("a name"), retry_after_us: 1 }, 1),
         ];
         for (refusal, code) in cases {
             assert!(EXIT_CODES.iter().any(|(known, _)| *known == refusal.code()), "{refusal:?}");

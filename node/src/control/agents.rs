@@ -6,15 +6,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Deserialize;
-use weft_kernel::{AgentRef, Answer, ProcessInfo, ProcessState, Syscall};
+use weft_kernel::{AgentRef, Answer, ProcessInfo, ProcessState, Prospect, Syscall};
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{
     AgentReport, AgentRow, AgentsReport, ErrorBody, LimitsJson, SpawnReport, SpawnRequest, StopReport,
 };
 use weft_protocol::limits::GRANTS_MAX;
 use weft_protocol::{
-    AgentName, AgentSpec, Backend, GrantSpec, LocalTarget, NodeRef, ProcessId, Resource, ResourceLimits, RestartPolicy,
-    Target,
+    AgentName, AgentSpec, Backend, GrantSpec, LocalTarget, Membership, NodeRef, ProcessId, Resource, ResourceLimits,
+    RestartPolicy, Target,
 };
 
 use super::failure::Failure;
@@ -67,10 +67,11 @@ fn own_agents(peer: &Peer) -> Vec<AgentRow> {
         process: process.process.to_string(),
         node: node.clone(),
         name: name.clone(),
-        state: process.state.to_string(),
-        reason: reason(&process.state),
+        state: state(&process),
+        reason: reason(&process),
         backend: process.backend.to_string(),
         restarts: Some(process.restarts),
+        group: process.group.as_ref().map(|membership| membership.group.to_string()),
         started_at: process.started_at.map(text::time),
     };
     latest.into_values().map(row).collect()
@@ -83,10 +84,20 @@ const fn is_living(state: &ProcessState) -> bool {
     }
 }
 
-fn reason(state: &ProcessState) -> Option<String> {
-    match state {
-        ProcessState::Exited(reason) => Some(reason.to_string()),
-        ProcessState::Starting | ProcessState::Running | ProcessState::Stopping => None,
+/// The state of the process, and once it has ended that of its agent.
+fn state(process: &ProcessInfo) -> String {
+    match (&process.state, &process.prospect) {
+        (ProcessState::Exited(_), Prospect::Restart { .. }) => "restarting".to_owned(),
+        (ProcessState::Exited(_), Prospect::Failed { .. }) => "failed".to_owned(),
+        (state, _) => state.to_string(),
+    }
+}
+
+fn reason(process: &ProcessInfo) -> Option<String> {
+    match (&process.state, &process.prospect) {
+        (ProcessState::Exited(_), Prospect::Failed { reason }) => Some(reason.clone()),
+        (ProcessState::Exited(reason), Prospect::None | Prospect::Restart { .. }) => Some(reason.to_string()),
+        (ProcessState::Starting | ProcessState::Running | ProcessState::Stopping, _) => None,
     }
 }
 
@@ -104,6 +115,7 @@ fn other_agents(peer: &Peer) -> Vec<AgentRow> {
             reason: None,
             backend: "remote".to_owned(),
             restarts: None,
+            group: None,
             started_at: None,
         })
     });
@@ -129,11 +141,18 @@ fn report(peer: &Peer, process: &ProcessInfo) -> AgentReport {
         agent: process.agent.to_string(),
         process: process.process.to_string(),
         node: peer.node().to_string(),
-        state: process.state.to_string(),
-        reason: reason(&process.state),
+        state: state(process),
+        reason: reason(process),
         backend: process.backend.to_string(),
         pid: process.pid,
         restarts: process.restarts,
+        restart: process.restart.to_string(),
+        group: process.group.as_ref().map(|membership| membership.group.to_string()),
+        strategy: process.group.as_ref().and_then(|membership| membership.strategy).map(|it| it.to_string()),
+        restart_at: match process.prospect {
+            Prospect::Restart { at } => Some(text::time(at)),
+            Prospect::None | Prospect::Failed { .. } => None,
+        },
         started_at: process.started_at.map(text::time),
         limits: limits_json(&process.limits),
         used: used.collect(),
@@ -245,18 +264,22 @@ fn spec(request: SpawnRequest) -> Result<AgentSpec, Failure> {
             return Err(Failure::new("invalid", "exactly one of `builtin` and `exec` says what runs"));
         }
     };
-    let restart = match request.restart.as_deref() {
-        None | Some("temporary") => RestartPolicy::Temporary,
-        Some("permanent") => RestartPolicy::Permanent,
-        Some(other) => {
-            return Err(Failure::new("invalid", format!("`restart`: {other} is neither permanent nor temporary")));
+    let restart = request.restart.as_deref().map_or(Ok(RestartPolicy::Temporary), str::parse)?;
+    let group = match (request.group, request.strategy) {
+        (Some(group), strategy) => {
+            let strategy = strategy.as_deref().map(str::parse).transpose()?;
+            Some(Membership { group: group.parse()?, strategy })
         }
+        (None, Some(_)) => {
+            return Err(Failure::new("invalid", "`strategy` says how a `group` restarts; none is named"));
+        }
+        (None, None) => None,
     };
     if request.grants.len() > GRANTS_MAX {
         return Err(Failure::new("invalid", format!("{} grants, at most {GRANTS_MAX}", request.grants.len())));
     }
     let grants = request.grants.iter().map(|grant| grant.parse()).collect::<Result<Vec<GrantSpec>, _>>()?;
-    Ok(AgentSpec { agent, backend, restart, grants, limits: requested_limits(&request.limits) })
+    Ok(AgentSpec { agent, backend, restart, grants, limits: requested_limits(&request.limits), group })
 }
 
 /// Stops an agent of this node; answers when it has ended.
@@ -268,8 +291,8 @@ pub(crate) async fn stop(
 ) -> Result<Json<StopReport>, Failure> {
     let target: Target = agent.parse()?;
     let (process, node) = served.read(move |peer| (find(peer, &target), peer.node().to_string())).await?;
-    let ProcessInfo { agent, process, state, .. } = process?;
-    if let ProcessState::Exited(reason) = state {
+    let ProcessInfo { agent, process, state, prospect, .. } = process?;
+    if let (ProcessState::Exited(reason), Prospect::None) = (state, prospect) {
         let message = format!("{agent} does not run any more: {reason}");
         return Err(Failure::new("gone", message).hint("weft agent ls"));
     }
@@ -281,6 +304,31 @@ pub(crate) async fn stop(
             node,
             reason: reason.to_string(),
         })),
+        other => Err(mismatch(&other)),
+    }
+}
+
+/// Stops an agent of this node and starts it again; one that waits for that, or was given up, is started at once. Answers
+/// when it runs.
+#[utoipa::path(post, path = "/v1/agents/{agent}/restart",
+    params(("agent" = String, Path, description = "Its name or process")),
+    responses((status = 200, body = SpawnReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn restart(
+    State(served): State<Arc<Served>>,
+    Path(agent): Path<String>,
+) -> Result<Json<SpawnReport>, Failure> {
+    let target: Target = agent.parse()?;
+    let (process, node) = served.read(move |peer| (find(peer, &target), peer.node().to_string())).await?;
+    let ProcessInfo { agent, process, state, prospect, .. } = process?;
+    if let (ProcessState::Exited(reason), Prospect::None) = (state, prospect) {
+        let message = format!("{agent} does not run any more: {reason}");
+        return Err(Failure::new("gone", message).hint(format!("weft agent spawn {agent} …")));
+    }
+    let restart = Syscall::Restart { agent: AgentRef::Process(process) };
+    match served.ask(Question::Kernel(Box::new(restart))).await? {
+        Reply::Kernel(Answer::Spawned { process }) => {
+            Ok(Json(SpawnReport { agent: agent.to_string(), process: process.to_string(), node }))
+        }
         other => Err(mismatch(&other)),
     }
 }
@@ -312,7 +360,15 @@ mod tests {
             ),
             (
                 r#"{"agent":"a","builtin":"echo","restart":"often"}"#,
-                "`restart`: often is neither permanent nor temporary",
+                "`often` is not a restart policy (permanent, transient or temporary)",
+            ),
+            (
+                r#"{"agent":"a","builtin":"echo","strategy":"one-for-all"}"#,
+                "`strategy` says how a `group` restarts; none is named",
+            ),
+            (
+                r#"{"agent":"a","builtin":"echo","group":"shop/"}"#,
+                "`shop/` is not a group (1 to 4 names of a-z 0-9 - _ joined by /)",
             ),
             (
                 r#"{"agent":"a","builtin":"echo","grants":["fly:me"]}"#,

@@ -91,6 +91,27 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
                 json!({ "job": job, "first": first, "last": last, "count": missed.count, "run_from": run_from });
             (words, detail)
         }
+        Fact::RestartPlanned(planned) => {
+            let by = planned.group.as_ref().map_or_else(|| "the root".to_owned(), ToString::to_string);
+            let again: Vec<&str> = planned.agents.iter().map(weft_protocol::AgentName::as_str).collect();
+            let words = format!(
+                "{} {} failed; {by} starts {} again in {} ms, number {}",
+                planned.agent,
+                planned.process,
+                again.join(", "),
+                planned.delay_us / 1_000,
+                planned.number
+            );
+            (words, to_json(planned))
+        }
+        Fact::Escalated(escalated) => {
+            let above = escalated.to.as_ref().map_or_else(|| "the root".to_owned(), ToString::to_string);
+            (format!("{} spent its restarts; its failure is one of {above}", escalated.group), to_json(escalated))
+        }
+        Fact::GaveUp(gave_up) => {
+            let agents: Vec<&str> = gave_up.agents.iter().map(weft_protocol::AgentName::as_str).collect();
+            (format!("{} given up: {}", agents.join(", "), gave_up.reason), to_json(gave_up))
+        }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)
@@ -110,7 +131,7 @@ fn intent(effect: &Effect) -> (String, Value) {
             let detail = json!({
                 "spawn": {
                     "process": process, "agent": spec.agent, "backend": spec.backend.to_string(),
-                    "restart": spec.restart, "grants": grants, "by": by.to_string(),
+                    "restart": spec.restart, "group": spec.group, "grants": grants, "by": by.to_string(),
                 }
             });
             (format!("start {} as {process}, {}", spec.agent, spec.backend), detail)
@@ -124,6 +145,22 @@ fn intent(effect: &Effect) -> (String, Value) {
         Effect::Stop { process, agent, by } => {
             let detail = json!({ "stop": { "process": process, "agent": agent, "by": by.to_string() } });
             (format!("stop {agent} {process}"), detail)
+        }
+        Effect::Restart { process, agent, by } => {
+            let detail = json!({ "restart": { "process": process, "agent": agent, "by": by.to_string() } });
+            (format!("restart {agent} {process}"), detail)
+        }
+        Effect::Terminate { process, agent, reason } => {
+            let detail = json!({ "terminate": { "process": process, "agent": agent, "reason": reason } });
+            (format!("end {agent} {process}: {reason}"), detail)
+        }
+        Effect::Suspend { process, agent, by } => {
+            let detail = json!({ "suspend": { "process": process, "agent": agent, "by": by.to_string() } });
+            (format!("suspend {agent} {process}"), detail)
+        }
+        Effect::Resume { process, agent, by } => {
+            let detail = json!({ "resume": { "process": process, "agent": agent, "by": by.to_string() } });
+            (format!("resume {agent} {process}"), detail)
         }
     }
 }

@@ -67,7 +67,7 @@ fn status(code: &str) -> StatusCode {
         "conflict" | "no-witness" | "expired" => StatusCode::CONFLICT,
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "busy" => StatusCode::TOO_MANY_REQUESTS,
-        "shutting-down" => StatusCode::SERVICE_UNAVAILABLE,
+        "shutting-down" | "restarting" => StatusCode::SERVICE_UNAVAILABLE,
         "invalid" | "unsupported" | "usage" => StatusCode::BAD_REQUEST,
         "no-such-method" => StatusCode::METHOD_NOT_ALLOWED,
         "agent-failed" => StatusCode::BAD_GATEWAY,

@@ -91,10 +91,7 @@ impl From<&Refusal> for RpcError {
 
 impl ErrorData {
     fn new(refusal: &Refusal) -> Self {
-        let retry_after_ms = match refusal {
-            Refusal::Busy { retry_after_us } => Some(retry_after_us / 1_000),
-            _ => None,
-        };
+        let retry_after_ms = refusal.retry_after_us().map(|us| us / 1_000);
         Self {
             code: refusal.code(),
             message: refusal.to_string(),

@@ -133,6 +133,7 @@ fn spec(backend: Backend) -> AgentSpec {
         restart: RestartPolicy::Temporary,
         grants: Vec::new(),
         limits: ResourceLimits::default(),
+        group: None,
     }
 }
 

@@ -23,9 +23,16 @@ pub struct SpawnRequest {
     /// Whether the child may run where the kernel cannot confine it.
     #[serde(default)]
     pub trusted: bool,
-    /// `permanent` (again whenever the node starts) or `temporary`; `temporary` without one.
+    /// `permanent` (again whenever it ended without having been stopped), `transient` (again after an abnormal end) or
+    /// `temporary`; `temporary` without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
+    /// The group it is supervised in, `shop` or `shop/workers`; the root's own, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// How that group restarts: `one-for-one`, `one-for-all` or `rest-for-one`; as it does already, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<String>,
     /// What it may do: `call:echo@beta`, `publish:jobs.*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<String>,
@@ -97,7 +104,8 @@ pub struct AgentRow {
     pub node: String,
     /// The name of that node.
     pub name: String,
-    /// `starting`, `running`, `stopping` or `exited`; `unknown` on a node that cannot be reached.
+    /// `starting`, `running`, `suspended`, `stopping` or `exited`; `restarting` between two lives, `failed` when its
+    /// supervisor gave it up; `unknown` on a node that cannot be reached.
     pub state: String,
     /// Why it exited.
     pub reason: Option<String>,
@@ -105,6 +113,9 @@ pub struct AgentRow {
     pub backend: String,
     /// How often it was started again; unknown for agents on other nodes.
     pub restarts: Option<u64>,
+    /// The group it is supervised in; null when that is the root, or unknown.
+    #[serde(default)]
+    pub group: Option<String>,
     /// When its process started; unknown for agents on other nodes.
     pub started_at: Option<String>,
 }
@@ -118,7 +129,7 @@ pub struct AgentReport {
     pub process: String,
     /// Its node.
     pub node: String,
-    /// `starting`, `running`, `stopping` or `exited`.
+    /// `starting`, `running`, `suspended`, `stopping`, `exited`, `restarting` or `failed`.
     pub state: String,
     /// Why it exited.
     pub reason: Option<String>,
@@ -128,6 +139,14 @@ pub struct AgentReport {
     pub pid: Option<u32>,
     /// How often it was started again.
     pub restarts: u64,
+    /// When it is started again: `permanent`, `transient` or `temporary`.
+    pub restart: String,
+    /// The group it is supervised in; null when that is the root.
+    pub group: Option<String>,
+    /// How that group restarts.
+    pub strategy: Option<String>,
+    /// When it is started again, of an agent between two lives.
+    pub restart_at: Option<String>,
     /// When its process started; null while it starts.
     pub started_at: Option<String>,
     /// Its bounds, those of the node included.

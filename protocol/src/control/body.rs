@@ -41,8 +41,9 @@ pub enum TypedBody {
         /// What came out.
         result: Value,
     },
-    /// A signal: `shutdown` or `kill`.
-    Signal(String),
+    /// A signal: `shutdown`, `kill`, `suspend`, `resume`, `ping`, `pong`, `reload-config`, `dump-state`, or an object that
+    /// names one with a value: `{"user-defined": 7}`.
+    Signal(Value),
 }
 
 /// A JSON body that is no payload. The writer's fault; nothing was changed.
@@ -52,7 +53,9 @@ pub enum BodyError {
     #[error("`base64` does not hold base64 with padding")]
     Base64,
     /// No signal has that name.
-    #[error("`signal` is neither shutdown nor kill")]
+    #[error(
+        "`signal` names none (shutdown, kill, suspend, resume, ping, pong, reload-config, dump-state or user-defined:N)"
+    )]
     Signal,
 }
 
@@ -75,11 +78,11 @@ impl Body {
             Self::Typed(TypedBody::ToolResult { call_id, result }) => {
                 Payload::ToolResult { call_id: call_id.clone(), result: result.to_string() }
             }
-            Self::Typed(TypedBody::Signal(signal)) => Payload::Signal(match signal.as_str() {
-                "shutdown" => Signal::Shutdown,
-                "kill" => Signal::Kill,
-                _ => return Err(BodyError::Signal),
-            }),
+            Self::Typed(TypedBody::Signal(signal)) => {
+                let text = signal.as_str().and_then(|text| text.parse().ok());
+                let signal = text.or_else(|| Signal::deserialize(signal).ok());
+                Payload::Signal(signal.ok_or(BodyError::Signal)?)
+            }
         })
     }
 }
@@ -99,8 +102,7 @@ impl From<&Payload> for Body {
             Payload::ToolResult { call_id, result } => {
                 TypedBody::ToolResult { call_id: call_id.clone(), result: value(result) }
             }
-            Payload::Signal(Signal::Shutdown) => TypedBody::Signal("shutdown".into()),
-            Payload::Signal(Signal::Kill) => TypedBody::Signal("kill".into()),
+            Payload::Signal(signal) => TypedBody::Signal(serde_json::to_value(signal).unwrap_or(Value::Null)),
         })
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use weft_protocol::limits::EXITED_MAX;
-use weft_protocol::{AgentName, AgentSpec, Backend, BuiltinKind, ExitReason, ProcessId, ResourceLimits, RestartPolicy};
+use weft_protocol::{
+    AgentName, AgentSpec, Backend, BuiltinKind, ExitReason, Principal, ProcessId, ResourceLimits, RestartPolicy,
+};
 
 use super::*;
 
@@ -79,6 +81,7 @@ fn life(process: ProcessId, name: &AgentName) -> Life {
         restart: RestartPolicy::Temporary,
         grants: Vec::new(),
         limits: ResourceLimits::default(),
+        group: None,
     };
-    Life::new(process, spec, Vec::new(), 0)
+    Life::new(process, spec, Vec::new(), Principal::Operator, 0)
 }
