@@ -10,7 +10,7 @@ use weft_kernel::{
 };
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Blake3, BuiltinKind, ChainId, ClusterId, Incarnation, KeyPair, Level, Payload,
-    Principal, Recovered, ResourceLimits, RestartPolicy, Signer as _, Timestamp, content_address, hash,
+    Principal, Recovered, Signer as _, Timestamp, content_address, hash,
 };
 
 /// A kernel whose disk is done at once, with two built-in agents.
@@ -55,13 +55,9 @@ impl Node {
     }
 
     fn spawn(&mut self, name: &str, grants: &[&str]) {
-        let spec = AgentSpec {
-            agent: name.parse().expect("a name"),
-            backend: Backend::Builtin(BuiltinKind::Echo),
-            restart: RestartPolicy::Temporary,
-            grants: grants.iter().map(|grant| grant.parse().expect("a grant")).collect(),
-            limits: ResourceLimits::default(),
-        };
+        let agent = name.parse().expect("a name");
+        let grants = grants.iter().map(|grant| grant.parse().expect("a grant")).collect();
+        let spec = AgentSpec { grants, ..AgentSpec::new(agent, Backend::Builtin(BuiltinKind::Echo)) };
         self.ask(Syscall::Spawn { spec: Box::new(spec) });
     }
 

@@ -37,6 +37,8 @@ const DEFERRED_MAX: usize = 4_096;
 pub struct Kernel {
     pub(crate) config: KernelConfig,
     pub(crate) identity: KernelIdentity,
+    /// Under which texts this node is named: its name and its id.
+    pub(crate) own_names: (String, String),
     gate: Box<dyn Gate>,
     pub(crate) random: ChaCha8Rng,
     /// The time of the input that is being handled.
@@ -158,6 +160,7 @@ impl Kernel {
             stopped_at_shutdown: 0,
             chain,
             config,
+            own_names: (identity.name.to_string(), identity.chain.node.to_string()),
             identity,
         };
         kernel.boot(&keys, &history, jobs, recovered);

@@ -15,7 +15,7 @@ use crate::limits::DEPTH_MAX;
 /// Only for a type whose serializer itself fails; none of this crate's does.
 #[must_use]
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(128);
+    let mut bytes = Vec::with_capacity(512);
     ciborium::into_writer(value, &mut bytes).expect("BUG: a protocol type failed to serialize into memory");
     bytes
 }

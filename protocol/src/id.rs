@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ParseError;
-use crate::hash::hash;
+use crate::hash::content_address;
 use crate::limits::{GROUP_DEPTH_MAX, NAME_BYTES_MAX, TOPIC_BYTES_MAX};
 
 /// Defines a fixed-size byte string: bytes on the wire, hexadecimal digits in text.
@@ -362,7 +362,7 @@ impl MessageId {
     /// The trace that a message starts when it belongs to no other.
     #[must_use]
     pub fn new_trace(&self) -> TraceId {
-        let digest = hash("trace", &[&self.to_bytes()]);
+        let digest = content_address(&self.to_bytes());
         let (first, _) = digest.as_bytes().split_at(8);
         TraceId(u64::from_be_bytes(first.try_into().expect("BUG: 8 of 32 bytes")))
     }

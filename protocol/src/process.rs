@@ -278,6 +278,21 @@ pub struct AgentSpec {
     pub group: Option<Membership>,
 }
 
+impl AgentSpec {
+    /// An agent that may do nothing but answer, under the node's own bounds, and is not started again.
+    #[must_use]
+    pub fn new(agent: AgentName, backend: Backend) -> Self {
+        Self {
+            agent,
+            backend,
+            restart: RestartPolicy::Temporary,
+            grants: Vec::new(),
+            limits: ResourceLimits::default(),
+            group: None,
+        }
+    }
+}
+
 /// Why a process is no more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,7 +7,7 @@ use weft_protocol::{
 };
 
 use super::incoming::Incoming;
-use super::record::Step;
+use super::record::{Step, is_durable};
 use super::window::Seen;
 use crate::action::Action;
 use crate::chain::Promise;
@@ -57,13 +57,22 @@ impl Kernel {
     }
 
     /// A message of this node to one of its own processes; the gate has permitted it as it was sent.
-    pub(super) fn accept_local(&mut self, envelope: Envelope, expires: Timestamp) {
+    pub(super) fn accept_local(&mut self, envelope: Envelope, expires: Timestamp, rule: &str) {
         let (own, id) = (self.identity.chain.node, envelope.id);
         let process = self.resolve(&envelope.target);
         let process = process.and_then(|process| self.check_room(process, envelope.payload.size()).map(|()| process));
         match process {
-            Ok(process) => self.admit(own, envelope, process, expires, "local"),
-            Err(refusal) => self.refuse(own, id, refusal),
+            Ok(process) if is_durable(envelope.level.durability) => {
+                self.admit(own, envelope, process, expires, "local");
+            }
+            Ok(process) => self.admit(own, envelope, process, expires, rule),
+            Err(refusal) => {
+                // Of a durable one the sender's side records what became of it.
+                if !is_durable(envelope.level.durability) {
+                    self.record_refused(own, &envelope, &refusal);
+                }
+                self.refuse(own, id, refusal);
+            }
         }
     }
 

@@ -118,10 +118,15 @@ impl Kernel {
 
     /// Records a permitted message and hands it to its receiver.
     fn start_call(&mut self, mut call: Call, rule: &str, unreachable: bool) {
-        let (hlc, record) = self.record_call(&call, Stage::Sent, rule);
-        call.envelope.hlc = hlc;
         let (id, to, level) = (call.envelope.id, call.to, call.envelope.level);
         let local = to == self.identity.chain.node;
+        // Of a plain message to its own node *received* says it all, under the rule that permitted it.
+        let (hlc, record) = if local && !call.is_durable() {
+            (self.chain.tick(self.now), None)
+        } else {
+            self.record_call(&call, Stage::Sent, rule)
+        };
+        call.envelope.hlc = hlc;
         if let Some(record) = record {
             self.chain.hold(record.seq, Promise::SentRecorded { message: id });
             if !local {
@@ -135,7 +140,7 @@ impl Kernel {
         let early = level.delivery == Delivery::Routed && !call.is_durable();
         self.calls.insert(call);
         match envelope {
-            Some(envelope) => self.accept_local(envelope, expires),
+            Some(envelope) => self.accept_local(envelope, expires, rule),
             None if unreachable => self.retry_later(&id),
             None => self.transmit(&id),
         }
@@ -227,13 +232,14 @@ impl Kernel {
 
     /// Every text under which something on this node may be named in a grant.
     pub(crate) fn local_resources(&self, written: &str, target: &LocalTarget) -> Vec<String> {
-        let (name, node) = (&self.identity.name, self.identity.chain.node);
-        let mut texts =
-            vec![written.to_owned(), target.to_string(), format!("{target}@{name}"), format!("{target}@{node}")];
-        texts.sort_unstable();
-        texts.dedup();
-        if let Some(first) = texts.iter().position(|text| text == written) {
-            texts.swap(0, first);
+        let target = target.to_string();
+        let named = [&self.own_names.0, &self.own_names.1].map(|name| format!("{target}@{name}"));
+        let mut texts = Vec::with_capacity(4);
+        texts.push(written.to_owned());
+        for text in std::iter::once(target).chain(named) {
+            if text != written {
+                texts.push(text);
+            }
         }
         texts
     }

@@ -49,6 +49,10 @@ impl Kernel {
         let (_, rule, body) = end_of(&receipt.outcome);
         let (trace, from, target) = (call.envelope.trace, call.envelope.from.clone(), call.target.clone());
         let (peer, durability, durable) = (call.to, call.envelope.level.durability, call.is_durable());
+        if peer == self.identity.chain.node && !durable {
+            // Its receiver is this node too and has recorded the end.
+            return;
+        }
         self.record_step(&Step {
             stage: Stage::Acknowledged,
             message: *id,
@@ -135,8 +139,12 @@ impl Kernel {
     pub(crate) fn abandon(&mut self, id: &MessageId, refusal: &Refusal, rule: &str) {
         let Some(call) = self.remove_call(id) else { return };
         if call.receipt.is_none() {
-            self.record_call(&call, Stage::Refused, rule);
             let local = call.to == self.identity.chain.node;
+            let ended_below =
+                local && !call.is_durable() && self.inbox.get(id).is_some_and(super::Incoming::is_awaited);
+            if !ended_below {
+                self.record_call(&call, Stage::Refused, rule);
+            }
             if call.is_durable() && !local {
                 self.chain.drop_kept(*id);
             }

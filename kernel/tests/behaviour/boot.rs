@@ -17,7 +17,7 @@ fn a_first_start_records_who_writes_the_chain_before_anything_else() {
     assert_eq!(
         lines(&node.persist()),
         [
-            "persist [ipc.batch] (sent m0 operator-local#1) (received m0 local)",
+            "persist [ipc.batch] (received m0 operator-local#1)",
             "announce [genesis node.boot effect.intent]!",
             "start echo#0.0",
         ]

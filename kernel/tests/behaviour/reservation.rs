@@ -15,7 +15,7 @@ fn an_input_after_a_long_silence_waits_for_a_reservation() {
     assert_eq!(lines(&node.give(asked)), ["persist reserved"]);
     assert_eq!(
         lines(&node.persist()),
-        ["persist [ipc.batch] (sent m0 operator-local#1) (received m0 local)", "deliver m0 to #0.0 `hi`"]
+        ["persist [ipc.batch] (received m0 operator-local#1)", "deliver m0 to #0.0 `hi`"]
     );
 }
 

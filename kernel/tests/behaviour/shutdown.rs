@@ -80,10 +80,7 @@ fn steps_that_are_not_written_yet_come_before_the_last_record() {
     }
     let asked = node.asked(3, Syscall::Shutdown);
     node.give(asked);
-    assert_eq!(
-        lines(&node.persist())[0],
-        "persist [ipc.batch node.shutdown]! (sent m1 operator-local#1) (acknowledged m1 no-responder) reserved"
-    );
+    assert_eq!(lines(&node.persist())[0], "persist [ipc.batch node.shutdown]! (refused m1 no-responder) reserved");
 }
 
 #[test]
