@@ -515,6 +515,8 @@ pub(crate) enum BenchCommand {
     Append(BenchArgs),
     /// Calls, one at a time and 64 at once, executed and durable
     Call(BenchArgs),
+    /// Messages between two agents of one node
+    Ipc(BenchArgs),
     /// Catching up with a chain of 100,000 events
     Sync(BenchArgs),
 }

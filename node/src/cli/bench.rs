@@ -4,6 +4,7 @@ mod append;
 mod call;
 mod chain;
 mod disk_limits;
+mod ipc;
 mod stock;
 mod sync;
 
@@ -59,6 +60,7 @@ pub(crate) async fn run(command: &BenchCommand) -> Result<(), CliError> {
             (args.json, measured.map_err(|error| failed("append", &error))??)
         }
         BenchCommand::Call(args) => (args.json, call::measure(folder.path()).await?),
+        BenchCommand::Ipc(args) => (args.json, ipc::measure(folder.path()).await?),
         BenchCommand::Sync(args) => (args.json, sync::measure(folder.path()).await?),
     };
     Output::new(json).report(&Figures { results }, |figures| {
