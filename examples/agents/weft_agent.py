@@ -1,7 +1,7 @@
 """An agent of weft in Python, on the standard library alone.
 
 The node starts the agent as a child process and talks to it in JSON-RPC 2.0, one message per line: on stdin come
-`initialize`, `message`, `cancel`, `published` and `signal`, on stdout go the answers and the agent's own requests.
+`initialize`, `message`, `cancel`, `published`, `health` and `signal`, on stdout go the answers and the agent's own requests.
 Both directions are concurrent. What is printed to stderr ends up in the agent's log.
 
     from weft_agent import Agent, Refused
@@ -29,10 +29,11 @@ class Refused(Exception):
 
 class Agent:
     """`answer(agent, message)` gets each message and returns a payload, or None; what it raises is the agent's error.
-    `published(agent, publication)` and `signalled(agent, signal)` get what they are named after."""
+    `published(agent, publication)` and `signalled(agent, signal)` get what they are named after.
+    `health(probe)` says how the agent is when the node probes it: None, or {state, reason}."""
 
-    def __init__(self, answer, published=None, signalled=None):
-        self.answer, self.published, self.signalled = answer, published, signalled
+    def __init__(self, answer, published=None, signalled=None, health=lambda probe: None):
+        self.answer, self.published, self.signalled, self.health = answer, published, signalled, health
         self.introduction = {}  # what `initialize` said: node, agent, process, grants
         self._open, self._last_id, self._lock = {}, 0, threading.Lock()
         self._workers = ThreadPoolExecutor(max_workers=64)  # the node keeps at most 64 messages open
@@ -49,6 +50,8 @@ class Agent:
                 self._write({"id": frame["id"], "result": {"name": params["agent"], "version": "1"}})
             elif method == "message":
                 self._workers.submit(self._handle, frame["id"], params)
+            elif method == "health":
+                self._write({"id": frame["id"], "result": self.health(params["probe"])})
             elif method == "published" and self.published:
                 self._workers.submit(self.published, self, params)
             elif method == "signal" and params["signal"] == "shutdown":

@@ -1,7 +1,9 @@
 //! What the kernel is told when it is made: bounds that a node may choose, and who the node is.
 
 use weft_protocol::limits::AGENT_IN_FLIGHT_MAX;
-use weft_protocol::{AgentSpec, ChainId, Charter, ClusterId, Digest, Fact, NodeName, ResourceLimits};
+use weft_protocol::{
+    AgentSpec, ChainId, Charter, ClusterId, Digest, Fact, NodeCheck, NodeName, ProbeTiming, ResourceLimits,
+};
 
 /// Bounds and first agents of one kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct KernelConfig {
     pub in_flight_max: usize,
     /// Bounds of every child process whose spawn says nothing about them. A built-in agent has none.
     pub limits: ResourceLimits,
+    /// What the node checks of itself.
+    pub node_checks: Vec<(NodeCheck, ProbeTiming)>,
     /// Time that a process gets to finish when it is stopped, in microseconds.
     pub grace_us: u64,
     /// Time after which a start that nobody reported counts as failed, in microseconds.
@@ -33,6 +37,7 @@ impl Default for KernelConfig {
                 disk_bytes: Some(100 << 20),
                 ..ResourceLimits::default()
             },
+            node_checks: Vec::new(),
             // Guess: an agent that writes a file out needs less.
             grace_us: 2_000_000,
             // Six times what an agent has to answer its first request.

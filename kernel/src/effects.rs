@@ -7,6 +7,7 @@ use weft_protocol::{
 
 use crate::chain::Order;
 use crate::event::{Answer, AskId, Delivery, Output, Ticket};
+use crate::health::ProbeTarget;
 use crate::syscall::Syscall;
 
 /// Outputs in the order in which they were said.
@@ -78,6 +79,10 @@ impl Effects {
 
     pub(crate) fn warn(&mut self, process: ProcessId, resource: Resource, measured: u64, limit: u64) {
         self.outputs.push(Output::Warn { process, resource, measured, limit });
+    }
+
+    pub(crate) fn probe(&mut self, number: u64, target: ProbeTarget) {
+        self.outputs.push(Output::Probe { number, target });
     }
 
     pub(crate) fn refuse_facts(&mut self, ticket: Ticket, refusal: Refusal) {

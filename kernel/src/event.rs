@@ -7,6 +7,7 @@ use weft_protocol::{
 
 use crate::action::Action;
 use crate::cron::CronJob;
+use crate::health::{ProbeAnswer, ProbeTarget};
 use crate::syscall::Syscall;
 
 /// A question of somebody on this machine; the world numbers them and gives each number once, below 2^63.
@@ -138,6 +139,13 @@ pub enum Input {
         message: MessageId,
         /// Its answer, or what it says went wrong.
         answer: Result<Option<Payload>, String>,
+    },
+    /// What was probed answered, or the world knows already that it will not.
+    ProbeAnswered {
+        /// Which probe.
+        number: u64,
+        /// What it found.
+        answer: ProbeAnswer,
     },
     /// Another machine of this node wants facts on the chain.
     FactsGiven {
@@ -371,6 +379,13 @@ pub enum Output {
         measured: u64,
         /// How much it may use.
         limit: u64,
+    },
+    /// Find out how this is, without waiting for it; give `ProbeAnswered`. A probe that gets no answer needs none.
+    Probe {
+        /// Under which number.
+        number: u64,
+        /// What.
+        target: ProbeTarget,
     },
     /// Stop this process within the grace time, then end its group; give `AgentExited`. Its intent is on disk.
     Stop {

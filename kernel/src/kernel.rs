@@ -18,6 +18,7 @@ use crate::cron::{self, Crontab, Firings};
 use crate::effects::Effects;
 use crate::event::{AskId, Input, Output, Route};
 use crate::gate::{Decision, Gate, Request};
+use crate::health::Monitors;
 use crate::ipc::{Calls, Inbox, Message, Receipts, Windows};
 use crate::process::{History, ProcessTable};
 use crate::status::NodeState;
@@ -67,6 +68,7 @@ pub struct Kernel {
     pub(crate) crontab: Crontab,
     /// Runs of cron jobs that are on their way.
     pub(crate) firings: Firings,
+    pub(crate) monitors: Monitors,
     /// How many questions the kernel itself has asked.
     own_asks: u64,
     pub(crate) shutdown_asks: Vec<AskId>,
@@ -155,6 +157,7 @@ impl Kernel {
             topics: Topics::restored(chain.next_counter()),
             crontab: Crontab::default(),
             firings: Firings::new(),
+            monitors: Monitors::new(&config.node_checks, now),
             own_asks: 0,
             shutdown_asks: Vec::new(),
             stopped_at_shutdown: 0,
@@ -194,7 +197,7 @@ impl Kernel {
                 // What is due already waits for a reservation, whose `Persisted` wakes as well.
                 let timer = self.timers.next().into_iter().chain(self.next_job()).min();
                 let timer = timer.filter(|at| *at > self.now || self.is_ready());
-                let ahead = self.ahead.next_wakeup();
+                let ahead = self.ahead.next_wakeup().into_iter().chain(self.next_probe()).min();
                 timer.into_iter().chain(ahead).chain(self.chain.next_wakeup(self.now)).min()
             }
         }
@@ -246,6 +249,7 @@ impl Kernel {
             Input::AgentStarted { process, pid } => self.on_agent_started(process, pid),
             Input::AgentExited { process, reason } => self.on_agent_exited(process, reason),
             Input::ResourcesMeasured { process, measured } => self.on_resources_measured(process, measured),
+            Input::ProbeAnswered { number, answer } => self.on_probe_answered(number, answer),
             Input::AgentAnswered { process, message, answer } => self.on_agent_answered(process, &message, answer),
             Input::FactsGiven { ticket, by, action, facts } => self.on_facts(ticket, &by, &action, &facts),
             Input::StampObserved { hlc } => self.on_stamp(hlc),
@@ -402,6 +406,10 @@ impl Kernel {
         }
         if self.is_ready() && self.jobs_are_due() {
             self.run_jobs();
+        }
+        // No stamp of a probe leaves, and a disk that hangs must be found out without it.
+        if self.probes_are_due() {
+            self.make_probes();
         }
     }
 

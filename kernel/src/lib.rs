@@ -10,8 +10,8 @@
 //! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
 //! leaves at once), `chain` (what waits for its record), `gate` (who may), `capability` (what of it is left), `process`
 //! (lives and mailboxes), `supervisor` (who is started again), `ipc` (messages), `topic` (publications), `cron` (messages at
-//! certain times), `facts` (records for the other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`,
-//! `builtin`.
+//! certain times), `health` (how everything is), `facts` (records for the other machines), `ahead` (what waits for our clock),
+//! `timers`, `boot`, `shutdown`, `builtin`.
 
 mod action;
 mod ahead;
@@ -25,6 +25,7 @@ mod effects;
 mod event;
 mod facts;
 mod gate;
+mod health;
 mod ipc;
 mod kernel;
 mod process;
@@ -41,6 +42,7 @@ pub use config::{KernelConfig, KernelIdentity};
 pub use cron::{CronJob, CronSpec};
 pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendReport, Ticket};
 pub use gate::{CapabilityGate, DEFAULT_CLOSED, Decision, Gate, GateError, Request, genesis_rules};
+pub use health::{HealthReport, HealthRow, ProbeAnswer, ProbeTarget};
 pub use kernel::Kernel;
 pub use status::{ChainStatus, NodeState, ProcessInfo, ProcessState, Prospect};
 pub use syscall::{AgentRef, Syscall};

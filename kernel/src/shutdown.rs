@@ -164,6 +164,7 @@ impl Kernel {
             | Input::AgentStarted { .. }
             | Input::AgentExited { .. }
             | Input::ResourcesMeasured { .. }
+            | Input::ProbeAnswered { .. }
             | Input::AgentAnswered { .. }
             | Input::StampObserved { .. }
             | Input::Persisted

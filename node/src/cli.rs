@@ -1,7 +1,7 @@
 //! The command line: what was typed, who carries it out, and how it ends.
 //!
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
-//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `messages`, `cron`, `trace`, `chain`,
+//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `messages`, `cron`, `health`, `trace`, `chain`,
 //! `offline` (what needs no node), `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
@@ -12,6 +12,7 @@ mod client;
 mod cron;
 mod demo;
 mod error;
+mod health;
 mod join;
 mod log;
 mod members;
@@ -84,6 +85,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Pub(args) => messages::publish(args, &args.at.or(before)).await,
         Command::Sub(args) => messages::subscribe(args, &args.at.or(before)).await,
         Command::Cron(command) => cron::cron(command, before).await,
+        Command::Health(only) => health::health(&only.at.or(before)).await,
         Command::Trace(args) => trace::trace(&args.id, &args.at.or(before)).await,
         Command::Chain(command) => chain::chain(command, before).await,
         Command::Order(args) => chain::order(args, &args.at.or(before)).await,

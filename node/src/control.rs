@@ -4,7 +4,7 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
-//! what is served: `node`, `members`, `agents`, `messages`, `topics`, `cron`, `trace` with `agreement`, `chain` with `fact`; `openapi`
+//! what is served: `node`, `members`, `agents`, `messages`, `topics`, `cron`, `trace` with `agreement`, `chain` with `fact`; `health`; `openapi`
 //! describes it; `text` writes times.
 
 mod agents;
@@ -14,6 +14,7 @@ mod cron;
 mod door;
 mod fact;
 mod failure;
+mod health;
 mod members;
 mod messages;
 mod node;
@@ -103,8 +104,9 @@ fn mismatch(reply: &Reply) -> Failure {
 fn router(served: Arc<Served>) -> Router {
     Router::new()
         .route("/v1/status", get(node::status))
-        .route("/v1/livez", get(node::livez))
-        .route("/v1/readyz", get(node::readyz))
+        .route("/v1/health", get(health::health))
+        .route("/v1/livez", get(health::livez))
+        .route("/v1/readyz", get(health::readyz))
         .route("/v1/down", post(node::down))
         .route("/v1/openapi.json", get(openapi::document))
         .route("/v1/members", get(members::members))

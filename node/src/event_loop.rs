@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use weft_kernel::ProbeTarget;
 use weft_peer::{AskId, Input, Output, Peer, Question, Reply};
-use weft_protocol::{Admission, AuthRefusal, Batch, Principal, Publication, Refusal};
+use weft_protocol::{Admission, AuthRefusal, Batch, NodeCheck, Principal, Publication, Refusal};
 use weft_storage::Store;
 
 use crate::ask::{Asker, Local};
@@ -171,6 +172,7 @@ impl EventLoop {
             Output::Warn { process, resource, measured, limit } => {
                 self.runners.warn(process, resource, measured, limit);
             }
+            Output::Probe { number, target } => self.probe(number, target),
             Output::Stop { process, grace_us } => self.inputs.extend(self.runners.stop(process, grace_us)),
             Output::ReadRange { request, chain, from_commit, bytes_max } => self.read(move |store| {
                 let groups = store.range(chain, from_commit, bytes_max).unwrap_or_else(unreadable);
@@ -195,6 +197,25 @@ impl EventLoop {
             }
             Output::PublishView(view) => self.network.publish_view(view),
             Output::Halt => self.halted = true,
+        }
+    }
+
+    /// Asks without waiting: what never answers costs the peer a deadline and nobody else anything.
+    fn probe(&mut self, number: u64, target: ProbeTarget) {
+        match target {
+            ProbeTarget::Process { process, kind, check } => {
+                self.inputs.extend(self.runners.probe(number, process, kind, check));
+            }
+            ProbeTarget::Node(NodeCheck::Disk) => {
+                let (home, asker) = (self.runners.home().to_owned(), self.asker.clone());
+                tokio::task::spawn_blocking(move || {
+                    let answer = crate::runners::look_at_disk(&home);
+                    asker.happened_blocking(Input::ProbeAnswered { number, answer });
+                });
+            }
+            ProbeTarget::Node(check @ (NodeCheck::Chain | NodeCheck::Network)) => {
+                tracing::error!(%check, "BUG: the peer asks the world for what it knows itself");
+            }
         }
     }
 

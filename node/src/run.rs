@@ -8,8 +8,8 @@ use weft_kernel::{CapabilityGate, KernelConfig};
 use weft_peer::{Peer, PeerConfig, PeerIdentity, Question};
 use weft_protocol::control::UpReport;
 use weft_protocol::{
-    AgentSpec, Backend, BuiltinKind, Certificate, Charter, Incarnation, KeyPair, NodeName, Principal, Recovered,
-    Repaired, ResourceLimits, RestartPolicy, Role, Signed, Signer as _, Timestamp,
+    AgentSpec, Backend, BuiltinKind, Certificate, Charter, Incarnation, KeyPair, NodeCheck, NodeName, Principal,
+    ProbeTiming, Recovered, Repaired, ResourceLimits, RestartPolicy, Role, Signed, Signer as _, Timestamp,
 };
 use weft_storage::{OpenError, Store};
 
@@ -224,7 +224,10 @@ fn new_peer(
     let node = keys.public_keys().node();
     let gate = CapabilityGate::new(node, &cluster.charter.rules, &cluster.charter.rules_hash())
         .map_err(|error| CliError::new("failed", error.to_string()))?;
-    let kernel = KernelConfig { boot_agents: vec![echo()?], ..KernelConfig::default() };
+    let node_checks =
+        [NodeCheck::Disk, NodeCheck::Chain, NodeCheck::Network].map(|check| (check, ProbeTiming::default()));
+    let kernel =
+        KernelConfig { boot_agents: vec![echo()?], node_checks: node_checks.to_vec(), ..KernelConfig::default() };
     let config = PeerConfig { kernel, ..PeerConfig::default() };
     let identity = PeerIdentity {
         name: cluster.name.clone(),
@@ -248,6 +251,7 @@ fn echo() -> Result<AgentSpec, CliError> {
         grants: Vec::new(),
         limits: ResourceLimits::default(),
         group: None,
+        probes: Vec::new(),
     })
 }
 

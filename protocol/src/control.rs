@@ -8,6 +8,7 @@ mod body;
 mod chain;
 mod cron;
 mod failure;
+mod health;
 mod members;
 mod messages;
 mod node;
@@ -21,6 +22,7 @@ pub use chain::{
 };
 pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport};
 pub use failure::{ErrorBody, ErrorDetail};
+pub use health::{HealthReport, HealthRow, ProbeJson};
 pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
 pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};
 pub use node::{ClusterJson, DownReport, ProbeReport, RefusalRow, StatusReport, UpReport};

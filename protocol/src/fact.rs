@@ -9,6 +9,7 @@ use crate::cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved};
 use crate::envelope::{Payload, Principal, Sender};
 use crate::error::DecodeError;
 use crate::hash::Digest;
+use crate::health::HealthChanged;
 use crate::id::{AgentName, ChainId, GroupName, InviteId, MessageId, NodeId, NodeName, ProcessId, TraceId};
 use crate::limits::EVENT_BYTES_MAX;
 use crate::membership::{Certificate, Genesis};
@@ -212,6 +213,8 @@ pub enum Fact {
     Escalated(Escalated),
     /// Agents will not be started again by themselves.
     GaveUp(GaveUp),
+    /// Something is healthy, or no longer.
+    HealthChanged(HealthChanged),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -464,4 +467,5 @@ kinds! {
     "supervisor.restart-planned" => RestartPlanned,
     "supervisor.escalated" => Escalated,
     "supervisor.gave-up" => GaveUp,
+    "health.changed" => HealthChanged,
 }

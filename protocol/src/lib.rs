@@ -6,7 +6,8 @@
 //!
 //! Modules in reading order: [`limits`], `id`, `time`, `hash`, `codec`, `signature`; then the chain: `record`, `merkle`,
 //! `fact`, `chain`; then what is said: `address`, `capability`, `process`, `envelope`, `membership`, `auth`, `sync`;
-//! `blob`, `cron` (what happens by itself); last what one node keeps, `batch`, and what it tells its own operator, [`control`].
+//! `blob`, `cron` (what happens by itself), `health`;
+//! last what one node keeps, `batch`, and what it tells its own operator, [`control`].
 
 pub mod control;
 pub mod limits;
@@ -23,6 +24,7 @@ mod envelope;
 mod error;
 mod fact;
 mod hash;
+mod health;
 mod id;
 mod membership;
 mod merkle;
@@ -53,6 +55,7 @@ pub use fact::{
     Shutdown, Stage,
 };
 pub use hash::{Digest, content_address, hash};
+pub use health::{Health, HealthChanged, HealthSubject, NodeCheck, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming};
 pub use id::{
     AgentName, ChainId, ClusterId, GrantId, GroupName, Incarnation, InviteId, MessageId, NodeId, NodeName, ProcessId,
     TopicName, TraceId,

@@ -95,6 +95,14 @@ pub const CALLS_MAX: usize = 16_384;
 /// Most topics one process subscribes to.
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 
+/// Shortest time between two probes of an agent, in microseconds: a probe is work (guess).
+pub const PROBE_INTERVAL_US_MIN: u64 = 100_000;
+/// Longest time between two probes, in microseconds (one hour).
+pub const PROBE_INTERVAL_US_MAX: u64 = 3_600_000_000;
+/// Longest time that a probe may take, in microseconds (one minute).
+pub const PROBE_TIMEOUT_US_MAX: u64 = 60_000_000;
+/// Most failures or successes in a row that a probe may ask for (guess).
+pub const PROBE_COUNT_MAX: u32 = 100;
 /// Most cron jobs of one node (guess); one more is refused.
 pub const CRON_JOBS_MAX: usize = 1_024;
 /// Most cron jobs that one agent keeps, so that no agent takes all of them (guess); one more is refused.

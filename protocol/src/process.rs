@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::GrantSpec;
 use crate::error::ParseError;
+use crate::health::ProbeSpec;
 use crate::id::{AgentName, GroupName};
 
 /// The agents that come with the program.
@@ -276,6 +277,9 @@ pub struct AgentSpec {
     /// The group it is supervised in; the root's own, without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Membership>,
+    /// How it is found out whether it works; at most one of each kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeSpec>,
 }
 
 impl AgentSpec {

@@ -8,13 +8,14 @@ use weft_protocol::{
     BlobChunk, BlobRef, BlobRequest, BlobResponse, Boot, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup,
     Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, Delivery, Denial, Digest,
     DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Envelope, Escalated, Event,
-    ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantId, HeadGossip, Hello, Hlc, Incarnation,
-    InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level,
-    LocalTarget, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId, MessageRecord,
-    MissedRule, NodeId, Outcome, Payload, Principal, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication,
-    Receipt, RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role,
-    SUITE, Sender, Shutdown, Signal, Signed, SignedCommit, Signer, Stage, Strategy, SyncRequest, SyncResponse,
-    Timestamp, Token, TraceId, TraceRow, encode,
+    ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantId, HeadGossip, Health, HealthChanged,
+    HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join,
+    LargeEnvelope, LargeReceipt, Level, LocalTarget, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership,
+    MessageBatch, MessageId, MessageRecord, MissedRule, NodeId, Outcome, Payload, Principal, ProbeCheck, ProbeKind,
+    ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, Receipt, RecordRef, Refusal,
+    Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, Sender, Shutdown,
+    Signal, Signed, SignedCommit, Signer, Stage, Strategy, SyncRequest, SyncResponse, Timestamp, Token, TraceId,
+    TraceRow, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -214,6 +215,7 @@ fn spec() -> AgentSpec {
         grants: vec!["publish:jobs.*".parse().unwrap()],
         limits: ResourceLimits { memory_bytes: Some(1 << 26), ..ResourceLimits::default() },
         group: None,
+        probes: Vec::new(),
     }
 }
 
@@ -271,6 +273,11 @@ pub(crate) fn facts() -> Vec<Fact> {
             by: Principal::Operator,
             added: Timestamp(1_700_000_000_000_000),
         })),
+        Fact::HealthChanged(HealthChanged {
+            subject: HealthSubject::Process { process, agent: "words".parse().unwrap(), probe: ProbeKind::Liveness },
+            before: Health::Healthy,
+            now: Health::Unhealthy { reason: "no answer within 5s".into() },
+        }),
         Fact::CronRemoved(CronRemoved { job: CronId(12), by: Principal::Operator }),
         Fact::CronFired(CronFired {
             job: CronId(12),
@@ -300,6 +307,14 @@ pub(crate) fn facts() -> Vec<Fact> {
             process,
         }),
         Fact::GaveUp(GaveUp { agents: vec!["words".parse().unwrap()], process, reason: "exited with code 1".into() }),
+    ]
+}
+
+fn probes() -> Vec<ProbeSpec> {
+    let timing = ProbeTiming { interval_us: 2_000_000, timeout_us: 500_000, failures: 3, successes: 1 };
+    vec![
+        ProbeSpec { kind: ProbeKind::Liveness, check: ProbeCheck::Message, timing },
+        ProbeSpec { kind: ProbeKind::Readiness, check: ProbeCheck::Process, timing: ProbeTiming::default() },
     ]
 }
 
@@ -334,6 +349,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     };
     let mut all = vec![
         ("event".to_owned(), event().encode()),
+        ("probes".to_owned(), encode(&probes())),
         ("commit".to_owned(), encode(&commit())),
         ("group".to_owned(), encode(&group())),
         ("certificate".to_owned(), encode(&signed_certificate())),

@@ -1,7 +1,7 @@
 //! Carries out what a peer wants, as the node's own loop does: one exhaustive match, so that a forgotten effect does not compile.
 
 use weft_discovery::Answer as DiscoveryAnswer;
-use weft_kernel::{Builtin, Delivery};
+use weft_kernel::{Builtin, Delivery, ProbeAnswer};
 use weft_peer::{Input, Output, Reply};
 use weft_protocol::{AgentSpec, Backend, Batch, ExitReason, MessageId, Payload, ProcessId, Recovered, Refusal, Token};
 
@@ -33,6 +33,9 @@ impl World {
             Output::Start { process, spec } => self.start_agent(node, process, &spec),
             Output::Deliver { process, delivery } => self.deliver(node, process, *delivery),
             Output::CancelDelivery { process, message } => self.cancel(node, process, &message),
+            Output::Probe { number, target: _ } => {
+                self.tell_after(0, node, Input::ProbeAnswered { number, answer: ProbeAnswer::Healthy });
+            }
             Output::Stop { process, grace_us } => self.stop_process(node, process, grace_us),
             Output::ReadRange { request, chain, from_commit, bytes_max } => {
                 let groups = self.read(node, |store| store.range(chain, from_commit, bytes_max));

@@ -57,6 +57,7 @@ impl Judge {
             | Output::Follow { .. }
             | Output::DeliverPublication { .. }
             | Output::Warn { .. }
+            | Output::Probe { .. }
             | Output::CancelDelivery { .. }
             | Output::ReadRange { .. }
             | Output::ReadCommit { .. }

@@ -92,6 +92,7 @@ pub(crate) fn input(input: &Input) -> String {
             let refused = verdict.error().is_some();
             format!("verified {} good {} refused {refused}", verdict.chain().node.short(), verdict.good())
         }
+        Input::ProbeAnswered { number, answer } => format!("probe-answered {number} {answer:?}"),
         Input::Woken => "woken".to_owned(),
     }
 }
@@ -133,6 +134,7 @@ pub(crate) fn output(output: &Output) -> String {
         Output::Warn { process, resource, measured, limit } => {
             format!("warn {process} {resource} {measured} {limit}")
         }
+        Output::Probe { number, target } => format!("probe {number} {target:?}"),
         Output::Stop { process, grace_us } => format!("stop {process} {grace_us}"),
         Output::ReadRange { request, chain, from_commit, bytes_max } => {
             format!("read-range {} {} from {from_commit} at most {bytes_max}", request.0, chain.node.short())

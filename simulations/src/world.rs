@@ -527,6 +527,7 @@ impl World {
             grants: Vec::new(),
             limits: ResourceLimits::default(),
             group: None,
+            probes: Vec::new(),
         };
         let syscall = Syscall::Spawn { spec: Box::new(spec) };
         self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);

@@ -105,6 +105,11 @@ impl Writer {
         self.open.len() >= WAITING_GROUPS_MAX
     }
 
+    /// Since when a group is being written, when one is.
+    pub(crate) fn writing_since(&self) -> Option<Timestamp> {
+        self.in_flight.as_ref().map(|in_flight| in_flight.closed_at)
+    }
+
     /// Whether the facts can stand on the chain, in one commit.
     pub(crate) fn fits(source: &str, facts: &[Fact]) -> bool {
         let sizes = facts.iter().map(|fact| event_bytes(source, fact)).collect::<Vec<_>>();

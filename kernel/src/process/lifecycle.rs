@@ -11,6 +11,7 @@ use crate::action::Action;
 use crate::capability::check_limits;
 use crate::chain::{Promise, Writer};
 use crate::event::{Answer, AskId};
+use crate::health::check_probes;
 use crate::ipc::{failed, shortened};
 use crate::kernel::{Asker, BUSY_RETRY_US, Kernel};
 use crate::status::{NodeState, ProcessState};
@@ -142,6 +143,7 @@ impl Kernel {
         for ask in asks {
             self.chain.hold(seq, Promise::Answer { ask, answer: Ok(Answer::Spawned { process }) });
         }
+        self.watch(process);
         self.advertise();
         self.deliver(process);
     }
@@ -215,6 +217,7 @@ impl Kernel {
             cause,
         });
         self.timers.set(deadline, Timer::Stop(process));
+        self.unwatch(process);
         let (seq, order) = intent.stop(process, grace_us);
         self.chain.hold(seq, order);
         self.advertise();
@@ -267,6 +270,7 @@ impl Kernel {
             let answer = Ok(Answer::Stopped { process, reason: reason.clone() });
             self.chain.hold(seq, Promise::Answer { ask, answer });
         }
+        self.unwatch(process);
         self.processes.exit(process, reason.clone());
         self.end_mailbox(&messages, &format!("{agent} {reason}"));
         for message in self.calls.of_process(process) {
@@ -353,6 +357,7 @@ fn check_spec(spec: &AgentSpec) -> Result<(), Refusal> {
         return invalid(format!("{} grants, at most {GRANTS_MAX} are accepted", spec.grants.len()));
     }
     check_limits(spec)?;
+    check_probes(&spec.probes)?;
     match &spec.backend {
         Backend::Builtin(_) => Ok(()),
         Backend::Command { command, .. } if command.first().is_none_or(String::is_empty) => {

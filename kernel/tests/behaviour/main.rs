@@ -14,6 +14,7 @@ mod deadline;
 mod durable;
 mod facts;
 mod gate;
+mod health;
 mod liar;
 mod limits;
 mod mailbox;

@@ -250,6 +250,7 @@ pub(crate) fn echo(name: &str) -> AgentSpec {
         grants: Vec::new(),
         limits: ResourceLimits::default(),
         group: None,
+        probes: Vec::new(),
     }
 }
 
@@ -313,6 +314,7 @@ fn show(output: &Output) -> String {
         Output::Persist(batch) => show_batch(batch),
         Output::Announce(group) => format!("announce {}", kinds_of(group)),
         Output::Answer { ask, answer } => format!("answer {} {}", ask.0, show_answer(answer)),
+        Output::Probe { number, target } => format!("probe {number} {target:?}"),
         Output::Ask { by, .. } => format!("ask as {by}"),
         Output::Transmit { envelope, .. } => {
             format!("transmit m{} to {} {}", envelope.id.counter, envelope.target, show_payload(&envelope.payload))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weft_discovery::{AdmissionView, Path};
-use weft_kernel::{Answer, Delivery, Measured, Syscall};
+use weft_kernel::{Answer, Delivery, Measured, ProbeAnswer, ProbeTarget, Syscall};
 use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, CommitGroup,
     ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, Principal, ProcessId, PublicKeys, Publication,
@@ -217,6 +217,13 @@ pub enum Input {
         /// Its answer, or what it says went wrong.
         answer: Result<Option<Payload>, String>,
     },
+    /// What was probed answered, or will not.
+    ProbeAnswered {
+        /// Which probe.
+        number: u64,
+        /// What it found.
+        answer: ProbeAnswer,
+    },
     /// The batch of the last `Persist` is on disk.
     Persisted,
     /// It could not be written.
@@ -371,6 +378,13 @@ pub enum Output {
         measured: u64,
         /// How much it may use.
         limit: u64,
+    },
+    /// Find out how this is, without waiting for it; give `ProbeAnswered`. A probe that gets no answer needs none.
+    Probe {
+        /// Under which number.
+        number: u64,
+        /// What; never the network, which the peer itself knows about.
+        target: ProbeTarget,
     },
     /// Stop this process within the grace time, then end its group.
     Stop {

@@ -6,11 +6,12 @@
 //!
 //! Modules in reading order: `event` (all that happens and all that is asked of the world), `peer` (the dispatcher), `route`
 //! and `waiting` (where a message goes, and messages that wait for a directory that is not complete), `links` (what waits for
-//! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk).
+//! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk), `health` (whether anybody is reached).
 
 mod blobs;
 mod config;
 mod event;
+mod health;
 mod inbound;
 mod large;
 mod links;

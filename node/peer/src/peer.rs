@@ -9,13 +9,15 @@ use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, CommitGroup, Evidence, Fact, ForkSeen, Gossip, MessageId,
-    NodeId, PlacedFact, Principal, Receipt, Recovered, Refusal, Signer, SyncRequest, SyncResponse, Timestamp,
+    NodeCheck, NodeId, PlacedFact, Principal, Receipt, Recovered, Refusal, Signer, SyncRequest, SyncResponse,
+    Timestamp,
 };
 use weft_replication::{self as replication, Replication};
 
 use crate::blobs::{Blobs, FetchKey};
 use crate::config::{PeerConfig, PeerIdentity};
 use crate::event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
+use crate::health::network_health;
 use crate::inbound::Inbound;
 use crate::links::{Links, envelope_id};
 use crate::persist::PersistQueue;
@@ -215,6 +217,9 @@ impl Peer {
             }
             Input::AgentAnswered { process, message, answer } => {
                 self.tell_kernel(kernel::Input::AgentAnswered { process, message, answer });
+            }
+            Input::ProbeAnswered { number, answer } => {
+                self.tell_kernel(kernel::Input::ProbeAnswered { number, answer });
             }
             Input::Persisted => self.persisted(),
             Input::PersistFailed => self.persist_failed(),
@@ -604,6 +609,11 @@ impl Peer {
             From::Warn { process, resource, measured, limit } => {
                 out.push(Output::Warn { process, resource, measured, limit });
             }
+            From::Probe { number, target: kernel::ProbeTarget::Node(NodeCheck::Network) } => {
+                let answer = network_health(self.node, &self.discovery);
+                self.tell_kernel(kernel::Input::ProbeAnswered { number, answer });
+            }
+            From::Probe { number, target } => out.push(Output::Probe { number, target }),
             From::Stop { process, grace_us } => out.push(Output::Stop { process, grace_us }),
             From::FactsRecorded { ticket, first_seq: _ } => self.facts_recorded(ticket, out),
             From::FactsRefused { ticket, refusal } => self.facts_refused(ticket, refusal, out),

@@ -95,6 +95,7 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         strategy: args.strategy.map(|strategy| strategy.to_string()),
         grants: args.grant.iter().map(ToString::to_string).collect(),
         limits,
+        probes: args.probe.clone(),
     })
 }
 

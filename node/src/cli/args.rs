@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use weft_protocol::control::ProbeJson;
 use weft_protocol::{
     BuiltinKind, CronId, GrantSpec, GroupName, InviteId, Level, MissedRule, NodeId, NodeName, Resource, RestartPolicy,
     Role, Strategy, TopicName,
@@ -93,6 +94,8 @@ pub(crate) enum Command {
     /// Send messages at certain times
     #[command(subcommand)]
     Cron(CronCommand),
+    /// Show how the node and its agents are
+    Health(OnlyAt),
     /// Show what all concerned nodes recorded of a conversation
     Trace(TraceArgs),
     /// Show, verify, prove and export the record of everything
@@ -257,6 +260,9 @@ pub(crate) struct SpawnArgs {
     /// A bound: memory=64MiB, cpu=10s, disk=10MiB, messages=1000 or tool-calls=100, or =none; may be given again
     #[arg(long, value_name = "WHAT=BOUND", value_parser = limit)]
     pub(crate) limit: Vec<Limit>,
+    /// How it is found out whether it works: liveness=message,interval=2s,timeout=500ms or readiness=…; may be given again
+    #[arg(long, value_name = "KIND=CHECK,…", value_parser = super::health::probe)]
+    pub(crate) probe: Vec<ProbeJson>,
     /// A variable of its environment; may be given again
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,

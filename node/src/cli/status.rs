@@ -22,6 +22,7 @@ pub(crate) async fn status(at: &At) -> Result<(), CliError> {
         let lines = card([
             ("node", format!("{}  {}  {}", status.name, status.node, status.role)),
             ("state", state_line(status)),
+            ("health", health_line(status)),
             ("cluster", format!("{}  {}", status.cluster.name, plural(status.members, "member"))),
             ("listening", listening(&status.listen)),
             ("agents", status.agents.to_string()),
@@ -32,6 +33,11 @@ pub(crate) async fn status(at: &At) -> Result<(), CliError> {
         let refused = status.refusals.iter().take(REFUSALS_SHOWN).map(refusal_line);
         refused.fold(lines, |lines, line| lines + &line)
     })
+}
+
+fn health_line(status: &StatusReport) -> String {
+    let words = super::health::paint(&status.health);
+    if status.health_reasons.is_empty() { words } else { format!("{words}  {}", status.health_reasons.join("; ")) }
 }
 
 fn refusal_line(refusal: &RefusalRow) -> String {

@@ -18,6 +18,7 @@ use weft_protocol::{
 };
 
 use super::failure::Failure;
+use super::health::probes;
 use super::members::is_there;
 use super::request::{JsonBody, Parameters};
 use super::{Served, mismatch, text};
@@ -279,7 +280,8 @@ fn spec(request: SpawnRequest) -> Result<AgentSpec, Failure> {
         return Err(Failure::new("invalid", format!("{} grants, at most {GRANTS_MAX}", request.grants.len())));
     }
     let grants = request.grants.iter().map(|grant| grant.parse()).collect::<Result<Vec<GrantSpec>, _>>()?;
-    Ok(AgentSpec { agent, backend, restart, grants, limits: requested_limits(&request.limits), group })
+    let probes = probes(&request.probes)?;
+    Ok(AgentSpec { agent, backend, restart, grants, limits: requested_limits(&request.limits), group, probes })
 }
 
 /// Stops an agent of this node; answers when it has ended.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weft_protocol::control::Body;
-use weft_protocol::{Admitted, CronFired, Effect, EffectResult, Fact, MessageRecord, ResourceUse};
+use weft_protocol::{Admitted, CronFired, Effect, EffectResult, Fact, HealthSubject, MessageRecord, ResourceUse};
 
 use super::text;
 use crate::cli::plural;
@@ -111,6 +111,21 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
         Fact::GaveUp(gave_up) => {
             let agents: Vec<&str> = gave_up.agents.iter().map(weft_protocol::AgentName::as_str).collect();
             (format!("{} given up: {}", agents.join(", "), gave_up.reason), to_json(gave_up))
+        }
+        Fact::HealthChanged(changed) => {
+            let (subject, detail) = match &changed.subject {
+                HealthSubject::Node { check } => (check.to_string(), json!({ "check": check })),
+                HealthSubject::Process { process, agent, probe } => (
+                    format!("{agent} {process} {probe}"),
+                    json!({ "agent": agent, "process": process, "probe": probe }),
+                ),
+            };
+            let why = changed.now.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let mut detail = detail;
+            detail["before"] = changed.before.name().into();
+            detail["now"] = changed.now.name().into();
+            detail["reason"] = changed.now.reason().into();
+            (format!("{subject} {}{why}", changed.now.name()), detail)
         }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });

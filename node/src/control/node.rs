@@ -1,13 +1,13 @@
-//! `status`, `livez`, `readyz`, `down`.
+//! `status` and `down`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use weft_kernel::{Answer, NodeState, ProcessState, Syscall};
+use weft_kernel::{Answer, ProcessState, Syscall};
 use weft_peer::{Peer, Question, Reply};
-use weft_protocol::control::{ClusterJson, DownReport, ErrorBody, ProbeReport, RefusalRow, StatusReport, UpReport};
+use weft_protocol::control::{ClusterJson, DownReport, ErrorBody, RefusalRow, StatusReport, UpReport};
 use weft_protocol::{Refusal, cluster_name};
 
 use super::failure::Failure;
@@ -59,7 +59,7 @@ async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> 
     let home = home.path().display().to_string();
     let read = move |peer: &Peer| {
         let (kernel, discovery) = (peer.kernel(), peer.discovery());
-        let chain = kernel.chain_state();
+        let (chain, health) = (kernel.chain_state(), kernel.health());
         let members: Vec<_> = discovery.members().collect();
         let own = members.iter().find(|member| member.node == peer.node());
         let living = |state: &ProcessState| !matches!(state, ProcessState::Exited(_));
@@ -78,28 +78,12 @@ async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> 
             listen: own.map(|own| own.addresses.clone()).unwrap_or_default(),
             role: own.map(|own| own.role.to_string()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            health: health.health.name().to_owned(),
+            health_reasons: health.reasons,
             refusals: Vec::new(),
         }
     };
     asker.read(read).await
-}
-
-/// Whether the event loop answers.
-#[utoipa::path(get, path = "/v1/livez", responses((status = 200, body = ProbeReport), (status = "default", body = ErrorBody)))]
-pub(crate) async fn livez(State(served): State<Arc<Served>>) -> Result<Json<ProbeReport>, Failure> {
-    served.read(|_| ()).await?;
-    Ok(Json(ProbeReport { ok: true }))
-}
-
-/// Whether the node takes requests: its start is on disk, and nothing has failed.
-#[utoipa::path(get, path = "/v1/readyz", responses((status = 200, body = ProbeReport), (status = "default", body = ErrorBody)))]
-pub(crate) async fn readyz(State(served): State<Arc<Served>>) -> Result<Json<ProbeReport>, Failure> {
-    match served.read(|peer| peer.kernel().state()).await? {
-        NodeState::Running => Ok(Json(ProbeReport { ok: true })),
-        NodeState::Damaged => Err(Refusal::Damaged.into()),
-        NodeState::ShuttingDown | NodeState::Halted => Err(Refusal::ShuttingDown.into()),
-        NodeState::Booting => Err(Refusal::Busy { retry_after_us: 100_000 }.into()),
-    }
 }
 
 /// Takes the node down in order. The process ends when everything is recorded, sealed and on disk.

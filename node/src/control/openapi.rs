@@ -3,15 +3,16 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{agents, chain, cron, members, messages, node, topics, trace};
+use super::{agents, chain, cron, health, members, messages, node, topics, trace};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "weft", description = "The local door of one node: HTTP on the Unix socket of its home."),
     paths(
         node::status,
-        node::livez,
-        node::readyz,
+        health::health,
+        health::livez,
+        health::readyz,
         node::down,
         members::members,
         members::invites,
@@ -66,6 +67,7 @@ mod tests {
         "/v1/cron/{id}",
         "/v1/cron/{id}/run",
         "/v1/down",
+        "/v1/health",
         "/v1/invites",
         "/v1/invites/{id}",
         "/v1/livez",

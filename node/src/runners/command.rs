@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use weft_kernel::{Delivery, Measured};
+use weft_kernel::{Delivery, Measured, ProbeAnswer};
 use weft_peer::Input;
-use weft_protocol::{AgentSpec, ExitReason, MessageId, Principal, ProcessId, Publication, Resource};
+use weft_protocol::{
+    AgentSpec, ExitReason, MessageId, Principal, ProbeCheck, ProbeKind, ProcessId, Publication, Resource,
+};
 
 use crate::clock::wall;
 use crate::runners::agent_log::AgentLog;
@@ -24,6 +26,7 @@ use crate::runners::jsonrpc::{Id, LINE_BYTES_MAX};
 use crate::runners::launch::{self, Launch};
 use crate::runners::lines::{Line, next_line};
 use crate::runners::meter::{MEASURE_EVERY, Meter};
+use crate::runners::probe;
 use crate::runners::session::{GuardWord, Introduction, Session, Step, grant_texts};
 use crate::runners::{Shared, clip};
 
@@ -50,6 +53,7 @@ pub(crate) enum Order {
     Publish(Box<Publication>),
     Cancel(MessageId),
     Warn { resource: Resource, measured: u64, limit: u64 },
+    Probe { number: u64, kind: ProbeKind, check: ProbeCheck },
 }
 
 /// How a child process is to be ended.
@@ -227,6 +231,11 @@ impl<'a> Running<'a> {
             }
             Order::Publish(publication) => self.session.publication(*publication),
             Order::Cancel(message) => self.session.cancel(message),
+            Order::Probe { number, kind, check: ProbeCheck::Message } => self.session.probe(number, kind),
+            Order::Probe { number, check: ProbeCheck::Process, .. } => {
+                let gone = ProbeAnswer::Failed { reason: "it never told the number of its process".to_owned() };
+                vec![Step::Probed { number, answer: self.pid().map_or(gone, probe::process) }]
+            }
             Order::Warn { resource, measured, limit } => {
                 vec![Step::WriteIfRoom(Session::warning(resource, measured, limit))]
             }
@@ -244,6 +253,9 @@ impl<'a> Running<'a> {
                     let process = self.process;
                     self.shared.asker.happened(Input::AgentAnswered { process, message, answer }).await;
                 }
+                Step::Probed { number, answer } => {
+                    self.shared.asker.happened(Input::ProbeAnswered { number, answer }).await;
+                }
                 Step::Asked { id, method, params } => self.asked(id, &method, &params),
                 Step::End(reason) => self.end_now(reason),
             }
@@ -255,11 +267,16 @@ impl<'a> Running<'a> {
             self.phase = Phase::Running;
             self.until = None;
         }
-        let pid = self.session.guard_words().iter().find_map(|word| match word {
+        let pid = self.pid();
+        self.shared.asker.happened(Input::AgentStarted { process: self.process, pid }).await;
+    }
+
+    /// The operating system's number of the program, as its guard told it.
+    fn pid(&self) -> Option<u32> {
+        self.session.guard_words().iter().find_map(|word| match word {
             GuardWord::Started(pid) => Some(*pid),
             GuardWord::Failed(_) | GuardWord::Ended(_) => None,
-        });
-        self.shared.asker.happened(Input::AgentStarted { process: self.process, pid }).await;
+        })
     }
 
     fn asked(&mut self, id: Option<Id>, method: &str, params: &str) {

@@ -5,7 +5,7 @@
 //!
 //! Modules in reading order: `builtin`; `command` (one child process), `launch` (its start), `confinement` (what it may
 //! touch), `family` (who belongs to it), `meter` (what they use), `session` (the conversation), `jsonrpc`, `payload`, `calls` (what it may ask),
-//! `api_socket` (the same on its own socket), `lines`, `agent_log`.
+//! `api_socket` (the same on its own socket), `lines`, `agent_log`, `probe`.
 
 mod agent_log;
 mod api_socket;
@@ -19,6 +19,7 @@ mod launch;
 mod lines;
 mod meter;
 mod payload;
+mod probe;
 mod session;
 
 use std::collections::BTreeMap;
@@ -29,11 +30,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use weft_kernel::{Builtin, Delivery};
+use weft_kernel::{Builtin, Delivery, ProbeAnswer};
 use weft_peer::Input;
 use weft_protocol::limits::AGENT_IN_FLIGHT_MAX;
 use weft_protocol::{
-    AgentSpec, Backend, ExitReason, MessageId, NodeId, NodeName, ProcessId, Publication, Resource, ResourceLimits,
+    AgentSpec, Backend, ExitReason, MessageId, NodeId, NodeName, ProbeCheck, ProbeKind, ProcessId, Publication,
+    Resource, ResourceLimits,
 };
 
 use crate::ask::Asker;
@@ -41,6 +43,7 @@ use crate::runners::command::{Ending, Order};
 
 pub(crate) use crate::runners::confinement::Confinement;
 pub(crate) use crate::runners::family::{AgentProcesses, ended_children, kill_members};
+pub(crate) use crate::runners::probe::disk as look_at_disk;
 
 /// Most orders that wait for one agent's task: twice what may be open, messages and cancellations, and as many publications;
 /// one more message is answered busy, one more publication or cancellation is lost (guess).
@@ -160,6 +163,29 @@ impl Runners {
         if let Some(Running::Command { orders, .. }) = self.running.get(&process) {
             let _lost_or_ended = orders.try_send(Order::Warn { resource, measured, limit });
         }
+    }
+
+    /// Finds out how a process is. Returned is what is known at once: of a built-in agent everything, for it runs in the
+    /// event loop that asks.
+    pub(crate) fn probe(&self, number: u64, process: ProcessId, kind: ProbeKind, check: ProbeCheck) -> Option<Input> {
+        let failed = |reason: &str| {
+            let answer = ProbeAnswer::Failed { reason: reason.to_owned() };
+            Some(Input::ProbeAnswered { number, answer })
+        };
+        match self.running.get(&process) {
+            None => failed("the process has ended"),
+            Some(Running::Builtin(_)) => Some(Input::ProbeAnswered { number, answer: ProbeAnswer::Healthy }),
+            Some(Running::Command { orders, .. }) => match orders.try_send(Order::Probe { number, kind, check }) {
+                Ok(()) => None,
+                Err(mpsc::error::TrySendError::Full(_)) => failed("too much waits for the agent"),
+                Err(mpsc::error::TrySendError::Closed(_)) => failed("the process has ended"),
+            },
+        }
+    }
+
+    /// The node's home folder.
+    pub(crate) fn home(&self) -> &std::path::Path {
+        &self.shared.config.home
     }
 
     /// Ends an agent within the grace time. A built-in one has ended at once; of another, its end is reported later.

@@ -1,14 +1,16 @@
 //! The conversation between the node and one agent: what each line means and what is still open. No IO.
 
+mod health;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use weft_kernel::Delivery;
+use weft_kernel::{Delivery, ProbeAnswer};
 use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, ENVELOPE_BYTES_MAX};
 use weft_protocol::{
-    AgentName, ExitReason, GrantSpec, MessageId, NodeId, NodeName, Payload, Principal, ProcessId, Publication,
-    Resource, Sender, Signal,
+    AgentName, ExitReason, GrantSpec, MessageId, NodeId, NodeName, Payload, Principal, ProbeKind, ProcessId,
+    Publication, Resource, Sender, Signal,
 };
 
 use crate::runners::clip;
@@ -17,6 +19,8 @@ use crate::runners::payload::PayloadJson;
 
 /// This many malformed lines in a row end the process.
 pub(crate) const BAD_LINES_MAX: u32 = 10;
+/// Probes that may be unanswered at once: the kernel has two open, and gives up each by its deadline.
+const PROBES_OPEN_MAX: usize = 4;
 
 /// What follows from a line or an order.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(crate) enum Step {
     Initialized,
     /// The agent is done with a message.
     Answered { message: MessageId, answer: Result<Option<Payload>, String> },
+    /// The agent answered a probe.
+    Probed { number: u64, answer: ProbeAnswer },
     /// The agent asks for something; without an id it waits for no answer.
     Asked { id: Option<Id>, method: String, params: String },
     /// The process must end.
@@ -60,6 +66,7 @@ pub(crate) struct Session {
 enum Waiting {
     Initialize,
     Message { message: MessageId, cancelled: bool },
+    Probe { number: u64, kind: ProbeKind },
 }
 
 /// Who the agent is, for `initialize`.
@@ -177,6 +184,9 @@ impl Session {
                     Step::End(ExitReason::StartFailed { reason })
                 }
             }],
+            Some(Waiting::Probe { number, kind }) => {
+                vec![Step::Probed { number, answer: health::read(kind, result) }]
+            }
             Some(Waiting::Message { message, .. }) => {
                 self.by_message.remove(&message);
                 vec![Step::Answered { message, answer: result.and_then(|result| read_reply(&result)) }]
@@ -263,6 +273,23 @@ impl Session {
         let params = Published { topic, from: from.into(), seq, hlc, payload, id, trace };
         let line = jsonrpc::request(None, "published", &params);
         if line.len() > LINE_BYTES_MAX { Vec::new() } else { vec![Step::WriteIfRoom(line)] }
+    }
+
+    /// Asks the agent how it is. Of questions that it never answered only the last few are remembered.
+    pub(crate) fn probe(&mut self, number: u64, kind: ProbeKind) -> Vec<Step> {
+        #[derive(Serialize)]
+        struct Health {
+            probe: ProbeKind,
+        }
+        let open = self.waiting.iter().filter(|(_, waiting)| matches!(waiting, Waiting::Probe { .. }));
+        let open = open.map(|(id, _)| *id).collect::<Vec<_>>();
+        if let Some(oldest) = open.first().filter(|_| open.len() >= PROBES_OPEN_MAX) {
+            self.waiting.remove(oldest);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.waiting.insert(id, Waiting::Probe { number, kind });
+        vec![Step::WriteIfRoom(jsonrpc::request(Some(id), "health", &Health { probe: kind }))]
     }
 
     /// The line that asks the agent to finish and exit.

@@ -134,6 +134,7 @@ fn spec(backend: Backend) -> AgentSpec {
         grants: Vec::new(),
         limits: ResourceLimits::default(),
         group: None,
+        probes: Vec::new(),
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::health::ProbeJson;
+
 /// The body of `POST /v1/agents`. Exactly one of `builtin` and `exec` is given.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +41,9 @@ pub struct SpawnRequest {
     /// Its bounds.
     #[serde(default)]
     pub limits: LimitsJson,
+    /// How it is found out whether it works: at most one liveness and one readiness probe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeJson>,
 }
 
 /// Bounds of one process. In a request null means the node's default and 0 no bound at all; in a report null means no bound.

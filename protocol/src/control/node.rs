@@ -62,6 +62,10 @@ pub struct StatusReport {
     pub role: String,
     /// The program's version.
     pub version: String,
+    /// `healthy`, `degraded`, or `unhealthy` when the node itself is.
+    pub health: String,
+    /// What is not well, one line each.
+    pub health_reasons: Vec<String>,
     /// Handshakes that were refused lately, the newest first.
     pub refusals: Vec<RefusalRow>,
 }
@@ -110,9 +114,15 @@ pub struct DownReport {
     pub pid: u32,
 }
 
-/// The answer of `livez` and `readyz`.
+/// The answer of `livez` and `readyz`: 200 when all is well, 503 otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProbeReport {
     /// Whether all is well.
     pub ok: bool,
+    /// Where the node stands: `running`, `booting`, …; `stuck` when it does not answer.
+    pub state: String,
+    /// `healthy`, `degraded` or `unhealthy`; `unknown` when it does not answer.
+    pub health: String,
+    /// What is not well, one line each.
+    pub reasons: Vec<String>,
 }

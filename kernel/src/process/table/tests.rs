@@ -82,6 +82,7 @@ fn life(process: ProcessId, name: &AgentName) -> Life {
         grants: Vec::new(),
         limits: ResourceLimits::default(),
         group: None,
+        probes: Vec::new(),
     };
     Life::new(process, spec, Vec::new(), Principal::Operator, 0)
 }
