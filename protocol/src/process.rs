@@ -293,6 +293,7 @@ impl AgentSpec {
             grants: Vec::new(),
             limits: ResourceLimits::default(),
             group: None,
+            probes: Vec::new(),
         }
     }
 }

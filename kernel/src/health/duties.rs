@@ -1,7 +1,9 @@
 //! What the kernel does about health: asks the world, records changes, ends a process that does not live.
 
 use weft_protocol::limits::{PROBE_COUNT_MAX, PROBE_INTERVAL_US_MAX, PROBE_INTERVAL_US_MIN, PROBE_TIMEOUT_US_MAX};
-use weft_protocol::{ExitReason, Fact, NodeCheck, ProbeSpec, ProcessId, Refusal, Timestamp};
+use weft_protocol::{
+    ExitReason, Fact, Health, HealthChanged, HealthSubject, NodeCheck, ProbeSpec, ProcessId, Refusal, Timestamp,
+};
 
 use super::monitors::{Input, Output, ProbeAnswer, ProbeTarget};
 use crate::kernel::Kernel;
@@ -115,7 +117,12 @@ impl Kernel {
         ProbeAnswer::Healthy
     }
 
-    fn record_change(&mut self, change: weft_protocol::HealthChanged) {
+    /// That the node found itself well after its start is no change: its start is on the chain, and nothing more is to say.
+    fn record_change(&mut self, change: HealthChanged) {
+        let first = matches!(change.subject, HealthSubject::Node { .. }) && change.before == Health::Unknown;
+        if first && change.now == Health::Healthy {
+            return;
+        }
         if !self.ending && self.state == NodeState::Running {
             self.chain.append("kernel", &Fact::HealthChanged(change), self.now);
         }
