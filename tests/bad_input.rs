@@ -152,11 +152,18 @@ fn what_is_wrong_without_any_node() {
             "invalid value 'king' for '--role <ROLE>': `king` is not a role (admin, worker or observer) (nothing changed)",
         ),
         (
+            vec!["pub", "jobs.*", "x"],
+            2,
+            "usage",
+            "invalid value 'jobs.*' for '<TOPIC>': `jobs.*` is not an exact topic (words of a-z A-Z 0-9 - _ joined by \
+             dots, at most 128 bytes; only subscribers use * and >) (nothing changed)",
+        ),
+        (
             vec!["pub", "jobs..new", "x"],
             2,
             "usage",
-            "invalid value 'jobs..new' for '<TOPIC>': `jobs..new` is not a topic (words of a-z A-Z 0-9 - _ joined by dots, \
-             at most 128 bytes) (nothing changed)",
+            "invalid value 'jobs..new' for '<TOPIC>': `jobs..new` is not an exact topic (words of a-z A-Z 0-9 - _ joined by \
+             dots, at most 128 bytes; only subscribers use * and >) (nothing changed)",
         ),
         (
             vec!["status", "--home", &home, "--node", "beta"],
@@ -268,7 +275,8 @@ fn what_a_running_node_refuses() {
             vec!["pub", "jobs", "x", "--wait-for", "1", "--deadline", "10ms"],
             5,
             "deadline",
-            "0 of 1 nodes subscribe to jobs (nothing changed); next: give them more time: --deadline",
+            "0 of 1 subscribers of jobs are known; nothing was published (nothing changed); \
+             next: give them more time: --deadline",
         ),
     ];
     for (words, code, error, message) in cases {
@@ -325,7 +333,7 @@ fn what_the_door_refuses() {
             "a deadline is at least a millisecond and at most 3600 s",
         ),
         ("POST", "/v1/agents", body(json!({"agent": "x", "exec": []})), 400, "invalid", "`exec` names no program"),
-        ("POST", "/v1/topics/a..b", body(json!({"payload": "x"})), 400, "invalid", "`a..b` is not a topic"),
+        ("POST", "/v1/topics/a..b", body(json!({"payload": "x"})), 400, "invalid", "`a..b` is not an exact topic"),
         ("GET", "/v1/chain/events?form=1", None, 400, "invalid", "the query: Failed to deserialize query string"),
         ("GET", "/v1/chain/events?node=nobody", None, 404, "no-responder", "no responder: no member nobody"),
         ("GET", "/v1/chain/proof/1000000", None, 404, "not-found", "the chain has "),

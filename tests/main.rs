@@ -16,3 +16,4 @@ mod refusals;
 mod strangers;
 mod supervision;
 mod tidy;
+mod topics;

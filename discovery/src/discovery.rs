@@ -158,7 +158,7 @@ impl Discovery {
             }
             Input::AdvertArrived { advert } => self.on_advert_arrived(*advert, now, outputs),
             Input::AgentsChanged { agents } => self.own_advert.set_agents(agents),
-            Input::TopicsChanged { topics } => self.own_advert.set_topics(topics),
+            Input::TopicsChanged { subscriptions } => self.own_advert.set_subscriptions(subscriptions),
             Input::InviteAsked { ask, role, ttl_us, uses, secret } => {
                 let wanted = Wanted { role, ttl_us, uses, secret: secret.into_array() };
                 self.on_invite_asked(ask, wanted, now, outputs);

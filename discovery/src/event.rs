@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_bytes::ByteArray;
 use weft_protocol::{
     Admission, AdvertVersion, AgentName, AuthRefusal, Certificate, Charter, Fact, Hlc, Incarnation, InviteId, Join,
-    NodeId, NodeName, ProcessId, PublicKeys, Refusal, Role, Signed, SignedAdvert, Timestamp, TopicName,
+    NodeId, NodeName, ProcessId, PublicKeys, Refusal, Role, Signed, SignedAdvert, Timestamp, TopicPattern,
 };
 
 use crate::admission::AdmissionView;
@@ -90,7 +90,7 @@ pub enum Input {
     /// Our topics with local subscribers are these now.
     TopicsChanged {
         /// All of them.
-        topics: Vec<TopicName>,
+        subscriptions: Vec<(TopicPattern, u32)>,
     },
     /// The operator wants an invite.
     InviteAsked {

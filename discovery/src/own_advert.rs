@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weft_protocol::limits::{ADVERT_AGENTS_MAX, ADVERT_TOPICS_MAX};
 use weft_protocol::{
     Advert, AdvertVersion, AgentName, Hlc, Incarnation, NodeId, NodeName, ProcessId, SignedAdvert, Signer, Timestamp,
-    TopicName, encode,
+    TopicPattern, encode,
 };
 
 use crate::config::DiscoveryConfig;
@@ -13,6 +13,11 @@ use crate::config::DiscoveryConfig;
 /// Most bytes of our own advert, so that it fits one gossip message. Topics, then agents that find no room are left out, last
 /// names first: they can then be reached only by those who name this node.
 const ADVERT_BYTES_MAX: usize = 56 * 1024;
+
+/// Most wildcards that are told one by one (guess: four KiB of them).
+const ADVERT_WILDCARDS_MAX: usize = 64;
+/// Most patterns whose subscribers are counted; of further topics one is assumed.
+const ADVERT_COUNTS_MAX: usize = 128;
 
 /// What does not change while a node runs.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ pub(crate) struct Speaker {
 pub(crate) struct OwnAdvert {
     speaker: Speaker,
     agents: Vec<(AgentName, ProcessId)>,
-    topics: Vec<TopicName>,
+    subscriptions: Vec<(TopicPattern, u32)>,
     addresses: Vec<String>,
     version: u64,
     signed: SignedAdvert,
@@ -49,7 +54,7 @@ impl OwnAdvert {
         Self {
             speaker,
             agents: Vec::new(),
-            topics: Vec::new(),
+            subscriptions: Vec::new(),
             addresses: Vec::new(),
             version: 0,
             signed,
@@ -66,10 +71,10 @@ impl OwnAdvert {
         self.agents = agents;
     }
 
-    pub(crate) fn set_topics(&mut self, mut topics: Vec<TopicName>) {
-        topics.sort_unstable();
-        self.stale |= self.topics != topics;
-        self.topics = topics;
+    pub(crate) fn set_subscriptions(&mut self, mut subscriptions: Vec<(TopicPattern, u32)>) {
+        subscriptions.sort_unstable();
+        self.stale |= self.subscriptions != subscriptions;
+        self.subscriptions = subscriptions;
     }
 
     pub(crate) fn set_addresses(&mut self, addresses: Vec<String>) {
@@ -86,8 +91,8 @@ impl OwnAdvert {
         &self.agents
     }
 
-    pub(crate) fn topics(&self) -> &[TopicName] {
-        &self.topics
+    pub(crate) fn subscriptions(&self) -> &[(TopicPattern, u32)] {
+        &self.subscriptions
     }
 
     pub(crate) const fn incarnation(&self) -> Incarnation {
@@ -122,7 +127,7 @@ impl OwnAdvert {
             self.version += 1;
             self.expires = now.after_us(config.advert_ttl_us);
             let advert =
-                fitting(&self.speaker, &self.agents, &self.topics, &self.addresses, self.version, self.expires);
+                fitting(&self.speaker, &self.agents, &self.subscriptions, &self.addresses, self.version, self.expires);
             self.signed = SignedAdvert::new(&advert, &*self.speaker.signer);
         }
         self.stale = false;
@@ -136,7 +141,7 @@ impl OwnAdvert {
 fn fitting(
     speaker: &Speaker,
     agents: &[(AgentName, ProcessId)],
-    topics: &[TopicName],
+    subscriptions: &[(TopicPattern, u32)],
     addresses: &[String],
     version: u64,
     expires: Timestamp,
@@ -148,11 +153,25 @@ fn fitting(
         version: AdvertVersion { started: speaker.started, version },
         build: speaker.build.clone(),
         agents: agents.iter().take(ADVERT_AGENTS_MAX).cloned().collect(),
-        topics: topics.iter().take(ADVERT_TOPICS_MAX).cloned().collect(),
+        topics: subscriptions.iter().filter_map(|(topic, _)| topic.exact()).take(ADVERT_TOPICS_MAX).collect(),
+        subscriptions: worth_counting(subscriptions),
         addresses: addresses.to_vec(),
         expires,
     };
     while encode(&advert).len() > ADVERT_BYTES_MAX && (advert.topics.pop().is_some() || advert.agents.pop().is_some()) {
     }
     advert
+}
+
+/// Wildcards, and topics with more than one subscriber. Too many wildcards are told as the one that means everything: who is
+/// told too much is not harmed, who is told too little misses something.
+fn worth_counting(subscriptions: &[(TopicPattern, u32)]) -> Vec<(TopicPattern, u32)> {
+    let (wild, exact): (Vec<_>, Vec<_>) = subscriptions.iter().cloned().partition(|(pattern, _)| pattern.is_wildcard());
+    let wild = if wild.len() > ADVERT_WILDCARDS_MAX {
+        vec![(TopicPattern::everything(), wild.iter().fold(0, |sum, (_, count)| count.saturating_add(sum)))]
+    } else {
+        wild
+    };
+    let several = exact.into_iter().filter(|(_, count)| *count > 1);
+    wild.into_iter().chain(several).take(ADVERT_COUNTS_MAX).collect()
 }

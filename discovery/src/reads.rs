@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use weft_protocol::limits::{MEMBERS_MAX, PAGE_BYTES_MAX};
 use weft_protocol::{
-    AdvertVersion, AgentName, Incarnation, InviteId, NodeId, NodeName, NodeRef, ProcessId, PublicKeys, Refusal, Role,
-    SignedAdvert, Timestamp, TopicName, encode,
+    Advert, AdvertVersion, AgentName, Incarnation, InviteId, NodeId, NodeName, NodeRef, ProcessId, PublicKeys, Refusal,
+    Role, SignedAdvert, Timestamp, TopicName, TopicPattern, encode,
 };
 
 use crate::admission::AdmissionView;
@@ -47,8 +47,8 @@ pub struct MemberView {
     pub incarnation: Option<Incarnation>,
     /// What it says that it runs; nothing when no advert of it is held.
     pub agents: Vec<(AgentName, ProcessId)>,
-    /// Topics it says that it has subscribers for.
-    pub topics: Vec<TopicName>,
+    /// What it says that it has subscribers for, with their number.
+    pub subscriptions: Vec<(TopicPattern, u32)>,
     /// The version of its program, by its advert.
     pub build: Option<String>,
     /// When it was last heard of on a connection of this run; of this node itself now.
@@ -57,6 +57,14 @@ pub struct MemberView {
     pub addresses: Vec<String>,
     /// What the transport said of the last dial, when that failed.
     pub last_failure: Option<String>,
+}
+
+/// All that an advert says about subscribers.
+fn subscriptions(advert: &Advert) -> Vec<(TopicPattern, u32)> {
+    let counted = &advert.subscriptions;
+    let topics = advert.topics.iter().map(|topic| TopicPattern::from(topic.clone()));
+    let one_each = topics.filter(|topic| !counted.iter().any(|(pattern, _)| pattern == topic)).map(|topic| (topic, 1));
+    counted.iter().cloned().chain(one_each).collect()
 }
 
 impl Discovery {
@@ -163,10 +171,10 @@ impl Discovery {
                 } else {
                     advert.map(|advert| advert.agents.clone()).unwrap_or_default()
                 },
-                topics: if own {
-                    self.own_advert.topics().to_vec()
+                subscriptions: if own {
+                    self.own_advert.subscriptions().to_vec()
                 } else {
-                    advert.map(|advert| advert.topics.clone()).unwrap_or_default()
+                    advert.map(subscriptions).unwrap_or_default()
                 },
                 build: if own { Some(self.build.clone()) } else { advert.map(|advert| advert.build.clone()) },
                 last_seen: if own { Some(self.now) } else { peer.and_then(|peer| peer.last_seen) },
@@ -238,10 +246,22 @@ impl Discovery {
         self.peers.get(&node).is_some_and(|peer| peer.link.is_some())
     }
 
-    /// Other members that say they have subscribers of that topic, and may be reached.
+    /// Other members that say they have subscribers of that topic, and may be reached, each with the number of these.
     #[must_use]
-    pub fn subscribers(&self, topic: &TopicName) -> Vec<NodeId> {
-        self.believed().filter(|(_, held)| held.advert.topics.contains(topic)).map(|(node, _)| node).collect()
+    pub fn subscribers(&self, topic: &TopicName) -> Vec<(NodeId, u64)> {
+        let count = |advert: &Advert| {
+            let meant = subscriptions(advert).into_iter().filter(|(pattern, _)| pattern.matches(topic));
+            meant.map(|(_, count)| u64::from(count)).sum::<u64>()
+        };
+        let counted = self.believed().map(|(node, held)| (node, count(&held.advert)));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Whether another member that may be reached listens to that topic by a wildcard.
+    #[must_use]
+    pub fn is_heard_by_wildcard(&self, topic: &TopicName) -> bool {
+        let meant = |(pattern, _): &(TopicPattern, u32)| pattern.is_wildcard() && pattern.matches(topic);
+        self.believed().any(|(_, held)| held.advert.subscriptions.iter().any(meant))
     }
 
     /// All invites of this node that are remembered, by id.

@@ -1,6 +1,6 @@
 //! All that a gate judges. An action nobody thought of does not compile: every match over this enum names each case.
 
-use weft_protocol::{AgentName, CronId, NodeId, Role, TopicName};
+use weft_protocol::{AgentName, CronId, MessageId, NodeId, Role, TopicName, TopicPattern};
 
 /// One thing that somebody wants to do, with the resource it touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,10 @@ pub enum Action {
         /// Which.
         topic: TopicName,
     },
-    /// Receive from a topic.
+    /// Receive from every topic that a pattern means, and read what is remembered of them.
     Subscribe {
         /// Which.
-        topic: TopicName,
+        pattern: TopicPattern,
     },
     /// Let a publication of another node reach local subscribers.
     ReceivePublication {
@@ -40,6 +40,18 @@ pub enum Action {
         role: Role,
         /// Which topic.
         topic: TopicName,
+    },
+    /// Read the messages that were given up.
+    ReadDeadLetters,
+    /// Send a message that was given up once more; sending it is judged as well.
+    RetryDeadLetter {
+        /// Which.
+        message: MessageId,
+    },
+    /// Throw a message that was given up away.
+    DropDeadLetter {
+        /// Which.
+        message: MessageId,
     },
     /// Start an agent.
     Spawn {
@@ -107,6 +119,9 @@ impl Action {
             Self::Publish { .. } => "publish",
             Self::Subscribe { .. } => "subscribe",
             Self::ReceivePublication { .. } => "receive-publication",
+            Self::ReadDeadLetters => "read-dead-letters",
+            Self::RetryDeadLetter { .. } => "retry-dead-letter",
+            Self::DropDeadLetter { .. } => "drop-dead-letter",
             Self::Spawn { .. } => "spawn",
             Self::Stop { .. } => "stop",
             Self::CronAdd { .. } => "cron-add",

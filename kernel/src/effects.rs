@@ -1,14 +1,15 @@
 //! The outputs of one input, as verbs: all that may leave at once. What waits for a record is not among them.
 
 use weft_protocol::{
-    AgentName, CommitGroup, Envelope, MessageId, NodeId, Principal, ProcessId, Publication, Receipt, Refusal, Resource,
-    TopicName,
+    AgentName, CommitGroup, Envelope, Hlc, MessageId, NodeId, Principal, ProcessId, Publication, Receipt, Refusal,
+    Resource, TopicPattern,
 };
 
 use crate::chain::Order;
 use crate::event::{Answer, AskId, Delivery, Output, Ticket};
 use crate::health::ProbeTarget;
 use crate::syscall::Syscall;
+use crate::topic::{Cursor, Gather, GatherId};
 
 /// Outputs in the order in which they were said.
 #[derive(Debug, Default)]
@@ -53,16 +54,21 @@ impl Effects {
         self.outputs.push(Output::Publish(Box::new(publication)));
     }
 
-    pub(crate) fn follow(&mut self, topics: Vec<TopicName>) {
-        self.outputs.push(Output::Follow { topics });
+    pub(crate) fn follow(&mut self, subscriptions: Vec<(TopicPattern, u32)>, since: Hlc) {
+        self.outputs.push(Output::Follow { subscriptions, since });
+    }
+
+    pub(crate) fn gather(&mut self, gather: GatherId, pattern: TopicPattern, what: Gather) {
+        self.outputs.push(Output::Gather { gather, pattern, what });
     }
 
     pub(crate) fn advertise(&mut self, agents: Vec<(AgentName, ProcessId)>) {
         self.outputs.push(Output::Advertise { agents });
     }
 
-    pub(crate) fn notify(&mut self, ask: AskId, publication: &Publication) {
-        self.outputs.push(Output::Notify { ask, publication: Box::new(publication.clone()) });
+    /// The chain let go of it: the log with this publication is on disk.
+    pub(crate) fn notify(&mut self, ask: AskId, cursor: Cursor, publication: Box<Publication>) {
+        self.outputs.push(Output::Notify { ask, cursor, publication });
     }
 
     pub(crate) fn deliver(&mut self, process: ProcessId, delivery: Box<Delivery>) {

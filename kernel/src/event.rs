@@ -1,14 +1,15 @@
 //! What can happen to the kernel, and all that it can ask of the world.
 
 use weft_protocol::{
-    Batch, CronId, CronResult, Envelope, ExitReason, Fact, Level, MessageId, NodeId, Payload, Principal, ProcessId,
-    Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, Timestamp, TopicName, TraceId,
+    Batch, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, Level, MessageId, NodeId, Payload, Principal,
+    ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, Timestamp, TopicPattern, TraceId,
 };
 
 use crate::action::Action;
 use crate::cron::CronJob;
 use crate::health::{ProbeAnswer, ProbeTarget};
 use crate::syscall::Syscall;
+use crate::topic::{Cursor, Gather, GatherId};
 
 /// A question of somebody on this machine; the world numbers them and gives each number once, below 2^63.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,8 +108,15 @@ pub enum Input {
         from: NodeId,
         /// Its role.
         role: Role,
-        /// What.
+        /// What, in its place among the publications of that member in its topic.
         publication: Box<Publication>,
+        /// Whether it was fetched as history: it is remembered, and handed to nobody who listens already.
+        fetched: bool,
+    },
+    /// What members have of a subscription's history has arrived, or they had time enough.
+    Gathered {
+        /// Which.
+        gather: GatherId,
     },
     /// A process that was to be started runs.
     AgentStarted {
@@ -222,6 +230,13 @@ pub enum Answer {
     Subscribed,
     /// They no longer are.
     Unsubscribed,
+    /// Messages that were given up, the oldest first.
+    DeadLetters(Vec<DeadLetter>),
+    /// A message that was given up is kept no longer, and that is recorded.
+    DeadLetterDropped {
+        /// Which.
+        message: MessageId,
+    },
     /// A process runs.
     Spawned {
         /// Which.
@@ -324,10 +339,21 @@ pub enum Output {
     },
     /// Publish this on the mesh.
     Publish(Box<Publication>),
-    /// The set of topics with local subscribers is now this.
+    /// The set of patterns with local subscribers is now this.
     Follow {
-        /// All of them, sorted.
-        topics: Vec<TopicName>,
+        /// All of them, sorted, with the number of their subscriptions.
+        subscriptions: Vec<(TopicPattern, u32)>,
+        /// Our stamp of now: what publishers stamp later is wanted, whoever they are.
+        since: weft_protocol::Hlc,
+    },
+    /// Ask members how far each publisher of the pattern has come, fetch what is wanted of it, then give `Gathered`.
+    Gather {
+        /// Under which number.
+        gather: GatherId,
+        /// Which topics; followed already.
+        pattern: TopicPattern,
+        /// What is wanted.
+        what: Gather,
     },
     /// The set of living agents is now this.
     Advertise {
@@ -338,7 +364,9 @@ pub enum Output {
     Notify {
         /// The ask that subscribed.
         ask: AskId,
-        /// What.
+        /// How far the subscription has come with it.
+        cursor: Cursor,
+        /// What; on disk.
         publication: Box<Publication>,
     },
     /// Start this process; give `AgentStarted` or `AgentExited`. Its intent is on disk.

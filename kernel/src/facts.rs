@@ -48,6 +48,9 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::Publish { .. }
         | Action::Subscribe { .. }
         | Action::ReceivePublication { .. }
+        | Action::ReadDeadLetters
+        | Action::RetryDeadLetter { .. }
+        | Action::DropDeadLetter { .. }
         | Action::Spawn { .. }
         | Action::Stop { .. }
         | Action::CronAdd { .. }
@@ -67,14 +70,14 @@ fn resource(action: &Action) -> String {
         | Action::Receive { target, .. }
         | Action::Stop { target }
         | Action::Restart { target } => target.clone(),
-        Action::Publish { topic } | Action::Subscribe { topic } | Action::ReceivePublication { topic, .. } => {
-            topic.to_string()
-        }
         Action::CronRemove { job } | Action::CronRun { job } => job.to_string(),
         Action::CronList => "jobs".to_owned(),
+        Action::Publish { topic } | Action::ReceivePublication { topic, .. } => topic.to_string(),
+        Action::Subscribe { pattern } => pattern.to_string(),
         Action::Spawn { agent } => agent.to_string(),
         Action::Invite { role } => role.to_string(),
         Action::Admit { node } | Action::RecordFork { node } => node.to_string(),
-        Action::RevokeInvite | Action::RecordRepair | Action::Shutdown => "node".to_owned(),
+        Action::RetryDeadLetter { message } | Action::DropDeadLetter { message } => message.to_string(),
+        Action::RevokeInvite | Action::RecordRepair | Action::ReadDeadLetters | Action::Shutdown => "node".to_owned(),
     }
 }

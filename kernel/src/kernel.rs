@@ -19,7 +19,7 @@ use crate::effects::Effects;
 use crate::event::{AskId, Input, Output, Route};
 use crate::gate::{Decision, Gate, Request};
 use crate::health::Monitors;
-use crate::ipc::{Calls, Inbox, Message, Receipts, Windows};
+use crate::ipc::{Calls, DeadLetters, Inbox, Message, Receipts, Windows};
 use crate::process::{History, ProcessTable};
 use crate::status::NodeState;
 use crate::supervisor::Supervisors;
@@ -63,6 +63,7 @@ pub struct Kernel {
     pub(crate) inbox: Inbox,
     pub(crate) windows: Windows,
     pub(crate) receipts: Receipts,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) reachable: BTreeMap<NodeId, bool>,
     pub(crate) topics: Topics,
     pub(crate) crontab: Crontab,
@@ -129,6 +130,8 @@ impl Kernel {
         let own = recovered.chains.iter().find(|chain| chain.state.chain() == identity.chain);
         let history = own.map_or_else(History::default, |chain| History::of(&chain.facts));
         let jobs = own.map_or_else(cron::History::default, |chain| cron::History::of(&chain.facts));
+        let last = own.and_then(|chain| chain.facts.last());
+        let orderly = last.is_none_or(|last| matches!(last.fact, Fact::Shutdown(_)));
         let state = own.map(|chain| chain.state.clone());
         let state = state.unwrap_or_else(|| ChainState::new(identity.chain, identity.cluster, keys.clone()));
         let chain = Writer::restored(signer, state, recovered.reserved, now);
@@ -153,12 +156,13 @@ impl Kernel {
             inbox: Inbox::new(),
             windows,
             receipts,
+            dead_letters: DeadLetters::restored(&recovered.dead_letters),
             reachable: BTreeMap::new(),
-            topics: Topics::restored(chain.next_counter()),
             crontab: Crontab::default(),
             firings: Firings::new(),
             monitors: Monitors::new(&config.node_checks, now),
             own_asks: 0,
+            topics: Topics::restored(identity.chain, chain.next_counter(), &recovered.topic_log, orderly),
             shutdown_asks: Vec::new(),
             stopped_at_shutdown: 0,
             chain,
@@ -245,7 +249,10 @@ impl Kernel {
             Input::CancelArrived { from, message } => self.on_cancel(from, &message),
             Input::TransmitFailed { to, message } => self.on_transmit_failed(to, &message),
             Input::ReachabilityChanged { node, reachable } => self.on_reachability_changed(node, reachable),
-            Input::PublicationArrived { from, role, publication } => self.on_publication(from, role, &publication),
+            Input::PublicationArrived { from, role, publication, fetched } => {
+                self.on_publication(from, role, *publication, fetched);
+            }
+            Input::Gathered { gather } => self.on_gathered(gather),
             Input::AgentStarted { process, pid } => self.on_agent_started(process, pid),
             Input::AgentExited { process, reason } => self.on_agent_exited(process, reason),
             Input::ResourcesMeasured { process, measured } => self.on_resources_measured(process, measured),
@@ -268,9 +275,14 @@ impl Kernel {
                 self.on_send(ask, &asker, message, route);
             }
             Syscall::Publish { topic, payload, trace } => self.on_publish(ask, &asker, topic, payload, trace),
-            Syscall::Subscribe { topic } => self.on_subscribe(ask, &asker, topic),
-            Syscall::Unsubscribe { topic } => self.on_unsubscribe(ask, &asker, &topic),
             Syscall::CallTool { name } => self.on_call_tool(ask, &asker, &name),
+            Syscall::Subscribe { pattern, start } => self.on_subscribe(ask, &asker, pattern, start),
+            Syscall::Unsubscribe { pattern } => self.on_unsubscribe(ask, &asker, &pattern),
+            Syscall::ListDeadLetters => self.on_list_dead_letters(ask, &asker),
+            Syscall::RetryDeadLetter { message, deadline_us } => {
+                self.on_retry_dead_letter(ask, &asker, message, deadline_us, route);
+            }
+            Syscall::DropDeadLetter { message } => self.on_drop_dead_letter(ask, &asker, message),
             Syscall::Spawn { spec } => self.on_spawn(ask, &asker, *spec),
             Syscall::Stop { agent } => self.on_stop(ask, &asker, &agent),
             Syscall::CronAdd { spec } => self.on_cron_add(ask, &asker, *spec),
@@ -285,12 +297,14 @@ impl Kernel {
     /// Whether anything new is taken on: not on the way down, and not while the disk is far behind.
     fn check_capacity(&self, syscall: &Syscall) -> Result<(), Refusal> {
         match syscall {
-            Syscall::Shutdown => Ok(()),
+            Syscall::Shutdown | Syscall::ListDeadLetters => Ok(()),
             Syscall::Send { .. }
             | Syscall::Publish { .. }
             | Syscall::Subscribe { .. }
             | Syscall::Unsubscribe { .. }
             | Syscall::CallTool { .. }
+            | Syscall::RetryDeadLetter { .. }
+            | Syscall::DropDeadLetter { .. }
             | Syscall::Spawn { .. }
             | Syscall::Stop { .. }
             | Syscall::CronAdd { .. }
@@ -385,6 +399,7 @@ impl Kernel {
             Promise::ReceivedRecorded { message } => self.on_received_recorded(&message),
             Promise::FactsRecorded { ticket, first_seq } => self.effects.confirm_facts(ticket, first_seq),
             Promise::RunIntended { own } => self.on_run_intended(own),
+            Promise::Notify { ask, cursor, publication } => self.effects.notify(ask, cursor, publication),
             Promise::Booted => self.state = NodeState::Running,
             Promise::Halted => self.on_halted(),
         }

@@ -9,8 +9,8 @@
 //!
 //! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
 //! leaves at once), `chain` (what waits for its record), `gate` (who may), `capability` (what of it is left), `process`
-//! (lives and mailboxes), `supervisor` (who is started again), `ipc` (messages), `topic` (publications), `cron` (messages at
-//! certain times), `health` (how everything is), `facts` (records for the other machines), `ahead` (what waits for our clock),
+//! (lives and mailboxes), `supervisor` (who is started again), `ipc` (messages), `topic` (publications and the log of them),
+//! `cron` (messages at certain times), `health` (how everything is), `facts` (records for the other machines), `ahead` (what waits for our clock),
 //! `timers`, `boot`, `shutdown`, `builtin`.
 
 mod action;
@@ -46,3 +46,4 @@ pub use health::{HealthReport, HealthRow, ProbeAnswer, ProbeTarget};
 pub use kernel::Kernel;
 pub use status::{ChainStatus, NodeState, ProcessInfo, ProcessState, Prospect};
 pub use syscall::{AgentRef, Syscall};
+pub use topic::{Cursor, Gather, GatherId, Start, TopicInfo, TopicPublisher};

@@ -137,6 +137,7 @@ impl Kernel {
             | Promise::SentRecorded { .. }
             | Promise::ReceivedRecorded { .. }
             | Promise::RunIntended { .. }
+            | Promise::Notify { .. }
             | Promise::Booted
             | Promise::Halted => {}
         }
@@ -161,6 +162,7 @@ impl Kernel {
             | Input::TransmitFailed { .. }
             | Input::ReachabilityChanged { .. }
             | Input::PublicationArrived { .. }
+            | Input::Gathered { .. }
             | Input::AgentStarted { .. }
             | Input::AgentExited { .. }
             | Input::ResourcesMeasured { .. }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use weft_protocol::{
     AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, Membership, MessageId, ProcessId, Resource,
-    ResourceLimits, RestartPolicy, Timestamp, TopicName,
+    ResourceLimits, RestartPolicy, Timestamp, TopicPattern,
 };
 
 use crate::ipc::Seen;
@@ -111,7 +111,7 @@ pub struct ProcessInfo {
     /// What it may do.
     pub grants: Vec<Grant>,
     /// What it subscribes to.
-    pub topics: Vec<TopicName>,
+    pub topics: Vec<TopicPattern>,
     /// Messages that wait for it.
     pub mailbox: usize,
     /// Messages it works on.

@@ -1,8 +1,12 @@
 //! All that anybody on this machine can ask of the kernel; each case is judged as its own `Action`.
 
-use weft_protocol::{AgentName, AgentSpec, CronId, Digest, Level, Payload, ProcessId, Target, TopicName, TraceId};
+use weft_protocol::{
+    AgentName, AgentSpec, CronId, Digest, Level, MessageId, Payload, ProcessId, Target, TopicName, TopicPattern,
+    TraceId,
+};
 
 use crate::cron::CronSpec;
+use crate::topic::Start;
 
 /// Which process is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,12 +49,28 @@ pub enum Syscall {
     /// Receive what is published to a topic, as `Notify` with this ask, or as `DeliverPublication` for an agent.
     Subscribe {
         /// Which.
-        topic: TopicName,
+        pattern: TopicPattern,
+        /// From where on.
+        start: Start,
     },
     /// No longer receive it.
     Unsubscribe {
+        /// Which, as it was subscribed to.
+        pattern: TopicPattern,
+    },
+    /// List the messages that were given up.
+    ListDeadLetters,
+    /// Send a message that was given up once more.
+    RetryDeadLetter {
         /// Which.
-        topic: TopicName,
+        message: MessageId,
+        /// How long it may take this time, in microseconds.
+        deadline_us: u64,
+    },
+    /// Throw a message that was given up away.
+    DropDeadLetter {
+        /// Which.
+        message: MessageId,
     },
     /// Run a tool. There are none yet: it is counted and answered `unsupported`.
     CallTool {

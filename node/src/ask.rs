@@ -9,8 +9,18 @@ use weft_protocol::{Principal, Publication, Refusal};
 
 /// Most questions that wait for the event loop; one more waits in its sender's task (guess).
 const QUESTIONS_MAX: usize = 1_024;
-/// Most publications that wait for one operator's subscription; a slower reader loses the subscription (guess).
-const NOTIFICATIONS_MAX: usize = 1_024;
+/// Most publications that wait for one operator's subscription: its history, and as much as a slow reader may lag behind; a
+/// slower one loses the subscription (guess).
+const NOTIFICATIONS_MAX: usize = weft_protocol::limits::HISTORY_MAX + 1_024;
+
+/// One publication for an operator's subscription.
+#[derive(Debug)]
+pub(crate) struct Notified {
+    /// How far the subscription has come with it.
+    pub(crate) cursor: weft_kernel::Cursor,
+    /// What.
+    pub(crate) publication: Publication,
+}
 
 /// What reaches the event loop from inside this process.
 pub(crate) enum Local {
@@ -20,7 +30,7 @@ pub(crate) enum Local {
         by: Principal,
         question: Box<Question>,
         answer: oneshot::Sender<Result<Reply, Refusal>>,
-        notify: Option<mpsc::Sender<Publication>>,
+        notify: Option<mpsc::Sender<Notified>>,
     },
     /// Something to read from the peer between two inputs.
     Read(Box<dyn FnOnce(&Peer) + Send>),
@@ -75,7 +85,7 @@ impl Asker {
         &self,
         by: Principal,
         question: Question,
-        notify: Option<mpsc::Sender<Publication>>,
+        notify: Option<mpsc::Sender<Notified>>,
     ) -> Result<(Reply, Interest), Refusal> {
         let (answer, answered) = oneshot::channel();
         let ask = self.next_ask();
@@ -122,13 +132,13 @@ impl Asker {
 /// Publications of one topic, in the order in which they reached this node.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    publications: mpsc::Receiver<Publication>,
+    publications: mpsc::Receiver<Notified>,
     _interest: Interest,
 }
 
 impl Subscription {
     /// The next one; none when the node ends or this reader was too slow.
-    pub(crate) async fn next(&mut self) -> Option<Publication> {
+    pub(crate) async fn next(&mut self) -> Option<Notified> {
         self.publications.recv().await
     }
 }

@@ -1,7 +1,8 @@
 //! The command line: what was typed, who carries it out, and how it ends.
 //!
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
-//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `messages`, `cron`, `health`, `trace`, `chain`,
+//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `messages`, `topics`, `cron`,
+//! `health`, `trace`, `chain`,
 //! `offline` (what needs no node), `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
@@ -23,6 +24,7 @@ mod output;
 mod sim;
 mod start;
 mod status;
+mod topics;
 mod trace;
 mod up;
 mod words;
@@ -86,6 +88,8 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sub(args) => messages::subscribe(args, &args.at.or(before)).await,
         Command::Cron(command) => cron::cron(command, before).await,
         Command::Health(only) => health::health(&only.at.or(before)).await,
+        Command::Topics(only) => topics::topics(&only.at.or(before)).await,
+        Command::Dlq(command) => topics::dlq(command, before).await,
         Command::Trace(args) => trace::trace(&args.id, &args.at.or(before)).await,
         Command::Chain(command) => chain::chain(command, before).await,
         Command::Order(args) => chain::order(args, &args.at.or(before)).await,

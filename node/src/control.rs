@@ -4,14 +4,17 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
-//! what is served: `node`, `members`, `agents`, `messages`, `topics`, `cron`, `trace` with `agreement`, `chain` with `fact`; `health`; `openapi`
+//! what is served: `node`, `members`, `agents`, `messages`, `topics`, `dead_letters`, `events`, `cron`,
+//! `trace` with `agreement`, `chain` with `fact`; `health`; `openapi`
 //! describes it; `text` writes times.
 
 mod agents;
 mod agreement;
 mod chain;
 mod cron;
+mod dead_letters;
 mod door;
+mod events;
 mod fact;
 mod failure;
 mod health;
@@ -101,6 +104,12 @@ fn mismatch(reply: &Reply) -> Failure {
     Failure::new("failed", "the node answered another question; this is a bug in it").changed()
 }
 
+/// What a reader of server-sent events had last.
+fn last_event_id(headers: &axum::http::HeaderMap) -> Result<Option<&str>, Failure> {
+    let Some(id) = headers.get("last-event-id") else { return Ok(None) };
+    id.to_str().map(Some).map_err(|_| Failure::new("invalid", "Last-Event-ID is not text"))
+}
+
 fn router(served: Arc<Served>) -> Router {
     Router::new()
         .route("/v1/status", get(node::status))
@@ -118,11 +127,16 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/agents/{agent}/restart", post(agents::restart))
         .route("/v1/send", post(messages::send))
         .route("/v1/call", post(messages::call))
+        .route("/v1/topics", get(topics::list))
         .route("/v1/topics/{topic}", post(topics::publish))
         .route("/v1/topics/{topic}/events", get(topics::events))
         .route("/v1/cron", get(cron::list).post(cron::add))
         .route("/v1/cron/{id}", delete(cron::remove))
         .route("/v1/cron/{id}/run", post(cron::run))
+        .route("/v1/events", get(events::events))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/{id}", delete(dead_letters::discard))
+        .route("/v1/dead-letters/{id}/retry", post(dead_letters::retry))
         .route("/v1/trace/{id}", get(trace::trace))
         .route("/v1/chain", get(chain::status))
         .route("/v1/chain/events", get(chain::events))

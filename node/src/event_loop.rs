@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weft_kernel::ProbeTarget;
 use weft_peer::{AskId, Input, Output, Peer, Question, Reply};
-use weft_protocol::{Admission, AuthRefusal, Batch, NodeCheck, Principal, Publication, Refusal};
+use weft_protocol::{Admission, AuthRefusal, Batch, NodeCheck, Principal, Refusal};
 use weft_storage::Store;
 
-use crate::ask::{Asker, Local};
+use crate::ask::{Asker, Local, Notified};
 use crate::clock::Clock;
 use crate::network::{Network, NetworkEvent};
 use crate::runners::Runners;
@@ -41,7 +41,7 @@ pub(crate) struct EventLoop {
     disk: Disk,
     inputs: VecDeque<Input>,
     answers: BTreeMap<AskId, oneshot::Sender<Result<Reply, Refusal>>>,
-    notifies: BTreeMap<AskId, mpsc::Sender<Publication>>,
+    notifies: BTreeMap<AskId, mpsc::Sender<Notified>>,
     joins: BTreeMap<AskId, oneshot::Sender<Result<Box<Admission>, AuthRefusal>>>,
     halted: bool,
 }
@@ -156,13 +156,15 @@ impl EventLoop {
                     let _joiner_is_gone = join.send(answer);
                 }
             }
-            Output::Notify { ask, publication } => self.notify(ask, *publication),
+            Output::Notify { ask, cursor, publication } => {
+                self.notify(ask, Notified { cursor, publication: *publication })
+            }
             Output::Dial { node, addresses } => self.network.dial(node, addresses),
             Output::Disconnect { node } => self.network.disconnect(node),
             Output::Request { request, to, content } => self.network.request(request, to, content),
             Output::Respond { request, content } => self.network.respond(request, content),
             Output::Gossip { topic, content } => self.network.gossip(&topic, &content),
-            Output::Follow { topics } => self.network.follow(topics),
+            Output::Follow { topics, wildcards } => self.network.follow(topics, wildcards),
             Output::Start { process, spec } => self.inputs.extend(self.runners.start(process, *spec)),
             Output::Deliver { process, delivery } => self.inputs.extend(self.runners.deliver(process, *delivery)),
             Output::DeliverPublication { process, publication } => {
@@ -229,7 +231,7 @@ impl EventLoop {
     }
 
     /// Hands a publication on; a reader that is gone or too slow loses its subscription.
-    fn notify(&mut self, ask: AskId, publication: Publication) {
+    fn notify(&mut self, ask: AskId, publication: Notified) {
         let Some(notify) = self.notifies.get(&ask) else { return };
         if notify.try_send(publication).is_err() {
             self.forget(ask);

@@ -13,6 +13,7 @@ mod repair;
 mod run;
 mod runners;
 mod shim;
+mod since;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::chain::ChainState;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Publication};
 use crate::fact::{Fact, MessageRecord};
 use crate::hash::Digest;
 use crate::id::{ChainId, MessageId, NodeId};
@@ -31,6 +31,35 @@ pub struct OutboxEntry {
     pub envelope: Envelope,
     /// Until when it is tried.
     pub expires: Timestamp,
+}
+
+/// A publication in a node's own log of topics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedPublication {
+    /// The stamp under which this node logged it: unique on this node, rising, never given twice.
+    pub place: Hlc,
+    /// Whether it was fetched as history: nobody here listened when it was published.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetched: bool,
+    /// What.
+    pub publication: Publication,
+}
+
+/// A message that was given up: kept for a person to decide about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The message; its id names the letter.
+    pub envelope: Envelope,
+    /// Where it was to go; this node for one that waited in a mailbox here.
+    pub to: NodeId,
+    /// Its target as it was written.
+    pub target: String,
+    /// Why: a refusal's code, or `mailbox` for one whose process ended before it was read.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+    /// The event that records it, on this node's chain: what a retry names as its cause.
+    pub event: Digest,
 }
 
 /// What is promised never to be used again: a restart begins above it.
@@ -70,6 +99,14 @@ pub struct Batch {
     pub evidence: Vec<Evidence>,
     /// Addresses under which members were reached; each replaces what was known of that node.
     pub addresses: Vec<(NodeId, Vec<String>)>,
+    /// Publications to keep in the log of topics.
+    pub topic_put: Vec<LoggedPublication>,
+    /// Places of publications that need not be kept any more.
+    pub topic_drop: Vec<Hlc>,
+    /// Messages that were given up.
+    pub dead_put: Vec<DeadLetter>,
+    /// Given-up messages that need not be kept any more.
+    pub dead_drop: Vec<MessageId>,
 }
 
 impl Batch {
@@ -89,6 +126,10 @@ impl Batch {
         self.reserved = later.reserved.or(self.reserved);
         self.evidence.extend(later.evidence);
         self.addresses.extend(later.addresses);
+        self.topic_put.extend(later.topic_put);
+        self.topic_drop.extend(later.topic_drop);
+        self.dead_put.extend(later.dead_put);
+        self.dead_drop.extend(later.dead_drop);
     }
 }
 
@@ -144,4 +185,8 @@ pub struct Recovered {
     pub evidence: Vec<Evidence>,
     /// Addresses of members.
     pub addresses: Vec<(NodeId, Vec<String>)>,
+    /// The log of topics, by place.
+    pub topic_log: Vec<LoggedPublication>,
+    /// Messages that were given up.
+    pub dead_letters: Vec<DeadLetter>,
 }

@@ -12,6 +12,7 @@ mod health;
 mod members;
 mod messages;
 mod node;
+mod topics;
 mod trace;
 
 pub use agents::{AgentReport, AgentRow, AgentsReport, LimitsJson, SpawnReport, SpawnRequest, StopReport};
@@ -26,4 +27,8 @@ pub use health::{HealthReport, HealthRow, ProbeJson};
 pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
 pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};
 pub use node::{ClusterJson, DownReport, ProbeReport, RefusalRow, StatusReport, UpReport};
+pub use topics::{
+    DeadLetterRow, DeadLettersReport, DropReport, HistoryReport, MemberEvent, PublisherRow, RetryReport, RetryRequest,
+    TopicReport, TopicsReport,
+};
 pub use trace::{TraceHop, TraceReport};

@@ -4,14 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::address::LocalTarget;
 use crate::capability::Grant;
+use crate::codec::encode;
 use crate::error::ParseError;
-use crate::hash::Digest;
+use crate::hash::{Digest, hash};
 use crate::id::{AgentName, ChainId, MessageId, NodeId, ProcessId, TopicName, TraceId};
 use crate::process::Resource;
+use crate::signature::{PublicKeys, SignatureError, Signer};
 use crate::time::Hlc;
 
 /// What a process may be told besides messages. The first four change its life: the kernel carries them out, and its gate
@@ -170,7 +172,7 @@ impl Payload {
     /// BLAKE3 of the canonical encoding: by which records name a body they do not hold.
     #[must_use]
     pub fn content_address(&self) -> Digest {
-        crate::hash::content_address(&crate::codec::encode(self))
+        crate::hash::content_address(&encode(self))
     }
 }
 
@@ -572,11 +574,50 @@ pub struct Publication {
     pub from: Sender,
     /// Where.
     pub topic: TopicName,
-    /// The publisher's count within the topic; it increases, with announced gaps.
+    /// The publisher's count within the topic; it increases, with gaps that `prev` announces.
     pub seq: u64,
+    /// The publisher's number before this one in the topic, as far as it knows; zero when it knows of none. What lies between
+    /// was never given: what lies below and is not there was lost.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub prev: u64,
+    /// Whether the publisher was killed since `prev`: it may have given numbers in between that it forgot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgetful: bool,
     /// What it carries.
     pub payload: Payload,
     /// The grant of an agent that permits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Grant>,
+    /// The publishing node's signature over all of the above, for whoever gets it from somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ed25519: Option<ByteArray<64>>,
+}
+
+const PUBLICATION_LABEL: &str = "publication";
+
+impl Publication {
+    /// The publication with the signature of the signer's node, which must be the publisher.
+    #[must_use]
+    pub fn signed(mut self, signer: &dyn Signer) -> Self {
+        self.ed25519 = Some(ByteArray::new(signer.sign_ed25519(PUBLICATION_LABEL, &self.signed_hash())));
+        self
+    }
+
+    /// Whether the node with these keys published exactly this.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when it is not signed, or not by them.
+    pub fn verify(&self, keys: &PublicKeys) -> Result<(), SignatureError> {
+        let signature = self.ed25519.as_ref().map_or([0; 64], |signature| **signature);
+        keys.verify_ed25519(PUBLICATION_LABEL, &self.signed_hash(), &signature)
+    }
+
+    fn signed_hash(&self) -> Digest {
+        hash(PUBLICATION_LABEL, &[&encode(&Self { ed25519: None, ..self.clone() })])
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

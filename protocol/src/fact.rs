@@ -215,6 +215,12 @@ pub enum Fact {
     GaveUp(GaveUp),
     /// Something is healthy, or no longer.
     HealthChanged(HealthChanged),
+    /// A message was given up and put among the dead letters.
+    DeadLettered(DeadLettered),
+    /// A dead letter was sent once more.
+    DeadLetterRetried(DeadLetterRetried),
+    /// A dead letter was thrown away.
+    DeadLetterRemoved(DeadLetterRemoved),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -406,6 +412,37 @@ pub struct GaveUp {
     pub reason: String,
 }
 
+/// See [`Fact::DeadLettered`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLettered {
+    /// Which message.
+    pub message: MessageId,
+    /// Where it was to go.
+    pub to: NodeId,
+    /// Its target as it was written.
+    pub target: String,
+    /// Why: a refusal's code, or `mailbox` for one whose process ended before it was read.
+    pub reason: String,
+}
+
+/// See [`Fact::DeadLetterRetried`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterRetried {
+    /// Which message was given up.
+    pub message: MessageId,
+    /// The message that carries its content now.
+    pub again: MessageId,
+}
+
+/// See [`Fact::DeadLetterRemoved`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterRemoved {
+    /// Which message was given up.
+    pub message: MessageId,
+    /// Why: `operator`, or `full` when a newer one needed its place.
+    pub reason: String,
+}
+
 /// Lists each kind once: its name on the chain and its variant.
 macro_rules! kinds {
     ($($name:literal => $variant:ident),* $(,)?) => {
@@ -468,4 +505,7 @@ kinds! {
     "supervisor.escalated" => Escalated,
     "supervisor.gave-up" => GaveUp,
     "health.changed" => HealthChanged,
+    "ipc.dead-lettered" => DeadLettered,
+    "ipc.dead-letter-retried" => DeadLetterRetried,
+    "ipc.dead-letter-removed" => DeadLetterRemoved,
 }

@@ -497,7 +497,19 @@ impl GroupName {
 
 text_name! {
     /// The exact name of a topic: words joined by dots.
-    TopicName, is_topic, "a topic (words of a-z A-Z 0-9 - _ joined by dots, at most 128 bytes)"
+    TopicName, is_topic, "an exact topic (words of a-z A-Z 0-9 - _ joined by dots, at most 128 bytes; only subscribers use * and >)"
+}
+
+text_name! {
+    /// What a subscriber listens to: the exact name of a topic, or one in which `*` stands for any one word and a last `>`
+    /// for one or more.
+    TopicPattern, is_topic_pattern, "a topic or a pattern of topics (words joined by dots; * for any one word, > at the end for the rest)"
+}
+
+impl From<TopicName> for TopicPattern {
+    fn from(topic: TopicName) -> Self {
+        Self(topic.0)
+    }
 }
 
 fn is_name(text: &str) -> bool {
@@ -512,6 +524,22 @@ fn is_group(text: &str) -> bool {
 }
 
 fn is_topic(text: &str) -> bool {
+    text.len() <= TOPIC_BYTES_MAX && text.split('.').all(is_topic_word)
+}
+
+fn is_topic_word(word: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    text.len() <= TOPIC_BYTES_MAX && text.split('.').all(|word| !word.is_empty() && word.bytes().all(inner))
+    !word.is_empty() && word.bytes().all(inner)
+}
+
+fn is_topic_pattern(text: &str) -> bool {
+    let words = match text.strip_suffix('>') {
+        Some("") => return true,
+        Some(words) => match words.strip_suffix('.') {
+            Some(words) => words,
+            None => return false,
+        },
+        None => text,
+    };
+    text.len() <= TOPIC_BYTES_MAX && words.split('.').all(|word| word == "*" || is_topic_word(word))
 }

@@ -4,7 +4,7 @@
 //! believed, two signatures (see `signature`). Nothing in this crate decides anything: whether an event may be written, who
 //! is a member or where a message goes is the business of the machines that use it.
 //!
-//! Modules in reading order: [`limits`], `id`, `time`, `hash`, `codec`, `signature`; then the chain: `record`, `merkle`,
+//! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`, `merkle`,
 //! `fact`, `chain`; then what is said: `address`, `capability`, `process`, `envelope`, `membership`, `auth`, `sync`;
 //! `blob`, `cron` (what happens by itself), `health`;
 //! last what one node keeps, `batch`, and what it tells its own operator, [`control`].
@@ -33,11 +33,13 @@ mod record;
 mod signature;
 mod sync;
 mod time;
+mod topic;
 
 pub use address::{LocalTarget, NodeRef, Target};
 pub use auth::{AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement};
 pub use batch::{
-    Batch, DigestRow, Evidence, OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain, Reserved,
+    Batch, DeadLetter, DigestRow, Evidence, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, Recovered,
+    RecoveredChain, Reserved,
 };
 pub use blob::{Blob, BlobChunk, BlobRef, BlobRequest, BlobResponse, LargeEnvelope, LargeReceipt};
 pub use capability::{Grant, GrantSpec, Pattern, Right, Role};
@@ -50,15 +52,15 @@ pub use envelope::{
 };
 pub use error::{DecodeError, ParseError};
 pub use fact::{
-    Admitted, Boot, Denial, Effect, EffectOutcome, EffectResult, Escalated, Fact, ForkSeen, GaveUp, InviteBurnt,
-    InviteIssued, InviteRevoked, MessageBatch, MessageRecord, ProcessExited, Repaired, ResourceUse, RestartPlanned,
-    Shutdown, Stage,
+    Admitted, Boot, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Denial, Effect, EffectOutcome, EffectResult,
+    Escalated, Fact, ForkSeen, GaveUp, InviteBurnt, InviteIssued, InviteRevoked, MessageBatch, MessageRecord,
+    ProcessExited, Repaired, ResourceUse, RestartPlanned, Shutdown, Stage,
 };
 pub use hash::{Digest, content_address, hash};
 pub use health::{Health, HealthChanged, HealthSubject, NodeCheck, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming};
 pub use id::{
     AgentName, ChainId, ClusterId, GrantId, GroupName, Incarnation, InviteId, MessageId, NodeId, NodeName, ProcessId,
-    TopicName, TraceId,
+    TopicName, TopicPattern, TraceId,
 };
 pub use membership::{Certificate, Charter, Genesis, Token, TokenError, cluster_name, invite_id, secret_hash};
 pub use merkle::{
@@ -77,7 +79,7 @@ pub use signature::{
     Signable, SignatureError, Signed, SignedError, Signer, verify_mldsa65,
 };
 pub use sync::{
-    A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, SignedAdvert,
-    SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,
+    A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, PublicationsFrom,
+    SignedAdvert, StreamHead, SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,
 };
 pub use time::{Hlc, HybridClock, StampVerdict, Timestamp, judge_stamp};

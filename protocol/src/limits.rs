@@ -94,6 +94,32 @@ pub const DEADLINE_US_MAX: u64 = 3_600_000_000;
 pub const CALLS_MAX: usize = 16_384;
 /// Most topics one process subscribes to.
 pub const SUBSCRIPTIONS_MAX: usize = 64;
+/// Most publications that a node keeps of one topic: four seconds at a thousand a second, time enough for a repair (guess).
+/// Of this and the next four bounds: the oldest go when one is passed.
+pub const TOPIC_PUBLICATIONS_MAX: usize = 4_096;
+/// Most bytes of content among them: sixty of the largest (guess).
+pub const TOPIC_BYTES_KEPT_MAX: usize = 4 * 1024 * 1024;
+/// How long a publication is kept, in microseconds (one day: who comes tomorrow sees today). The newest of each publisher
+/// of a topic stays.
+pub const TOPIC_AGE_US_MAX: u64 = 24 * 3_600 * 1_000_000;
+/// Most publications that a node keeps over all topics; they are held in memory as well.
+pub const TOPIC_LOG_PUBLICATIONS_MAX: usize = 32_768;
+/// Most bytes of content among them (guess: what a small machine can spare).
+pub const TOPIC_LOG_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Most publications of history that one subscription is handed, the newest; what is older is left out.
+pub const HISTORY_MAX: usize = 4_096;
+/// The same for an agent, which reads them from its standard input at its own pace (guess).
+pub const AGENT_HISTORY_MAX: usize = 1_024;
+/// Most publications in one answer to another member.
+pub const PUBLICATIONS_PER_ANSWER_MAX: usize = 256;
+/// Most streams in one answer to another member; it asks on from the last.
+pub const STREAMS_PER_ANSWER_MAX: usize = 512;
+/// Most patterns in one question to another member; who follows more asks for everything.
+pub const PATTERNS_PER_QUESTION_MAX: usize = 64;
+/// Most given-up messages that are kept; the oldest goes when one more comes, and that is recorded (guess).
+pub const DEAD_LETTERS_MAX: usize = 1_024;
+/// Most bytes of content among them.
+pub const DEAD_LETTER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Shortest time between two probes of an agent, in microseconds: a probe is work (guess).
 pub const PROBE_INTERVAL_US_MIN: u64 = 100_000;

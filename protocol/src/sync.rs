@@ -9,7 +9,9 @@ use crate::envelope::{Envelope, Publication, Receipt};
 use crate::error::DecodeError;
 use crate::fact::MessageRecord;
 use crate::hash::{Digest, hash};
-use crate::id::{AgentName, ChainId, Incarnation, MessageId, NodeId, NodeName, ProcessId, TopicName, TraceId};
+use crate::id::{
+    AgentName, ChainId, Incarnation, MessageId, NodeId, NodeName, ProcessId, TopicName, TopicPattern, TraceId,
+};
 use crate::merkle::InclusionProof;
 use crate::record::{CommitGroup, Head, SignedCommit};
 use crate::signature::{PublicKeys, SignatureError, Signer};
@@ -76,6 +78,46 @@ pub enum SyncRequest {
         /// Which.
         trace: TraceId,
     },
+    /// Who published to topics that these patterns mean, and how far your log goes.
+    Streams {
+        /// Which; at most 64.
+        patterns: Vec<TopicPattern>,
+        /// Only those after this one, in the order of topic and chain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<(TopicName, ChainId)>,
+    },
+    /// What one publisher published to one topic, from your log.
+    Publications {
+        /// Which topic.
+        topic: TopicName,
+        /// Which publisher.
+        chain: ChainId,
+        /// From where on.
+        from: PublicationsFrom,
+    },
+}
+
+/// Where a stretch of one publisher's publications begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublicationsFrom {
+    /// After this number.
+    After(u64),
+    /// With the first that bears this stamp or a later one.
+    Since(Hlc),
+    /// With so many from the end.
+    Last(u64),
+}
+
+/// How far a log goes in one topic of one publisher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamHead {
+    /// Which topic.
+    pub topic: TopicName,
+    /// Which publisher.
+    pub chain: ChainId,
+    /// The last number.
+    pub last: u64,
 }
 
 /// A response of `/weft/sync/1`.
@@ -99,6 +141,20 @@ pub enum SyncResponse {
     Trace(Vec<TraceRow>),
     /// The request cannot be served; says why.
     Refused(String),
+    /// How far the log goes, in the order of topic and chain.
+    Streams {
+        /// At most 512.
+        streams: Vec<StreamHead>,
+        /// Whether there are more after the last of them.
+        more: bool,
+    },
+    /// Publications in the order of their numbers.
+    Publications {
+        /// At most 256.
+        publications: Vec<Publication>,
+        /// Whether there are more after the last of them.
+        more: bool,
+    },
 }
 
 /// One recorded step with the proof that it is covered by an event.
@@ -161,6 +217,10 @@ pub struct Advert {
     pub agents: Vec<(AgentName, ProcessId)>,
     /// Topics with local subscribers; at most 512.
     pub topics: Vec<TopicName>,
+    /// Patterns with a wildcard and subscribers on this node, and those topics of the list that have more than one; each
+    /// with their number. At most 512.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<(TopicPattern, u32)>,
     /// Multiaddresses; at most 16.
     pub addresses: Vec<String>,
     /// When it should no longer be believed, by the node's clock.
@@ -207,6 +267,7 @@ impl SignedAdvert {
         let advert: Advert = decode(&self.advert, ADVERT_BYTES_MAX)?;
         let bounded = advert.agents.len() <= crate::limits::ADVERT_AGENTS_MAX
             && advert.topics.len() <= crate::limits::ADVERT_TOPICS_MAX
+            && advert.subscriptions.len() <= crate::limits::ADVERT_TOPICS_MAX
             && advert.addresses.len() <= crate::limits::ADDRESSES_MAX
             && advert.addresses.iter().all(|address| address.len() <= crate::limits::ADDRESS_BYTES_MAX);
         if !bounded || advert.node != self.node || advert.node != keys.node() {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use weft_protocol::{
     AgentName, Grant, GrantId, GrantSpec, Level, MessageId, NodeId, Pattern, ProcessId, Right, Target, Timestamp,
-    Token, TokenError, TopicName, cluster_name,
+    Token, TokenError, TopicName, TopicPattern, cluster_name,
 };
 
 use crate::samples;
@@ -95,6 +95,11 @@ fn grants_allow_what_they_name_until_they_end() {
     }
 }
 
+/// Beginnings of topics and whole ones, as operators grant them.
+fn pattern_of_topics() -> impl Strategy<Value = Pattern> {
+    "(([ab]|aa|ab)\\.){0,2}[ab]{0,2}\\*?".prop_filter_map("not empty", |text| Pattern::try_from(text).ok())
+}
+
 fn pattern() -> impl Strategy<Value = Pattern> {
     "[ab@.]{0,4}\\*?".prop_filter_map("not empty", |text| Pattern::try_from(text).ok())
 }
@@ -110,6 +115,25 @@ proptest! {
             prop_assert!(!allowed || grant.allows(Right::Call, &resource, now));
             prop_assert_eq!(delegated.depth, 0);
             prop_assert!(delegated.narrow(GrantId(3), delegated.spec.clone(), None).is_none());
+        }
+    }
+
+    #[test]
+    fn a_grant_of_names_never_lets_anybody_subscribe_wider(
+        granted in pattern_of_topics(),
+        subscribed in "(([ab*]|aa|ab)\\.){0,3}([ab*>]|aa|ab)",
+        topic in "(([ab]|aa|ab)\\.){0,3}([ab]|aa|ab)",
+    ) {
+        let grant = Grant {
+            id: GrantId(1),
+            spec: GrantSpec { right: Right::Subscribe, resource: granted },
+            expires: None,
+            depth: 1,
+        };
+        let subscribed: TopicPattern = subscribed.parse().unwrap();
+        let topic: TopicName = topic.parse().unwrap();
+        if grant.allows(Right::Subscribe, subscribed.as_str(), Timestamp(0)) && subscribed.matches(&topic) {
+            prop_assert!(grant.allows(Right::Subscribe, topic.as_str(), Timestamp(0)), "{topic} through {subscribed}");
         }
     }
 

@@ -6,16 +6,17 @@ use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admission, Admitted, AgentSpec, Anchor, AuthFrame, AuthRefusal, Backend,
     BlobChunk, BlobRef, BlobRequest, BlobResponse, Boot, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup,
-    Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, Delivery, Denial, Digest,
-    DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Envelope, Escalated, Event,
-    ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantId, HeadGossip, Health, HealthChanged,
-    HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join,
-    LargeEnvelope, LargeReceipt, Level, LocalTarget, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership,
-    MessageBatch, MessageId, MessageRecord, MissedRule, NodeId, Outcome, Payload, Principal, ProbeCheck, ProbeKind,
-    ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, Receipt, RecordRef, Refusal,
+    Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, DeadLetter, DeadLetterRemoved,
+    DeadLetterRetried, DeadLettered, Delivery, Denial, Digest, DualSignature, Durability, EVENT_VERSION, Effect,
+    EffectOutcome, EffectResult, Envelope, Escalated, Event, ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip,
+    Grant, GrantId, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof,
+    InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level, LocalTarget,
+    LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId,
+    MessageRecord, MissedRule, NodeId, Outcome, Payload, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming,
+    ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal,
     Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, Sender, Shutdown,
-    Signal, Signed, SignedCommit, Signer, Stage, Strategy, SyncRequest, SyncResponse, Timestamp, Token, TraceId,
-    TraceRow, encode,
+    Signal, Signed, SignedCommit, Signer, Stage, Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token,
+    TraceId, TraceRow, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -131,7 +132,14 @@ fn publication() -> Publication {
         seq: 3,
         payload: Payload::Binary(ByteBuf::from([0, 255])),
         grant: None,
+        prev: 0,
+        forgetful: false,
+        ed25519: None,
     }
+}
+
+fn signed_publication() -> Publication {
+    Publication { prev: 2, forgetful: true, ..publication() }.signed(&FixedSigner(keys()))
 }
 
 fn message_record() -> MessageRecord {
@@ -307,6 +315,17 @@ pub(crate) fn facts() -> Vec<Fact> {
             process,
         }),
         Fact::GaveUp(GaveUp { agents: vec!["words".parse().unwrap()], process, reason: "exited with code 1".into() }),
+        Fact::DeadLettered(DeadLettered {
+            message: message(),
+            to: node(2),
+            target: "echo@beta".into(),
+            reason: "deadline".into(),
+        }),
+        Fact::DeadLetterRetried(DeadLetterRetried {
+            message: message(),
+            again: MessageId { counter: 65_537, ..message() },
+        }),
+        Fact::DeadLetterRemoved(DeadLetterRemoved { message: message(), reason: "operator".into() }),
     ]
 }
 
@@ -395,6 +414,35 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         ("sync-trace".to_owned(), encode(&SyncResponse::Trace(vec![row]))),
         ("gossip-group".to_owned(), encode(&Gossip::Head(HeadGossip::Group(group())))),
         ("gossip-publication".to_owned(), encode(&Gossip::Publication(Box::new(publication())))),
+        ("gossip-publication-signed".to_owned(), encode(&Gossip::Publication(Box::new(signed_publication())))),
+        ("sync-ask-streams".to_owned(), {
+            let after = Some(("jobs.new".parse().unwrap(), chain()));
+            encode(&SyncRequest::Streams { patterns: vec!["jobs.*".parse().unwrap(), ">".parse().unwrap()], after })
+        }),
+        ("sync-ask-publications".to_owned(), {
+            let (topic, from) = ("jobs.new".parse().unwrap(), PublicationsFrom::After(2));
+            encode(&SyncRequest::Publications { topic, chain: chain(), from })
+        }),
+        ("sync-streams".to_owned(), {
+            let head = StreamHead { topic: "jobs.new".parse().unwrap(), chain: chain(), last: 3 };
+            encode(&SyncResponse::Streams { streams: vec![head], more: true })
+        }),
+        ("sync-publications".to_owned(), {
+            encode(&SyncResponse::Publications { publications: vec![signed_publication()], more: false })
+        }),
+        ("logged-publication".to_owned(), {
+            encode(&LoggedPublication { place: Hlc(82), fetched: true, publication: signed_publication() })
+        }),
+        ("dead-letter".to_owned(), {
+            encode(&DeadLetter {
+                envelope: envelope(),
+                to: node(2),
+                target: "echo@beta".into(),
+                reason: "deadline".into(),
+                at: Timestamp(5),
+                event: digest(21),
+            })
+        }),
     ];
     let (process, agent, by) = (ProcessId { index: 12, generation: 3 }, "words".parse().unwrap(), Principal::Operator);
     let effects = [

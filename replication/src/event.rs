@@ -1,10 +1,11 @@
 //! What can happen to replication, and all that it can ask of the world.
 
 use weft_protocol::{
-    ChainId, CommitGroup, Evidence, Head, HeadGossip, Hlc, NodeId, PlacedFact, PublicKeys, SignedCommit, SyncRequest,
-    SyncResponse,
+    ChainId, CommitGroup, Evidence, Head, HeadGossip, Hlc, NodeId, PlacedFact, PublicKeys, Publication, SignedCommit,
+    SyncRequest, SyncResponse, TopicPattern,
 };
 
+use crate::topic_log::{GatherId, TopicWant};
 use crate::verify::{Job, Verdict};
 
 /// A request of another member that waits for our response; the world numbers them.
@@ -100,6 +101,27 @@ pub enum Input {
         /// Which chain.
         chain: ChainId,
     },
+    /// The set of topics with subscribers here is now this.
+    TopicsFollowed {
+        /// All patterns.
+        patterns: Vec<TopicPattern>,
+        /// Our stamp of now: what is stamped later is wanted of those that are new, whoever publishes it.
+        since: Hlc,
+    },
+    /// A subscription to a followed pattern waits until members have said how far publishers are.
+    TopicGatherAsked {
+        /// Under which number.
+        gather: GatherId,
+        /// Which topics.
+        pattern: TopicPattern,
+        /// What it wants of the past.
+        want: TopicWant,
+    },
+    /// A publication came by gossip; the transport proved that its author is its publisher.
+    PublicationHeard {
+        /// What.
+        publication: Box<Publication>,
+    },
     /// The time of `next_wakeup` has come.
     Woken,
 }
@@ -162,6 +184,18 @@ pub enum Output {
         facts: Vec<PlacedFact>,
         /// Its last stamp.
         hlc: Hlc,
+    },
+    /// Hand this publication on: in the order of its publisher's numbers, each once, unless it was fetched as history.
+    PassPublication {
+        /// What.
+        publication: Box<Publication>,
+        /// Whether it is history, from before it was followed here.
+        fetched: bool,
+    },
+    /// What members have of a subscription's history was passed on, or they had time enough.
+    TopicGathered {
+        /// Which.
+        gather: GatherId,
     },
     /// Two histories of one chain were proven: remember them, record them, cut the node off.
     ReportFork(Box<Evidence>),

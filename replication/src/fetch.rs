@@ -6,6 +6,7 @@ use weft_protocol::{ChainId, CommitGroup, Digest, NodeId, SyncRequest, SyncRespo
 use crate::config::{PAGES_MAX, RANGES_PER_LINK_MAX};
 use crate::event::{FetchId, Output};
 use crate::replication::Replication;
+use crate::topic_log::{Listing, Wanted};
 use crate::verify::Verdict;
 
 /// What a request of ours is for.
@@ -30,6 +31,10 @@ pub(crate) enum Fetch {
         /// Which commit.
         commit_no: u64,
     },
+    /// How far publishers have come.
+    Streams(Listing),
+    /// What somebody published.
+    Publications(Wanted),
 }
 
 impl Replication {

@@ -10,7 +10,8 @@
 //!
 //! In reading order: `event` (the contract), `replication` (the machine), `heads` (what others say they hold), `fetch` (getting
 //! what is missing), `copy` (one foreign chain and what is on its way into it), `verify` (the checks), `serve` (answering
-//! others), `fork` (what convicts), `inquiry` (finding where two histories part), `order`, `status`, `config`.
+//! others), `fork` (what convicts), `inquiry` (finding where two histories part), `order`, `status`, `config`;
+//! `topic_log` (publications in order, none lost, and their history).
 
 mod config;
 mod copy;
@@ -23,6 +24,7 @@ mod order;
 mod replication;
 mod serve;
 mod status;
+mod topic_log;
 mod verify;
 
 pub use config::ReplicationConfig;
@@ -31,4 +33,5 @@ pub use fork::{EvidenceError, ForkKind, ForkVerdict, check_evidence};
 pub use order::{Merge, OrderKey, merge, order};
 pub use replication::Replication;
 pub use status::{ChainStatus, SyncStatus};
+pub use topic_log::{GatherId, TopicWant};
 pub use verify::{Job, Verdict, VerifyError};

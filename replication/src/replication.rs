@@ -16,6 +16,7 @@ use crate::event::{FetchId, Input, Output, RequestId};
 use crate::fetch::Fetch;
 use crate::inquiry::{Inquiry, Suspicion};
 use crate::status::{ChainStatus, SyncStatus};
+use crate::topic_log::TopicLog;
 
 /// Keeps verified copies of other members' chains and lets them copy ours. Nothing is in [`Replication::heads`] that is not
 /// on disk.
@@ -41,6 +42,7 @@ pub struct Replication {
     /// Chains with two proven histories: they do not grow any more.
     pub(crate) forks: BTreeMap<ChainId, Evidence>,
     pub(crate) refused: u64,
+    pub(crate) topics: TopicLog,
     pub(crate) random: ChaCha8Rng,
     next_fetch: u64,
     next_round: Timestamp,
@@ -109,6 +111,7 @@ impl Replication {
             inquiries: BTreeMap::new(),
             forks: forks.collect(),
             refused: 0,
+            topics: TopicLog::default(),
             random: ChaCha8Rng::seed_from_u64(seed),
             next_fetch: 0,
             next_round: now,
@@ -136,6 +139,11 @@ impl Replication {
             Input::CommitRead { chain, held, other } => self.on_commit_read(chain, held, *other, outputs),
             Input::Verified(verdict) => self.on_verified(*verdict, now, outputs),
             Input::Stored { chain } => self.on_stored(chain, outputs),
+            Input::TopicsFollowed { patterns, since } => self.on_topics_followed(patterns, since, now, outputs),
+            Input::TopicGatherAsked { gather, pattern, want } => {
+                self.on_gather_asked(gather, pattern, want, now, outputs);
+            }
+            Input::PublicationHeard { publication } => self.on_publication_heard(*publication, now, outputs),
             Input::Woken => self.on_woken(now, outputs),
         }
         self.advance(now, outputs);
@@ -146,7 +154,7 @@ impl Replication {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let round = (!self.links.is_empty()).then_some(self.next_round);
         let hello = self.links.values().filter_map(|link| link.hello_due).min();
-        [round, hello, self.retry_at].into_iter().flatten().min()
+        [round, hello, self.retry_at, self.topics.next_wakeup()].into_iter().flatten().min()
     }
 
     /// The heads of all chains that are held, sorted by chain.
@@ -194,6 +202,7 @@ impl Replication {
             commits_missing: missing().fold(0, u64::saturating_add),
             chains_keyless: self.keyless.len(),
             refused: self.refused,
+            publications_lost: self.topics.lost,
         }
     }
 
@@ -236,15 +245,16 @@ impl Replication {
         }
         self.links.insert(node, Link::default());
         self.say_hello(node, now, outputs);
+        self.ask_followed(node, now, outputs);
     }
 
     fn on_disconnected(&mut self, node: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
         let lost: Vec<FetchId> =
             self.fetches.iter().filter(|(_, (to, _))| *to == node).map(|(fetch, _)| *fetch).collect();
+        self.links.remove(&node);
         for fetch in lost {
             self.on_response(fetch, None, now, outputs);
         }
-        self.links.remove(&node);
         self.serving.retain(|_, from| *from != node);
         for (chain, copy) in &mut self.copies {
             copy.forget_member(node);
@@ -360,6 +370,7 @@ impl Replication {
         for node in due {
             self.say_hello(node, now, outputs);
         }
+        self.wake_topics(now, outputs);
         if self.next_round > now {
             return;
         }
@@ -385,6 +396,10 @@ impl Replication {
                 self.on_range_answered(fetch, from, chain, from_commit, content, now)
             }
             Fetch::Probe { chain, commit_no } => self.on_probe_answered(from, chain, commit_no, content, outputs),
+            Fetch::Streams(listing) => self.on_streams_answered(from, listing, content, now, outputs),
+            Fetch::Publications(wanted) => {
+                self.on_publications_answered(fetch, from, wanted, content, now, outputs);
+            }
         }
     }
 

@@ -25,7 +25,10 @@ impl Replication {
             SyncRequest::Range { chain, from_commit, bytes_max } => {
                 self.on_range(request, from, chain, from_commit, bytes_max, outputs);
             }
-            SyncRequest::Adverts { .. } | SyncRequest::Trace { .. } => {
+            SyncRequest::Adverts { .. }
+            | SyncRequest::Trace { .. }
+            | SyncRequest::Streams { .. }
+            | SyncRequest::Publications { .. } => {
                 refuse(request, "only comparisons and ranges are answered here", outputs);
             }
         }

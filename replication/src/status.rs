@@ -46,4 +46,6 @@ pub struct SyncStatus {
     pub chains_keyless: usize,
     /// Groups, pages and claims refused since the start: malformed, forged, not continuing, or over a bound.
     pub refused: u64,
+    /// Stretches of publications that were passed over since the start because nobody has them any more.
+    pub publications_lost: u64,
 }

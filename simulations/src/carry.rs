@@ -29,7 +29,7 @@ impl World {
             Output::Request { request, to, content } => self.request(node, request, to, &content),
             Output::Respond { request, content } => self.respond(node, request, &content),
             Output::Gossip { topic, content } => self.gossip(node, &topic, &content),
-            Output::Follow { topics } => self.follow_topics(node, topics),
+            Output::Follow { topics, wildcards } => self.follow_topics(node, topics, wildcards),
             Output::Start { process, spec } => self.start_agent(node, process, &spec),
             Output::Deliver { process, delivery } => self.deliver(node, process, *delivery),
             Output::CancelDelivery { process, message } => self.cancel(node, process, &message),
@@ -160,6 +160,7 @@ impl World {
             for (address, _) in &batch.bodies {
                 self.judge.reference.hold_body(node, *address);
             }
+            self.judge.topics.logged(&batch.topic_put);
         }
         if self.mutation != Some(Mutation::AcknowledgeBeforeWrite) {
             self.tell(node, Input::Persisted);
@@ -272,6 +273,7 @@ impl World {
                 (self.mutation, output),
                 (Some(Mutation::DeliverTwice), Output::Deliver { .. })
                     | (Some(Mutation::StartUnasked), Output::Start { .. })
+                    | (Some(Mutation::NotifyTwice), Output::Notify { .. })
             )
         };
         let wanted = outputs.iter().position(is_wanted);

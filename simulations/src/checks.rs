@@ -63,6 +63,12 @@ checks! {
     IdsAreUnique = "ids-are-unique",
     /// Every frame fits its limit and decodes at the other end.
     FramesAreCanonical = "frames-are-canonical",
+    /// A subscription is handed each publication once, and those of one publisher in the order of their numbers.
+    PublicationsInOrder = "publications-in-order",
+    /// What was published and is on its publisher's disk reaches every subscription that was there before.
+    PublicationsReachAll = "publications-reach-all",
+    /// No publisher gives a number twice in one topic, before a crash and after it.
+    NumbersAreUnique = "numbers-are-unique",
 }
 
 /// How the checks of one run went.

@@ -16,6 +16,8 @@ const DOWN_US: [u64; 2] = [50_000, 6_000_000];
 /// How long a node that is to be struck while it writes, or that goes down in order, has for that and stays down, in
 /// microseconds: above the two seconds that agents get to finish.
 const GOES_DOWN_US: [u64; 2] = [3_000_000, 8_000_000];
+/// How long a subscription takes at most, in microseconds: what members have to say how far publishers are, and a little more.
+const SUBSCRIBED_US: u64 = 3_000_000;
 /// How long a late node has to be admitted before it is counted upon, in microseconds (guess: two attempts).
 const JOIN_US: u64 = 2_000_000;
 /// Runs that the search for a smaller failing plan may take: it doubles as its bound in time (guess).
@@ -90,6 +92,7 @@ pub(crate) fn plan(scenario: &Scenario, seed: u64) -> Vec<Step> {
         plan.now_us += plan.dice.between(scenario.pause_us);
         plan.choose(choice);
     }
+    plan.end();
     plan.steps.sort_by_key(|step| step.at_us);
     plan.steps
 }
@@ -116,6 +119,22 @@ impl Plan<'_> {
             self.up_from_us[node] = at_us + JOIN_US;
             self.steps.push(Step { at_us, transition: Transition::Join { node } });
             self.steps.push(Step { at_us: at_us + JOIN_US, transition: Transition::Spawn { node, agent } });
+        }
+    }
+
+    /// Where topics matter, somebody listens to all of them from the beginning, and is told something at the end.
+    fn end(&mut self) {
+        if self.scenario.weights.publish == 0 {
+            return;
+        }
+        self.steps.push(Step { at_us: 1_000_000, transition: Transition::Subscribe { node: 1, topic: TOPICS } });
+        let listener = self.node_up();
+        self.push(Transition::Subscribe { node: listener, topic: TOPICS });
+        self.now_us += SUBSCRIBED_US;
+        for topic in 0..TOPICS {
+            let node = self.node_up();
+            self.push(Transition::Publish { node, topic });
+            self.push(Transition::Publish { node: listener, topic });
         }
     }
 
@@ -201,7 +220,7 @@ impl Plan<'_> {
                 self.push(Transition::Publish { node, topic });
             }
             Choice::Subscribe => {
-                let topic = self.dice.below(TOPICS);
+                let topic = self.dice.below(TOPICS + 1);
                 self.push(Transition::Subscribe { node, topic });
             }
             Choice::Invite => self.push(Transition::Invite { node }),

@@ -14,6 +14,7 @@ use weft_replication::{OrderKey, merge, order};
 
 use crate::checks::{Check, CheckBook};
 use crate::dice::Dice;
+use crate::publications::TopicBook;
 use crate::reference::{Ask, Asked, Promise, Reference, Unfit, content_of, fold_content};
 
 /// Which node does something, in which of its runs.
@@ -34,6 +35,10 @@ pub(crate) struct Judge {
     pub(crate) reference: Reference,
     /// What was checked.
     pub(crate) book: CheckBook,
+    /// What was published, and to whom it was handed.
+    pub(crate) topics: TopicBook,
+    /// The virtual time of what is judged, in microseconds.
+    pub(crate) now_us: u64,
     /// Numbers of nodes by key.
     numbers: BTreeMap<NodeId, usize>,
 }
@@ -42,7 +47,8 @@ impl Judge {
     /// A judge of nodes that hold nothing; `ids` are their keys, in order.
     pub(crate) fn new(ids: impl IntoIterator<Item = NodeId>) -> Self {
         let numbers: BTreeMap<NodeId, usize> = ids.into_iter().zip(0..).collect();
-        Self { reference: Reference::new(numbers.len()), book: CheckBook::default(), numbers }
+        let (book, topics) = (CheckBook::default(), TopicBook::default());
+        Self { reference: Reference::new(numbers.len()), book, topics, now_us: 0, numbers }
     }
 
     // Every output, before it is carried out.
@@ -51,7 +57,6 @@ impl Judge {
     pub(crate) fn output(&mut self, actor: Actor, output: &Output) {
         match output {
             Output::Persist(_)
-            | Output::Notify { .. }
             | Output::Dial { .. }
             | Output::Disconnect { .. }
             | Output::Follow { .. }
@@ -74,6 +79,7 @@ impl Judge {
             Output::Start { process, .. } => self.start(actor, *process),
             Output::Stop { process, .. } => self.stop(actor, *process),
             Output::Deliver { delivery, .. } => self.deliver(actor, delivery.message),
+            Output::Notify { ask, publication, .. } => self.topics.notified(&mut self.book, *ask, publication),
             Output::Halt => self.halt(actor),
         }
     }
@@ -83,6 +89,11 @@ impl Judge {
         let Some(Ask { what, .. }) = asked else { return };
         match answer {
             Ok(Reply::Kernel(Answer::Sent(report))) => self.sent(actor, &what, report),
+            Ok(Reply::Kernel(Answer::Subscribed)) => {
+                if let Asked::Subscribe { pattern, wall } = what {
+                    self.topics.subscribed(ask, actor, pattern, wall, self.now_us);
+                }
+            }
             Ok(Reply::Kernel(Answer::Spawned { process })) => {
                 let spawned = |effect: &Effect| matches!(effect, Effect::Spawn { process: it, .. } if it == process);
                 let intent = |fact: &Fact| matches!(fact, Fact::Intent(effect) if spawned(effect));
@@ -103,12 +114,13 @@ impl Judge {
             Ok(
                 Reply::Kernel(
                     Answer::Published { .. }
-                    | Answer::Subscribed
-                    | Answer::Unsubscribed
                     | Answer::CronAdded(_)
                     | Answer::CronRemoved { .. }
                     | Answer::CronRan { .. }
                     | Answer::CronJobs(_)
+                    | Answer::Unsubscribed
+                    | Answer::DeadLetters(_)
+                    | Answer::DeadLetterDropped { .. }
                     | Answer::ShuttingDown,
                 )
                 | Reply::RepairRecorded
@@ -192,8 +204,14 @@ impl Judge {
                 let holds = self.reference.has_held(actor.node, vector_root);
                 self.spoken(actor, holds, || "the vector root of a hello".to_owned());
             }
-            Request::Sync(SyncRequest::Range { .. } | SyncRequest::Adverts { .. } | SyncRequest::Trace { .. })
-            | Request::Blob(_) => {}
+            Request::Blob(_) => {}
+            Request::Sync(
+                SyncRequest::Range { .. }
+                | SyncRequest::Adverts { .. }
+                | SyncRequest::Trace { .. }
+                | SyncRequest::Streams { .. }
+                | SyncRequest::Publications { .. },
+            ) => {}
         }
     }
 
@@ -213,8 +231,14 @@ impl Judge {
                     self.spoken(actor, holds, || format!("event {} of a trace", row.seq));
                 }
             }
-            Response::Sync(SyncResponse::Same | SyncResponse::Adverts(_) | SyncResponse::Refused(_))
-            | Response::Blob(_) => {}
+            Response::Blob(_) => {}
+            Response::Sync(
+                SyncResponse::Same
+                | SyncResponse::Adverts(_)
+                | SyncResponse::Refused(_)
+                | SyncResponse::Streams { .. }
+                | SyncResponse::Publications { .. },
+            ) => {}
         }
     }
 
@@ -226,7 +250,10 @@ impl Judge {
                 self.spoken(actor, holds, || "the header of a commit".to_owned());
             }
             Gossip::Advert(_) => {}
-            Gossip::Publication(publication) => self.publication(actor, publication),
+            Gossip::Publication(publication) => {
+                self.topics.published(&mut self.book, publication, self.now_us);
+                self.publication(actor, publication);
+            }
         }
     }
 

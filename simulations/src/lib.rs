@@ -10,7 +10,7 @@
 //! Modules in reading order: `scenario` and `transition` (what may happen), `generate` (what does), `run` (from beginning to
 //! end), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
 //! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; what is shown: `checks`, `reference` (the model),
-//! `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
+//! `publications`, `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
 
 mod carry;
 mod checks;
@@ -26,6 +26,7 @@ mod mesh;
 mod mutation;
 mod network;
 mod node;
+mod publications;
 mod reference;
 mod report;
 mod run;

@@ -179,6 +179,13 @@ impl World {
         if protocol == Protocol::Sync && self.mutation == Some(Mutation::DeafToSync) {
             return;
         }
+        let repairs = |request: &SyncRequest| matches!(request, SyncRequest::Publications { .. });
+        if self.mutation == Some(Mutation::RepairNothing)
+            && protocol == Protocol::Sync
+            && self.decoded::<SyncRequest>(bytes, FRAME_BYTES_MAX).as_ref().is_some_and(repairs)
+        {
+            return;
+        }
         let content = match protocol {
             Protocol::A2a => self.decoded::<A2aRequest>(bytes, FRAME_BYTES_MAX).map(Request::A2a),
             Protocol::Sync => self.decoded::<SyncRequest>(bytes, FRAME_BYTES_MAX).map(Request::Sync),
@@ -252,7 +259,7 @@ impl World {
         match topic {
             GossipTopic::Heads => self.mutation != Some(Mutation::DeafToSync),
             GossipTopic::Directory => true,
-            GossipTopic::Agents(topic) => {
+            GossipTopic::Agents(_) | GossipTopic::Wildcards => {
                 let running = self.nodes[node].running.as_ref();
                 running.is_some_and(|running| running.follows.contains(topic))
             }
@@ -276,9 +283,10 @@ impl World {
     }
 
     /// Carries out `Follow`.
-    pub(crate) fn follow_topics(&mut self, node: usize, topics: Vec<TopicName>) {
+    pub(crate) fn follow_topics(&mut self, node: usize, topics: Vec<TopicName>, wildcards: bool) {
         if let Some(running) = self.nodes[node].running.as_mut() {
-            running.follows = topics.into_iter().collect();
+            let topics = topics.into_iter().map(GossipTopic::Agents);
+            running.follows = topics.chain(wildcards.then_some(GossipTopic::Wildcards)).collect();
         }
     }
 

@@ -36,6 +36,10 @@ pub enum Mutation {
     EncodeWrongly,
     /// Does not look at the stamps of messages that arrive.
     IgnoreStamps,
+    /// Requests for publications that are missing are not answered.
+    RepairNothing,
+    /// Hands a publication to its subscription twice.
+    NotifyTwice,
 }
 
 impl Mutation {
@@ -68,7 +72,9 @@ impl Mutation {
             | Self::StartUnasked
             | Self::DeliverTwice
             | Self::EncodeWrongly
-            | Self::IgnoreStamps => {}
+            | Self::IgnoreStamps
+            | Self::RepairNothing
+            | Self::NotifyTwice => {}
         }
     }
 
@@ -92,7 +98,9 @@ impl Mutation {
             | Self::StartUnasked
             | Self::DeliverTwice
             | Self::EncodeWrongly
-            | Self::IgnoreStamps => {}
+            | Self::IgnoreStamps
+            | Self::RepairNothing
+            | Self::NotifyTwice => {}
         }
     }
 

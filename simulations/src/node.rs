@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use weft_discovery::AdmissionView;
 use weft_kernel::{Builtin, Delivery};
-use weft_peer::{InboundId, OutboundId, Peer, PeerIdentity};
-use weft_protocol::{Batch, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp, TopicName};
+use weft_peer::{GossipTopic, InboundId, OutboundId, Peer, PeerIdentity};
+use weft_protocol::{Batch, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp};
 use weft_storage::Store;
 
 use crate::clock::{Reading, WallClock};
@@ -68,7 +68,7 @@ pub(crate) struct Running {
     /// Our requests that wait for a response, and to whom they went.
     pub(crate) outbound: BTreeMap<OutboundId, Outbound>,
     /// Topics of agents that are followed.
-    pub(crate) follows: BTreeSet<TopicName>,
+    pub(crate) follows: BTreeSet<GossipTopic>,
     /// Gossip that was seen: author and number.
     pub(crate) seen: BTreeSet<(usize, u64)>,
     /// What is being written.

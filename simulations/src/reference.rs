@@ -6,7 +6,8 @@ use weft_peer::AskId;
 use weft_protocol::limits::EVENT_BYTES_MAX;
 use weft_protocol::{
     ChainError, ChainId, ChainState, CommitGroup, Digest, Effect, Event, Fact, Head, Hlc, MessageId, MessageRecord,
-    NodeId, Payload, RecordRef, SignedCommit, Stage, content_address, encode, hash, link_hash, vector_root,
+    NodeId, Payload, RecordRef, SignedCommit, Stage, Timestamp, TopicPattern, content_address, encode, hash, link_hash,
+    vector_root,
 };
 
 /// One event as it was first found durable.
@@ -77,6 +78,13 @@ pub(crate) enum Asked {
         payload: Payload,
         /// Whether the receipt waits for both disks.
         durable: bool,
+    },
+    /// A subscription.
+    Subscribe {
+        /// To what.
+        pattern: TopicPattern,
+        /// The node's wall clock when it was asked.
+        wall: Timestamp,
     },
     /// The admission of a joiner.
     Join {

@@ -96,6 +96,12 @@ fn settle(world: &mut World) {
         let check = if calm || waiting { Check::Converges } else { Check::OneAnswer };
         world.judge.book.check(check, calm, || format!("not quiet within {quiet_us_max} us: {unrest}"));
     }
+    if !world.judge.book.has_failed() {
+        let quiet_us_max = world.scenario.quiet_us_max;
+        wait(world, quiet_us_max, 1, |world| world.undelivered().is_empty());
+        let lacking = world.undelivered();
+        world.judge.book.check(Check::PublicationsReachAll, lacking.is_empty(), || lacking.join("; "));
+    }
 }
 
 /// Lets time pass until `done` holds at so many looks in a row; false when that takes longer than `us_max`.

@@ -191,12 +191,13 @@ pub enum ScenarioError {
     },
 }
 
-const SHIPPED: [(&str, &str); 8] = [
+const SHIPPED: [(&str, &str); 9] = [
     ("calm", include_str!("../scenarios/calm.toml")),
     ("partition", include_str!("../scenarios/partition.toml")),
     ("crash", include_str!("../scenarios/crash.toml")),
     ("lossy", include_str!("../scenarios/lossy.toml")),
     ("large", include_str!("../scenarios/large.toml")),
+    ("topics", include_str!("../scenarios/topics.toml")),
     ("skew", include_str!("../scenarios/skew.toml")),
     ("join", include_str!("../scenarios/join.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),

@@ -116,7 +116,7 @@ pub(crate) fn output(output: &Output) -> String {
             let answer = answer.as_ref().map(|admission| admission.members.len());
             format!("answer-join {} {answer:?}", ask.0)
         }
-        Output::Notify { ask, publication } => format!("notify {} {}", ask.0, publication.id),
+        Output::Notify { ask, cursor, publication } => format!("notify {} {} {cursor}", ask.0, publication.id),
         Output::Dial { node, addresses } => format!("dial {} {addresses:?}", node.short()),
         Output::Disconnect { node } => format!("disconnect {}", node.short()),
         Output::Request { request, to, content } => {
@@ -124,7 +124,7 @@ pub(crate) fn output(output: &Output) -> String {
         }
         Output::Respond { request, content } => format!("respond {} {}", request.0, response_words(content)),
         Output::Gossip { topic, content } => format!("gossip {} {}", topic_words(topic), gossip_words(content)),
-        Output::Follow { topics } => format!("follow {topics:?}"),
+        Output::Follow { topics, wildcards } => format!("follow {topics:?} wildcards {wildcards}"),
         Output::Start { process, spec } => format!("start {process} {} {}", spec.agent, spec.backend),
         Output::Deliver { process, delivery } => format!("deliver {process} {}", delivery.message),
         Output::DeliverPublication { process, publication } => {
@@ -206,6 +206,10 @@ fn request_words(request: &Request) -> String {
         Request::Sync(SyncRequest::Adverts { held }) => format!("adverts beyond {}", held.len()),
         Request::Sync(SyncRequest::Trace { trace }) => format!("trace {trace}"),
         Request::Blob(request) => format!("chunk {} of {}", request.chunk, request.address),
+        Request::Sync(SyncRequest::Streams { patterns, after }) => format!("streams {patterns:?} after {after:?}"),
+        Request::Sync(SyncRequest::Publications { topic, chain, from }) => {
+            format!("publications {topic} {} {from:?}", chain.node.short())
+        }
     }
 }
 
@@ -247,6 +251,10 @@ fn response_words(response: &Response) -> String {
         Response::Sync(SyncResponse::Refused(reason)) => format!("refused {reason}"),
         Response::Blob(BlobResponse::Chunk(chunk)) => format!("chunk of {} bytes", chunk.content.len()),
         Response::Blob(BlobResponse::Unknown) => "no such body".to_owned(),
+        Response::Sync(SyncResponse::Streams { streams, more }) => format!("{} streams, more {more}", streams.len()),
+        Response::Sync(SyncResponse::Publications { publications, more }) => {
+            format!("{} publications, more {more}", publications.len())
+        }
     }
 }
 
@@ -254,6 +262,7 @@ fn topic_words(topic: &GossipTopic) -> String {
     match topic {
         GossipTopic::Heads => "heads".to_owned(),
         GossipTopic::Directory => "directory".to_owned(),
+        GossipTopic::Wildcards => "wildcards".to_owned(),
         GossipTopic::Agents(topic) => format!("agents/{topic}"),
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weft_kernel::{AgentRef, CapabilityGate, Syscall};
+use weft_kernel::{AgentRef, CapabilityGate, Start, Syscall};
 use weft_peer::{AskId, Input, OutboundId, Output, Peer, PeerConfig, PeerIdentity, Question};
 use weft_protocol::limits::ENVELOPE_BYTES_MAX;
 use weft_protocol::{
     AgentName, AgentSpec, Backend, BuiltinKind, Certificate, ChainId, ChainState, Charter, CommitGroup, Delivery,
     Durability, Incarnation, Level, LocalTarget, MessageId, NodeId, NodeRef, Payload, Principal, ProcessId, Recovered,
-    ResourceLimits, RestartPolicy, Role, Signed, Signer as _, Target, Token, TopicName,
+    ResourceLimits, RestartPolicy, Role, Signed, Signer as _, Target, Token, TopicName, TopicPattern,
 };
 use weft_storage::Store;
 
@@ -17,6 +17,7 @@ use crate::clock::{Reading, WallClock};
 use crate::dice::{Dice, Stream};
 use crate::disk::{Disk, Unsynced};
 use crate::faults::{Fault, FaultCounts};
+use crate::generate::TOPICS;
 use crate::invariants::Judge;
 use crate::joining::Joining;
 use crate::keys::SeededKeys;
@@ -219,6 +220,7 @@ impl World {
         running.peer.handle(input, now, &mut outputs);
         self.mutate(&mut outputs);
         let actor = self.nodes[node].actor();
+        self.judge.now_us = self.now_us;
         for output in outputs {
             self.trace.add(self.now_us, Some(node), format_args!("> {}", trace::output(&output)));
             if self.is_swallowed(&output) {
@@ -444,8 +446,9 @@ impl World {
             }
             Transition::Publish { node, topic } => self.when_running(node, |world| world.publish(node, topic)),
             Transition::Subscribe { node, topic } => self.when_running(node, |world| {
-                let syscall = Syscall::Subscribe { topic: topic_name(topic) };
-                world.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);
+                let (pattern, wall) = (topic_pattern(topic), world.nodes[node].wall(world.now_us));
+                let syscall = Syscall::Subscribe { pattern: pattern.clone(), start: Start::Now };
+                world.ask(node, Question::Kernel(Box::new(syscall)), Asked::Subscribe { pattern, wall });
             }),
             Transition::Invite { node } => self.when_running(node, |world| {
                 let question = world.invite(1);
@@ -616,6 +619,12 @@ impl World {
             && self.nodes.iter().all(|node| self.judge.reference.vector_root(node.index) == root)
     }
 
+    /// What subscriptions still lack, in words.
+    pub(crate) fn undelivered(&self) -> Vec<String> {
+        let runs: Vec<u64> = self.nodes.iter().map(|node| node.run).collect();
+        self.judge.topics.undelivered(&runs)
+    }
+
     /// What keeps the world from being quiet, in words.
     pub(crate) fn unrest(&self) -> String {
         let of = |node: &Node| match &node.running {
@@ -690,6 +699,11 @@ fn read_chains(store: &Store, recovered: &Recovered) -> Result<BTreeMap<ChainId,
 /// The name under which an agent runs.
 pub(crate) fn agent_name(agent: AgentKind) -> AgentName {
     agent.name().parse().expect("BUG: a name of letters")
+}
+
+/// Number of the pattern that means every topic of a run.
+fn topic_pattern(topic: u64) -> TopicPattern {
+    if topic < TOPICS { topic_name(topic).into() } else { "topic.*".parse().expect("BUG: a pattern") }
 }
 
 fn topic_name(topic: u64) -> TopicName {

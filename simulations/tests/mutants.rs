@@ -99,6 +99,28 @@ fn a_message_handed_out_twice() {
 }
 
 #[test]
+fn a_publication_handed_out_twice() {
+    caught("calm", 1, Mutation::NotifyTwice, "publications-in-order");
+}
+
+#[test]
+fn a_lost_publication_that_nobody_is_asked_for() {
+    caught("topics", 1, Mutation::RepairNothing, "publications-reach-all");
+}
+
+#[test]
+fn a_start_that_forgets_its_topic_numbers() {
+    let publish = Transition::Publish { node: 0, topic: 0 };
+    let plan = [
+        at(1_000_000, publish.clone()),
+        at(2_000_000, crash(0)),
+        at(2_100_000, Transition::Restart { node: 0 }),
+        at(5_000_000, publish),
+    ];
+    caught_in(&plan, Mutation::ForgetReservation, "numbers-are-unique");
+}
+
+#[test]
 fn an_answer_that_never_comes() {
     caught("calm", 1, Mutation::SwallowAnswers, "one-answer");
 }

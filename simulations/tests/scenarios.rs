@@ -40,6 +40,11 @@ fn large_passes() {
 }
 
 #[test]
+fn one_percent_loss_loses_no_publication() {
+    passes("topics", 0..4);
+}
+
+#[test]
 fn skew_passes() {
     passes("skew", 0..4);
 }

@@ -1,7 +1,7 @@
 //! Which member runs which agent, by what they say themselves.
 
 use weft_discovery::{Input, Resolution};
-use weft_protocol::{Advert, NodeRef, Role, SignedAdvert, Timestamp, TopicName};
+use weft_protocol::{Advert, NodeRef, Role, SignedAdvert, Timestamp, TopicName, TopicPattern};
 
 use crate::world::{
     Machine, SECOND_US, START, advert, agent, arrived, certificate, connected, keys, name, node, process,
@@ -138,12 +138,19 @@ fn subscribers_are_those_who_say_so_and_can_be_reached() {
         let told = Advert { topics: vec![topic.clone()], ..advert(letter, 0, 1, &[]) };
         machine.give(arrived(&told));
     }
+    assert!(!machine.discovery.is_heard_by_wildcard(&topic));
+    let pattern = |text: &str| text.parse::<TopicPattern>().unwrap();
+    let subscriptions = vec![(pattern("jobs.new"), 2), (pattern("jobs.*"), 3), (pattern("other.>"), 9)];
+    let told = Advert { topics: vec![topic.clone()], subscriptions, ..advert('c', 0, 2, &[]) };
+    machine.give(arrived(&told));
     machine.give(arrived(&advert('d', 0, 1, &[])));
     machine.give(connected('b'));
-    assert_eq!(machine.discovery.subscribers(&topic), [node('b'), node('c')]);
+    assert_eq!(machine.discovery.subscribers(&topic), [(node('b'), 1), (node('c'), 5)]);
+    assert!(machine.discovery.is_heard_by_wildcard(&topic));
     machine.wait(5 * SECOND_US);
     machine.give(Input::Woken);
-    assert_eq!(machine.discovery.subscribers(&topic), [node('b')]);
+    assert_eq!(machine.discovery.subscribers(&topic), [(node('b'), 1)]);
+    assert!(!machine.discovery.is_heard_by_wildcard(&topic), "it cannot be reached");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What this node says of itself: soon, seldom, bounded, and again before it expires.
 
 use weft_discovery::{Input, Output};
-use weft_protocol::{Advert, TopicName};
+use weft_protocol::{Advert, TopicPattern};
 
 use crate::world::{Machine, SECOND_US, START, agent, connected, listening, process, public};
 
@@ -59,13 +59,27 @@ fn it_always_fits_one_gossip_message() {
     let many = (0..600).map(|number| (agent(&long(number)), process(number))).collect();
     machine.give(Input::AgentsChanged { agents: many });
     machine.wait(SECOND_US);
-    let topics: Vec<TopicName> = (0..600).map(|number| format!("{number:0>128}").parse().unwrap()).collect();
-    let advert = told(&machine.give(Input::TopicsChanged { topics }));
+    let subscriptions = (0..600).map(|number| (format!("{number:0>128}").parse().unwrap(), 1)).collect();
+    let advert = told(&machine.give(Input::TopicsChanged { subscriptions }));
     assert_eq!(advert.agents.len(), 512);
     assert_eq!(advert.agents[511].0, agent(&long(511)), "the first ones by name");
     assert!((50..512).contains(&advert.topics.len()), "{} topics", advert.topics.len());
     let bytes = weft_protocol::encode(&advert).len();
     assert!((55 * 1024..=56 * 1024).contains(&bytes), "{bytes} bytes");
+}
+
+#[test]
+fn it_counts_subscribers_and_tells_too_many_wildcards_as_everything() {
+    let mut machine = Machine::founder_silent();
+    let pattern = |text: &str| text.parse::<TopicPattern>().unwrap();
+    let subscriptions = vec![(pattern("jobs"), 1), (pattern("news"), 3), (pattern("jobs.*"), 2)];
+    let advert = told(&machine.give(Input::TopicsChanged { subscriptions }));
+    assert_eq!(advert.topics.iter().map(ToString::to_string).collect::<Vec<_>>(), ["jobs", "news"]);
+    assert_eq!(advert.subscriptions, [(pattern("jobs.*"), 2), (pattern("news"), 3)]);
+    machine.wait(SECOND_US);
+    let subscriptions = (0..65).map(|number| (pattern(&format!("t{number}.*")), 1)).collect();
+    let advert = told(&machine.give(Input::TopicsChanged { subscriptions }));
+    assert_eq!(advert.subscriptions, [(TopicPattern::everything(), 65)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_bytes::ByteBuf;
 use weft_protocol::limits::{COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX};
-use weft_protocol::{Digest, DigestRow, Hlc, MessageId, MessageRecord, OutboxEntry};
+use weft_protocol::{DeadLetter, Digest, DigestRow, Hlc, LoggedPublication, MessageId, MessageRecord, OutboxEntry};
 
 use super::promise::Promise;
 
@@ -26,6 +26,10 @@ pub(super) struct Group {
     pub(super) bodies: Vec<(Digest, ByteBuf)>,
     pub(super) outbox_put: Vec<OutboxEntry>,
     pub(super) outbox_drop: Vec<MessageId>,
+    pub(super) topic_put: Vec<LoggedPublication>,
+    pub(super) topic_drop: Vec<Hlc>,
+    pub(super) dead_put: Vec<DeadLetter>,
+    pub(super) dead_drop: Vec<MessageId>,
     pub(super) promises: Vec<Promise>,
     pub(super) checkpoint: bool,
 }
@@ -43,6 +47,10 @@ impl Group {
             bodies: Vec::new(),
             outbox_put: Vec::new(),
             outbox_drop: Vec::new(),
+            topic_put: Vec::new(),
+            topic_drop: Vec::new(),
+            dead_put: Vec::new(),
+            dead_drop: Vec::new(),
             promises: Vec::new(),
             checkpoint: false,
         }
@@ -73,6 +81,10 @@ impl Group {
             && self.records.is_empty()
             && self.outbox_put.is_empty()
             && self.outbox_drop.is_empty()
+            && self.topic_put.is_empty()
+            && self.topic_drop.is_empty()
+            && self.dead_put.is_empty()
+            && self.dead_drop.is_empty()
             && !self.checkpoint
     }
 }

@@ -1,8 +1,9 @@
 //! What waits for a record: held beside its group of events, let go when that group is on disk, and not a moment earlier.
 
-use weft_protocol::{AgentSpec, MessageId, NodeId, ProcessId, Receipt, Refusal};
+use weft_protocol::{AgentSpec, MessageId, NodeId, ProcessId, Publication, Receipt, Refusal};
 
 use crate::event::{Answer, AskId, Output, Ticket};
+use crate::topic::Cursor;
 
 /// That the intent of an effect stands on the chain. Only the chain makes one, and only with one can a process be started
 /// or stopped.
@@ -61,6 +62,8 @@ pub(crate) enum Promise {
     FactsRecorded { ticket: Ticket, first_seq: u64 },
     /// The intent of a cron job's run is on disk: its message may leave.
     RunIntended { own: AskId },
+    /// Hand a publication to an operator's subscription.
+    Notify { ask: AskId, cursor: Cursor, publication: Box<Publication> },
     /// The records of this start are on disk.
     Booted,
     /// The last record of this run is on disk.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::limits::{CHECKPOINT_AGE_US_MAX, CHECKPOINT_EVENTS_MAX, EVENT_BYTES_MAX};
 use weft_protocol::{
-    Batch, Blake3, COMMIT_LABEL, ChainError, ChainState, Commit, CommitGroup, Digest, DigestRow, EVENT_VERSION, Effect,
-    Event, Fact, Hlc, MessageBatch, MessageId, MessageRecord, OutboxEntry, RecordRef, Reserved, SUITE, Shake,
-    SignedCommit, Signer, StampVerdict, Timestamp, commit_hash, encode, leaf_hash, link_hash, root,
+    Batch, Blake3, COMMIT_LABEL, ChainError, ChainState, Commit, CommitGroup, DeadLetter, Digest, DigestRow,
+    EVENT_VERSION, Effect, Event, Fact, Hlc, LoggedPublication, MessageBatch, MessageId, MessageRecord, OutboxEntry,
+    RecordRef, Reserved, SUITE, Shake, SignedCommit, Signer, StampVerdict, Timestamp, commit_hash, encode, leaf_hash,
+    link_hash, root,
 };
 
 use super::group::{Group, fits_one_group};
@@ -63,6 +64,11 @@ impl Writer {
             unsealed_at,
             ending: false,
         }
+    }
+
+    /// What signs in this node's name.
+    pub(crate) fn signer(&self) -> &dyn Signer {
+        &*self.signer
     }
 
     /// The chain as it is on disk.
@@ -178,6 +184,34 @@ impl Writer {
         self.back().outbox_drop.push(message);
     }
 
+    /// Keeps a publication in the log of topics, and those at these places no longer.
+    pub(crate) fn log(&mut self, entry: LoggedPublication, gone: Vec<Hlc>) {
+        let group = self.back();
+        group.topic_put.push(entry);
+        group.topic_drop.extend(gone);
+    }
+
+    /// Keeps a message that was given up.
+    pub(crate) fn keep_dead(&mut self, letter: DeadLetter) {
+        self.back().dead_put.push(letter);
+    }
+
+    /// Keeps a given-up message no longer.
+    pub(crate) fn drop_dead(&mut self, message: MessageId) {
+        self.back().dead_drop.push(message);
+    }
+
+    /// Holds something back until all that is to be written so far is on disk; gives it back when that is so already.
+    pub(crate) fn hold_written(&mut self, promise: Promise) -> Option<Promise> {
+        let newest = self.open.iter_mut().rev().find(|group| !group.is_empty() || !group.promises.is_empty());
+        match (newest, &mut self.in_flight) {
+            (Some(group), _) => group.promises.push(promise),
+            (None, Some(in_flight)) => in_flight.promises.push(promise),
+            (None, None) => return Some(promise),
+        }
+        None
+    }
+
     /// Holds back what may only happen when the event at `seq`, appended and not yet on disk, is.
     pub(crate) fn hold(&mut self, seq: u64, promise: Promise) {
         match self.open.iter_mut().rev().find(|group| group.first_seq <= seq) {
@@ -226,6 +260,8 @@ impl Writer {
         if let Some(group) = group {
             (batch.digests, batch.bodies) = (group.digests, group.bodies);
             (batch.outbox_put, batch.outbox_drop) = (group.outbox_put, group.outbox_drop);
+            (batch.topic_put, batch.topic_drop) = (group.topic_put, group.topic_drop);
+            (batch.dead_put, batch.dead_drop) = (group.dead_put, group.dead_drop);
             promises = group.promises;
         }
         if let Some((state, group)) = &built {

@@ -75,6 +75,9 @@ const fn need(action: &Action) -> Need {
         Action::CronList => Need::Grant(Right::CronList),
         Action::Restart { .. } => Need::Grant(Right::Restart),
         Action::Invite { .. }
+        | Action::ReadDeadLetters
+        | Action::RetryDeadLetter { .. }
+        | Action::DropDeadLetter { .. }
         | Action::RevokeInvite
         | Action::Admit { .. }
         | Action::RecordFork { .. }

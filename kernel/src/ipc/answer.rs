@@ -59,6 +59,10 @@ impl Kernel {
     /// A process is no more: what it worked on failed, what waited for it finds nobody.
     pub(crate) fn end_mailbox(&mut self, messages: &[MessageId], why: &str) {
         for message in messages {
+            if let Some(incoming) = self.inbox.remove(message) {
+                self.bury_unread(message, &incoming);
+                self.inbox.insert(*message, incoming);
+            }
             let Some(incoming) = self.inbox.get(message) else { continue };
             let refusal = if incoming.was_delivered() {
                 failed(why)

@@ -2,6 +2,7 @@
 
 mod answer;
 mod call;
+mod dead_letters;
 mod incoming;
 mod receipts;
 mod receive;
@@ -13,6 +14,7 @@ mod window;
 
 pub(crate) use answer::{failed, shortened};
 pub(crate) use call::{Call, Calls};
+pub(crate) use dead_letters::DeadLetters;
 pub(crate) use incoming::{Inbox, Incoming};
 pub(crate) use receipts::Receipts;
 pub(crate) use record::{Step, is_durable};

@@ -44,7 +44,7 @@ impl Kernel {
         }
     }
 
-    fn send(&mut self, ask: AskId, by: &Asker, message: Message, route: Route) -> Result<(), Refusal> {
+    pub(super) fn send(&mut self, ask: AskId, by: &Asker, message: Message, route: Route) -> Result<(), Refusal> {
         let written = message.target.to_string();
         let id = self.chain.take_message_id();
         let action = if message.wants_reply {

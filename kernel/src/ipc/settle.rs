@@ -29,10 +29,21 @@ impl Kernel {
             return self.retry_busy(&id, wait_us);
         }
         self.record_receipt(&id, &receipt);
+        self.bury_refused(&id, &receipt.outcome);
         if let Some(call) = self.calls.get_mut(&id) {
             call.receipt = Some(receipt);
         }
         self.settle(&id);
+    }
+
+    /// A durable message that was refused for good is kept among the dead letters.
+    fn bury_refused(&mut self, id: &MessageId, outcome: &Outcome) {
+        let Outcome::Refused(refusal) = outcome else { return };
+        // Taken out while it is buried, and put back for its asker.
+        if let Some(call) = self.calls.remove(id) {
+            self.bury(&call, refusal.code());
+            self.calls.insert(call);
+        }
     }
 
     /// A durable message waits in the outbox while its receiver is busy.
@@ -148,6 +159,7 @@ impl Kernel {
             if call.is_durable() && !local {
                 self.chain.drop_kept(*id);
             }
+            self.bury(&call, rule);
             if local {
                 self.cancel_incoming(id);
             } else if call.attempts > 0 && call.envelope.level.delivery == Delivery::Executed {

@@ -24,7 +24,7 @@ fn the_table_of_all_decisions() {
         Action::Receive { role: Role::Worker, target: "t".to_owned(), wants_reply: true },
         Action::Receive { role: Role::Observer, target: "t".to_owned(), wants_reply: true },
         Action::Publish { topic: topic() },
-        Action::Subscribe { topic: topic() },
+        Action::Subscribe { pattern: topic().into() },
         Action::ReceivePublication { role: Role::Worker, topic: topic() },
         Action::ReceivePublication { role: Role::Observer, topic: topic() },
         Action::Spawn { agent: name("a") },

@@ -10,6 +10,7 @@ mod call;
 mod commit;
 mod cron;
 mod damage;
+mod dead_letters;
 mod deadline;
 mod durable;
 mod facts;

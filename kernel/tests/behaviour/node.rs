@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use weft_kernel::{
-    Answer, AskId, CapabilityGate, Input, Kernel, KernelConfig, KernelIdentity, Output, Route, Syscall, genesis_rules,
+    Answer, AskId, CapabilityGate, GatherId, Input, Kernel, KernelConfig, KernelIdentity, Output, Route, Syscall,
+    genesis_rules,
 };
 use weft_protocol::{
-    AgentName, AgentSpec, Backend, Batch, BuiltinKind, ChainId, ChainState, ClusterId, CommitGroup, Envelope, Fact,
-    Incarnation, KeyPair, Level, LocalTarget, MessageId, MessageRecord, NodeId, OutboxEntry, Outcome, Payload,
-    PlacedFact, PlacedMessage, Principal, Publication, Receipt, Recovered, RecoveredChain, Refusal, Reserved,
-    ResourceLimits, RestartPolicy, Signer, Stage, Timestamp, hash,
+    AgentName, AgentSpec, Backend, Batch, BuiltinKind, ChainId, ChainState, ClusterId, CommitGroup, DeadLetter,
+    Envelope, Fact, Hlc, Incarnation, KeyPair, Level, LocalTarget, LoggedPublication, MessageId, MessageRecord, NodeId,
+    OutboxEntry, Outcome, Payload, PlacedFact, PlacedMessage, Principal, Publication, Receipt, Recovered,
+    RecoveredChain, Refusal, Reserved, ResourceLimits, RestartPolicy, Signer, Stage, Timestamp, TopicPattern, hash,
 };
 
 /// When every test begins: 2024-01-01 00:00 UTC.
@@ -24,6 +25,8 @@ pub(crate) struct Disk {
     pub(crate) outbox: BTreeMap<MessageId, OutboxEntry>,
     pub(crate) bodies: BTreeMap<weft_protocol::Digest, Vec<u8>>,
     pub(crate) reserved: Reserved,
+    pub(crate) topics: BTreeMap<Hlc, LoggedPublication>,
+    pub(crate) dead_letters: BTreeMap<MessageId, DeadLetter>,
 }
 
 impl Disk {
@@ -34,6 +37,10 @@ impl Disk {
         self.outbox.extend(batch.outbox_put.iter().map(|entry| (entry.envelope.id, entry.clone())));
         batch.outbox_drop.iter().for_each(|message| drop(self.outbox.remove(message)));
         self.reserved = batch.reserved.unwrap_or(self.reserved);
+        self.topics.extend(batch.topic_put.iter().map(|entry| (entry.place, entry.clone())));
+        batch.topic_drop.iter().for_each(|place| drop(self.topics.remove(place)));
+        self.dead_letters.extend(batch.dead_put.iter().map(|letter| (letter.envelope.id, letter.clone())));
+        batch.dead_drop.iter().for_each(|message| drop(self.dead_letters.remove(message)));
     }
 }
 
@@ -136,9 +143,13 @@ impl Node {
         self.give(Input::Persisted)
     }
 
-    /// One input and everything that comes of it until nothing is written any more.
+    /// One input and everything that comes of it until nothing is written any more; no member has any history.
     pub(crate) fn run(&mut self, input: Input) -> Vec<Output> {
         let mut outputs = self.give(input);
+        let gathers = outputs.iter().filter_map(gather_of).collect::<Vec<_>>();
+        for gather in gathers {
+            outputs.extend(self.give(Input::Gathered { gather }));
+        }
         loop {
             if self.writing.is_some() {
                 outputs.extend(self.persist());
@@ -182,7 +193,10 @@ impl Node {
         }
         let chains = if state.size() == 0 { Vec::new() } else { vec![RecoveredChain { state, facts }] };
         let outbox = self.disk.outbox.values().cloned().collect();
-        Recovered { chains, reserved: self.disk.reserved, outbox, messages, ..Recovered::default() }
+        let topic_log = self.disk.topics.values().cloned().collect();
+        let dead_letters = self.disk.dead_letters.values().cloned().collect();
+        let reserved = self.disk.reserved;
+        Recovered { chains, reserved, outbox, messages, topic_log, dead_letters, ..Recovered::default() }
     }
 
     /// The process is killed, with what was being written lost, and started again; not yet booted.
@@ -309,6 +323,13 @@ pub(crate) fn effects(outputs: &[Output]) -> Vec<String> {
     plain.map(show).collect()
 }
 
+fn gather_of(output: &Output) -> Option<GatherId> {
+    match output {
+        Output::Gather { gather, .. } => Some(*gather),
+        _ => None,
+    }
+}
+
 fn show(output: &Output) -> String {
     match output {
         Output::Persist(batch) => show_batch(batch),
@@ -322,14 +343,19 @@ fn show(output: &Output) -> String {
         Output::Acknowledge { receipt, .. } => format!("acknowledge {}", show_receipt(receipt)),
         Output::Cancel { message, .. } => format!("cancel m{}", message.counter),
         Output::Publish(publication) => format!("publish {}", show_publication(publication)),
-        Output::Follow { topics } => {
-            format!("follow [{}]", topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        Output::Follow { subscriptions, .. } => {
+            let show = |(pattern, count): &(TopicPattern, u32)| match count {
+                1 => pattern.to_string(),
+                count => format!("{pattern}x{count}"),
+            };
+            format!("follow [{}]", subscriptions.iter().map(show).collect::<Vec<_>>().join(" "))
         }
+        Output::Gather { pattern, what, .. } => format!("gather {pattern} {what:?}"),
         Output::Advertise { agents } => {
             let agents = agents.iter().map(|(agent, process)| format!("{agent}{process}"));
             format!("advertise [{}]", agents.collect::<Vec<_>>().join(" "))
         }
-        Output::Notify { ask, publication } => format!("notify {} {}", ask.0, show_publication(publication)),
+        Output::Notify { ask, publication, .. } => format!("notify {} {}", ask.0, show_publication(publication)),
         Output::Start { process, spec } => format!("start {}{process}", spec.agent),
         Output::Deliver { process, delivery } => {
             format!("deliver m{} to {process} {}", delivery.message.counter, show_payload(&delivery.payload))

@@ -52,7 +52,9 @@ impl Pair {
             Output::Cancel { to, message } if self.is(other, to) => {
                 Some((other, Input::CancelArrived { from, message }))
             }
-            Output::Publish(publication) => Some((other, Input::PublicationArrived { from, role, publication })),
+            Output::Publish(publication) => {
+                Some((other, Input::PublicationArrived { from, role, publication, fetched: false }))
+            }
             Output::Deliver { process, delivery } if self.agents_answer => {
                 let answer = Builtin::new(BuiltinKind::Echo).handle(&delivery.payload, self.nodes[place].now);
                 Some((place, Input::AgentAnswered { process, message: delivery.message, answer }))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weft_discovery::{AdmissionView, Path};
-use weft_kernel::{Answer, Delivery, Measured, ProbeAnswer, ProbeTarget, Syscall};
+use weft_kernel::{Answer, Cursor, Delivery, Measured, ProbeAnswer, ProbeTarget, Syscall};
 use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, CommitGroup,
     ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, Principal, ProcessId, PublicKeys, Publication,
@@ -54,6 +54,8 @@ pub enum GossipTopic {
     Directory,
     /// What agents publish.
     Agents(TopicName),
+    /// The same once more, for members that listen by a wildcard: they cannot follow a topic before they know of it.
+    Wildcards,
 }
 
 /// What somebody on this machine asks.
@@ -297,6 +299,8 @@ pub enum Output {
     Notify {
         /// The ask that subscribed.
         ask: AskId,
+        /// How far the subscription has come with it.
+        cursor: Cursor,
         /// What.
         publication: Box<Publication>,
     },
@@ -337,8 +341,10 @@ pub enum Output {
     },
     /// The gossip topics to follow, besides heads and directory, are now these.
     Follow {
-        /// All of them.
+        /// All topics of agents.
         topics: Vec<TopicName>,
+        /// Whether what members publish for listeners by wildcard is followed.
+        wildcards: bool,
     },
     /// Start this process.
     Start {

@@ -9,8 +9,8 @@ use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, CommitGroup, Evidence, Fact, ForkSeen, Gossip, MessageId,
-    NodeCheck, NodeId, PlacedFact, Principal, Receipt, Recovered, Refusal, Signer, SyncRequest, SyncResponse,
-    Timestamp,
+    NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt, Recovered, Refusal, Signer, SyncRequest,
+    SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -423,6 +423,17 @@ impl Peer {
                 let content = Response::Blob(self.serve_blob(from, &blob, now));
                 out.push(Output::Respond { request, content });
             }
+            Request::Sync(SyncRequest::Streams { .. } | SyncRequest::Publications { .. })
+                if self.discovery.role_of(from).is_none() =>
+            {
+                out.push(respond(request, SyncResponse::Refused("not a member here".to_owned())));
+            }
+            Request::Sync(SyncRequest::Streams { patterns, after }) => {
+                out.push(respond(request, self.kernel.streams(&patterns, after.as_ref())));
+            }
+            Request::Sync(SyncRequest::Publications { topic, chain, from }) => {
+                out.push(respond(request, self.kernel.publications(&topic, chain, from)));
+            }
         }
     }
 
@@ -549,11 +560,8 @@ impl Peer {
                 self.tell_discovery(discovery::Input::AdvertArrived { advert: Box::new(advert) });
             }
             Gossip::Publication(publication) => {
-                if let Some(role) = self.discovery.role_of(author)
-                    && publication.from.node == author
-                {
-                    let from = author;
-                    self.tell_kernel(kernel::Input::PublicationArrived { from, role, publication });
+                if publication.from.node == author && publication.id.chain.node == author {
+                    self.tell_replication(replication::Input::PublicationHeard { publication });
                 }
             }
         }
@@ -590,16 +598,16 @@ impl Peer {
             From::Transmit { to, envelope } => self.send_envelope(to, envelope, now),
             From::Acknowledge { to, receipt } => self.acknowledge(to, receipt, now),
             From::Cancel { to, message } => self.transmit(to, A2aItem::Cancel(message)),
-            From::Publish(publication) => {
-                let topic = GossipTopic::Agents(publication.topic.clone());
-                out.push(Output::Gossip { topic, content: Box::new(Gossip::Publication(publication)) });
-            }
-            From::Follow { topics } => {
-                self.tell_discovery(discovery::Input::TopicsChanged { topics: topics.clone() });
-                out.push(Output::Follow { topics });
+            From::Publish(publication) => self.publish(publication, out),
+            From::Follow { subscriptions, since } => self.follow(subscriptions, since, out),
+            From::Gather { gather, pattern, what } => {
+                let (gather, want) = (replication::GatherId(gather.0), want(what));
+                self.tell_replication(replication::Input::TopicGatherAsked { gather, pattern, want });
             }
             From::Advertise { agents } => self.tell_discovery(discovery::Input::AgentsChanged { agents }),
-            From::Notify { ask, publication } => out.push(Output::Notify { ask: AskId(ask.0), publication }),
+            From::Notify { ask, cursor, publication } => {
+                out.push(Output::Notify { ask: AskId(ask.0), cursor, publication });
+            }
             From::Start { process, spec } => out.push(Output::Start { process, spec }),
             From::Deliver { process, delivery } => out.push(Output::Deliver { process, delivery }),
             From::DeliverPublication { process, publication } => {
@@ -619,6 +627,26 @@ impl Peer {
             From::FactsRefused { ticket, refusal } => self.facts_refused(ticket, refusal, out),
             From::Halt => out.push(Output::Halt),
         }
+    }
+
+    /// A publication travels on its topic; and once more on that of the wildcards when somebody hears it only there.
+    fn publish(&mut self, publication: Box<Publication>, out: &mut Vec<Output>) {
+        let topic = GossipTopic::Agents(publication.topic.clone());
+        let by_wildcard = self.discovery.is_heard_by_wildcard(&publication.topic);
+        let content = Box::new(Gossip::Publication(publication));
+        if by_wildcard {
+            out.push(Output::Gossip { topic: GossipTopic::Wildcards, content: content.clone() });
+        }
+        out.push(Output::Gossip { topic, content });
+    }
+
+    fn follow(&mut self, subscriptions: Vec<(TopicPattern, u32)>, since: weft_protocol::Hlc, out: &mut Vec<Output>) {
+        let patterns = subscriptions.iter().map(|(pattern, _)| pattern.clone()).collect::<Vec<_>>();
+        let wildcards = patterns.iter().any(TopicPattern::is_wildcard);
+        let topics = patterns.iter().filter_map(TopicPattern::exact).collect();
+        self.tell_discovery(discovery::Input::TopicsChanged { subscriptions });
+        self.tell_replication(replication::Input::TopicsFollowed { patterns, since });
+        out.push(Output::Follow { topics, wildcards });
     }
 
     fn announced(&mut self, group: Box<CommitGroup>) {
@@ -720,6 +748,15 @@ impl Peer {
                 self.tell_kernel(kernel::Input::StampObserved { hlc });
                 self.learned(chain.node, facts);
             }
+            From::PassPublication { publication, fetched } => {
+                let from = publication.from.node;
+                if let Some(role) = self.discovery.role_of(from) {
+                    self.tell_kernel(kernel::Input::PublicationArrived { from, role, publication, fetched });
+                }
+            }
+            From::TopicGathered { gather } => {
+                self.tell_kernel(kernel::Input::Gathered { gather: kernel::GatherId(gather.0) });
+            }
             From::ReportFork(evidence) => self.fork_reported(*evidence),
         }
     }
@@ -757,6 +794,18 @@ impl Peer {
 
 fn respond(request: InboundId, content: SyncResponse) -> Output {
     Output::Respond { request, content: Response::Sync(content) }
+}
+
+/// What a subscription wants of the past, in replication's words.
+fn want(what: kernel::Gather) -> replication::TopicWant {
+    match what {
+        kernel::Gather::Nothing => replication::TopicWant::Nothing,
+        kernel::Gather::Since(hlc) => replication::TopicWant::Since(hlc),
+        kernel::Gather::Last(count) => replication::TopicWant::Last(count),
+        kernel::Gather::Beyond { bases, otherwise } => {
+            replication::TopicWant::Beyond { bases: bases.into_iter().collect(), otherwise }
+        }
+    }
 }
 
 const fn record_action(action: discovery::RecordAction) -> Action {

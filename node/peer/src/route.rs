@@ -20,10 +20,17 @@ pub(crate) enum Routed {
 pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall: &Syscall) -> Routed {
     match syscall {
         Syscall::Send { target, deadline_us, .. } => route_target(own, kernel, discovery, target, *deadline_us),
+        // Of one that is not there, the kernel says so.
+        Syscall::RetryDeadLetter { message, deadline_us } => match kernel.dead_letter_target(message) {
+            Some(target) => route_target(own, kernel, discovery, &target, *deadline_us),
+            None => Routed::Now(Route::Local),
+        },
         Syscall::Publish { .. }
         | Syscall::Subscribe { .. }
         | Syscall::Unsubscribe { .. }
         | Syscall::CallTool { .. }
+        | Syscall::ListDeadLetters
+        | Syscall::DropDeadLetter { .. }
         | Syscall::Spawn { .. }
         | Syscall::Stop { .. }
         | Syscall::CronAdd { .. }
@@ -79,10 +86,15 @@ pub(crate) fn nowhere(agent: &AgentName) -> Route {
 pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
     match syscall {
         Syscall::Send { target, .. } => Route::Nowhere(Refusal::NoResponder { target: target.to_string() }),
+        Syscall::RetryDeadLetter { message, .. } => {
+            Route::Nowhere(Refusal::NoResponder { target: format!("the target of {message}") })
+        }
         Syscall::Publish { .. }
         | Syscall::Subscribe { .. }
         | Syscall::Unsubscribe { .. }
         | Syscall::CallTool { .. }
+        | Syscall::ListDeadLetters
+        | Syscall::DropDeadLetter { .. }
         | Syscall::Spawn { .. }
         | Syscall::Stop { .. }
         | Syscall::CronAdd { .. }

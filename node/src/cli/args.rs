@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
 use weft_protocol::{
-    BuiltinKind, CronId, GrantSpec, GroupName, InviteId, Level, MissedRule, NodeId, NodeName, Resource, RestartPolicy,
-    Role, Strategy, TopicName,
+    BuiltinKind, CronId, GrantSpec, GroupName, InviteId, Level, MessageId, MissedRule, NodeId, NodeName, Resource,
+    RestartPolicy, Role, Strategy, TopicName, TopicPattern,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -96,6 +96,11 @@ pub(crate) enum Command {
     Cron(CronCommand),
     /// Show how the node and its agents are
     Health(OnlyAt),
+    /// Show topics: who published last, who listens, what is remembered
+    Topics(OnlyAt),
+    /// Messages that were given up: list them, send one once more, throw one away
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Show what all concerned nodes recorded of a conversation
     Trace(TraceArgs),
     /// Show, verify, prove and export the record of everything
@@ -325,7 +330,7 @@ pub(crate) struct PubArgs {
     pub(crate) topic: TopicName,
     /// What to publish; - reads it from stdin
     pub(crate) text: String,
-    /// Wait until so many nodes are known to subscribe
+    /// Wait until so many subscribers are known in the cluster
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) wait_for: u64,
     /// How long to wait for them
@@ -338,8 +343,14 @@ pub(crate) struct PubArgs {
 /// `weft sub`.
 #[derive(Debug, Args)]
 pub(crate) struct SubArgs {
-    /// Which topic
-    pub(crate) topic: TopicName,
+    /// Which topic, or a pattern: a.* for one more word, a.> for all that begins with a.
+    pub(crate) topic: TopicPattern,
+    /// Print what was published since then too: 10m, or a time as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with = "last")]
+    pub(crate) since: Option<String>,
+    /// Print so many of the newest too
+    #[arg(long, value_name = "N")]
+    pub(crate) last: Option<u64>,
     /// End after so many
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u64>,
@@ -389,6 +400,30 @@ pub(crate) struct OneJobArgs {
     pub(crate) id: CronId,
     #[command(flatten)]
     pub(crate) at: At,
+}
+
+/// `weft dlq …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DlqCommand {
+    /// List the dead letters of this node
+    Ls(OnlyAt),
+    /// Send one once more; the new message names the old one as its cause
+    Retry {
+        /// Its id, as `weft dlq ls` shows it: m-…
+        id: MessageId,
+        /// How long it may take
+        #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+        deadline: Duration,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Throw one away
+    Drop {
+        /// Its id, as `weft dlq ls` shows it: m-…
+        id: MessageId,
+        #[command(flatten)]
+        at: At,
+    },
 }
 
 /// `weft trace`.

@@ -70,7 +70,14 @@ pub(crate) async fn publish(args: &PubArgs, at: &At) -> Result<(), CliError> {
 
 /// `weft sub`: prints publications until it has printed `--count` of them, or the node ends.
 pub(crate) async fn subscribe(args: &SubArgs, at: &At) -> Result<(), CliError> {
-    let path = format!("/v1/topics/{}/events", segment(args.topic.as_str()));
+    let mut path = format!("/v1/topics/{}/events", segment(args.topic.as_str()));
+    if let Some(since) = &args.since {
+        crate::since::start(Some(since), None)
+            .map_err(|message| CliError::new("usage", message).hint("--since 10m"))?;
+        path.push_str(&format!("?since={}", segment(since)));
+    } else if let Some(last) = args.last {
+        path.push_str(&format!("?last={last}"));
+    }
     let body = Client::of(at)?.stream(&path).await?;
     let output = Output::new(at.json);
     output.remark(&dim(&format!("subscribed to {}; Ctrl-C ends", args.topic)));
@@ -100,7 +107,7 @@ fn request(message: &MessageArgs, receipt: Level) -> Result<SendRequest, CliErro
     })
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -126,7 +133,7 @@ pub(super) fn payload(text: &str) -> Result<Body, CliError> {
 }
 
 /// A payload for people: text as it is, everything else as JSON.
-fn body_text(body: &Body) -> String {
+pub(crate) fn body_text(body: &Body) -> String {
     match body {
         Body::Text(text) | Body::Typed(TypedBody::Text(text)) => text.clone(),
         Body::Typed(TypedBody::Json(value)) => value.to_string(),

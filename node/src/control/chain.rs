@@ -94,6 +94,20 @@ pub(crate) async fn events(
     Ok(Json(served.stored(page).await?))
 }
 
+/// Events of this node's own chain from a place on.
+pub(crate) async fn own_events(served: &Served, from: u64, most: usize) -> Result<Vec<EventRow>, Failure> {
+    let (chain, name) = served.read(|peer| chain_of(peer, None)).await??;
+    let page = move |store: &Store| {
+        let row = |bytes: &Vec<u8>| {
+            let event = Event::decode(bytes).map_err(|error| StoreError::Read { reason: error.to_string() })?;
+            let sealed = store.sealed(chain, event.seq)?;
+            event_row(store, &event, chain, &name, sealed)
+        };
+        store.events(chain, from, most)?.iter().map(row).collect()
+    };
+    served.stored(page).await
+}
+
 /// The chain that a member writes now, or wrote last, and the member's name.
 fn chain_of(peer: &Peer, node: Option<&str>) -> Result<(ChainId, String), Failure> {
     let own = peer.kernel().chain_state().chain();

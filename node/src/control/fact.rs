@@ -127,6 +127,11 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             detail["reason"] = changed.now.reason().into();
             (format!("{subject} {}{why}", changed.now.name()), detail)
         }
+        Fact::DeadLettered(letter) => {
+            (format!("{} to {}: {}", letter.message, letter.target, letter.reason), to_json(letter))
+        }
+        Fact::DeadLetterRetried(retried) => (format!("{} as {}", retried.message, retried.again), to_json(retried)),
+        Fact::DeadLetterRemoved(removed) => (format!("{}: {}", removed.message, removed.reason), to_json(removed)),
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)

@@ -122,6 +122,14 @@ fn agent_names(peer: &Peer) -> Vec<(String, String)> {
     names.collect()
 }
 
+/// Who sent something, as people read it.
+pub(crate) fn sender(principal: &weft_protocol::Principal) -> String {
+    match principal {
+        weft_protocol::Principal::Operator => "operator".to_owned(),
+        weft_protocol::Principal::Agent { agent, .. } => agent.to_string(),
+    }
+}
+
 /// The payload that a body stands for.
 pub(crate) fn payload(body: &Body) -> Result<Payload, Failure> {
     body.to_payload().map_err(|error| Failure::new("invalid", format!("payload: {error}")))

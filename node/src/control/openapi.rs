@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{agents, chain, cron, health, members, messages, node, topics, trace};
+use super::{agents, chain, cron, dead_letters, events, health, members, messages, node, topics, trace};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,12 +25,17 @@ use super::{agents, chain, cron, health, members, messages, node, topics, trace}
         agents::restart,
         messages::send,
         messages::call,
+        topics::list,
         topics::publish,
         topics::events,
         cron::list,
         cron::add,
         cron::remove,
         cron::run,
+        events::events,
+        dead_letters::list,
+        dead_letters::retry,
+        dead_letters::discard,
         trace::trace,
         chain::status,
         chain::events,
@@ -66,8 +71,12 @@ mod tests {
         "/v1/cron",
         "/v1/cron/{id}",
         "/v1/cron/{id}/run",
+        "/v1/dead-letters",
+        "/v1/dead-letters/{id}",
+        "/v1/dead-letters/{id}/retry",
         "/v1/down",
         "/v1/health",
+        "/v1/events",
         "/v1/invites",
         "/v1/invites/{id}",
         "/v1/livez",
@@ -76,6 +85,7 @@ mod tests {
         "/v1/readyz",
         "/v1/send",
         "/v1/status",
+        "/v1/topics",
         "/v1/topics/{topic}",
         "/v1/topics/{topic}/events",
         "/v1/trace/{id}",

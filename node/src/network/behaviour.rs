@@ -37,8 +37,8 @@ const HISTORY: (usize, usize) = (10, 6);
 const PENDING_MAX: u32 = 32;
 /// Connections of nodes that are not in the admission view; none passes authentication, so this bounds our own mistakes.
 const STRANGERS_MAX: u32 = 128;
-/// Heads, directory and the topics of agents.
-const SUBSCRIPTIONS_MAX: usize = ADVERT_TOPICS_MAX + 2;
+/// Heads, directory, what is told to wildcards, and the topics of agents.
+const SUBSCRIPTIONS_MAX: usize = ADVERT_TOPICS_MAX + 3;
 
 /// The protocol of agent messages.
 pub(super) const A2A: StreamProtocol = StreamProtocol::new("/weft/a2a/1");

@@ -182,7 +182,7 @@ pub(crate) struct Network {
     links: Links,
     listeners: Vec<Listener>,
     listening: Vec<String>,
-    followed: BTreeSet<TopicName>,
+    followed: BTreeSet<GossipTopic>,
     bypassed: BTreeSet<NodeId>,
     requests: BTreeMap<(Exchange, OutboundRequestId), OutboundId>,
     responders: BTreeMap<InboundId, Responder>,
@@ -359,15 +359,16 @@ impl Network {
         }
     }
 
-    /// Follows these agents' topics from now on, and no other.
-    pub(crate) fn follow(&mut self, topics: Vec<TopicName>) {
-        let wanted: BTreeSet<TopicName> = topics.into_iter().collect();
+    /// Follows these agents' topics from now on, and no other; and what is told to wildcards or not.
+    pub(crate) fn follow(&mut self, topics: Vec<TopicName>, wildcards: bool) {
+        let topics = topics.into_iter().map(GossipTopic::Agents);
+        let wanted: BTreeSet<GossipTopic> = topics.chain(wildcards.then_some(GossipTopic::Wildcards)).collect();
         for topic in self.followed.difference(&wanted).cloned().collect::<Vec<_>>() {
-            let name = self.topics.name(&GossipTopic::Agents(topic));
+            let name = self.topics.name(&topic);
             self.swarm.behaviour_mut().gossip.unsubscribe(&gossipsub::IdentTopic::new(name));
         }
         for topic in wanted.difference(&self.followed).cloned().collect::<Vec<_>>() {
-            self.subscribe(&GossipTopic::Agents(topic));
+            self.subscribe(&topic);
         }
         self.followed = wanted;
     }

@@ -6,6 +6,7 @@ use weft_protocol::{ClusterId, TopicName};
 
 const HEADS: &str = "heads";
 const DIRECTORY: &str = "directory";
+const WILDCARDS: &str = "wildcards";
 const AGENTS: &str = "agents/";
 
 /// The topics of one cluster, as names and back; also the allow-list of what a member may subscribe to.
@@ -26,6 +27,7 @@ impl Topics {
         match topic {
             GossipTopic::Heads => format!("{prefix}{HEADS}"),
             GossipTopic::Directory => format!("{prefix}{DIRECTORY}"),
+            GossipTopic::Wildcards => format!("{prefix}{WILDCARDS}"),
             GossipTopic::Agents(topic) => format!("{prefix}{AGENTS}{topic}"),
         }
     }
@@ -35,6 +37,7 @@ impl Topics {
         match name.as_str().strip_prefix(&self.prefix)? {
             HEADS => Some(GossipTopic::Heads),
             DIRECTORY => Some(GossipTopic::Directory),
+            WILDCARDS => Some(GossipTopic::Wildcards),
             other => {
                 let topic: TopicName = other.strip_prefix(AGENTS)?.parse().ok()?;
                 Some(GossipTopic::Agents(topic))
@@ -60,6 +63,7 @@ mod tests {
         for (topic, name) in [
             (GossipTopic::Heads, format!("weft/{cluster}/heads")),
             (GossipTopic::Directory, format!("weft/{cluster}/directory")),
+            (GossipTopic::Wildcards, format!("weft/{cluster}/wildcards")),
             (
                 GossipTopic::Agents("news.of.today".parse().expect("a topic")),
                 format!("weft/{cluster}/agents/news.of.today"),

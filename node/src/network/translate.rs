@@ -175,9 +175,10 @@ impl Network {
             (GossipTopic::Agents(topic), Gossip::Publication(publication)) => {
                 publication.topic == *topic && publication.from.node == author
             }
+            (GossipTopic::Wildcards, Gossip::Publication(publication)) => publication.from.node == author,
             (GossipTopic::Heads, Gossip::Advert(_) | Gossip::Publication(_))
             | (GossipTopic::Directory, Gossip::Head(_) | Gossip::Publication(_))
-            | (GossipTopic::Agents(_), Gossip::Head(_) | Gossip::Advert(_)) => false,
+            | (GossipTopic::Agents(_) | GossipTopic::Wildcards, Gossip::Head(_) | Gossip::Advert(_)) => false,
         };
         let view = self.view.borrow();
         let member = view.members.contains_key(&author) && !view.quarantined.contains(&author);

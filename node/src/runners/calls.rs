@@ -12,7 +12,7 @@ use weft_kernel::{Answer, Syscall};
 use weft_peer::{Question, Reply};
 use weft_protocol::control::{CronRemoveReport, CronReport};
 use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, DEADLINE_DEFAULT_US, DEADLINE_US_MAX};
-use weft_protocol::{Delivery, Durability, Level, Payload, Principal, Refusal, Target, TopicName, TraceId};
+use weft_protocol::{Delivery, Durability, Level, Payload, Principal, Refusal, Target, TraceId};
 
 use self::cron::{CronAdd, CronList, CronRemove};
 use crate::ask::Asker;
@@ -20,6 +20,7 @@ use crate::control::cron_row;
 use crate::runners::clip;
 use crate::runners::jsonrpc::{RpcError, write};
 use crate::runners::payload::PayloadJson;
+use crate::since::start;
 
 /// When a `busy` answer asks to come back: about what one call takes here (guess).
 const BUSY_RETRY_US: u64 = 10_000;
@@ -117,6 +118,7 @@ struct Publish {
 struct Subscribe {
     topic: String,
     since: Option<String>,
+    last: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -172,16 +174,14 @@ impl Publish {
 
 impl Subscribe {
     fn question(self) -> Result<Question, RpcError> {
-        if self.since.is_some() {
-            return Err((&Refusal::Unsupported { what: "the history of topics (since)".into() }).into());
-        }
-        parse::<TopicName>(&self.topic).map(|topic| kernel(Syscall::Subscribe { topic }))
+        let start = start(self.since.as_deref(), self.last).map_err(RpcError::parameters)?;
+        parse(&self.topic).map(|pattern| kernel(Syscall::Subscribe { pattern, start }))
     }
 }
 
 impl Unsubscribe {
     fn question(self) -> Result<Question, RpcError> {
-        parse::<TopicName>(&self.topic).map(|topic| kernel(Syscall::Unsubscribe { topic }))
+        parse(&self.topic).map(|pattern| kernel(Syscall::Unsubscribe { pattern }))
     }
 }
 
@@ -323,6 +323,9 @@ pub(crate) fn raw(text: String) -> Box<RawValue> {
 
 #[cfg(test)]
 mod tests {
+    use weft_kernel::Start;
+    use weft_protocol::TopicName;
+
     use super::*;
 
     fn syscall(method: &str, params: &str) -> Syscall {
@@ -362,8 +365,12 @@ mod tests {
             published,
             Syscall::Publish { topic: topic.clone(), payload: Payload::Text("hi".into()), trace: None }
         );
-        assert_eq!(syscall("subscribe", r#"{"topic":"jobs"}"#), Syscall::Subscribe { topic: topic.clone() });
-        assert_eq!(syscall("unsubscribe", r#"{"topic":"jobs"}"#), Syscall::Unsubscribe { topic });
+        let subscribed = |topic: &str, start| Syscall::Subscribe { pattern: topic.parse().expect("a pattern"), start };
+        assert_eq!(syscall("subscribe", r#"{"topic":"jobs"}"#), subscribed("jobs", Start::Now));
+        let since = syscall("subscribe", r#"{"topic":"jobs.>","since":"10m"}"#);
+        assert_eq!(since, subscribed("jobs.>", Start::Ago(600_000_000)));
+        assert_eq!(syscall("subscribe", r#"{"topic":"jobs","last":3}"#), subscribed("jobs", Start::Last(3)));
+        assert_eq!(syscall("unsubscribe", r#"{"topic":"jobs"}"#), Syscall::Unsubscribe { pattern: topic.into() });
         let tool = syscall("tool", r#"{"name":"fs.read","args":{"path":"x"}}"#);
         assert_eq!(tool, Syscall::CallTool { name: "fs.read".into() });
     }
@@ -403,11 +410,13 @@ mod tests {
         check("call", "[1]", "-32602");
         check("send", r#"{"target":"a","payload":{"base64":"?"}}"#, "-32602");
         check("publish", r#"{"topic":"a b","payload":{"text":"x"}}"#, "-32602");
-        check("subscribe", r#"{"topic":"jobs","since":"10m"}"#, r#""code":"unsupported""#);
         check("cron_add", r#"{"expression":"1m","target":"a","payload":{"text":"x"},"missed":"often"}"#, "-32602");
         check("cron_add", r#"{"expression":"1m","payload":{"text":"x"}}"#, "-32602");
         check("cron_remove", r#"{"id":"12"}"#, "-32602");
         check("cron_list", r#"{"all":true}"#, "-32602");
+        check("publish", r#"{"topic":"jobs.*","payload":{"text":"x"}}"#, "-32602");
+        check("subscribe", r#"{"topic":"jobs","since":"soon"}"#, "-32602");
+        check("subscribe", r#"{"topic":"jobs","since":"10m","last":3}"#, "-32602");
         check("log", r#"{"level":"loud","text":"x"}"#, "-32602");
         check("tool", r#"{"args":{}}"#, "-32602");
         check("stream", r#"{"id":"m-1","part":{"text":"x"}}"#, r#""code":"unsupported""#);

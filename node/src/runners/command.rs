@@ -38,9 +38,10 @@ const KILL_AGAIN: Duration = Duration::from_millis(5);
 const KILL_ROUNDS_MAX: u32 = 200;
 /// How long the last words of an ended process are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Most lines that wait to be written: both bounds of 64 open requests, errors, and as many publications again. A
+/// Most lines that wait to be written: both bounds of 64 open requests, errors, and as many publications again, in each half
+/// with a subscription's history besides. A
 /// publication that finds half of it full is lost; an agent that lets all of it fill reads nothing and is ended.
-const OUTGOING_MAX: usize = 512;
+const OUTGOING_MAX: usize = 512 + 2 * weft_protocol::limits::AGENT_HISTORY_MAX;
 /// Most lines that were read and not handled yet; then the agent's writing waits.
 const INCOMING_MAX: usize = 64;
 /// Longest line of the error output that is looked at whole.

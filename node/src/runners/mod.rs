@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use weft_kernel::{Builtin, Delivery, ProbeAnswer};
 use weft_peer::Input;
-use weft_protocol::limits::AGENT_IN_FLIGHT_MAX;
+use weft_protocol::limits::{AGENT_HISTORY_MAX, AGENT_IN_FLIGHT_MAX};
 use weft_protocol::{
     AgentSpec, Backend, ExitReason, MessageId, NodeId, NodeName, ProbeCheck, ProbeKind, ProcessId, Publication,
     Resource, ResourceLimits,
@@ -45,9 +45,9 @@ pub(crate) use crate::runners::confinement::Confinement;
 pub(crate) use crate::runners::family::{AgentProcesses, ended_children, kill_members};
 pub(crate) use crate::runners::probe::disk as look_at_disk;
 
-/// Most orders that wait for one agent's task: twice what may be open, messages and cancellations, and as many publications;
-/// one more message is answered busy, one more publication or cancellation is lost (guess).
-const ORDERS_MAX: usize = 4 * AGENT_IN_FLIGHT_MAX;
+/// Most orders that wait for one agent's task: twice what may be open, messages and cancellations, and in the other half a
+/// subscription's history and as many publications; one more message is answered busy, one more publication or cancellation is lost (guess).
+const ORDERS_MAX: usize = 4 * AGENT_IN_FLIGHT_MAX + 2 * AGENT_HISTORY_MAX;
 /// How long an agent may take to answer `initialize`.
 const INITIALIZE: Duration = Duration::from_secs(5);
 /// How long the end of all agents may take when the node goes down: SIGTERM, a second, SIGKILL, and a margin.

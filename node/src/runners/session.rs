@@ -263,14 +263,15 @@ impl Session {
             topic: weft_protocol::TopicName,
             from: From,
             seq: u64,
+            prev: u64,
             hlc: weft_protocol::Hlc,
             payload: PayloadJson,
             id: MessageId,
             trace: weft_protocol::TraceId,
         }
-        let Publication { id, hlc, trace, from, topic, seq, payload, grant: _ } = publication;
+        let Publication { id, hlc, trace, from, topic, seq, prev, payload, .. } = publication;
         let Ok(payload) = PayloadJson::from_payload(payload) else { return Vec::new() };
-        let params = Published { topic, from: from.into(), seq, hlc, payload, id, trace };
+        let params = Published { topic, from: from.into(), seq, prev, hlc, payload, id, trace };
         let line = jsonrpc::request(None, "published", &params);
         if line.len() > LINE_BYTES_MAX { Vec::new() } else { vec![Step::WriteIfRoom(line)] }
     }

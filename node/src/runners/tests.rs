@@ -405,6 +405,9 @@ read signal; echo "$signal" >&2
             seq: 1,
             payload: Payload::Text("news".into()),
             grant: None,
+            prev: 0,
+            forgetful: false,
+            ed25519: None,
         },
     );
     assert_eq!(node.answered().await, Ok(Some(Payload::Text("late".into()))));

@@ -279,6 +279,8 @@ impl DamagedStore {
         }
         let rest = Batch {
             outbox_put: self.found.outbox.values().cloned().collect(),
+            topic_put: self.found.topics.values().cloned().collect(),
+            dead_put: self.found.dead_letters.values().cloned().collect(),
             evidence: self.found.evidence.clone(),
             addresses: self.found.addresses.clone().into_iter().collect(),
             reserved: Some(self.found.reserved),

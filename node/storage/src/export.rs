@@ -180,7 +180,7 @@ impl FileCheck {
                 self.head = Some(StoredHead::parse(row.body).map_err(|error| error.to_string())?);
                 Ok(())
             }
-            Kind::Outbox | Kind::Evidence | Kind::Addresses | Kind::Body => {
+            Kind::Outbox | Kind::Evidence | Kind::Addresses | Kind::Body | Kind::Topic | Kind::DeadLetter => {
                 Err("a row that does not belong into an export".to_owned())
             }
         }

@@ -26,6 +26,8 @@
 //! index      'm' ‖ message (48) or 't' ‖ trace (u64)         → nothing
 //!              ‖ chain (40) ‖ seq (u64) ‖ leaf (u32, all ones: the event itself)
 //! outbox     message (48)                                    → row: canonical CBOR of an OutboxEntry
+//! topics     place (u64)                                     → row: canonical CBOR of a LoggedPublication
+//! dead-letters  message (48)                                 → row: canonical CBOR of a DeadLetter
 //! evidence   hash of one commit (32) ‖ of the other (32)     → row: canonical CBOR of an Evidence
 //! addresses  node (32)                                       → row: canonical CBOR of the list
 //! state      'g' | 'r' | 'h' ‖ chain (40)                    → row: generation | Reserved |

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use weft_protocol::limits::DEDUPLICATION_WINDOW;
 use weft_protocol::{
-    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, Event, Evidence, Fact, MessageRecord, NodeId,
-    OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain, Reserved, Stage, decode,
+    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, DeadLetter, Event, Evidence, Fact, LoggedPublication,
+    MessageRecord, NodeId, OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain, Reserved, Stage, decode,
 };
 
 use crate::error::{OpenError, StoreError};
 use crate::row::{self, BODY_BYTES_MAX, BadRow, GroupView, Kind, Salt, StoredHead};
 use crate::store::Writer;
-use crate::table::{ADDRESSES, DIGESTS, EVIDENCE, GROUPS, OUTBOX, STATE, Table};
+use crate::table::{ADDRESSES, DEAD_LETTERS, DIGESTS, EVIDENCE, GROUPS, OUTBOX, STATE, TOPICS, Table};
 use crate::verify::ChainFault;
 
 /// Everything a start reads.
@@ -56,6 +56,14 @@ pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, Open
     stored.each(ADDRESSES, Kind::Addresses, |key, body| {
         let node = NodeId::from_bytes(key.try_into().map_err(StoreError::read)?);
         recovered.addresses.push((node, decode::<Vec<String>>(body, BODY_BYTES_MAX).map_err(StoreError::read)?));
+        Ok(())
+    })?;
+    stored.each_if_there(TOPICS, Kind::Topic, |_, body| {
+        recovered.topic_log.push(decode::<LoggedPublication>(body, BODY_BYTES_MAX).map_err(StoreError::read)?);
+        Ok(())
+    })?;
+    stored.each_if_there(DEAD_LETTERS, Kind::DeadLetter, |_, body| {
+        recovered.dead_letters.push(decode::<DeadLetter>(body, BODY_BYTES_MAX).map_err(StoreError::read)?);
         Ok(())
     })?;
     Ok(Reading { recovered, writer, orphans })
@@ -179,6 +187,20 @@ impl Stored<'_> {
             found(key.value(), row::body(self.salt, kind, key.value(), value.value())?)?;
         }
         Ok(())
+    }
+
+    /// The same of a table that a store of an earlier version lacks until the first row is written.
+    fn each_if_there(
+        &self,
+        table: Table,
+        kind: Kind,
+        found: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        match self.transaction.open_table(table) {
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => self.each(table, kind, found),
+        }
     }
 
     /// Where each chain ends, by the rows of the heads.

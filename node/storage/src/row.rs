@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Addresses = 5,
     State = 6,
     Body = 7,
+    Topic = 8,
+    DeadLetter = 9,
 }
 
 impl Kind {
@@ -36,6 +38,8 @@ impl Kind {
             5 => Self::Addresses,
             6 => Self::State,
             7 => Self::Body,
+            8 => Self::Topic,
+            9 => Self::DeadLetter,
             _ => return None,
         })
     }

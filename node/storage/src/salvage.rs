@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use weft_protocol::{ChainId, Digest, Evidence, MessageId, NodeId, OutboxEntry, Reserved, content_address, decode};
+use weft_protocol::{
+    ChainId, DeadLetter, Digest, Evidence, Hlc, LoggedPublication, MessageId, NodeId, OutboxEntry, Reserved,
+    content_address, decode,
+};
 
 use crate::backend::StoreFile;
 use crate::mark::{FRONT_BYTES, Mark};
@@ -99,6 +102,10 @@ pub(crate) struct Found {
     pub(crate) bodies: BTreeMap<Digest, Spot>,
     /// With those that were delivered already and whose bytes are still there: their receivers know them.
     pub(crate) outbox: BTreeMap<MessageId, OutboxEntry>,
+    /// With those that were dropped already and whose bytes are still there: the log has bounds of its own.
+    pub(crate) topics: BTreeMap<Hlc, LoggedPublication>,
+    /// With those that were dropped already and whose bytes are still there: a person decides about them again.
+    pub(crate) dead_letters: BTreeMap<MessageId, DeadLetter>,
     pub(crate) evidence: Vec<Evidence>,
     pub(crate) addresses: BTreeMap<NodeId, Vec<String>>,
     pub(crate) reserved: Reserved,
@@ -163,6 +170,16 @@ impl Found {
             Kind::Outbox => {
                 if let Ok(entry) = decode::<OutboxEntry>(row.body, BODY_BYTES_MAX) {
                     self.outbox.insert(entry.envelope.id, entry);
+                }
+            }
+            Kind::Topic => {
+                if let Ok(logged) = decode::<LoggedPublication>(row.body, BODY_BYTES_MAX) {
+                    self.topics.insert(logged.place, logged);
+                }
+            }
+            Kind::DeadLetter => {
+                if let Ok(letter) = decode::<DeadLetter>(row.body, BODY_BYTES_MAX) {
+                    self.dead_letters.insert(letter.envelope.id, letter);
                 }
             }
             Kind::Evidence => {

@@ -11,5 +11,8 @@ pub(crate) const OUTBOX: Table = TableDefinition::new("outbox");
 pub(crate) const EVIDENCE: Table = TableDefinition::new("evidence");
 pub(crate) const ADDRESSES: Table = TableDefinition::new("addresses");
 pub(crate) const STATE: Table = TableDefinition::new("state");
+pub(crate) const TOPICS: Table = TableDefinition::new("topics");
+pub(crate) const DEAD_LETTERS: Table = TableDefinition::new("dead-letters");
 /// All of them.
-pub(crate) const TABLES: [Table; 8] = [GROUPS, DIGESTS, BODIES, INDEX, OUTBOX, EVIDENCE, ADDRESSES, STATE];
+pub(crate) const TABLES: [Table; 10] =
+    [GROUPS, DIGESTS, BODIES, INDEX, OUTBOX, EVIDENCE, ADDRESSES, STATE, TOPICS, DEAD_LETTERS];

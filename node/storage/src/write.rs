@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::index::{self, Place, WHOLE_EVENT};
 use crate::mark::Mark;
 use crate::row::{self, Kind, Salt, StoredHead};
-use crate::table::{ADDRESSES, BODIES, DIGESTS, EVIDENCE, GROUPS, INDEX, OUTBOX, STATE};
+use crate::table::{ADDRESSES, BODIES, DEAD_LETTERS, DIGESTS, EVIDENCE, GROUPS, INDEX, OUTBOX, STATE, TOPICS};
 
 /// Where the chains of `batch` stand after it, when each of its groups continues what is stored.
 pub(crate) fn next_heads(
@@ -80,6 +80,8 @@ pub(crate) fn write_batch(
         let value = row::write(salt, Kind::Addresses, node.as_bytes(), &encode(addresses));
         transaction.open_table(ADDRESSES)?.insert(&node.as_bytes()[..], &value[..])?;
     }
+    write_topics(transaction, salt, batch)?;
+    write_dead_letters(transaction, salt, batch)?;
     for (chain, head) in &mark.heads {
         put_state(transaction, salt, &row::head_key(*chain), &head.write())?;
     }
@@ -130,6 +132,36 @@ fn write_digests(transaction: &WriteTransaction, salt: &Salt, digests: &[DigestR
                 indexed.insert(&key[..], &[][..])?;
             }
         }
+    }
+    Ok(())
+}
+
+fn write_topics(transaction: &WriteTransaction, salt: &Salt, batch: &Batch) -> Result<(), redb::Error> {
+    if batch.topic_put.is_empty() && batch.topic_drop.is_empty() {
+        return Ok(());
+    }
+    let mut topics = transaction.open_table(TOPICS)?;
+    for logged in &batch.topic_put {
+        let key = logged.place.0.to_be_bytes();
+        topics.insert(&key[..], &row::write(salt, Kind::Topic, &key, &encode(logged))[..])?;
+    }
+    for place in &batch.topic_drop {
+        topics.remove(&place.0.to_be_bytes()[..])?;
+    }
+    Ok(())
+}
+
+fn write_dead_letters(transaction: &WriteTransaction, salt: &Salt, batch: &Batch) -> Result<(), redb::Error> {
+    if batch.dead_put.is_empty() && batch.dead_drop.is_empty() {
+        return Ok(());
+    }
+    let mut letters = transaction.open_table(DEAD_LETTERS)?;
+    for letter in &batch.dead_put {
+        let key = letter.envelope.id.to_bytes();
+        letters.insert(&key[..], &row::write(salt, Kind::DeadLetter, &key, &encode(letter))[..])?;
+    }
+    for message in &batch.dead_drop {
+        letters.remove(&message.to_bytes()[..])?;
     }
     Ok(())
 }

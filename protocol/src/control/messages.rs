@@ -75,7 +75,7 @@ pub struct CallReport {
 pub struct PublishRequest {
     /// What to publish.
     pub payload: Body,
-    /// Wait until so many nodes are known to subscribe; zero without one.
+    /// Wait until so many subscribers are known in the cluster; zero without one.
     #[serde(default)]
     pub wait_for: u64,
     /// How long to wait for them, in milliseconds; 5,000 without one.
@@ -112,6 +112,11 @@ pub struct PublicationEvent {
     pub node: String,
     /// The publisher's count within the topic.
     pub seq: u64,
+    /// The publisher's number before it, as far as it knows: what lies between was never given. A number that is greater than
+    /// the last one that was printed of this publisher and topic tells of a loss.
+    pub prev: u64,
+    /// How far the subscription has come with it; also the id of the server-sent event, for `Last-Event-ID`.
+    pub cursor: String,
     /// The publisher's stamp.
     pub hlc: String,
     /// The same as a time.

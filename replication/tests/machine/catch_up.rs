@@ -9,7 +9,11 @@ use crate::writer::{Writer, cluster};
 fn ranges(world: &World) -> Vec<(usize, usize, u64)> {
     let of = |(from, to, request): &(usize, usize, SyncRequest)| match request {
         SyncRequest::Range { from_commit, .. } => Some((*from, *to, *from_commit)),
-        SyncRequest::Hello { .. } | SyncRequest::Adverts { .. } | SyncRequest::Trace { .. } => None,
+        SyncRequest::Hello { .. }
+        | SyncRequest::Adverts { .. }
+        | SyncRequest::Trace { .. }
+        | SyncRequest::Streams { .. }
+        | SyncRequest::Publications { .. } => None,
     };
     world.requests.iter().filter_map(of).collect()
 }

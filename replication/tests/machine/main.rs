@@ -9,6 +9,7 @@ mod forks;
 mod gossip;
 mod order;
 mod serve;
+mod topics;
 mod verify;
 mod world;
 mod writer;

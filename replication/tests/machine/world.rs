@@ -205,6 +205,7 @@ impl World {
             Output::Gossip(gossip) => self.hosts[host].gossiped.push(*gossip),
             Output::Learn { chain, facts, hlc } => self.hosts[host].learned.push((chain, facts, hlc)),
             Output::ReportFork(evidence) => self.hosts[host].reported.push(*evidence),
+            Output::PassPublication { .. } | Output::TopicGathered { .. } => panic!("nobody follows a topic"),
         }
     }
 

@@ -34,6 +34,9 @@ fn publication(from: &Member, topic: &str, text: &str) -> Publication {
         seq: 1,
         payload: Payload::Text(text.to_owned()),
         grant: None,
+        prev: 0,
+        forgetful: false,
+        ed25519: None,
     }
 }
 
@@ -46,6 +49,7 @@ fn advert(of: &Member, build: &str) -> SignedAdvert {
         build: build.to_owned(),
         agents: Vec::new(),
         topics: Vec::new(),
+        subscriptions: Vec::new(),
         addresses: Vec::new(),
         expires: Timestamp(1),
     };
@@ -113,7 +117,7 @@ async fn talk(transport: &'static str, listen: &str) {
     // Gossip reaches whoever follows, once a subscription has made its way; what was said before is not repeated.
     let topic: weft_protocol::TopicName = "news".parse().unwrap();
     let followed = topic.clone();
-    first.tell(move |network| network.follow(vec![followed]));
+    first.tell(move |network| network.follow(vec![followed], false));
     let (heard, words) = say_until_heard(&second, &mut first, &beta, &topic).await;
     assert_eq!(heard, (second.node, second.node));
     assert_eq!(words.from.node, second.node);
@@ -251,7 +255,7 @@ async fn a_new_life_of_a_member_ends_its_old_one() {
     // Gossip works at once, though the other side had told its subscriptions to the old life.
     let topic: weft_protocol::TopicName = "news".parse().unwrap();
     let followed = topic.clone();
-    first.tell(move |network| network.follow(vec![followed]));
+    first.tell(move |network| network.follow(vec![followed], false));
     say_until_heard(&reborn, &mut first, &beta, &topic).await;
 }
 
@@ -262,7 +266,7 @@ async fn words_in_another_members_name_are_not_heard() {
     second.connect(&mut first).await;
     let topic: weft_protocol::TopicName = "news".parse().unwrap();
     let followed = topic.clone();
-    first.tell(move |network| network.follow(vec![followed]));
+    first.tell(move |network| network.follow(vec![followed], false));
     say_until_heard(&second, &mut first, &beta, &topic).await;
 
     let forged = Gossip::Publication(Box::new(publication(&alpha, "news", "forged")));

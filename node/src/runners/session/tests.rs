@@ -206,12 +206,15 @@ fn a_publication_that_fits_no_line_is_left_out() {
         seq: 4,
         payload,
         grant: None,
+        prev: 0,
+        forgetful: false,
+        ed25519: None,
     };
     let steps = session.publication(publication(Payload::Text("x".into())));
     let expected = format!(
         concat!(
             r#"{{"jsonrpc":"2.0","method":"published","params":{{"topic":"jobs","from":{{"node":"{}","agent":"b","#,
-            r##""process":"#1.0","operator":false}},"seq":4,"hlc":"0000000000000001","payload":{{"text":"x"}},"id":"{}","##,
+            r##""process":"#1.0","operator":false}},"seq":4,"prev":0,"hlc":"0000000000000001","payload":{{"text":"x"}},"id":"{}","##,
             r#""trace":"t-0000000000000002"}}}}"#
         ),
         node(),
