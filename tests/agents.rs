@@ -59,7 +59,7 @@ Agent(probe).run()
 "#;
 
 /// Ignores everything it is asked, and so do its child and an orphan that left the group. Answers with all their numbers.
-const STUBBORN: &str = r#"
+pub(crate) const STUBBORN: &str = r#"
 import os, signal, subprocess, threading
 from weft_agent import Agent
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -89,7 +89,7 @@ pub(crate) fn runs(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-fn numbers(text: &Value) -> Vec<u32> {
+pub(crate) fn numbers(text: &Value) -> Vec<u32> {
     let numbers = text.as_str().expect("a text").split(' ').map(|number| number.parse().expect("a number"));
     numbers.collect()
 }

@@ -80,6 +80,16 @@ pub enum Action {
     },
     /// See all jobs.
     CronList,
+    /// Let an agent stand still.
+    Suspend {
+        /// Its name, or one life of it, as text.
+        target: String,
+    },
+    /// Let a suspended agent go on.
+    Resume {
+        /// Its name, or one life of it, as text.
+        target: String,
+    },
     /// Stop an agent and start it again.
     Restart {
         /// Its name, or one life of it, as text.
@@ -128,6 +138,8 @@ impl Action {
             Self::CronRemove { .. } => "cron-remove",
             Self::CronRun { .. } => "cron-run",
             Self::CronList => "cron-list",
+            Self::Suspend { .. } => "suspend",
+            Self::Resume { .. } => "resume",
             Self::Restart { .. } => "restart",
             Self::Invite { .. } => "invite",
             Self::RevokeInvite => "revoke-invite",

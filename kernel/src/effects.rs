@@ -2,7 +2,7 @@
 
 use weft_protocol::{
     AgentName, CommitGroup, Envelope, Hlc, MessageId, NodeId, Principal, ProcessId, Publication, Receipt, Refusal,
-    Resource, TopicPattern,
+    Resource, Sender, Signal, TopicPattern,
 };
 
 use crate::chain::Order;
@@ -77,6 +77,10 @@ impl Effects {
 
     pub(crate) fn deliver_publication(&mut self, process: ProcessId, publication: &Publication) {
         self.outputs.push(Output::DeliverPublication { process, publication: Box::new(publication.clone()) });
+    }
+
+    pub(crate) fn signal(&mut self, process: ProcessId, signal: Signal, from: Option<Sender>) {
+        self.outputs.push(Output::Signal { process, signal: Box::new(signal), from });
     }
 
     pub(crate) fn cancel_delivery(&mut self, process: ProcessId, message: MessageId) {

@@ -125,6 +125,16 @@ pub enum Input {
         /// The operating system's number of it, when it has one.
         pid: Option<u32>,
     },
+    /// A process stands still.
+    AgentSuspended {
+        /// Which.
+        process: ProcessId,
+    },
+    /// A process goes on; after an order to let it stand still: that could not be done.
+    AgentResumed {
+        /// Which.
+        process: ProcessId,
+    },
     /// A process ended, or never started.
     AgentExited {
         /// Which.
@@ -267,6 +277,16 @@ pub enum Answer {
     },
     /// All jobs, by id.
     CronJobs(Vec<CronJob>),
+    /// A process stands still.
+    Suspended {
+        /// Which.
+        process: ProcessId,
+    },
+    /// A process goes on.
+    Resumed {
+        /// Which.
+        process: ProcessId,
+    },
     /// The node is going down; `Halt` follows when everything is on disk.
     ShuttingDown,
 }
@@ -415,7 +435,28 @@ pub enum Output {
         /// What.
         target: ProbeTarget,
     },
-    /// Stop this process within the grace time, then end its group; give `AgentExited`. Its intent is on disk.
+    /// Let this process and all it started stand still; give `AgentSuspended`, or `AgentResumed` when that cannot be done. Its
+    /// intent is on disk.
+    Suspend {
+        /// Which.
+        process: ProcessId,
+    },
+    /// Let it go on; give `AgentResumed`. Its intent is on disk.
+    Resume {
+        /// Which.
+        process: ProcessId,
+    },
+    /// Tell a process; one that has no ear for it, such as a built-in agent, is none the worse.
+    Signal {
+        /// Which process.
+        process: ProcessId,
+        /// What.
+        signal: Box<weft_protocol::Signal>,
+        /// Who says so; the kernel itself, without one.
+        from: Option<Sender>,
+    },
+    /// Stop this process within the grace time, then end its group, at once when there is none; give `AgentExited`. Its
+    /// intent is on disk.
     Stop {
         /// Which.
         process: ProcessId,

@@ -57,6 +57,8 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::CronRemove { .. }
         | Action::CronRun { .. }
         | Action::CronList
+        | Action::Suspend { .. }
+        | Action::Resume { .. }
         | Action::Restart { .. }
         | Action::Shutdown => false,
     }
@@ -69,6 +71,8 @@ fn resource(action: &Action) -> String {
         | Action::CronAdd { target }
         | Action::Receive { target, .. }
         | Action::Stop { target }
+        | Action::Suspend { target }
+        | Action::Resume { target }
         | Action::Restart { target } => target.clone(),
         Action::CronRemove { job } | Action::CronRun { job } => job.to_string(),
         Action::CronList => "jobs".to_owned(),

@@ -254,6 +254,8 @@ impl Kernel {
             }
             Input::Gathered { gather } => self.on_gathered(gather),
             Input::AgentStarted { process, pid } => self.on_agent_started(process, pid),
+            Input::AgentSuspended { process } => self.on_agent_paused(process, false),
+            Input::AgentResumed { process } => self.on_agent_paused(process, true),
             Input::AgentExited { process, reason } => self.on_agent_exited(process, reason),
             Input::ResourcesMeasured { process, measured } => self.on_resources_measured(process, measured),
             Input::ProbeAnswered { number, answer } => self.on_probe_answered(number, answer),
@@ -289,6 +291,8 @@ impl Kernel {
             Syscall::CronRemove { job } => self.on_cron_remove(ask, &asker, job),
             Syscall::CronRun { job } => self.on_cron_run(ask, &asker, job),
             Syscall::CronList => self.on_cron_list(ask, &asker),
+            Syscall::Suspend { agent } => self.on_suspend(ask, &asker, &agent),
+            Syscall::Resume { agent } => self.on_resume(ask, &asker, &agent),
             Syscall::Restart { agent } => self.on_restart(ask, &asker, &agent),
             Syscall::Shutdown => self.on_shutdown(ask, &asker),
         }
@@ -311,6 +315,8 @@ impl Kernel {
             | Syscall::CronRemove { .. }
             | Syscall::CronRun { .. }
             | Syscall::CronList
+            | Syscall::Suspend { .. }
+            | Syscall::Resume { .. }
             | Syscall::Restart { .. } => self.check_open(),
         }
     }
@@ -397,6 +403,7 @@ impl Kernel {
             Promise::Receipt { to, receipt } => self.release_receipt(to, *receipt),
             Promise::SentRecorded { message } => self.on_sent_recorded(&message),
             Promise::ReceivedRecorded { message } => self.on_received_recorded(&message),
+            Promise::Signalled { message } => self.on_signalled(&message),
             Promise::FactsRecorded { ticket, first_seq } => self.effects.confirm_facts(ticket, first_seq),
             Promise::RunIntended { own } => self.on_run_intended(own),
             Promise::Notify { ask, cursor, publication } => self.effects.notify(ask, cursor, publication),

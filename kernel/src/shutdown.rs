@@ -104,7 +104,8 @@ impl Kernel {
         for process in living {
             let Some(life) = self.processes.living_mut(process) else { continue };
             let stops = life.stop.take().into_iter().flat_map(|stop| stop.asks.into_iter().chain(stop.again_asks));
-            for ask in std::mem::take(&mut life.spawn_asks).into_iter().chain(stops) {
+            let pauses = life.pause.take().into_iter().flat_map(|pause| pause.asks);
+            for ask in std::mem::take(&mut life.spawn_asks).into_iter().chain(stops).chain(pauses) {
                 self.effects.answer(ask, Err(Refusal::Damaged));
             }
         }
@@ -135,6 +136,7 @@ impl Kernel {
             Promise::Receipt { .. }
             | Promise::Order(_)
             | Promise::SentRecorded { .. }
+            | Promise::Signalled { .. }
             | Promise::ReceivedRecorded { .. }
             | Promise::RunIntended { .. }
             | Promise::Notify { .. }
@@ -164,6 +166,8 @@ impl Kernel {
             | Input::PublicationArrived { .. }
             | Input::Gathered { .. }
             | Input::AgentStarted { .. }
+            | Input::AgentSuspended { .. }
+            | Input::AgentResumed { .. }
             | Input::AgentExited { .. }
             | Input::ResourcesMeasured { .. }
             | Input::ProbeAnswered { .. }

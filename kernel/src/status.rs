@@ -47,6 +47,8 @@ pub enum ProcessState {
     Starting,
     /// It runs.
     Running,
+    /// It stands still; what is for it waits.
+    Suspended,
     /// It was asked to finish.
     Stopping,
     /// It is no more.
@@ -58,6 +60,7 @@ impl fmt::Display for ProcessState {
         match self {
             Self::Starting => formatter.write_str("starting"),
             Self::Running => formatter.write_str("running"),
+            Self::Suspended => formatter.write_str("suspended"),
             Self::Stopping => formatter.write_str("stopping"),
             Self::Exited(_) => formatter.write_str("exited"),
         }

@@ -104,6 +104,16 @@ pub enum Syscall {
     },
     /// Tell all jobs.
     CronList,
+    /// Let an agent stand still: it is handed nothing, and what is for it waits.
+    Suspend {
+        /// Which.
+        agent: AgentRef,
+    },
+    /// Let a suspended agent go on.
+    Resume {
+        /// Which.
+        agent: AgentRef,
+    },
     /// Stop an agent and start it again; one that waits for a restart, or was given up, is started at once.
     Restart {
         /// Which.

@@ -4,7 +4,7 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
-//! what is served: `node`, `members`, `agents`, `messages`, `topics`, `dead_letters`, `events`, `cron`,
+//! what is served: `node`, `members`, `agents` with `logs`, `messages`, `topics`, `dead_letters`, `events`, `cron`,
 //! `trace` with `agreement`, `chain` with `fact`; `health`; `openapi`
 //! describes it; `text` writes times.
 
@@ -18,6 +18,7 @@ mod events;
 mod fact;
 mod failure;
 mod health;
+mod logs;
 mod members;
 mod messages;
 mod node;
@@ -125,6 +126,11 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/agents/{agent}", get(agents::inspect))
         .route("/v1/agents/{agent}/stop", post(agents::stop))
         .route("/v1/agents/{agent}/restart", post(agents::restart))
+        .route("/v1/agents/{agent}/suspend", post(agents::suspend))
+        .route("/v1/agents/{agent}/resume", post(agents::resume))
+        .route("/v1/agents/{agent}/signal", post(agents::signal))
+        .route("/v1/agents/{agent}/logs", get(logs::logs))
+        .route("/v1/agents/{agent}/logs/follow", get(logs::follow))
         .route("/v1/send", post(messages::send))
         .route("/v1/call", post(messages::call))
         .route("/v1/topics", get(topics::list))

@@ -175,6 +175,9 @@ impl EventLoop {
                 self.runners.warn(process, resource, measured, limit);
             }
             Output::Probe { number, target } => self.probe(number, target),
+            Output::Suspend { process } => self.inputs.extend(self.runners.suspend(process)),
+            Output::Resume { process } => self.inputs.extend(self.runners.resume(process)),
+            Output::Signal { process, signal, from } => self.runners.signal(process, signal, from),
             Output::Stop { process, grace_us } => self.inputs.extend(self.runners.stop(process, grace_us)),
             Output::ReadRange { request, chain, from_commit, bytes_max } => self.read(move |store| {
                 let groups = store.range(chain, from_commit, bytes_max).unwrap_or_else(unreadable);

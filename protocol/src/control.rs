@@ -15,7 +15,10 @@ mod node;
 mod topics;
 mod trace;
 
-pub use agents::{AgentReport, AgentRow, AgentsReport, LimitsJson, SpawnReport, SpawnRequest, StopReport};
+pub use agents::{
+    AgentReport, AgentRow, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SignalReport, SignalRequest,
+    SpawnReport, SpawnRequest, StopReport,
+};
 pub use body::{Body, BodyError, TypedBody};
 pub use chain::{
     ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, EventsPage, ExportReport, ExportRequest,

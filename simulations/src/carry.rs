@@ -23,7 +23,8 @@ impl World {
             Output::Persist(batch) => self.persist(node, batch),
             Output::Answer { ask: _, answer } => self.note_token(node, &answer),
             Output::AnswerJoin { ask, answer } => self.answer_join(ask, answer),
-            Output::Notify { .. } | Output::DeliverPublication { .. } | Output::Warn { .. } => {}
+            Output::Notify { .. } | Output::DeliverPublication { .. } | Output::Warn { .. } | Output::Signal { .. } => {
+            }
             Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),
             Output::Disconnect { node: peer } => self.disconnect(node, peer),
             Output::Request { request, to, content } => self.request(node, request, to, &content),
@@ -36,6 +37,8 @@ impl World {
             Output::Probe { number, target: _ } => {
                 self.tell_after(0, node, Input::ProbeAnswered { number, answer: ProbeAnswer::Healthy });
             }
+            Output::Suspend { process } => self.tell_after(0, node, Input::AgentSuspended { process }),
+            Output::Resume { process } => self.tell_after(0, node, Input::AgentResumed { process }),
             Output::Stop { process, grace_us } => self.stop_process(node, process, grace_us),
             Output::ReadRange { request, chain, from_commit, bytes_max } => {
                 let groups = self.read(node, |store| store.range(chain, from_commit, bytes_max));

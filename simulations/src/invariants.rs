@@ -63,6 +63,9 @@ impl Judge {
             | Output::DeliverPublication { .. }
             | Output::Warn { .. }
             | Output::Probe { .. }
+            | Output::Signal { .. }
+            | Output::Suspend { .. }
+            | Output::Resume { .. }
             | Output::CancelDelivery { .. }
             | Output::ReadRange { .. }
             | Output::ReadCommit { .. }
@@ -114,6 +117,8 @@ impl Judge {
             Ok(
                 Reply::Kernel(
                     Answer::Published { .. }
+                    | Answer::Suspended { .. }
+                    | Answer::Resumed { .. }
                     | Answer::CronAdded(_)
                     | Answer::CronRemoved { .. }
                     | Answer::CronRan { .. }

@@ -75,6 +75,8 @@ pub(crate) fn input(input: &Input) -> String {
             format!("gossiped {} {} {}", from.short(), author.short(), gossip_words(content))
         }
         Input::AgentStarted { process, pid } => format!("agent-started {process} {pid:?}"),
+        Input::AgentSuspended { process } => format!("agent-suspended {process}"),
+        Input::AgentResumed { process } => format!("agent-resumed {process}"),
         Input::AgentExited { process, reason } => format!("agent-exited {process} {reason}"),
         Input::ResourcesMeasured { process, measured } => format!("resources-measured {process} {measured:?}"),
         Input::AgentAnswered { process, message, answer } => format!("agent-answered {process} {message} {answer:?}"),
@@ -135,6 +137,9 @@ pub(crate) fn output(output: &Output) -> String {
             format!("warn {process} {resource} {measured} {limit}")
         }
         Output::Probe { number, target } => format!("probe {number} {target:?}"),
+        Output::Suspend { process } => format!("suspend {process}"),
+        Output::Resume { process } => format!("resume {process}"),
+        Output::Signal { process, signal, .. } => format!("signal {process} {signal}"),
         Output::Stop { process, grace_us } => format!("stop {process} {grace_us}"),
         Output::ReadRange { request, chain, from_commit, bytes_max } => {
             format!("read-range {} {} from {from_commit} at most {bytes_max}", request.0, chain.node.short())

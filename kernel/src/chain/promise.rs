@@ -27,6 +27,16 @@ impl IntentHandle {
         (self.seq, Promise::Order(Order(Output::Start { process, spec: Box::new(spec) })))
     }
 
+    /// The order to let a process stand still; it waits for the intent.
+    pub(crate) const fn suspend(self, process: ProcessId) -> (u64, Promise) {
+        (self.seq, Promise::Order(Order(Output::Suspend { process })))
+    }
+
+    /// The order to let a process go on; it waits for the intent.
+    pub(crate) const fn resume(self, process: ProcessId) -> (u64, Promise) {
+        (self.seq, Promise::Order(Order(Output::Resume { process })))
+    }
+
     /// The order to stop a process; it waits for the intent.
     pub(crate) const fn stop(self, process: ProcessId, grace_us: u64) -> (u64, Promise) {
         (self.seq, Promise::Order(Order(Output::Stop { process, grace_us })))
@@ -58,6 +68,8 @@ pub(crate) enum Promise {
     SentRecorded { message: MessageId },
     /// The record of this received message is on disk: it may be handed to its process.
     ReceivedRecorded { message: MessageId },
+    /// The intent of what this signal asked for is on disk.
+    Signalled { message: MessageId },
     /// Tell the other machine that its facts are on disk.
     FactsRecorded { ticket: Ticket, first_seq: u64 },
     /// The intent of a cron job's run is on disk: its message may leave.

@@ -73,6 +73,8 @@ const fn need(action: &Action) -> Need {
         Action::CronRemove { .. } => Need::Grant(Right::CronRemove),
         Action::CronRun { .. } => Need::Grant(Right::CronRun),
         Action::CronList => Need::Grant(Right::CronList),
+        Action::Suspend { .. } => Need::Grant(Right::Suspend),
+        Action::Resume { .. } => Need::Grant(Right::Resume),
         Action::Restart { .. } => Need::Grant(Right::Restart),
         Action::Invite { .. }
         | Action::ReadDeadLetters

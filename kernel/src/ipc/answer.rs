@@ -73,7 +73,7 @@ impl Kernel {
         }
     }
 
-    fn end_incoming(&mut self, message: &MessageId, outcome: &Outcome) {
+    pub(super) fn end_incoming(&mut self, message: &MessageId, outcome: &Outcome) {
         let Some(incoming) = self.inbox.remove(message) else { return };
         if let Some(expires) = incoming.expires {
             self.timers.clear(expires, Timer::IncomingDeadline(*message));

@@ -9,6 +9,7 @@ mod receive;
 mod record;
 mod send;
 mod settle;
+mod signal;
 mod validate;
 mod window;
 

@@ -2,15 +2,17 @@
 
 use weft_protocol::limits::DEADLINE_US_MAX;
 use weft_protocol::{
-    Delivery, Envelope, LocalTarget, MessageId, NodeId, Outcome, ProcessId, Receipt, Refusal, Role, Stage,
+    Delivery, Envelope, LocalTarget, MessageId, NodeId, Outcome, Payload, ProcessId, Receipt, Refusal, Role, Stage,
     StampVerdict, Timestamp,
 };
 
 use super::incoming::Incoming;
 use super::record::{Step, is_durable};
+use super::signal::life_signal;
 use super::window::Seen;
 use crate::action::Action;
 use crate::chain::Promise;
+use crate::event::Delivery as Delivered;
 use crate::kernel::{BUSY_RETRY_US, Kernel};
 use crate::process::Found;
 use crate::timers::Timer;
@@ -48,8 +50,8 @@ impl Kernel {
         let grants = envelope.grant.as_slice();
         let permit = self.judge(&envelope.from, &action, &resources, grants, Some(envelope.id))?;
         super::validate::check_message(&envelope.payload, envelope.level, &envelope.cause)?;
-        let process = self.resolve(&envelope.target)?;
-        self.check_room(process, envelope.payload.size())?;
+        self.judge_signal(&envelope.payload, &envelope.from, &envelope.target, grants, envelope.id)?;
+        let process = self.find_receiver(envelope)?;
         self.windows.mark(&envelope.id, self.now);
         let expires = self.now.after_us(envelope.deadline_us.min(DEADLINE_US_MAX));
         self.admit(from, envelope.clone(), process, expires, &permit.text());
@@ -59,9 +61,7 @@ impl Kernel {
     /// A message of this node to one of its own processes; the gate has permitted it as it was sent.
     pub(super) fn accept_local(&mut self, envelope: Envelope, expires: Timestamp, rule: &str) {
         let (own, id) = (self.identity.chain.node, envelope.id);
-        let process = self.resolve(&envelope.target);
-        let process = process.and_then(|process| self.check_room(process, envelope.payload.size()).map(|()| process));
-        match process {
+        match self.find_receiver(&envelope) {
             Ok(process) if is_durable(envelope.level.durability) => {
                 self.admit(own, envelope, process, expires, "local");
             }
@@ -76,7 +76,16 @@ impl Kernel {
         }
     }
 
-    fn resolve(&self, target: &LocalTarget) -> Result<ProcessId, Refusal> {
+    /// The process that takes a message; one that changes its life needs no room in its mailbox.
+    fn find_receiver(&self, envelope: &Envelope) -> Result<ProcessId, Refusal> {
+        if life_signal(&envelope.payload).is_some() {
+            return self.resolve_signal(&envelope.target);
+        }
+        let process = self.resolve(&envelope.target)?;
+        self.check_room(process, envelope.payload.size()).map(|()| process)
+    }
+
+    pub(super) fn resolve(&self, target: &LocalTarget) -> Result<ProcessId, Refusal> {
         let nobody = || Refusal::NoResponder { target: target.to_string() };
         let accepting =
             |process: &ProcessId| self.processes.living(*process).is_some_and(crate::process::Life::accepts);
@@ -104,6 +113,7 @@ impl Kernel {
     /// Lets a message into a mailbox. Its process may have a plain one at once, a durable one when its record is on disk.
     fn admit(&mut self, from: NodeId, envelope: Envelope, process: ProcessId, expires: Timestamp, rule: &str) {
         let (id, size) = (envelope.id, envelope.payload.size());
+        let (signal, by) = (life_signal(&envelope.payload), envelope.from.principal.clone());
         let target = envelope.target.to_string();
         let (hlc, record) = self.record_step(&Step {
             stage: Stage::Received,
@@ -119,8 +129,11 @@ impl Kernel {
         });
         let mut incoming = Incoming::new(from, envelope, process, expires);
         incoming.deliverable = record.is_none();
-        if let Some(life) = self.processes.living_mut(process) {
-            life.mailbox.push(id, size);
+        match (signal, self.processes.living_mut(process)) {
+            // It is acted on at once, wherever in the mailbox it would be.
+            (Some(_), _) => incoming.delivery = None,
+            (None, Some(life)) => life.mailbox.push(id, size),
+            (None, None) => {}
         }
         let seq = record.as_ref().map(|record| record.seq);
         match incoming.level.delivery {
@@ -132,6 +145,9 @@ impl Kernel {
         self.inbox.insert(id, incoming);
         if received {
             self.give_receipt(from, Receipt { message: id, hlc, outcome: Outcome::Received, record });
+        }
+        if let Some(signal) = signal {
+            return self.act_on_signal(id, process, &by, signal);
         }
         match seq {
             Some(seq) => self.chain.hold(seq, Promise::ReceivedRecorded { message: id }),
@@ -158,8 +174,12 @@ impl Kernel {
             let Some(message) = life.mailbox.next(in_flight_max) else { return };
             let Some(incoming) = self.inbox.get_mut(&message).filter(|incoming| incoming.deliverable) else { return };
             life.mailbox.begin();
-            if let Some(delivery) = incoming.delivery.take() {
-                self.effects.deliver(process, delivery);
+            let Some(delivery) = incoming.delivery.take() else { continue };
+            match *delivery {
+                Delivered { payload: Payload::Signal(signal), from, .. } => {
+                    self.deliver_signal(&message, process, signal, from);
+                }
+                delivery => self.effects.deliver(process, Box::new(delivery)),
             }
         }
     }

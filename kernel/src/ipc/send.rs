@@ -59,6 +59,10 @@ impl Kernel {
             Route::Nowhere(_) => vec![written.clone()],
         };
         let permit = self.judge(&by.sender, &action, &resources, &by.grants, Some(id))?;
+        if matches!(route, Route::Local) || matches!(route, Route::Remote(node) if node == own) {
+            // The gate of another node judges it there.
+            self.judge_signal(&message.payload, &by.sender, &message.target.local, &by.grants, id)?;
+        }
         self.spend(by, Resource::Messages)?;
         super::validate::check_message(&message.payload, message.level, &message.cause)?;
         let to = match route {

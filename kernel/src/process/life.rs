@@ -43,6 +43,17 @@ pub(crate) struct Stop {
     pub(crate) cause: Cause,
 }
 
+/// A suspension or resumption that is under way.
+#[derive(Debug)]
+pub(crate) struct Pause {
+    /// Place of its intent on the chain.
+    pub(crate) intent: u64,
+    /// Who waits for it.
+    pub(crate) asks: Vec<AskId>,
+    /// Whether the process is to go on.
+    pub(crate) resume: bool,
+}
+
 /// Invariant: the state changes by [`Life::enter`] alone.
 #[derive(Debug)]
 pub(crate) struct Life {
@@ -61,6 +72,7 @@ pub(crate) struct Life {
     pub(crate) spawn: Option<(u64, Timestamp)>,
     pub(crate) spawn_asks: Vec<AskId>,
     pub(crate) stop: Option<Stop>,
+    pub(crate) pause: Option<Pause>,
     pub(crate) mailbox: Mailbox,
     state: ProcessState,
 }
@@ -81,6 +93,7 @@ impl Life {
             spawn: None,
             spawn_asks: Vec::new(),
             stop: None,
+            pause: None,
             mailbox: Mailbox::default(),
             state: ProcessState::Starting,
         }
@@ -92,7 +105,7 @@ impl Life {
 
     /// Whether messages are taken for it.
     pub(crate) const fn accepts(&self) -> bool {
-        matches!(self.state, ProcessState::Starting | ProcessState::Running)
+        matches!(self.state, ProcessState::Starting | ProcessState::Running | ProcessState::Suspended)
     }
 
     /// Goes to the next state if that is legal, and says whether it was.
@@ -107,8 +120,15 @@ impl Life {
 
 const fn is_legal(from: &ProcessState, to: &ProcessState) -> bool {
     match from {
-        ProcessState::Starting => !matches!(to, ProcessState::Starting),
-        ProcessState::Running => matches!(to, ProcessState::Stopping | ProcessState::Exited(_)),
+        ProcessState::Starting => {
+            matches!(to, ProcessState::Running | ProcessState::Stopping | ProcessState::Exited(_))
+        }
+        ProcessState::Running => {
+            matches!(to, ProcessState::Suspended | ProcessState::Stopping | ProcessState::Exited(_))
+        }
+        ProcessState::Suspended => {
+            matches!(to, ProcessState::Running | ProcessState::Stopping | ProcessState::Exited(_))
+        }
         ProcessState::Stopping => matches!(to, ProcessState::Exited(_)),
         ProcessState::Exited(_) => false,
     }
@@ -123,6 +143,7 @@ mod tests {
         let states = [
             ProcessState::Starting,
             ProcessState::Running,
+            ProcessState::Suspended,
             ProcessState::Stopping,
             ProcessState::Exited(ExitReason::Stopped),
         ];
@@ -132,8 +153,12 @@ mod tests {
             "starting>running",
             "starting>stopping",
             "starting>exited",
+            "running>suspended",
             "running>stopping",
             "running>exited",
+            "suspended>running",
+            "suspended>stopping",
+            "suspended>exited",
             "stopping>exited",
         ];
         assert_eq!(legal.collect::<Vec<_>>(), expected);

@@ -166,7 +166,8 @@ impl Kernel {
     }
 
     /// Records the intent of an end, or joins the one that is under way unless this one prevails: the wish that somebody's
-    /// agent stops prevails over every other end of it, and an end without grace over one with it.
+    /// agent stops prevails over every other end of it, and an end without grace over one with it. Returns the place of the
+    /// intent when there is a new one.
     pub(crate) fn end(
         &mut self,
         source: &str,
@@ -175,8 +176,8 @@ impl Kernel {
         cause: Cause,
         grace_us: u64,
         ask: Option<AskId>,
-    ) {
-        let Some(life) = self.processes.living_mut(process) else { return };
+    ) -> Option<u64> {
+        let life = self.processes.living_mut(process)?;
         let again = cause == Cause::Again;
         if let Some(stop) = &mut life.stop {
             if again {
@@ -187,7 +188,7 @@ impl Kernel {
             let prevails = cause == Cause::Asked && matches!(stop.cause, Cause::Again | Cause::Terminated { .. });
             let hastens = grace_us == 0 && !stop.at_once;
             if !prevails && !hastens && !stop.overdue {
-                return;
+                return None;
             }
             if std::mem::take(&mut stop.overdue) {
                 stop.deadline = self.now.after_us(grace_us.saturating_add(KILL_US_MAX));
@@ -201,7 +202,8 @@ impl Kernel {
             stop.intents.push(intent.seq());
             let (seq, order) = intent.stop(process, grace_us);
             self.chain.hold(seq, order);
-            return self.advertise();
+            self.advertise();
+            return Some(seq);
         }
         let intent = self.chain.intent(source, effect, self.now);
         let deadline = self.now.after_us(grace_us.saturating_add(KILL_US_MAX));
@@ -221,6 +223,7 @@ impl Kernel {
         let (seq, order) = intent.stop(process, grace_us);
         self.chain.hold(seq, order);
         self.advertise();
+        Some(seq)
     }
 
     /// The world says that a process ended, or never began.
@@ -248,6 +251,7 @@ impl Kernel {
         let (agent, messages) = (life.spec.agent.clone(), life.mailbox.messages());
         let (spawn, spawn_asks, stop) = (life.spawn.take(), std::mem::take(&mut life.spawn_asks), life.stop.take());
         let (spec, grants, by) = (life.spec.clone(), life.grants.clone(), life.by.clone());
+        let pause = life.pause.take();
         let (restarts, rest) = (life.restarts, Rest { spec, grants, by, exit: reason.clone() });
         if let Some((intent, deadline)) = spawn {
             self.timers.clear(deadline, Timer::Start(process));
@@ -259,6 +263,7 @@ impl Kernel {
                 self.record_outcome(*intent, stopped.clone());
             }
         }
+        self.end_pause(process, pause, &reason.to_string());
         let exited = ProcessExited { process, agent: agent.clone(), reason: reason.clone() };
         let seq = self.chain.append("kernel", &Fact::Exited(exited), self.now).seq;
         for ask in spawn_asks {
@@ -318,7 +323,7 @@ impl Kernel {
         }
     }
 
-    fn record_outcome(&mut self, intent: u64, result: EffectResult) -> u64 {
+    pub(super) fn record_outcome(&mut self, intent: u64, result: EffectResult) -> u64 {
         self.chain.append("kernel", &Fact::Outcome(EffectOutcome { intent, result }), self.now).seq
     }
 
@@ -333,7 +338,7 @@ impl Kernel {
             return;
         }
         let is_there = |life: &&Life| match life.state() {
-            ProcessState::Running => true,
+            ProcessState::Running | ProcessState::Suspended => true,
             // A restart takes a moment; forgetting the agent for it would tell the whole cluster twice.
             ProcessState::Starting => life.restarts > 0,
             ProcessState::Stopping => self.restarting(&life.spec.agent).is_some(),

@@ -4,6 +4,7 @@ mod history;
 mod life;
 mod lifecycle;
 mod mailbox;
+mod pause;
 mod table;
 
 pub(crate) use history::{History, Past};

@@ -174,7 +174,8 @@ impl Kernel {
         let Some(life) = self.processes.living(process) else { return false };
         let (agent, reason) = (life.spec.agent.clone(), shortened(&exit.to_string()));
         let effect = Effect::Terminate { process, agent, reason };
-        self.end("kernel", process, effect, Cause::Terminated { exit, fails }, self.config.grace_us, None);
+        let _joined =
+            self.end("kernel", process, effect, Cause::Terminated { exit, fails }, self.config.grace_us, None);
         true
     }
 

@@ -12,6 +12,7 @@ use crate::chain::Promise;
 use crate::event::{Answer, AskId};
 use crate::ipc::{Message, Step, check_payload};
 use crate::kernel::{Asker, Kernel};
+use crate::status::ProcessState;
 
 /// Largest content of a publication, in bytes: the rest of a gossip message is for ids, names, a grant at their longest and a
 /// signature (guess, twice the sum).
@@ -91,7 +92,13 @@ impl Kernel {
     /// cursor under which the subscription can be resumed.
     pub(super) fn hand_to(&mut self, who: Who, cursor: Cursor, publication: &Publication) {
         match who {
-            Who::Process(process) => self.effects.deliver_publication(process, publication),
+            Who::Process(process) => {
+                // A suspended process hears nothing; the gap in the numbers tells it so.
+                let life = self.processes.living(process);
+                if life.is_none_or(|life| *life.state() != ProcessState::Suspended) {
+                    self.effects.deliver_publication(process, publication);
+                }
+            }
             Who::Ask(ask) => {
                 let notify = Promise::Notify { ask, cursor, publication: Box::new(publication.clone()) };
                 if let Some(Promise::Notify { ask, cursor, publication }) = self.chain.hold_written(notify) {

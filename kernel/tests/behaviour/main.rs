@@ -22,6 +22,7 @@ mod mailbox;
 mod recovery;
 mod reservation;
 mod shutdown;
+mod signal;
 mod spawn;
 mod supervision;
 mod topic;

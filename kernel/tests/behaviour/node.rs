@@ -367,6 +367,9 @@ fn show(output: &Output) -> String {
         Output::Warn { process, resource, measured, limit } => {
             format!("warn {process} {resource} {measured} of {limit}")
         }
+        Output::Suspend { process } => format!("suspend {process}"),
+        Output::Resume { process } => format!("resume {process}"),
+        Output::Signal { process, signal, .. } => format!("signal {process} {signal}"),
         Output::Stop { process, .. } => format!("stop {process}"),
         Output::FactsRecorded { ticket, first_seq } => format!("facts-recorded {} at {first_seq}", ticket.0),
         Output::FactsRefused { ticket, refusal } => format!("facts-refused {} {refusal}", ticket.0),

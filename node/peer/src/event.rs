@@ -196,6 +196,16 @@ pub enum Input {
         /// The operating system's number of it, when it has one.
         pid: Option<u32>,
     },
+    /// A process stands still.
+    AgentSuspended {
+        /// Which.
+        process: ProcessId,
+    },
+    /// A process goes on, also when it could not be made to stand still.
+    AgentResumed {
+        /// Which.
+        process: ProcessId,
+    },
     /// A process ended, or never started.
     AgentExited {
         /// Which.
@@ -392,7 +402,26 @@ pub enum Output {
         /// What; never the network, which the peer itself knows about.
         target: ProbeTarget,
     },
-    /// Stop this process within the grace time, then end its group.
+    /// Let this process and all it started stand still; give `AgentSuspended` or `AgentResumed`.
+    Suspend {
+        /// Which.
+        process: ProcessId,
+    },
+    /// Let it go on; give `AgentResumed`.
+    Resume {
+        /// Which.
+        process: ProcessId,
+    },
+    /// Tell a process.
+    Signal {
+        /// Which process.
+        process: ProcessId,
+        /// What.
+        signal: Box<weft_protocol::Signal>,
+        /// Who says so; the kernel itself, without one.
+        from: Option<weft_protocol::Sender>,
+    },
+    /// Stop this process within the grace time, then end its group; at once when there is none.
     Stop {
         /// Which.
         process: ProcessId,

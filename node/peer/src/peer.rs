@@ -211,6 +211,8 @@ impl Peer {
             Input::AgentStarted { process, pid } => {
                 self.tell_kernel(kernel::Input::AgentStarted { process, pid });
             }
+            Input::AgentSuspended { process } => self.tell_kernel(kernel::Input::AgentSuspended { process }),
+            Input::AgentResumed { process } => self.tell_kernel(kernel::Input::AgentResumed { process }),
             Input::AgentExited { process, reason } => self.tell_kernel(kernel::Input::AgentExited { process, reason }),
             Input::ResourcesMeasured { process, measured } => {
                 self.tell_kernel(kernel::Input::ResourcesMeasured { process, measured });
@@ -622,6 +624,9 @@ impl Peer {
                 self.tell_kernel(kernel::Input::ProbeAnswered { number, answer });
             }
             From::Probe { number, target } => out.push(Output::Probe { number, target }),
+            From::Suspend { process } => out.push(Output::Suspend { process }),
+            From::Resume { process } => out.push(Output::Resume { process }),
+            From::Signal { process, signal, from } => out.push(Output::Signal { process, signal, from }),
             From::Stop { process, grace_us } => out.push(Output::Stop { process, grace_us }),
             From::FactsRecorded { ticket, first_seq: _ } => self.facts_recorded(ticket, out),
             From::FactsRefused { ticket, refusal } => self.facts_refused(ticket, refusal, out),

@@ -37,6 +37,8 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
         | Syscall::CronRemove { .. }
         | Syscall::CronRun { .. }
         | Syscall::CronList
+        | Syscall::Suspend { .. }
+        | Syscall::Resume { .. }
         | Syscall::Restart { .. }
         | Syscall::Shutdown => Routed::Now(Route::Local),
     }
@@ -101,6 +103,8 @@ pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
         | Syscall::CronRemove { .. }
         | Syscall::CronRun { .. }
         | Syscall::CronList
+        | Syscall::Suspend { .. }
+        | Syscall::Resume { .. }
         | Syscall::Restart { .. }
         | Syscall::Shutdown => Route::Local,
     }

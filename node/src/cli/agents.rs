@@ -1,11 +1,14 @@
 //! `weft agent …`, `weft ps`: what runs, and starting and stopping it.
 
 use weft_protocol::Resource;
-use weft_protocol::control::{AgentReport, AgentRow, AgentsReport, LimitsJson, SpawnReport, SpawnRequest, StopReport};
+use weft_protocol::control::{
+    AgentReport, AgentRow, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SignalReport, SignalRequest,
+    SpawnReport, SpawnRequest, StopReport,
+};
 
-use super::args::{AgentCommand, Limit, SpawnArgs};
-use super::client::{Client, segment};
-use super::output::{Output, ago, card, good, table};
+use super::args::{AgentCommand, Limit, LogsArgs, SignalArgs, SpawnArgs};
+use super::client::{Client, Pieces, segment};
+use super::output::{Output, ago, card, dim, good, table};
 use super::{At, CliError};
 
 /// `weft agent …`.
@@ -15,6 +18,10 @@ pub(crate) async fn agent(command: &AgentCommand, before: &At) -> Result<(), Cli
         AgentCommand::Ls(only) => list("/v1/agents", &only.at.or(before)).await,
         AgentCommand::Inspect(args) => inspect(&args.agent, &args.at.or(before)).await,
         AgentCommand::Stop(args) => stop(&args.agent, &args.at.or(before)).await,
+        AgentCommand::Suspend(args) => pause("suspend", &args.agent, &args.at.or(before)).await,
+        AgentCommand::Resume(args) => pause("resume", &args.agent, &args.at.or(before)).await,
+        AgentCommand::Signal(args) => signal(args, &args.at.or(before)).await,
+        AgentCommand::Logs(args) => logs(args, &args.at.or(before)).await,
         AgentCommand::Restart(args) => restart(&args.agent, &args.at.or(before)).await,
     }
 }
@@ -162,6 +169,43 @@ async fn stop(agent: &str, at: &At) -> Result<(), CliError> {
     let path = format!("/v1/agents/{}/stop", segment(agent));
     let report: StopReport = Client::of(at)?.post(&path, &serde_json::json!({})).await?;
     Output::new(at.json).report(&report, |report| format!("{} {}: {}", report.agent, report.process, report.reason))
+}
+
+async fn pause(what: &str, agent: &str, at: &At) -> Result<(), CliError> {
+    let path = format!("/v1/agents/{}/{what}", segment(agent));
+    let report: PauseReport = Client::of(at)?.post(&path, &serde_json::json!({})).await?;
+    Output::new(at.json).report(&report, |report| format!("{} {} is {}", report.agent, report.process, report.state))
+}
+
+async fn signal(args: &SignalArgs, at: &At) -> Result<(), CliError> {
+    let path = format!("/v1/agents/{}/signal", segment(&args.agent));
+    let request = SignalRequest { signal: args.signal.to_string() };
+    let report: SignalReport = Client::of(at)?.post(&path, &request).await?;
+    Output::new(at.json).report(&report, |report| match &report.reply {
+        Some(reply) => format!("{} {} answers {reply}", report.agent, report.process),
+        None => format!("{} {} was sent {}", report.agent, report.process, report.signal),
+    })
+}
+
+async fn logs(args: &LogsArgs, at: &At) -> Result<(), CliError> {
+    let (client, output) = (Client::of(at)?, Output::new(at.json));
+    let path = format!("/v1/agents/{}/logs", segment(&args.agent));
+    if !args.follow {
+        let report: LogReport = client.get(&format!("{path}?lines={}", args.lines)).await?;
+        return output.report(&report, |report| report.lines.iter().map(log_line).collect::<Vec<_>>().join("\n"));
+    }
+    let body = client.stream(&format!("{path}/follow?lines={}", args.lines)).await?;
+    let mut events = Pieces::events(body);
+    while let Some(data) = events.next().await? {
+        let line: LogLine = serde_json::from_str(&data)
+            .map_err(|error| CliError::new("failed", format!("the node sent no line of a log: {error}")))?;
+        output.report(&line, log_line)?;
+    }
+    Err(CliError::new("shutting-down", "the node ended the log: it went down").hint("weft status").retry())
+}
+
+fn log_line(line: &LogLine) -> String {
+    format!("{} {} {}", dim(&line.at), line.source, line.text)
 }
 
 async fn restart(agent: &str, at: &At) -> Result<(), CliError> {

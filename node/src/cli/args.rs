@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
 use weft_protocol::{
     BuiltinKind, CronId, GrantSpec, GroupName, InviteId, Level, MessageId, MissedRule, NodeId, NodeName, Resource,
-    RestartPolicy, Role, Strategy, TopicName, TopicPattern,
+    RestartPolicy, Role, Signal, Strategy, TopicName, TopicPattern,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Show the members of the cluster
     Members(OnlyAt),
-    /// Start, list, inspect, stop and restart agents
+    /// Start, list, inspect, stop, restart, suspend and signal agents; print their logs
     #[command(subcommand)]
     Agent(AgentCommand),
     /// Show the agents of the whole cluster
@@ -237,6 +237,14 @@ pub(crate) enum AgentCommand {
     Stop(OneAgentArgs),
     /// Stop an agent of this node and start it again; start one that was given up
     Restart(OneAgentArgs),
+    /// Let an agent of this node stand still; what is for it waits
+    Suspend(OneAgentArgs),
+    /// Let a suspended agent of this node go on
+    Resume(OneAgentArgs),
+    /// Send a signal to an agent of this node
+    Signal(SignalArgs),
+    /// Print what an agent of this node wrote to its error output and said with `log`
+    Logs(LogsArgs),
 }
 
 /// `weft agent spawn`.
@@ -287,6 +295,32 @@ pub(crate) struct OneAgentArgs {
     pub(crate) at: At,
 }
 
+/// `weft agent signal`.
+#[derive(Debug, Args)]
+pub(crate) struct SignalArgs {
+    /// Its name, or its process (#12.3)
+    pub(crate) agent: String,
+    /// shutdown, kill, suspend, resume, ping, pong, reload-config, dump-state or user-defined:N
+    pub(crate) signal: Signal,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft agent logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Its name, or its process (#12.3)
+    pub(crate) agent: String,
+    /// The last so many lines
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) lines: usize,
+    /// Go on with every new line until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
 /// `weft send`.
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
@@ -317,7 +351,11 @@ pub(crate) struct MessageArgs {
     /// echo, echo@beta or #12.3@beta
     pub(crate) target: String,
     /// What to send; - reads it from stdin
-    pub(crate) text: String,
+    #[arg(required_unless_present = "signal")]
+    pub(crate) text: Option<String>,
+    /// Send this signal instead: shutdown, kill, suspend, resume, ping, pong, reload-config, dump-state or user-defined:N
+    #[arg(long, value_name = "SIGNAL", conflicts_with = "text")]
+    pub(crate) signal: Option<Signal>,
     /// How long it may take
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub(crate) deadline: Duration,

@@ -100,7 +100,10 @@ fn request(message: &MessageArgs, receipt: Level) -> Result<SendRequest, CliErro
     let _well_formed: Target = message.target.parse()?;
     Ok(SendRequest {
         target: message.target.clone(),
-        payload: payload(&message.text)?,
+        payload: match (&message.signal, &message.text) {
+            (Some(signal), _) => Body::Typed(TypedBody::Signal(serde_json::Value::String(signal.to_string()))),
+            (None, text) => payload(text.as_deref().unwrap_or_default())?,
+        },
         receipt: Some(receipt.to_string()),
         deadline_ms: Some(millis(message.deadline)),
         trace: None,

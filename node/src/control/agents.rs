@@ -9,12 +9,13 @@ use serde::Deserialize;
 use weft_kernel::{AgentRef, Answer, ProcessInfo, ProcessState, Prospect, Syscall};
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{
-    AgentReport, AgentRow, AgentsReport, ErrorBody, LimitsJson, SpawnReport, SpawnRequest, StopReport,
+    AgentReport, AgentRow, AgentsReport, ErrorBody, LimitsJson, PauseReport, SignalReport, SignalRequest, SpawnReport,
+    SpawnRequest, StopReport,
 };
-use weft_protocol::limits::GRANTS_MAX;
+use weft_protocol::limits::{DEADLINE_DEFAULT_US, GRANTS_MAX};
 use weft_protocol::{
-    AgentName, AgentSpec, Backend, GrantSpec, LocalTarget, Membership, NodeRef, ProcessId, Resource, ResourceLimits,
-    RestartPolicy, Target,
+    AgentName, AgentSpec, Backend, Delivery, Durability, GrantSpec, Level, LocalTarget, Membership, NodeRef, Payload,
+    ProcessId, Resource, ResourceLimits, RestartPolicy, Signal, Target,
 };
 
 use super::failure::Failure;
@@ -80,7 +81,7 @@ fn own_agents(peer: &Peer) -> Vec<AgentRow> {
 
 const fn is_living(state: &ProcessState) -> bool {
     match state {
-        ProcessState::Starting | ProcessState::Running | ProcessState::Stopping => true,
+        ProcessState::Starting | ProcessState::Running | ProcessState::Suspended | ProcessState::Stopping => true,
         ProcessState::Exited(_) => false,
     }
 }
@@ -98,7 +99,7 @@ fn reason(process: &ProcessInfo) -> Option<String> {
     match (&process.state, &process.prospect) {
         (ProcessState::Exited(_), Prospect::Failed { reason }) => Some(reason.clone()),
         (ProcessState::Exited(reason), Prospect::None | Prospect::Restart { .. }) => Some(reason.to_string()),
-        (ProcessState::Starting | ProcessState::Running | ProcessState::Stopping, _) => None,
+        (ProcessState::Starting | ProcessState::Running | ProcessState::Suspended | ProcessState::Stopping, _) => None,
     }
 }
 
@@ -197,7 +198,7 @@ fn requested_limits(json: &LimitsJson) -> ResourceLimits {
 }
 
 /// The process a person means: the living one of that name, else the last that exited.
-fn find(peer: &Peer, target: &Target) -> Result<ProcessInfo, Failure> {
+pub(crate) fn find(peer: &Peer, target: &Target) -> Result<ProcessInfo, Failure> {
     let here = match &target.node {
         None => true,
         Some(NodeRef::Id(id)) => *id == peer.node(),
@@ -305,6 +306,96 @@ pub(crate) async fn stop(
             process: ProcessId::to_string(&process),
             node,
             reason: reason.to_string(),
+        })),
+        other => Err(mismatch(&other)),
+    }
+}
+
+/// Lets an agent of this node stand still: its process and all that it started are stopped, and what is for it waits.
+#[utoipa::path(post, path = "/v1/agents/{agent}/suspend",
+    params(("agent" = String, Path, description = "Its name or process")),
+    responses((status = 200, body = PauseReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn suspend(
+    State(served): State<Arc<Served>>,
+    Path(agent): Path<String>,
+) -> Result<Json<PauseReport>, Failure> {
+    pause(&served, &agent, |agent| Syscall::Suspend { agent }).await
+}
+
+/// Lets a suspended agent of this node go on.
+#[utoipa::path(post, path = "/v1/agents/{agent}/resume",
+    params(("agent" = String, Path, description = "Its name or process")),
+    responses((status = 200, body = PauseReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn resume(
+    State(served): State<Arc<Served>>,
+    Path(agent): Path<String>,
+) -> Result<Json<PauseReport>, Failure> {
+    pause(&served, &agent, |agent| Syscall::Resume { agent }).await
+}
+
+async fn pause(
+    served: &Served,
+    agent: &str,
+    syscall: impl FnOnce(AgentRef) -> Syscall,
+) -> Result<Json<PauseReport>, Failure> {
+    let (agent, process, node) = living(served, agent).await?;
+    let report = |state: &str| {
+        Ok(Json(PauseReport { agent: agent.to_string(), process: process.to_string(), node, state: state.to_owned() }))
+    };
+    match served.ask(Question::Kernel(Box::new(syscall(AgentRef::Process(process))))).await? {
+        Reply::Kernel(Answer::Suspended { .. }) => report("suspended"),
+        Reply::Kernel(Answer::Resumed { .. }) => report("running"),
+        other => Err(mismatch(&other)),
+    }
+}
+
+/// The process of an agent that has one, with this node.
+async fn living(served: &Served, agent: &str) -> Result<(AgentName, ProcessId, String), Failure> {
+    let target: Target = agent.parse()?;
+    let (process, node) = served.read(move |peer| (find(peer, &target), peer.node().to_string())).await?;
+    let process = process?;
+    match process.state {
+        ProcessState::Exited(reason) => {
+            let message = format!("{} does not run: {reason}", process.agent);
+            Err(Failure::new("gone", message).hint(format!("weft agent inspect {}", process.agent)))
+        }
+        ProcessState::Starting | ProcessState::Running | ProcessState::Suspended | ProcessState::Stopping => {
+            Ok((process.agent, process.process, node))
+        }
+    }
+}
+
+/// Sends a signal to an agent of this node; answers when it was carried out or handed over.
+#[utoipa::path(post, path = "/v1/agents/{agent}/signal", request_body = SignalRequest,
+    params(("agent" = String, Path, description = "Its name or process")),
+    responses((status = 200, body = SignalReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn signal(
+    State(served): State<Arc<Served>>,
+    Path(agent): Path<String>,
+    JsonBody(request): JsonBody<SignalRequest>,
+) -> Result<Json<SignalReport>, Failure> {
+    let signal: Signal = request.signal.parse()?;
+    let (agent, process, node) = living(&served, &agent).await?;
+    let send = Syscall::Send {
+        target: Target { node: None, local: LocalTarget::Process(process) },
+        payload: Payload::Signal(signal),
+        wants_reply: true,
+        level: Level { delivery: Delivery::Executed, durability: Durability::None },
+        deadline_us: DEADLINE_DEFAULT_US,
+        trace: None,
+        cause: Vec::new(),
+    };
+    match served.ask(Question::Kernel(Box::new(send))).await? {
+        Reply::Kernel(Answer::Sent(report)) => Ok(Json(SignalReport {
+            agent: agent.to_string(),
+            process: process.to_string(),
+            node,
+            signal: request.signal,
+            reply: report.reply.and_then(|reply| match reply {
+                Payload::Signal(signal) => Some(signal.to_string()),
+                _ => None,
+            }),
+            trace: report.trace.to_string(),
         })),
         other => Err(mismatch(&other)),
     }

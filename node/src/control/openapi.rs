@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{agents, chain, cron, dead_letters, events, health, members, messages, node, topics, trace};
+use super::{agents, chain, cron, dead_letters, events, health, logs, members, messages, node, topics, trace};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +23,11 @@ use super::{agents, chain, cron, dead_letters, events, health, members, messages
         agents::inspect,
         agents::stop,
         agents::restart,
+        agents::suspend,
+        agents::resume,
+        agents::signal,
+        logs::logs,
+        logs::follow,
         messages::send,
         messages::call,
         topics::list,
@@ -60,8 +65,13 @@ mod tests {
     const SERVED: &[&str] = &[
         "/v1/agents",
         "/v1/agents/{agent}",
+        "/v1/agents/{agent}/logs",
+        "/v1/agents/{agent}/logs/follow",
         "/v1/agents/{agent}/restart",
+        "/v1/agents/{agent}/resume",
+        "/v1/agents/{agent}/signal",
         "/v1/agents/{agent}/stop",
+        "/v1/agents/{agent}/suspend",
         "/v1/call",
         "/v1/chain",
         "/v1/chain/events",

@@ -21,7 +21,7 @@ use weft_protocol::{
 use crate::clock::wall;
 use crate::runners::agent_log::AgentLog;
 use crate::runners::calls::{Answered, Call, Caller, raw, understand};
-use crate::runners::family::kill_members;
+use crate::runners::family::{continue_members, kill_members, stop_members};
 use crate::runners::jsonrpc::{Id, LINE_BYTES_MAX};
 use crate::runners::launch::{self, Launch};
 use crate::runners::lines::{Line, next_line};
@@ -34,6 +34,10 @@ use crate::runners::{Shared, clip};
 const TERMINATE: Duration = Duration::from_millis(1_250);
 /// How often the family is looked for again while it is being killed.
 const KILL_AGAIN: Duration = Duration::from_millis(5);
+/// How often the family is looked at again until all of it stands still.
+const STOP_AGAIN: Duration = Duration::from_millis(1);
+/// How often at most: a process stops as soon as it leaves the kernel.
+const STOP_ROUNDS_MAX: u32 = 500;
 /// How often at most: a process that the kernel itself holds up cannot be waited for.
 const KILL_ROUNDS_MAX: u32 = 200;
 /// How long the last words of an ended process are waited for.
@@ -55,13 +59,25 @@ pub(crate) enum Order {
     Cancel(MessageId),
     Warn { resource: Resource, measured: u64, limit: u64 },
     Probe { number: u64, kind: ProbeKind, check: ProbeCheck },
+    Signal { signal: Box<weft_protocol::Signal>, from: Option<weft_protocol::Sender> },
+}
+
+/// What is done to a child process whatever it does.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// It stands still.
+    Suspend,
+    /// It goes on.
+    Resume,
+    /// It is ended.
+    End(Ending),
 }
 
 /// How a child process is to be ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    /// How long it may take to finish by itself.
-    pub(crate) grace: Duration,
+    /// How long it may take to finish by itself; none when it is to be killed at once.
+    pub(crate) grace: Option<Duration>,
     /// Whether the node itself is going down: then nobody is left to be told.
     pub(crate) node_stops: bool,
 }
@@ -72,11 +88,11 @@ pub(crate) async fn run(
     process: ProcessId,
     spec: AgentSpec,
     orders: mpsc::Receiver<Order>,
-    mut endings: mpsc::Receiver<Ending>,
+    mut controls: mpsc::Receiver<Control>,
 ) {
     let (reason, node_stops) = match launch::launch(&shared, process, &spec) {
         Err(reason) => (ExitReason::StartFailed { reason: clip(&reason, 1_024) }, false),
-        Ok(launch) => Running::new(&shared, process, &spec, launch).run(orders, &mut endings).await,
+        Ok(launch) => Running::new(&shared, process, &spec, launch).run(orders, &mut controls).await,
     };
     if !node_stops {
         shared.asker.happened(Input::AgentExited { process, reason }).await;
@@ -120,6 +136,8 @@ struct Running<'a> {
     /// Why we ended it; the first reason counts.
     ended_by_us: Option<ExitReason>,
     node_stops: bool,
+    /// Whether its family stands still.
+    suspended: bool,
 }
 
 impl<'a> Running<'a> {
@@ -168,6 +186,7 @@ impl<'a> Running<'a> {
             measuring: JoinSet::new(),
             ended_by_us: None,
             node_stops: false,
+            suspended: false,
         };
         running.write(opening);
         running
@@ -176,13 +195,13 @@ impl<'a> Running<'a> {
     async fn run(
         mut self,
         mut orders: mpsc::Receiver<Order>,
-        endings: &mut mpsc::Receiver<Ending>,
+        controls: &mut mpsc::Receiver<Control>,
     ) -> (ExitReason, bool) {
         let status = loop {
             let (until, measure_at) = (self.until, self.measure_at);
             tokio::select! {
                 status = self.child.wait() => break status,
-                Some(ending) = endings.recv() => self.end_gently(&ending),
+                Some(control) = controls.recv() => self.control(control).await,
                 Some(line) = self.lines.recv() => self.line(line).await,
                 Some(answered) = self.asked.join_next() => self.answered(answered),
                 Some(order) = orders.recv() => self.order(order).await,
@@ -196,6 +215,40 @@ impl<'a> Running<'a> {
         self.bury().await;
         let reason = self.reason(status);
         (reason, self.node_stops)
+    }
+
+    async fn control(&mut self, control: Control) {
+        match control {
+            Control::Suspend => self.suspend().await,
+            Control::Resume => {
+                self.go_on();
+                self.shared.asker.happened(Input::AgentResumed { process: self.process }).await;
+            }
+            Control::End(Ending { grace: Some(grace), node_stops }) => self.end_gently(grace, node_stops),
+            Control::End(Ending { grace: None, node_stops }) => {
+                self.node_stops |= node_stops;
+                self.end_now(ExitReason::Killed { signal: Signal::KILL.as_raw() });
+            }
+        }
+    }
+
+    /// Stops the whole family; the guard goes on, to see to their end when the node is gone.
+    async fn suspend(&mut self) {
+        let process = self.process;
+        for _ in 0..STOP_ROUNDS_MAX {
+            if stop_members(self.guard) == 0 {
+                self.suspended = true;
+                return self.shared.asker.happened(Input::AgentSuspended { process }).await;
+            }
+            tokio::time::sleep(STOP_AGAIN).await;
+        }
+        self.go_on();
+        self.shared.asker.happened(Input::AgentResumed { process }).await;
+    }
+
+    fn go_on(&mut self) {
+        self.suspended = false;
+        continue_members(self.guard);
     }
 
     /// Looks what the family uses, off this thread: /proc answers at once, a full folder does not.
@@ -240,6 +293,7 @@ impl<'a> Running<'a> {
             Order::Warn { resource, measured, limit } => {
                 vec![Step::WriteIfRoom(Session::warning(resource, measured, limit))]
             }
+            Order::Signal { signal, from } => vec![Step::Write(Session::signal(&signal, from))],
         };
         self.follow(steps).await;
     }
@@ -329,15 +383,19 @@ impl<'a> Running<'a> {
     }
 
     /// Asks the agent to finish, and sees to it that it does.
-    fn end_gently(&mut self, ending: &Ending) {
-        self.node_stops |= ending.node_stops;
-        let reason = if ending.node_stops { ExitReason::NodeStopped } else { ExitReason::Stopped };
+    fn end_gently(&mut self, grace: Duration, node_stops: bool) {
+        self.node_stops |= node_stops;
+        if self.suspended {
+            // It must be able to hear that it shall finish.
+            self.go_on();
+        }
+        let reason = if node_stops { ExitReason::NodeStopped } else { ExitReason::Stopped };
         self.ended_by_us.get_or_insert(reason);
         if matches!(self.phase, Phase::Terminating | Phase::Killing) {
             return;
         }
         self.write_if_room(Session::shutdown());
-        let until = Instant::now() + ending.grace;
+        let until = Instant::now() + grace;
         self.until =
             Some(if self.phase == Phase::Finishing { self.until.map_or(until, |old| old.min(until)) } else { until });
         self.phase = Phase::Finishing;

@@ -18,6 +18,7 @@ struct Stat {
     parent: i32,
     group: i32,
     ended: bool,
+    stopped: bool,
 }
 
 fn stat(pid: i32) -> Option<Stat> {
@@ -91,8 +92,9 @@ fn parse_use(pid: i32, text: &str) -> Option<Use> {
 fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
-    let ended = matches!(fields.next()?, "Z" | "X" | "x");
-    Some(Stat { pid, parent: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()?, ended })
+    let state = fields.next()?;
+    let (ended, stopped) = (matches!(state, "Z" | "X" | "x"), matches!(state, "T" | "t"));
+    Some(Stat { pid, parent: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()?, ended, stopped })
 }
 
 fn everyone() -> Vec<Stat> {
@@ -129,6 +131,25 @@ pub(crate) fn kill_members(guard: u32) -> usize {
         let _ended_meanwhile = kill_process(pid, Signal::KILL);
     }
     running.len()
+}
+
+/// Lets everyone of this guard's family stand still, but not the guard, and says how many did not yet: repeat until it is
+/// zero.
+pub(crate) fn stop_members(guard: u32) -> usize {
+    let Ok(guard) = i32::try_from(guard) else { return 0 };
+    let running: Vec<_> = members(guard).into_iter().filter(|one| !one.ended && !one.stopped).collect();
+    for pid in running.iter().filter_map(|one| Pid::from_raw(one.pid)) {
+        let _ended_meanwhile = kill_process(pid, Signal::STOP);
+    }
+    running.len()
+}
+
+/// Lets everyone of this guard's family go on.
+pub(crate) fn continue_members(guard: u32) {
+    let Ok(guard) = i32::try_from(guard) else { return };
+    for pid in members(guard).into_iter().filter_map(|one| Pid::from_raw(one.pid)) {
+        let _ended_meanwhile = kill_process(pid, Signal::CONT);
+    }
 }
 
 /// The children of this guard that ended and that nobody waited for.

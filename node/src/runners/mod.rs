@@ -35,11 +35,11 @@ use weft_peer::Input;
 use weft_protocol::limits::{AGENT_HISTORY_MAX, AGENT_IN_FLIGHT_MAX};
 use weft_protocol::{
     AgentSpec, Backend, ExitReason, MessageId, NodeId, NodeName, ProbeCheck, ProbeKind, ProcessId, Publication,
-    Resource, ResourceLimits,
+    Resource, ResourceLimits, Sender, Signal,
 };
 
 use crate::ask::Asker;
-use crate::runners::command::{Ending, Order};
+use crate::runners::command::{Control, Ending, Order};
 
 pub(crate) use crate::runners::confinement::Confinement;
 pub(crate) use crate::runners::family::{AgentProcesses, ended_children, kill_members};
@@ -48,6 +48,9 @@ pub(crate) use crate::runners::probe::disk as look_at_disk;
 /// Most orders that wait for one agent's task: twice what may be open, messages and cancellations, and in the other half a
 /// subscription's history and as many publications; one more message is answered busy, one more publication or cancellation is lost (guess).
 const ORDERS_MAX: usize = 4 * AGENT_IN_FLIGHT_MAX + 2 * AGENT_HISTORY_MAX;
+/// Most of what is done to an agent that waits for its task: the kernel has one suspension or resumption out at a time, and
+/// three ends that differ.
+const CONTROLS_MAX: usize = 8;
 /// How long an agent may take to answer `initialize`.
 const INITIALIZE: Duration = Duration::from_secs(5);
 /// How long the end of all agents may take when the node goes down: SIGTERM, a second, SIGKILL, and a margin.
@@ -87,7 +90,7 @@ pub(crate) struct Runners {
 #[derive(Debug)]
 enum Running {
     Builtin(Builtin),
-    Command { orders: mpsc::Sender<Order>, endings: mpsc::Sender<Ending>, task: JoinHandle<()> },
+    Command { orders: mpsc::Sender<Order>, controls: mpsc::Sender<Control>, task: JoinHandle<()> },
 }
 
 impl Runners {
@@ -119,9 +122,9 @@ impl Runners {
             }
             Backend::Command { .. } => {
                 let (orders, ordered) = mpsc::channel(ORDERS_MAX);
-                let (endings, ended) = mpsc::channel(2);
-                let task = tokio::spawn(command::run(Arc::clone(&self.shared), process, spec, ordered, ended));
-                self.running.insert(process, Running::Command { orders, endings, task });
+                let (controls, controlled) = mpsc::channel(CONTROLS_MAX);
+                let task = tokio::spawn(command::run(Arc::clone(&self.shared), process, spec, ordered, controlled));
+                self.running.insert(process, Running::Command { orders, controls, task });
                 None
             }
         }
@@ -188,6 +191,36 @@ impl Runners {
         &self.shared.config.home
     }
 
+    /// Lets an agent stand still. A built-in one does nothing unless it is handed something, so it does at once.
+    pub(crate) fn suspend(&mut self, process: ProcessId) -> Option<Input> {
+        self.control(process, Control::Suspend, Input::AgentSuspended { process })
+    }
+
+    /// Lets an agent go on.
+    pub(crate) fn resume(&mut self, process: ProcessId) -> Option<Input> {
+        self.control(process, Control::Resume, Input::AgentResumed { process })
+    }
+
+    /// Of a process that has ended its end is reported, and nothing else.
+    fn control(&mut self, process: ProcessId, control: Control, at_once: Input) -> Option<Input> {
+        match self.running.get(&process)? {
+            Running::Builtin(_) => Some(at_once),
+            Running::Command { controls, .. } => {
+                let _ended = controls.try_send(control);
+                None
+            }
+        }
+    }
+
+    /// Tells an agent a signal. A built-in one has no ear for it.
+    pub(crate) fn signal(&mut self, process: ProcessId, signal: Box<Signal>, from: Option<Sender>) {
+        if let Some(Running::Command { orders, .. }) = self.running.get(&process)
+            && orders.try_send(Order::Signal { signal, from }).is_err()
+        {
+            tracing::warn!(%process, "a signal found no room and is lost");
+        }
+    }
+
     /// Ends an agent within the grace time. A built-in one has ended at once; of another, its end is reported later.
     pub(crate) fn stop(&mut self, process: ProcessId, grace_us: u64) -> Option<Input> {
         match self.running.get(&process) {
@@ -196,10 +229,9 @@ impl Runners {
                 self.running.remove(&process);
                 Some(Input::AgentExited { process, reason: ExitReason::Stopped })
             }
-            Some(Running::Command { endings, .. }) => {
-                // A third one would change nothing.
-                let ending = Ending { grace: Duration::from_micros(grace_us), node_stops: false };
-                let _ending_already = endings.try_send(ending);
+            Some(Running::Command { controls, .. }) => {
+                let grace = (grace_us > 0).then(|| Duration::from_micros(grace_us));
+                let _ending_already = controls.try_send(Control::End(Ending { grace, node_stops: false }));
                 None
             }
         }
@@ -209,8 +241,9 @@ impl Runners {
     pub(crate) async fn shutdown(&mut self) {
         let mut tasks = Vec::new();
         for running in std::mem::take(&mut self.running).into_values() {
-            if let Running::Command { endings, task, .. } = running {
-                let _ended_already = endings.try_send(Ending { grace: Duration::ZERO, node_stops: true });
+            if let Running::Command { controls, task, .. } = running {
+                let ending = Ending { grace: Some(Duration::ZERO), node_stops: true };
+                let _ended_already = controls.try_send(Control::End(ending));
                 tasks.push(task);
             }
         }

@@ -298,6 +298,50 @@ impl Session {
         jsonrpc::request(None, "signal", &PayloadJson::Signal(Signal::Shutdown))
     }
 
+    /// The line that tells the agent a signal: its name, who says so if anybody but the node, and what belongs to it.
+    pub(crate) fn signal(signal: &Signal, from: Option<Sender>) -> String {
+        #[derive(Serialize)]
+        struct Told<'a> {
+            signal: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            from: Option<From>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            number: Option<u8>,
+            #[serde(flatten, skip_serializing_if = "Option::is_none")]
+            end: Option<&'a weft_protocol::ProcessEnd>,
+            #[serde(flatten, skip_serializing_if = "Option::is_none")]
+            warning: Option<Amounts>,
+        }
+        #[derive(Serialize)]
+        struct Amounts {
+            resource: Resource,
+            measured: u64,
+            limit: u64,
+        }
+        let (mut number, mut end, mut warning) = (None, None, None);
+        match signal {
+            Signal::UserDefined(user) => number = Some(*user),
+            Signal::LinkExit(process) | Signal::MonitorDown(process) => end = Some(process),
+            Signal::ResourceWarning { resource, measured, limit } => {
+                warning = Some(Amounts { resource: *resource, measured: *measured, limit: *limit });
+            }
+            Signal::Shutdown
+            | Signal::Kill
+            | Signal::Suspend
+            | Signal::Resume
+            | Signal::Ping
+            | Signal::Pong
+            | Signal::ReloadConfig
+            | Signal::DumpState => {}
+        }
+        let word = match signal {
+            Signal::UserDefined(_) => "user-defined".to_owned(),
+            signal => signal.to_string(),
+        };
+        let told = Told { signal: word, from: from.map(From::from), number, end, warning };
+        jsonrpc::request(None, "signal", &told)
+    }
+
     /// The line that says that the agent uses four fifths of what it may.
     pub(crate) fn warning(resource: Resource, measured: u64, limit: u64) -> String {
         #[derive(Serialize)]

@@ -91,6 +91,64 @@ pub struct StopReport {
     pub reason: String,
 }
 
+/// The answer to `POST /v1/agents/{a}/suspend` and `resume`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PauseReport {
+    /// Its name.
+    pub agent: String,
+    /// Its process.
+    pub process: String,
+    /// Its node.
+    pub node: String,
+    /// `suspended` or `running`.
+    pub state: String,
+}
+
+/// The body of `POST /v1/agents/{a}/signal`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignalRequest {
+    /// `shutdown`, `kill`, `suspend`, `resume`, `ping`, `pong`, `reload-config`, `dump-state` or `user-defined:N`.
+    pub signal: String,
+}
+
+/// Its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SignalReport {
+    /// Its name.
+    pub agent: String,
+    /// The process that was told.
+    pub process: String,
+    /// Its node.
+    pub node: String,
+    /// What it was told.
+    pub signal: String,
+    /// The signal that it answered with.
+    pub reply: Option<String>,
+    /// The conversation.
+    pub trace: String,
+}
+
+/// The answer to `GET /v1/agents/{a}/logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogReport {
+    /// Its name.
+    pub agent: String,
+    /// Oldest first.
+    pub lines: Vec<LogLine>,
+}
+
+/// One line of an agent's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    /// When.
+    pub at: String,
+    /// `stderr`, a level of `log`, or `weft` for what the node says about the agent.
+    pub source: String,
+    /// What.
+    pub text: String,
+}
+
 /// The answer to `GET /v1/agents`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentsReport {
