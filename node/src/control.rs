@@ -4,7 +4,7 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
-//! what is served: `node`, `members`, `agents`, `messages`, `topics`, `dead_letters`, `events`, `cron`,
+//! what is served: `node`, `members`, `agents`, `grants`, `messages`, `topics`, `dead_letters`, `events`, `cron`,
 //! `trace` with `agreement`, `chain` with `fact`; `health`; `openapi`
 //! describes it; `text` writes times.
 
@@ -17,6 +17,7 @@ mod door;
 mod events;
 mod fact;
 mod failure;
+mod grants;
 mod health;
 mod members;
 mod messages;
@@ -125,6 +126,8 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/agents/{agent}", get(agents::inspect))
         .route("/v1/agents/{agent}/stop", post(agents::stop))
         .route("/v1/agents/{agent}/restart", post(agents::restart))
+        .route("/v1/grants", get(grants::list).post(grants::grant))
+        .route("/v1/grants/{id}", delete(grants::revoke))
         .route("/v1/send", post(messages::send))
         .route("/v1/call", post(messages::call))
         .route("/v1/topics", get(topics::list))

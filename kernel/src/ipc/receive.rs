@@ -50,6 +50,7 @@ impl Kernel {
         super::validate::check_message(&envelope.payload, envelope.level, &envelope.cause)?;
         let process = self.resolve(&envelope.target)?;
         self.check_room(process, envelope.payload.size())?;
+        self.use_grant(&envelope.from, &permit);
         self.windows.mark(&envelope.id, self.now);
         let expires = self.now.after_us(envelope.deadline_us.min(DEADLINE_US_MAX));
         self.admit(from, envelope.clone(), process, expires, &permit.text());

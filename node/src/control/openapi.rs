@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{agents, chain, cron, dead_letters, events, health, members, messages, node, topics, trace};
+use super::{agents, chain, cron, dead_letters, events, grants, health, members, messages, node, topics, trace};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +23,9 @@ use super::{agents, chain, cron, dead_letters, events, health, members, messages
         agents::inspect,
         agents::stop,
         agents::restart,
+        grants::list,
+        grants::grant,
+        grants::revoke,
         messages::send,
         messages::call,
         topics::list,
@@ -77,6 +80,8 @@ mod tests {
         "/v1/down",
         "/v1/health",
         "/v1/events",
+        "/v1/grants",
+        "/v1/grants/{id}",
         "/v1/invites",
         "/v1/invites/{id}",
         "/v1/livez",
