@@ -7,6 +7,7 @@ mod cluster;
 mod cron;
 mod damage;
 mod demo;
+mod grants;
 mod health;
 mod journey;
 mod kill;

@@ -1,6 +1,6 @@
 //! All that a gate judges. An action nobody thought of does not compile: every match over this enum names each case.
 
-use weft_protocol::{AgentName, CronId, MessageId, NodeId, Role, TopicName, TopicPattern};
+use weft_protocol::{AgentName, CronId, GrantId, GrantTerms, MessageId, NodeId, Role, TopicName, TopicPattern};
 
 /// One thing that somebody wants to do, with the resource it touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,20 @@ pub enum Action {
         /// Its name, or one life of it, as text.
         target: String,
     },
+    /// Give an agent a right.
+    Grant {
+        /// Whom.
+        to: AgentName,
+        /// What.
+        terms: GrantTerms,
+    },
+    /// Take a right back.
+    Revoke {
+        /// Which.
+        grant: GrantId,
+        /// What it was narrowed from.
+        parents: Vec<GrantId>,
+    },
     /// Make an invite.
     Invite {
         /// As what joiners will be admitted.
@@ -141,6 +155,8 @@ impl Action {
             Self::Suspend { .. } => "suspend",
             Self::Resume { .. } => "resume",
             Self::Restart { .. } => "restart",
+            Self::Grant { .. } => "grant",
+            Self::Revoke { .. } => "revoke",
             Self::Invite { .. } => "invite",
             Self::RevokeInvite => "revoke-invite",
             Self::Admit { .. } => "admit",

@@ -1,8 +1,9 @@
 //! What can happen to the kernel, and all that it can ask of the world.
 
 use weft_protocol::{
-    Batch, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, Level, MessageId, NodeId, Payload, Principal,
-    ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, Timestamp, TopicPattern, TraceId,
+    Batch, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, GrantId, GrantIssued, GrantRef, Level,
+    MessageId, NodeId, Payload, Principal, ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender,
+    Timestamp, TopicPattern, TraceId,
 };
 
 use crate::action::Action;
@@ -176,6 +177,20 @@ pub enum Input {
         /// What to record, in order, in one commit.
         facts: Vec<Fact>,
     },
+    /// A member that may act on others gave a right to an agent of another node; that is on its verified chain.
+    GrantLearned {
+        /// Which member.
+        issuer: NodeId,
+        /// What.
+        issued: Box<GrantIssued>,
+    },
+    /// A member took one of its grants back; that is on its verified chain.
+    RevocationLearned {
+        /// Which member.
+        issuer: NodeId,
+        /// Which grant.
+        grant: GrantRef,
+    },
     /// A verified stamp of another member was seen.
     StampObserved {
         /// The greatest one.
@@ -286,6 +301,13 @@ pub enum Answer {
     Resumed {
         /// Which.
         process: ProcessId,
+    },
+    /// A right is given, and that is on disk.
+    Granted(Box<GrantIssued>),
+    /// A right is taken back, and that is on disk.
+    Revoked {
+        /// Which.
+        grant: GrantId,
     },
     /// The node is going down; `Halt` follows when everything is on disk.
     ShuttingDown,

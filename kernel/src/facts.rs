@@ -60,6 +60,8 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::Suspend { .. }
         | Action::Resume { .. }
         | Action::Restart { .. }
+        | Action::Grant { .. }
+        | Action::Revoke { .. }
         | Action::Shutdown => false,
     }
 }
@@ -79,6 +81,8 @@ fn resource(action: &Action) -> String {
         Action::Publish { topic } | Action::ReceivePublication { topic, .. } => topic.to_string(),
         Action::Subscribe { pattern } => pattern.to_string(),
         Action::Spawn { agent } => agent.to_string(),
+        Action::Grant { terms, .. } => terms.spec.to_string(),
+        Action::Revoke { grant, .. } => grant.to_string(),
         Action::Invite { role } => role.to_string(),
         Action::Admit { node } | Action::RecordFork { node } => node.to_string(),
         Action::RetryDeadLetter { message } | Action::DropDeadLetter { message } => message.to_string(),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use weft_protocol::{
-    AgentName, ChainState, Denial, Fact, Grant, MessageId, NodeId, Principal, ProcessId, Recovered, Refusal, Sender,
-    Signer, Timestamp,
+    AgentName, ChainState, Denial, Fact, Grant, LocalTarget, MessageId, NodeId, Principal, ProcessId, Recovered,
+    Refusal, Sender, Signer, Target, Timestamp,
 };
 
 use crate::action::Action;
 use crate::ahead::Ahead;
+use crate::capability::{Ledger, Void};
 use crate::chain::{Promise, Writer};
 use crate::config::{KernelConfig, KernelIdentity};
 use crate::cron::{self, Crontab, Firings};
@@ -56,6 +57,7 @@ pub struct Kernel {
     pub(crate) ahead: Ahead,
     pub(crate) processes: ProcessTable,
     pub(crate) supervisors: Supervisors,
+    pub(crate) ledger: Ledger,
     pub(crate) advertised: Vec<(AgentName, ProcessId)>,
     /// Whether what is advertised may have changed.
     pub(crate) advert_due: bool,
@@ -80,10 +82,18 @@ pub struct Kernel {
 #[derive(Debug)]
 pub(crate) struct Asker {
     pub(crate) sender: Sender,
+    /// What counts on this node.
     pub(crate) grants: Vec<Grant>,
+    /// What counts only towards other nodes.
+    pub(crate) foreign: Vec<Grant>,
 }
 
 impl Asker {
+    /// What it holds, wherever that counts.
+    pub(crate) fn all_grants(&self) -> Vec<Grant> {
+        self.grants.iter().chain(&self.foreign).cloned().collect()
+    }
+
     /// The process, when an agent asks.
     pub(crate) const fn process(&self) -> Option<ProcessId> {
         match &self.sender.principal {
@@ -128,10 +138,10 @@ impl Kernel {
     ) -> Self {
         let keys = signer.public_keys().clone();
         let own = recovered.chains.iter().find(|chain| chain.state.chain() == identity.chain);
-        let history = own.map_or_else(History::default, |chain| History::of(&chain.facts));
         let jobs = own.map_or_else(cron::History::default, |chain| cron::History::of(&chain.facts));
         let last = own.and_then(|chain| chain.facts.last());
         let orderly = last.is_none_or(|last| matches!(last.fact, Fact::Shutdown(_)));
+        let history = own.map_or_else(History::default, |chain| History::of(identity.chain.node, &chain.facts));
         let state = own.map(|chain| chain.state.clone());
         let state = state.unwrap_or_else(|| ChainState::new(identity.chain, identity.cluster, keys.clone()));
         let chain = Writer::restored(signer, state, recovered.reserved, now);
@@ -150,6 +160,7 @@ impl Kernel {
             ahead: Ahead::default(),
             processes: ProcessTable::restored(history.generations()),
             supervisors: Supervisors::default(),
+            ledger: Ledger::of(identity.chain.node, own.map_or(&[], |chain| &chain.facts)),
             advertised: Vec::new(),
             advert_due: false,
             calls: Calls::default(),
@@ -261,6 +272,8 @@ impl Kernel {
             Input::ProbeAnswered { number, answer } => self.on_probe_answered(number, answer),
             Input::AgentAnswered { process, message, answer } => self.on_agent_answered(process, &message, answer),
             Input::FactsGiven { ticket, by, action, facts } => self.on_facts(ticket, &by, &action, &facts),
+            Input::GrantLearned { issuer, issued } => self.on_grant_learned(issuer, &issued),
+            Input::RevocationLearned { issuer, grant } => self.on_revocation_learned(issuer, grant),
             Input::StampObserved { hlc } => self.on_stamp(hlc),
             Input::Persisted | Input::PersistFailed | Input::Woken => {}
         }
@@ -294,6 +307,14 @@ impl Kernel {
             Syscall::Suspend { agent } => self.on_suspend(ask, &asker, &agent),
             Syscall::Resume { agent } => self.on_resume(ask, &asker, &agent),
             Syscall::Restart { agent } => self.on_restart(ask, &asker, &agent),
+            Syscall::Grant { to: Target { local: LocalTarget::Agent(agent), .. }, terms, lasts_us } => {
+                self.on_grant(ask, &asker, agent, terms, lasts_us, route);
+            }
+            Syscall::Grant { to: Target { local: LocalTarget::Process(_) | LocalTarget::Topic(_), .. }, .. } => {
+                let message = "a right is given to an agent, by its name".to_owned();
+                self.effects.answer(ask, Err(Refusal::Invalid { message }));
+            }
+            Syscall::Revoke { grant } => self.on_revoke(ask, &asker, grant),
             Syscall::Shutdown => self.on_shutdown(ask, &asker),
         }
     }
@@ -317,7 +338,9 @@ impl Kernel {
             | Syscall::CronList
             | Syscall::Suspend { .. }
             | Syscall::Resume { .. }
-            | Syscall::Restart { .. } => self.check_open(),
+            | Syscall::Restart { .. }
+            | Syscall::Grant { .. }
+            | Syscall::Revoke { .. } => self.check_open(),
         }
     }
 
@@ -345,14 +368,14 @@ impl Kernel {
 
     /// Who asks, with its grants; an agent must be alive.
     pub(crate) fn asker(&self, by: &Principal) -> Result<Asker, Refusal> {
-        let grants = match by {
-            Principal::Operator => Vec::new(),
+        let (grants, foreign) = match by {
+            Principal::Operator => (Vec::new(), Vec::new()),
             Principal::Agent { agent, process } => {
                 let life = self.processes.living(*process).filter(|life| life.spec.agent == *agent);
-                life.ok_or(Refusal::Gone { process: *process })?.grants.clone()
+                self.grants_of(agent, &life.ok_or(Refusal::Gone { process: *process })?.grants)
             }
         };
-        Ok(Asker { sender: self.own_sender(by.clone()), grants })
+        Ok(Asker { sender: self.own_sender(by.clone()), grants, foreign })
     }
 
     /// Asks the gate. A denial is an event; a deferred action has not happened and is recorded as denied.
@@ -364,13 +387,37 @@ impl Kernel {
         grants: &[Grant],
         message: Option<MessageId>,
     ) -> Result<Permit, Refusal> {
-        match self.gate.decide(&Request { by, action, resources, grants, now: self.now }) {
+        let now = self.now;
+        // Whoever passed a right on may take it back, however much is left of its own.
+        let taken_back = matches!(action, Action::Revoke { .. });
+        let why = |grant: &Grant| if taken_back { None } else { self.ledger.void(by.node, grant) };
+        let judged = grants.iter().map(|grant| (grant.clone(), why(grant)));
+        let (void, standing): (Vec<_>, Vec<_>) = judged.partition(|(_, void)| void.is_some());
+        let standing = standing.into_iter().map(|(grant, _)| grant).collect::<Vec<_>>();
+        match self.gate.decide(&Request { by, action, resources, grants: &standing, now }) {
             Decision::Permit { rule, grant } => Ok(Permit { rule, grant }),
             Decision::Deny { rule } | Decision::Defer { rule } => {
+                let rule = self.why_void(by, action, resources, &void).unwrap_or(rule);
                 let resource = resources.first().map_or("", String::as_str);
                 Err(self.deny(by, action.name(), resource, &rule, message))
             }
         }
+    }
+
+    /// Why the grant that would have permitted it does not stand.
+    fn why_void(
+        &self,
+        by: &Sender,
+        action: &Action,
+        resources: &[String],
+        void: &[(Grant, Option<Void>)],
+    ) -> Option<String> {
+        let would_permit = |grant: &Grant| {
+            let grants = std::slice::from_ref(grant);
+            let decision = self.gate.decide(&Request { by, action, resources, grants, now: self.now });
+            matches!(decision, Decision::Permit { .. })
+        };
+        void.iter().find(|(grant, _)| would_permit(grant)).and_then(|(_, void)| void.map(Void::text))
     }
 
     /// Records a denial and returns it.

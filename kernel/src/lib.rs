@@ -44,6 +44,6 @@ pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendRep
 pub use gate::{CapabilityGate, DEFAULT_CLOSED, Decision, Gate, GateError, Request, genesis_rules};
 pub use health::{HealthReport, HealthRow, ProbeAnswer, ProbeTarget};
 pub use kernel::Kernel;
-pub use status::{ChainStatus, NodeState, ProcessInfo, ProcessState, Prospect};
+pub use status::{ChainStatus, GrantInfo, NodeState, ProcessInfo, ProcessState, Prospect};
 pub use syscall::{AgentRef, Syscall};
 pub use topic::{Cursor, Gather, GatherId, Start, TopicInfo, TopicPublisher};

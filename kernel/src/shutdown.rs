@@ -172,6 +172,8 @@ impl Kernel {
             | Input::ResourcesMeasured { .. }
             | Input::ProbeAnswered { .. }
             | Input::AgentAnswered { .. }
+            | Input::GrantLearned { .. }
+            | Input::RevocationLearned { .. }
             | Input::StampObserved { .. }
             | Input::Persisted
             | Input::PersistFailed

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use weft_protocol::{
-    AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, Membership, MessageId, ProcessId, Resource,
-    ResourceLimits, RestartPolicy, Timestamp, TopicPattern,
+    AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, Membership, MessageId, NodeId, Principal,
+    ProcessId, Resource, ResourceLimits, RestartPolicy, Timestamp, TopicPattern,
 };
 
 use crate::ipc::Seen;
@@ -119,6 +119,23 @@ pub struct ProcessInfo {
     pub mailbox: usize,
     /// Messages it works on.
     pub in_flight: usize,
+}
+
+/// One right as `cap ls` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantInfo {
+    /// What.
+    pub grant: Grant,
+    /// Where its holder is.
+    pub node: NodeId,
+    /// Its holder.
+    pub agent: AgentName,
+    /// Its holder's process, on this node.
+    pub process: Option<ProcessId>,
+    /// Who gave it, when it crossed from one node to another.
+    pub by: Option<Principal>,
+    /// How often it was used, as far as this node has seen; none when nobody counts.
+    pub used: Option<u64>,
 }
 
 /// Where the own chain stands, on disk.
@@ -254,6 +271,22 @@ impl Kernel {
         self.calls.get(message).is_some_and(|call| call.receipt.is_none())
     }
 
+    /// Every right that stands: what agents here hold, and what crossed from one node to another.
+    #[must_use]
+    pub fn grants(&self) -> Vec<GrantInfo> {
+        let own = self.identity.chain.node;
+        let info = |grant: &Grant, node: NodeId, agent: &AgentName, process, by| {
+            let used = self.ledger.used(grant.reference(node));
+            GrantInfo { grant: grant.clone(), node, agent: agent.clone(), process, by, used }
+        };
+        let held = self.processes.all_living().flat_map(|life| {
+            life.grants.iter().map(move |grant| info(grant, own, &life.spec.agent, Some(life.process), None))
+        });
+        let crossed =
+            self.ledger.all().map(|one| info(&one.grant, one.to.node, &one.to.agent, None, Some(one.by.clone())));
+        held.chain(crossed).collect()
+    }
+
     fn info(&self, life: &Life) -> ProcessInfo {
         ProcessInfo {
             agent: life.spec.agent.clone(),
@@ -268,7 +301,7 @@ impl Kernel {
             used: Resource::ALL.into_iter().map(|resource| (resource, life.usage.of(resource))).collect(),
             group: life.spec.group.clone(),
             prospect: self.prospect(&life.spec.agent, life.process),
-            grants: life.grants.clone(),
+            grants: life.grants.iter().chain(self.ledger.crossed_to(&life.spec.agent)).cloned().collect(),
             topics: self.topics.of_process(life.process),
             mailbox: life.mailbox.waiting(),
             in_flight: life.mailbox.in_flight(),

@@ -1,8 +1,8 @@
 //! All that anybody on this machine can ask of the kernel; each case is judged as its own `Action`.
 
 use weft_protocol::{
-    AgentName, AgentSpec, CronId, Digest, Level, MessageId, Payload, ProcessId, Target, TopicName, TopicPattern,
-    TraceId,
+    AgentName, AgentSpec, CronId, Digest, GrantId, GrantTerms, Level, MessageId, Payload, ProcessId, Target, TopicName,
+    TopicPattern, TraceId,
 };
 
 use crate::cron::CronSpec;
@@ -118,6 +118,20 @@ pub enum Syscall {
     Restart {
         /// Which.
         agent: AgentRef,
+    },
+    /// Give an agent a right; an agent passes on what it holds.
+    Grant {
+        /// Whom, as it was written; the route says which node that is.
+        to: Target,
+        /// What, with an end that is a time.
+        terms: GrantTerms,
+        /// For how long instead, in microseconds.
+        lasts_us: Option<u64>,
+    },
+    /// Take a right back, with all that was passed on from it.
+    Revoke {
+        /// Which.
+        grant: GrantId,
     },
     /// Take the node down in order.
     Shutdown,

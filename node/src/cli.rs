@@ -8,6 +8,7 @@
 mod agents;
 mod args;
 mod bench;
+mod capabilities;
 mod chain;
 mod client;
 mod cron;
@@ -81,6 +82,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Join(args) => join::join(args, &args.at.or(before)).await,
         Command::Members(only) => members::members(&only.at.or(before)).await,
         Command::Agent(command) => agents::agent(command, before).await,
+        Command::Cap(command) => capabilities::capability(command, before).await,
         Command::Ps(only) => agents::ps(&only.at.or(before)).await,
         Command::Send(args) => messages::send(args, &args.at.or(before)).await,
         Command::Call(args) => messages::call(args, &args.at.or(before)).await,

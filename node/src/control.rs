@@ -4,7 +4,7 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
-//! what is served: `node`, `members`, `agents` with `logs`, `messages`, `topics`, `dead_letters`, `events`, `cron`,
+//! what is served: `node`, `members`, `agents` with `logs`, `grants`, `messages`, `topics`, `dead_letters`, `events`, `cron`,
 //! `trace` with `agreement`, `chain` with `fact`; `health`; `openapi`
 //! describes it; `text` writes times.
 
@@ -17,6 +17,7 @@ mod door;
 mod events;
 mod fact;
 mod failure;
+mod grants;
 mod health;
 mod logs;
 mod members;
@@ -131,6 +132,8 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/agents/{agent}/signal", post(agents::signal))
         .route("/v1/agents/{agent}/logs", get(logs::logs))
         .route("/v1/agents/{agent}/logs/follow", get(logs::follow))
+        .route("/v1/grants", get(grants::list).post(grants::grant))
+        .route("/v1/grants/{id}", delete(grants::revoke))
         .route("/v1/send", post(messages::send))
         .route("/v1/call", post(messages::call))
         .route("/v1/topics", get(topics::list))

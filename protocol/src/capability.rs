@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ParseError;
-use crate::id::GrantId;
+use crate::id::{GrantId, NodeId};
+use crate::limits::DELEGATION_DEPTH_MAX;
 use crate::time::Timestamp;
 
 /// What a member of the cluster is admitted as. Decides what its operator may ask of other nodes.
@@ -190,6 +191,21 @@ impl FromStr for GrantSpec {
     }
 }
 
+/// One grant, wherever it was given: its id is unique on the node that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GrantRef {
+    /// Who gave it, and may take it back.
+    pub node: NodeId,
+    /// Which of its grants.
+    pub grant: GrantId,
+}
+
+impl fmt::Display for GrantRef {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}@{}", self.grant, self.node)
+    }
+}
+
 /// A right that somebody holds. It only ever narrows when it is passed on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
@@ -202,9 +218,36 @@ pub struct Grant {
     pub expires: Option<Timestamp>,
     /// How often it may still be passed on.
     pub depth: u8,
+    /// Which node gave it; without one the node of the agent that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<NodeId>,
+    /// The grants it was narrowed from, the first one first. When one of them falls, it falls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<GrantRef>,
+    /// How often it may be used; without bound, without one. Each use counts for its parents too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u64>,
+}
+
+/// What is to be passed on; what it leaves out is as in the grant that is passed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantTerms {
+    /// The right.
+    pub spec: GrantSpec,
+    /// When it is to end.
+    pub expires: Option<Timestamp>,
+    /// How often it may be used.
+    pub uses: Option<u64>,
 }
 
 impl Grant {
+    /// A grant that comes from no other one.
+    #[must_use]
+    pub fn root(id: GrantId, terms: GrantTerms) -> Self {
+        let GrantTerms { spec, expires, uses } = terms;
+        Self { id, spec, expires, depth: DELEGATION_DEPTH_MAX, issuer: None, parents: Vec::new(), uses }
+    }
+
     /// Whether it allows `right` over `resource` at `now`.
     #[must_use]
     pub fn allows(&self, right: Right, resource: &str, now: Timestamp) -> bool {
@@ -213,15 +256,62 @@ impl Grant {
             && self.expires.is_none_or(|expires| now < expires)
     }
 
-    /// The grant passed on under another id, no wider than this one; `None` when that would widen it or no depth is left.
+    /// Under which name it is known everywhere, when an agent of `holder` holds it.
     #[must_use]
-    pub fn narrow(&self, id: GrantId, spec: GrantSpec, expires: Option<Timestamp>) -> Option<Self> {
-        let expires = match (self.expires, expires) {
-            (Some(mine), Some(asked)) => Some(mine.min(asked)),
-            (mine, asked) => mine.or(asked),
-        };
-        let depth = self.depth.checked_sub(1)?;
-        let narrower = spec.right == self.spec.right && self.spec.resource.includes(&spec.resource);
-        narrower.then_some(Self { id, spec, expires, depth })
+    pub fn reference(&self, holder: NodeId) -> GrantRef {
+        GrantRef { node: self.issuer.unwrap_or(holder), grant: self.id }
+    }
+
+    /// All grants that must stand for this one to stand, itself last.
+    pub fn line(&self, holder: NodeId) -> impl Iterator<Item = GrantRef> {
+        self.parents.iter().copied().chain([self.reference(holder)])
+    }
+
+    /// Whether a grant with these terms, passed on from this one, is no wider.
+    #[must_use]
+    pub fn includes(&self, terms: &GrantTerms) -> bool {
+        let no_later = self.expires.is_none_or(|mine| terms.expires.is_none_or(|asked| asked <= mine));
+        let no_more = self.uses.is_none_or(|mine| terms.uses.is_none_or(|asked| asked <= mine));
+        terms.spec.right == self.spec.right
+            && self.spec.resource.includes(&terms.spec.resource)
+            && no_later
+            && no_more
+            && self.depth > 0
+    }
+
+    /// The grant passed on under another id by the node of `holder`, no wider than this one; `None` when that would widen it or
+    /// no depth is left.
+    #[must_use]
+    pub fn narrow(&self, holder: NodeId, id: GrantId, terms: &GrantTerms) -> Option<Self> {
+        self.includes(terms).then(|| Self {
+            id,
+            spec: terms.spec.clone(),
+            expires: terms.expires.or(self.expires),
+            depth: self.depth - 1,
+            issuer: None,
+            parents: self.line(holder).collect(),
+            uses: terms.uses.or(self.uses),
+        })
+    }
+}
+
+impl fmt::Display for GrantTerms {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.spec)?;
+        if let Some(uses) = self.uses {
+            write!(formatter, " {uses} times")?;
+        }
+        match self.expires {
+            Some(expires) => write!(formatter, " until {}.{:06}", expires.0 / 1_000_000, expires.0 % 1_000_000),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (spec, expires, uses) = (self.spec.clone(), self.expires, self.uses);
+        write!(formatter, "{}", GrantTerms { spec, expires, uses })?;
+        if self.depth == 0 { formatter.write_str(" not to be passed on") } else { Ok(()) }
     }
 }

@@ -8,6 +8,7 @@ mod body;
 mod chain;
 mod cron;
 mod failure;
+mod grants;
 mod health;
 mod members;
 mod messages;
@@ -26,6 +27,7 @@ pub use chain::{
 };
 pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport};
 pub use failure::{ErrorBody, ErrorDetail};
+pub use grants::{GrantRequest, GrantRevokeReport, GrantRow, GrantsReport};
 pub use health::{HealthReport, HealthRow, ProbeJson};
 pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
 pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};

@@ -429,6 +429,14 @@ pub enum Refusal {
         /// When to try again, in microseconds.
         retry_after_us: u64,
     },
+    /// More was to be passed on than is held.
+    #[error("{asked} is wider than what is held: {held}")]
+    Wider {
+        /// What was to be passed on.
+        asked: String,
+        /// The nearest grant that is held.
+        held: String,
+    },
 }
 
 impl Refusal {
@@ -454,6 +462,7 @@ impl Refusal {
             Self::Invalid { .. } => "invalid",
             Self::LimitReached { .. } => "limit-reached",
             Self::Restarting { .. } => "restarting",
+            Self::Wider { .. } => "wider",
         }
     }
 
@@ -477,7 +486,8 @@ impl Refusal {
             | Self::Unreachable { .. }
             | Self::Restarting { .. }
             | Self::Invalid { .. }
-            | Self::LimitReached { .. } => false,
+            | Self::LimitReached { .. }
+            | Self::Wider { .. } => false,
         }
     }
 
@@ -501,6 +511,7 @@ impl Refusal {
             | Self::ShuttingDown
             | Self::Unreachable { .. }
             | Self::LimitReached { .. }
+            | Self::Wider { .. }
             | Self::Invalid { .. } => None,
         }
     }
@@ -526,7 +537,8 @@ impl Refusal {
             | Self::Unsupported { .. }
             | Self::Damaged
             | Self::Invalid { .. }
-            | Self::LimitReached { .. } => false,
+            | Self::LimitReached { .. }
+            | Self::Wider { .. } => false,
         }
     }
 }

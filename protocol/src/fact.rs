@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::capability::{Grant, Role};
+use crate::capability::{Grant, GrantRef, Role};
 use crate::codec::{decode, encode};
 use crate::cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved};
 use crate::envelope::{Payload, Principal, Sender};
@@ -221,6 +221,12 @@ pub enum Fact {
     DeadLetterRetried(DeadLetterRetried),
     /// A dead letter was thrown away.
     DeadLetterRemoved(DeadLetterRemoved),
+    /// An agent was given a right.
+    GrantIssued(Box<GrantIssued>),
+    /// A right was taken back, and all that was passed on from it.
+    GrantRevoked(GrantRevoked),
+    /// A right with a budget was used.
+    GrantUsed(GrantUsed),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -443,6 +449,47 @@ pub struct DeadLetterRemoved {
     pub reason: String,
 }
 
+/// Who holds a right that was given outside a start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantHolder {
+    /// On which node.
+    pub node: NodeId,
+    /// The agent.
+    pub agent: AgentName,
+    /// Its process, on the giving node; on another node whichever goes by the name there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessId>,
+}
+
+/// See [`Fact::GrantIssued`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantIssued {
+    /// What.
+    pub grant: Grant,
+    /// To whom.
+    pub to: GrantHolder,
+    /// Who gave it.
+    pub by: Principal,
+}
+
+/// See [`Fact::GrantRevoked`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantRevoked {
+    /// Which. Of another node's grant it concerns this node alone.
+    pub grant: GrantRef,
+    /// Who took it back.
+    pub by: Principal,
+}
+
+/// See [`Fact::GrantUsed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantUsed {
+    /// Which.
+    pub grant: GrantRef,
+    /// How often by now, as far as this node has seen.
+    pub used: u64,
+}
+
 /// Lists each kind once: its name on the chain and its variant.
 macro_rules! kinds {
     ($($name:literal => $variant:ident),* $(,)?) => {
@@ -508,4 +555,7 @@ kinds! {
     "ipc.dead-lettered" => DeadLettered,
     "ipc.dead-letter-retried" => DeadLetterRetried,
     "ipc.dead-letter-removed" => DeadLetterRemoved,
+    "grant.issued" => GrantIssued,
+    "grant.revoked" => GrantRevoked,
+    "grant.used" => GrantUsed,
 }

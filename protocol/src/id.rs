@@ -233,6 +233,15 @@ hex_number! {
     GrantId, "g-", "a grant id (g- and 16 hexadecimal digits)"
 }
 
+impl GrantId {
+    /// The id that is the beginning of a hash.
+    #[must_use]
+    pub fn of(digest: &crate::hash::Digest) -> Self {
+        let (first, _) = digest.as_bytes().split_at(8);
+        Self(first.iter().fold(0, |id, byte| id << 8 | u64::from(*byte)))
+    }
+}
+
 /// One chain: a node and one of its incarnations.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ChainId {

@@ -42,7 +42,7 @@ pub use batch::{
     RecoveredChain, Reserved,
 };
 pub use blob::{Blob, BlobChunk, BlobRef, BlobRequest, BlobResponse, LargeEnvelope, LargeReceipt};
-pub use capability::{Grant, GrantSpec, Pattern, Right, Role};
+pub use capability::{Grant, GrantRef, GrantSpec, GrantTerms, Pattern, Right, Role};
 pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_event_proof};
 pub use codec::{decode, encode};
 pub use cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, MissedRule};
@@ -53,8 +53,8 @@ pub use envelope::{
 pub use error::{DecodeError, ParseError};
 pub use fact::{
     Admitted, Boot, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Denial, Effect, EffectOutcome, EffectResult,
-    Escalated, Fact, ForkSeen, GaveUp, InviteBurnt, InviteIssued, InviteRevoked, MessageBatch, MessageRecord,
-    ProcessExited, Repaired, ResourceUse, RestartPlanned, Shutdown, Stage,
+    Escalated, Fact, ForkSeen, GaveUp, GrantHolder, GrantIssued, GrantRevoked, GrantUsed, InviteBurnt, InviteIssued,
+    InviteRevoked, MessageBatch, MessageRecord, ProcessExited, Repaired, ResourceUse, RestartPlanned, Shutdown, Stage,
 };
 pub use hash::{Digest, content_address, hash};
 pub use health::{Health, HealthChanged, HealthSubject, NodeCheck, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming};

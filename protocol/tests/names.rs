@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use weft_protocol::{
-    AgentName, Grant, GrantId, GrantSpec, Level, MessageId, NodeId, Pattern, ProcessId, Right, Target, Timestamp,
-    Token, TokenError, TopicName, TopicPattern, cluster_name,
+    AgentName, Grant, GrantId, GrantRef, GrantSpec, GrantTerms, Level, MessageId, NodeId, Pattern, ProcessId, Right,
+    Target, Timestamp, Token, TokenError, TopicName, TopicPattern, cluster_name,
 };
 
 use crate::samples;
@@ -85,7 +85,7 @@ fn a_cluster_name_follows_from_its_id() {
 #[test]
 fn grants_allow_what_they_name_until_they_end() {
     let spec: GrantSpec = "call:echo@beta".parse().unwrap();
-    let grant = Grant { id: GrantId(1), spec, expires: Some(Timestamp(10)), depth: 1 };
+    let grant = Grant::root(GrantId(1), GrantTerms { spec, expires: Some(Timestamp(10)), uses: None });
     assert!(grant.allows(Right::Call, "echo@beta", Timestamp(9)));
     assert!(!grant.allows(Right::Call, "echo@beta", Timestamp(10)));
     assert!(!grant.allows(Right::Send, "echo@beta", Timestamp(9)));
@@ -106,15 +106,28 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 
 proptest! {
     #[test]
-    fn a_delegated_grant_is_never_wider(wide in pattern(), narrow in pattern(), resource in "[ab@.]{0,5}") {
-        let grant = Grant { id: GrantId(1), spec: GrantSpec { right: Right::Call, resource: wide }, expires: None, depth: 1 };
-        let spec = GrantSpec { right: Right::Call, resource: narrow };
-        if let Some(delegated) = grant.narrow(GrantId(2), spec, None) {
-            let now = Timestamp(0);
+    fn a_delegated_grant_is_never_wider(
+        wide in pattern(),
+        narrow in pattern(),
+        resource in "[ab@.]{0,5}",
+        held in (prop::option::of(0..4_u64), prop::option::of(0..4_u64)),
+        asked in (prop::option::of(0..4_u64), prop::option::of(0..4_u64)),
+        now in 0..5_u64,
+    ) {
+        let terms = |resource, expires: Option<u64>, uses| {
+            GrantTerms { spec: GrantSpec { right: Right::Call, resource }, expires: expires.map(Timestamp), uses }
+        };
+        let holder = samples::node(7);
+        let grant = Grant { depth: 1, ..Grant::root(GrantId(1), terms(wide, held.0, held.1)) };
+        if let Some(delegated) = grant.narrow(holder, GrantId(2), &terms(narrow, asked.0, asked.1)) {
+            let now = Timestamp(now);
             let allowed = delegated.allows(Right::Call, &resource, now);
             prop_assert!(!allowed || grant.allows(Right::Call, &resource, now));
+            prop_assert!(delegated.uses.unwrap_or(u64::MAX) <= grant.uses.unwrap_or(u64::MAX));
             prop_assert_eq!(delegated.depth, 0);
-            prop_assert!(delegated.narrow(GrantId(3), delegated.spec.clone(), None).is_none());
+            prop_assert_eq!(&delegated.parents, &[GrantRef { node: holder, grant: GrantId(1) }]);
+            let again = GrantTerms { spec: delegated.spec.clone(), expires: None, uses: None };
+            prop_assert!(delegated.narrow(holder, GrantId(3), &again).is_none(), "no depth is left");
         }
     }
 
@@ -124,12 +137,8 @@ proptest! {
         subscribed in "(([ab*]|aa|ab)\\.){0,3}([ab*>]|aa|ab)",
         topic in "(([ab]|aa|ab)\\.){0,3}([ab]|aa|ab)",
     ) {
-        let grant = Grant {
-            id: GrantId(1),
-            spec: GrantSpec { right: Right::Subscribe, resource: granted },
-            expires: None,
-            depth: 1,
-        };
+        let spec = GrantSpec { right: Right::Subscribe, resource: granted };
+        let grant = Grant::root(GrantId(1), GrantTerms { spec, expires: None, uses: None });
         let subscribed: TopicPattern = subscribed.parse().unwrap();
         let topic: TopicName = topic.parse().unwrap();
         if grant.allows(Right::Subscribe, subscribed.as_str(), Timestamp(0)) && subscribed.matches(&topic) {

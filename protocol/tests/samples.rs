@@ -9,14 +9,14 @@ use weft_protocol::{
     Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, DeadLetter, DeadLetterRemoved,
     DeadLetterRetried, DeadLettered, Delivery, Denial, Digest, DualSignature, Durability, EVENT_VERSION, Effect,
     EffectOutcome, EffectResult, Envelope, Escalated, Event, ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip,
-    Grant, GrantId, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof,
-    InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level, LocalTarget,
-    LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId,
-    MessageRecord, MissedRule, NodeId, Outcome, Payload, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming,
-    ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal,
-    Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, Sender, Shutdown,
-    Signal, Signed, SignedCommit, Signer, Stage, Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token,
-    TraceId, TraceRow, encode,
+    Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed, HeadGossip, Health,
+    HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued,
+    InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES,
+    MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId, MessageRecord, MissedRule, NodeId, Outcome, Payload,
+    Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys,
+    Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse,
+    RestartPlanned, RestartPolicy, Role, SUITE, Sender, Shutdown, Signal, Signed, SignedCommit, Signer, Stage,
+    Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TraceId, TraceRow, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -92,7 +92,8 @@ fn sender() -> Sender {
 }
 
 fn grant() -> Grant {
-    Grant { id: GrantId(9), spec: "call:echo*".parse().unwrap(), expires: Some(Timestamp(5)), depth: 2 }
+    let terms = GrantTerms { spec: "call:echo*".parse().unwrap(), expires: Some(Timestamp(5)), uses: None };
+    Grant { depth: 2, ..Grant::root(GrantId(9), terms) }
 }
 
 fn durable() -> Level {
@@ -227,6 +228,16 @@ fn spec() -> AgentSpec {
     }
 }
 
+fn grant_ref(id: u64) -> GrantRef {
+    GrantRef { node: node(1), grant: GrantId(id) }
+}
+
+fn issued_grant() -> GrantIssued {
+    let grant = Grant { issuer: Some(node(1)), parents: vec![grant_ref(9)], uses: Some(7), ..grant() };
+    let to = GrantHolder { node: node(2), agent: "words".parse().unwrap(), process: None };
+    GrantIssued { grant, to, by: sender().principal }
+}
+
 fn resource_use(resource: Resource) -> ResourceUse {
     let process = ProcessId { index: 12, generation: 3 };
     ResourceUse { process, agent: "words".parse().unwrap(), resource, measured: 900, limit: 1_000 }
@@ -326,6 +337,9 @@ pub(crate) fn facts() -> Vec<Fact> {
             again: MessageId { counter: 65_537, ..message() },
         }),
         Fact::DeadLetterRemoved(DeadLetterRemoved { message: message(), reason: "operator".into() }),
+        Fact::GrantIssued(Box::new(issued_grant())),
+        Fact::GrantRevoked(GrantRevoked { grant: grant_ref(10), by: Principal::Operator }),
+        Fact::GrantUsed(GrantUsed { grant: grant_ref(10), used: 3 }),
     ]
 }
 

@@ -106,6 +106,14 @@ impl Judge {
                 let stopped = |fact: &Fact| matches!(fact, Fact::Exited(exited) if exited.process == *process);
                 self.acknowledged(actor, format!("stop of {process}"), stopped);
             }
+            Ok(Reply::Kernel(Answer::Granted(issued))) => {
+                let granted = |fact: &Fact| matches!(fact, Fact::GrantIssued(it) if it == issued);
+                self.acknowledged(actor, format!("grant {}", issued.grant.id), granted);
+            }
+            Ok(Reply::Kernel(Answer::Revoked { grant })) => {
+                let revoked = |fact: &Fact| matches!(fact, Fact::GrantRevoked(it) if it.grant.grant == *grant);
+                self.acknowledged(actor, format!("end of grant {grant}"), revoked);
+            }
             Ok(Reply::Discovery(weft_discovery::Answer::Invited { invite, .. })) => {
                 let id = invite.invite;
                 self.acknowledged(actor, format!("invite {id}"), |fact| is_invite(fact, id));

@@ -65,7 +65,8 @@ impl Kernel {
             None => self.local_resources(&target, &spec.target.local),
             Some(_) => vec![target.clone()],
         };
-        self.judge(&by.sender, &Action::CronAdd { target }, &resources, &by.grants, None)?;
+        let permit = self.judge(&by.sender, &Action::CronAdd { target }, &resources, &by.grants, None)?;
+        self.use_grant(&by.sender, &permit);
         check_content(&spec.payload)?;
         let by = by.sender.principal.clone();
         self.check_room_for_job(&by)?;
@@ -130,7 +131,8 @@ impl Kernel {
     fn find_job(&mut self, by: &Asker, action: &Action, id: CronId) -> Result<(), Refusal> {
         let maker = self.crontab.get(id).map(|job| job.added().by.to_string());
         let resources = std::iter::once(id.to_string()).chain(maker.clone()).collect::<Vec<_>>();
-        self.judge(&by.sender, action, &resources, &by.grants, None)?;
+        let permit = self.judge(&by.sender, action, &resources, &by.grants, None)?;
+        self.use_grant(&by.sender, &permit);
         maker.map(|_| ()).ok_or_else(|| Refusal::NoResponder { target: format!("cron job {id}") })
     }
 
@@ -283,6 +285,7 @@ fn result_of(refusal: &Refusal) -> CronResult {
         | Refusal::Unsupported { .. }
         | Refusal::Gone { .. }
         | Refusal::LimitReached { .. }
+        | Refusal::Wider { .. }
         | Refusal::Invalid { .. } => CronResult::Refused { reason },
         Refusal::Busy { .. }
         | Refusal::NoResponder { .. }

@@ -1,6 +1,6 @@
 //! The gate of roles and grants: four rules, tried in order, the last of which permits nothing.
 
-use weft_protocol::{Digest, Grant, NodeId, Principal, Right, Role};
+use weft_protocol::{Digest, Grant, GrantId, GrantTerms, NodeId, Principal, Right, Role, Timestamp};
 
 use super::rules::{self, DEFAULT_CLOSED, GRANT, GateError, MEMBER_ROLE, OPERATOR_LOCAL};
 use super::{Decision, Gate, Request};
@@ -18,6 +18,10 @@ enum Need {
     Grant(Right),
     /// A role that may act on other nodes, and for an agent a grant too.
     RoleAndGrant(Role, Right),
+    /// A grant that may be passed on like this, unless the own operator acts.
+    Wider(GrantTerms),
+    /// One of these grants, unless the own operator acts.
+    Held(Vec<GrantId>),
     /// The own operator and nobody else.
     Operator,
 }
@@ -50,6 +54,8 @@ impl Gate for CapabilityGate {
                     Principal::Agent { .. } => by_grant(request, right),
                 },
             },
+            Need::Wider(terms) => self.own_or(request, |grant| grant.includes(&terms) && is_open(grant, request.now)),
+            Need::Held(any) => self.own_or(request, |grant| any.contains(&grant.id)),
             Need::Operator => match &request.by.principal {
                 Principal::Operator if own => permit(OPERATOR_LOCAL),
                 Principal::Operator | Principal::Agent { .. } => deny(DEFAULT_CLOSED),
@@ -58,7 +64,26 @@ impl Gate for CapabilityGate {
     }
 }
 
-const fn need(action: &Action) -> Need {
+impl CapabilityGate {
+    /// The own operator may; an own agent when one of its grants is as it must be.
+    fn own_or(&self, request: &Request<'_>, is_enough: impl Fn(&Grant) -> bool) -> Decision {
+        let own = request.by.node == self.node;
+        match &request.by.principal {
+            Principal::Operator if own => permit(OPERATOR_LOCAL),
+            Principal::Agent { .. } if own => match request.grants.iter().find(|grant| is_enough(grant)) {
+                Some(grant) => Decision::Permit { rule: GRANT.to_owned(), grant: Some(grant.clone()) },
+                None => deny(GRANT),
+            },
+            Principal::Operator | Principal::Agent { .. } => deny(DEFAULT_CLOSED),
+        }
+    }
+}
+
+fn is_open(grant: &Grant, now: Timestamp) -> bool {
+    grant.expires.is_none_or(|expires| now < expires)
+}
+
+fn need(action: &Action) -> Need {
     match action {
         Action::Send { .. } => Need::Grant(Right::Send),
         Action::Call { .. } => Need::Grant(Right::Call),
@@ -76,6 +101,8 @@ const fn need(action: &Action) -> Need {
         Action::Suspend { .. } => Need::Grant(Right::Suspend),
         Action::Resume { .. } => Need::Grant(Right::Resume),
         Action::Restart { .. } => Need::Grant(Right::Restart),
+        Action::Grant { terms, .. } => Need::Wider(terms.clone()),
+        Action::Revoke { parents, .. } => Need::Held(parents.clone()),
         Action::Invite { .. }
         | Action::ReadDeadLetters
         | Action::RetryDeadLetter { .. }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use weft_protocol::limits::CALLS_MAX;
-use weft_protocol::{Envelope, MessageId, NodeId, ProcessId, Receipt, RecordRef, Timestamp};
+use weft_protocol::{Envelope, GrantRef, MessageId, NodeId, ProcessId, Receipt, RecordRef, Timestamp};
 
 use super::record::is_durable;
 use crate::event::AskId;
@@ -99,6 +99,15 @@ impl Calls {
     pub(crate) fn lost_to(&self, node: NodeId) -> Vec<MessageId> {
         let lost = self.calls.iter().filter(|(_, call)| call.to == node && call.lost && call.receipt.is_none());
         lost.map(|(message, _)| *message).collect()
+    }
+
+    /// Calls that this grant, or one narrowed from it, permitted; `own` is the node of their senders.
+    pub(crate) fn under(&self, own: NodeId, grant: GrantRef) -> Vec<MessageId> {
+        let stands_on = |call: &Call| {
+            let permit = call.envelope.grant.as_ref();
+            call.receipt.is_none() && permit.is_some_and(|held| held.line(own).any(|one| one == grant))
+        };
+        self.calls.iter().filter(|(_, call)| stands_on(call)).map(|(message, _)| *message).collect()
     }
 
     pub(crate) fn all(&self) -> Vec<MessageId> {

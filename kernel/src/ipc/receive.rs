@@ -52,6 +52,7 @@ impl Kernel {
         super::validate::check_message(&envelope.payload, envelope.level, &envelope.cause)?;
         self.judge_signal(&envelope.payload, &envelope.from, &envelope.target, grants, envelope.id)?;
         let process = self.find_receiver(envelope)?;
+        self.use_grant(&envelope.from, &permit);
         self.windows.mark(&envelope.id, self.now);
         let expires = self.now.after_us(envelope.deadline_us.min(DEADLINE_US_MAX));
         self.admit(from, envelope.clone(), process, expires, &permit.text());

@@ -58,7 +58,12 @@ impl Kernel {
             Route::Local | Route::Remote(_) => self.local_resources(&written, &message.target.local),
             Route::Nowhere(_) => vec![written.clone()],
         };
-        let permit = self.judge(&by.sender, &action, &resources, &by.grants, Some(id))?;
+        // What another node gave counts towards other nodes alone.
+        let grants = match &route {
+            Route::Remote(node) if *node != own => by.all_grants(),
+            Route::Local | Route::Remote(_) | Route::Nowhere(_) => by.grants.clone(),
+        };
+        let permit = self.judge(&by.sender, &action, &resources, &grants, Some(id))?;
         if matches!(route, Route::Local) || matches!(route, Route::Remote(node) if node == own) {
             // The gate of another node judges it there.
             self.judge_signal(&message.payload, &by.sender, &message.target.local, &by.grants, id)?;
@@ -79,6 +84,7 @@ impl Kernel {
         if self.calls.is_full() {
             return Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US });
         }
+        self.use_grant(&by.sender, &permit);
         let expires = self.now.after_us(message.deadline_us.min(DEADLINE_US_MAX));
         let rule = permit.text();
         let envelope = Envelope {

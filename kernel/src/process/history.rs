@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use weft_protocol::limits::RESTART_WINDOW_US;
 use weft_protocol::{
-    AgentName, AgentSpec, Effect, EffectResult, ExitReason, Fact, Grant, GroupName, PlacedFact, Principal, ProcessId,
-    RestartPlanned, RestartPolicy, Timestamp,
+    AgentName, AgentSpec, Effect, EffectResult, ExitReason, Fact, Grant, GrantIssued, GrantRef, GroupName, NodeId,
+    PlacedFact, Principal, ProcessId, RestartPlanned, RestartPolicy, Timestamp,
 };
 
 /// The last life of an agent that may have another.
@@ -54,7 +54,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn of(facts: &[PlacedFact]) -> Self {
+    pub(crate) fn of(own: NodeId, facts: &[PlacedFact]) -> Self {
         let mut history = Self::default();
         for placed in facts {
             match &placed.fact {
@@ -66,6 +66,8 @@ impl History {
                     history.spent.retain(|spent| spent.group.as_ref() != Some(&escalated.group));
                 }
                 Fact::GaveUp(gave_up) => history.gave_up(&gave_up.agents, &gave_up.reason),
+                Fact::GrantIssued(issued) => history.granted(issued),
+                Fact::GrantRevoked(revoked) => history.revoked(own, revoked.grant),
                 _ => {}
             }
         }
@@ -163,6 +165,19 @@ impl History {
             (Some(spent), Some(group)) => !group.is_within(spent),
             (Some(_), None) => true,
         });
+    }
+
+    fn granted(&mut self, issued: &GrantIssued) {
+        let Some(past) = self.agents.get_mut(&issued.to.agent) else { return };
+        if issued.to.process == Some(past.process) {
+            past.grants.push(issued.grant.clone());
+        }
+    }
+
+    fn revoked(&mut self, own: NodeId, grant: GrantRef) {
+        for past in self.agents.values_mut() {
+            past.grants.retain(|held| !held.line(own).any(|one| one == grant));
+        }
     }
 
     /// The last generation of each place.

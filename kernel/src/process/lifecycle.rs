@@ -1,9 +1,9 @@
 //! How processes begin and end: intent first, then the effect, then its outcome, then the answer.
 
-use weft_protocol::limits::{DELEGATION_DEPTH_MAX, GRANTS_MAX};
+use weft_protocol::limits::GRANTS_MAX;
 use weft_protocol::{
-    AgentName, AgentSpec, Backend, Effect, EffectOutcome, EffectResult, ExitReason, Fact, Grant, GrantId, Membership,
-    Principal, ProcessExited, ProcessId, Refusal, hash,
+    AgentName, AgentSpec, Backend, Effect, EffectOutcome, EffectResult, ExitReason, Fact, Grant, GrantId, GrantTerms,
+    Membership, Principal, ProcessExited, ProcessId, Refusal, hash,
 };
 
 use super::life::{Cause, Life, Stop};
@@ -33,8 +33,10 @@ impl Kernel {
 
     fn spawn_asked(&mut self, ask: AskId, by: &Asker, spec: AgentSpec) -> Result<(), Refusal> {
         let action = Action::Spawn { agent: spec.agent.clone() };
-        self.judge(&by.sender, &action, &[spec.agent.to_string()], &by.grants, None)?;
-        self.spawn_permitted(by, spec, Some(ask))
+        let permit = self.judge(&by.sender, &action, &[spec.agent.to_string()], &by.grants, None)?;
+        self.spawn_permitted(by, spec, Some(ask))?;
+        self.use_grant(&by.sender, &permit);
+        Ok(())
     }
 
     /// Starts an agent that the gate permitted.
@@ -76,17 +78,8 @@ impl Kernel {
     fn grants_for(&mut self, by: &Asker, process: ProcessId, spec: &AgentSpec) -> Result<Vec<Grant>, Refusal> {
         let mut grants = Vec::with_capacity(spec.grants.len());
         for (number, wanted) in spec.grants.iter().enumerate() {
-            let id = self.grant_id(process, number);
-            let grant = match by.sender.principal {
-                Principal::Operator => {
-                    Some(Grant { id, spec: wanted.clone(), expires: None, depth: DELEGATION_DEPTH_MAX })
-                }
-                Principal::Agent { .. } => by.grants.iter().find_map(|held| held.narrow(id, wanted.clone(), None)),
-            };
-            let Some(grant) = grant else {
-                return Err(self.deny(&by.sender, "grant", &wanted.to_string(), "grant#3", None));
-            };
-            grants.push(grant);
+            let terms = GrantTerms { spec: wanted.clone(), expires: None, uses: None };
+            grants.push(self.grant_for(by, self.grant_id(process, number), &terms, &spec.agent)?);
         }
         Ok(grants)
     }
@@ -95,8 +88,7 @@ impl Kernel {
     fn grant_id(&self, process: ProcessId, number: usize) -> GrantId {
         let place = [process.index.to_be_bytes(), process.generation.to_be_bytes()].concat();
         let digest = hash("grant", &[&self.identity.chain.to_bytes(), &place, &(number as u64).to_be_bytes()]);
-        let (first, _) = digest.as_bytes().split_at(8);
-        GrantId(first.iter().fold(0, |id, byte| id << 8 | u64::from(*byte)))
+        GrantId::of(&digest)
     }
 
     /// Records the intent and takes the process in; it is started when that is on disk.
@@ -122,9 +114,12 @@ impl Kernel {
         life.spawn = Some((intent.seq(), deadline));
         life.spawn_asks = asks;
         self.timers.set(deadline, Timer::Start(process));
+        life.grants.iter().for_each(|grant| self.ledger.note(grant));
+        // What it holds may be more than it was spawned with, when this is not its first life.
+        let grants = life.grants.iter().map(|grant| grant.spec.clone()).collect();
         self.processes.insert(life);
         self.supervisors.begin(process, &spec, restarts);
-        let (seq, order) = intent.start(process, spec);
+        let (seq, order) = intent.start(process, AgentSpec { grants, ..spec });
         self.chain.hold(seq, order);
         Ok(())
     }

@@ -106,6 +106,10 @@ impl ProcessTable {
         self.living.values()
     }
 
+    pub(crate) fn all_living_mut(&mut self) -> impl Iterator<Item = &mut Life> {
+        self.living.values_mut()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.living.is_empty()
     }

@@ -40,7 +40,8 @@ impl Kernel {
         };
         let mut resources = vec![target.clone()];
         resources.extend(name.as_ref().map(ToString::to_string).filter(|name| *name != target));
-        self.judge(&by.sender, &action(target.clone()), &resources, &by.grants, None)?;
+        let permit = self.judge(&by.sender, &action(target.clone()), &resources, &by.grants, None)?;
+        self.use_grant(&by.sender, &permit);
         let resting = name.filter(|name| self.supervisors.get(name).is_some_and(|child| child.rest.is_some()));
         match agent {
             AgentRef::Name(name) => match (self.processes.named(name), resting) {

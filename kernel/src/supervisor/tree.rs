@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_protocol::limits::{GROUP_MEMBERS_MAX, PROCESSES_MAX};
 use weft_protocol::{
-    AgentName, AgentSpec, ExitReason, Grant, GroupName, Membership, Principal, ProcessId, Refusal, RestartPolicy,
-    Strategy, Timestamp,
+    AgentName, AgentSpec, ExitReason, Grant, GrantRef, GroupName, Membership, NodeId, Principal, ProcessId, Refusal,
+    RestartPolicy, Strategy, Timestamp,
 };
 
 use super::budget::{Budget, backoff_us};
@@ -103,6 +103,13 @@ impl Supervisors {
     /// The children without a process that somebody may ask about, by name.
     pub(crate) fn resting(&self) -> impl Iterator<Item = (&AgentName, &Child, &Rest)> {
         self.children.iter().filter_map(|(agent, child)| child.rest.as_ref().map(|rest| (agent, child, rest)))
+    }
+
+    /// What stands on a grant that was taken back falls, for the lives to come too.
+    pub(crate) fn revoke(&mut self, own: NodeId, grant: GrantRef) {
+        for rest in self.children.values_mut().filter_map(|child| child.rest.as_mut()) {
+            rest.grants.retain(|held| !held.line(own).any(|one| one == grant));
+        }
     }
 
     /// How the group restarts; one-for-one when nobody said.

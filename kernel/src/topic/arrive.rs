@@ -27,6 +27,7 @@ impl Kernel {
         let (resources, grants) = ([publication.topic.to_string()], publication.grant.as_slice());
         let judged = self.judge(&publication.from, &action, &resources, grants, Some(publication.id));
         let Ok(permit) = judged else { return };
+        self.use_grant(&publication.from, &permit);
         let place = self.record_publication(Stage::Delivered, from, &publication, &permit.text());
         self.log_publication(place, fetched, publication.clone());
         if !fetched {

@@ -44,6 +44,7 @@ impl Kernel {
         let permit = self.judge(&by.sender, &action, &[topic.to_string()], &by.grants, Some(id))?;
         self.spend(by, Resource::Messages)?;
         check_payload(&payload, PUBLICATION_BYTES_MAX)?;
+        self.use_grant(&by.sender, &permit);
         let trace = trace.unwrap_or_else(|| id.new_trace());
         let number = self.topics.numbers.next(&topic);
         let rule = permit.text();

@@ -36,7 +36,8 @@ impl Kernel {
 
     fn subscribe(&mut self, ask: AskId, by: &Asker, pattern: TopicPattern, start: Start) -> Result<(), Refusal> {
         let action = Action::Subscribe { pattern: pattern.clone() };
-        self.judge(&by.sender, &action, &[pattern.to_string()], &by.grants, None)?;
+        let permit = self.judge(&by.sender, &action, &[pattern.to_string()], &by.grants, None)?;
+        self.use_grant(&by.sender, &permit);
         let who = match by.process() {
             None if self.topics.listeners.asks() >= ASKS_MAX => {
                 return Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US });

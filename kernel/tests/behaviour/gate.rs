@@ -4,7 +4,7 @@ use weft_kernel::{
     Action, AgentRef, AskId, CapabilityGate, Decision, Gate, GateError, Input, Request, Route, Syscall, genesis_rules,
 };
 use weft_protocol::{
-    CronId, Fact, Grant, GrantId, NodeId, Principal, ProcessId, Refusal, Role, Sender, Timestamp, hash,
+    CronId, Fact, Grant, GrantId, GrantTerms, NodeId, Principal, ProcessId, Refusal, Role, Sender, Timestamp, hash,
 };
 
 use crate::node::{Node, effects, granted, message, name, text, transmitted};
@@ -33,6 +33,12 @@ fn the_table_of_all_decisions() {
         Action::CronRemove { job: CronId(1) },
         Action::CronRun { job: CronId(1) },
         Action::CronList,
+        Action::Grant {
+            to: name("b"),
+            terms: GrantTerms { spec: "call:t".parse().expect("a grant"), expires: None, uses: None },
+        },
+        Action::Revoke { grant: GrantId(2), parents: vec![GrantId(1)] },
+        Action::Revoke { grant: GrantId(2), parents: Vec::new() },
         Action::Invite { role: Role::Worker },
         Action::RevokeInvite,
         Action::Admit { node: OTHER },
@@ -80,6 +86,9 @@ fn the_table_of_all_decisions() {
         "cron-remove: +1 -4 -4 +3 -4",
         "cron-run: +1 -4 -4 +3 -4",
         "cron-list: +1 -4 -4 +3 -4",
+        "grant: +1 -4 -3 +3 -4",
+        "revoke: +1 -4 -3 +3 -4",
+        "revoke: +1 -4 -3 -3 -4",
         "invite: +1 -4 -4 -4 -4",
         "revoke-invite: +1 -4 -4 -4 -4",
         "admit: +1 -4 -4 -4 -4",
@@ -92,7 +101,8 @@ fn the_table_of_all_decisions() {
 
 /// `+` or `-` and the number of the rule.
 fn rule(by: &Sender, action: &Action, grants: &[&str]) -> String {
-    let grant = |spec: &&str| Grant { id: GrantId(1), spec: spec.parse().expect("a grant"), expires: None, depth: 0 };
+    let terms = |spec: &str| GrantTerms { spec: spec.parse().expect("a grant"), expires: None, uses: None };
+    let grant = |spec: &&str| Grant::root(GrantId(1), terms(spec));
     let grants = grants.iter().map(grant).collect::<Vec<_>>();
     let resources = ["t".to_owned()];
     let request = Request { by, action, resources: &resources, grants: &grants, now: Timestamp(5) };
@@ -114,7 +124,7 @@ fn gate() -> CapabilityGate {
 #[test]
 fn a_grant_ends_when_it_says_so() {
     let spec = "call:t".parse().expect("a grant");
-    let grants = [Grant { id: GrantId(1), spec, expires: Some(Timestamp(10)), depth: 0 }];
+    let grants = [Grant::root(GrantId(1), GrantTerms { spec, expires: Some(Timestamp(10)), uses: None })];
     let principal = Principal::Agent { agent: name("a"), process: ProcessId { index: 0, generation: 0 } };
     let (by, action) = (Sender { node: OWN, principal }, Action::Call { target: "t".to_owned() });
     let resources = ["t".to_owned()];

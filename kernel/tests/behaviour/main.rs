@@ -15,6 +15,7 @@ mod deadline;
 mod durable;
 mod facts;
 mod gate;
+mod grants;
 mod health;
 mod liar;
 mod limits;

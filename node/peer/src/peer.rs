@@ -9,7 +9,7 @@ use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, CommitGroup, Evidence, Fact, ForkSeen, Gossip, MessageId,
-    NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt, Recovered, Refusal, Signer, SyncRequest,
+    NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt, Recovered, Refusal, Role, Signer, SyncRequest,
     SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
@@ -118,6 +118,7 @@ impl Peer {
         let members = discovery.member_keys();
         let replication = Replication::new(config.replication, chain, cluster, members, recovered, seeds[1], now);
         let kernel = Kernel::new(config.kernel, kernel_identity, gate, recovered, signer, seeds[2], now);
+        let rights = rights_learned(node, recovered, &discovery);
         let told = identity.members.into_iter().filter_map(|certificate| {
             let issuer = certificate.peek().ok()?.issuer;
             let certificate = Box::new(certificate);
@@ -128,7 +129,7 @@ impl Peer {
             kernel,
             discovery,
             replication,
-            steps: told.chain([Step::Discovery(discovery::Input::Woken)]).collect(),
+            steps: told.chain(rights).chain([Step::Discovery(discovery::Input::Woken)]).collect(),
             links: Links::default(),
             inbound: Inbound::default(),
             persist: PersistQueue::default(),
@@ -777,6 +778,13 @@ impl Peer {
                 Fact::Shutdown(_) => {
                     self.tell_discovery(discovery::Input::ShutdownSeen { node: issuer, hlc: placed.hlc });
                 }
+                Fact::GrantIssued(issued) if may_give(self.discovery.role_of(issuer)) => {
+                    self.tell_kernel(kernel::Input::GrantLearned { issuer, issued });
+                }
+                Fact::GrantRevoked(revoked) => {
+                    let grant = revoked.grant;
+                    self.tell_kernel(kernel::Input::RevocationLearned { issuer, grant });
+                }
                 _ => {}
             }
         }
@@ -794,6 +802,29 @@ impl Peer {
         self.persist.add(Batch { evidence: vec![evidence], ..Batch::default() });
         self.record(FactsOwner::Peer, Principal::Operator, Action::RecordFork { node }, vec![Fact::ForkSeen(fork)]);
         self.tell_discovery(discovery::Input::ForkProven { node });
+    }
+}
+
+/// What other chains say about rights that crossed from one node to another: told to the kernel before anything else, so that
+/// what was taken back stays so over a restart.
+fn rights_learned(own: NodeId, recovered: &Recovered, discovery: &Discovery) -> Vec<Step> {
+    let others = recovered.chains.iter().filter(|chain| chain.state.chain().node != own);
+    let facts = others.flat_map(|chain| chain.facts.iter().map(|placed| (chain.state.chain().node, &placed.fact)));
+    let learned = facts.filter_map(|(issuer, fact)| match fact {
+        Fact::GrantIssued(issued) if may_give(discovery.role_of(issuer)) => {
+            Some(kernel::Input::GrantLearned { issuer, issued: issued.clone() })
+        }
+        Fact::GrantRevoked(revoked) => Some(kernel::Input::RevocationLearned { issuer, grant: revoked.grant }),
+        _ => None,
+    });
+    learned.map(Step::Kernel).collect()
+}
+
+/// An observer gives nothing: it may not act on other nodes itself.
+const fn may_give(role: Option<Role>) -> bool {
+    match role {
+        Some(Role::Admin | Role::Worker) => true,
+        Some(Role::Observer) | None => false,
     }
 }
 

@@ -25,6 +25,9 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
             Some(target) => route_target(own, kernel, discovery, &target, *deadline_us),
             None => Routed::Now(Route::Local),
         },
+        Syscall::Grant { to, .. } => {
+            Routed::Now(to.node.as_ref().map_or(Route::Local, |node| route_node(own, discovery, node)))
+        }
         Syscall::Publish { .. }
         | Syscall::Subscribe { .. }
         | Syscall::Unsubscribe { .. }
@@ -40,6 +43,7 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
         | Syscall::Suspend { .. }
         | Syscall::Resume { .. }
         | Syscall::Restart { .. }
+        | Syscall::Revoke { .. }
         | Syscall::Shutdown => Routed::Now(Route::Local),
     }
 }
@@ -106,6 +110,8 @@ pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
         | Syscall::Suspend { .. }
         | Syscall::Resume { .. }
         | Syscall::Restart { .. }
+        | Syscall::Grant { .. }
+        | Syscall::Revoke { .. }
         | Syscall::Shutdown => Route::Local,
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
 use weft_protocol::{
-    BuiltinKind, CronId, GrantSpec, GroupName, InviteId, Level, MessageId, MissedRule, NodeId, NodeName, Resource,
-    RestartPolicy, Role, Signal, Strategy, TopicName, TopicPattern,
+    BuiltinKind, CronId, GrantId, GrantSpec, GroupName, InviteId, Level, MessageId, MissedRule, NodeId, NodeName,
+    Resource, RestartPolicy, Role, Signal, Strategy, TopicName, TopicPattern,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -81,6 +81,9 @@ pub(crate) enum Command {
     /// Start, list, inspect, stop, restart, suspend and signal agents; print their logs
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Give rights to agents, list them, take them back
+    #[command(subcommand)]
+    Cap(CapabilityCommand),
     /// Show the agents of the whole cluster
     Ps(OnlyAt),
     /// Send a message that wants no answer
@@ -282,6 +285,46 @@ pub(crate) struct SpawnArgs {
     /// Let the program run even where the kernel cannot confine it
     #[arg(long)]
     pub(crate) trusted: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft cap …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CapabilityCommand {
+    /// Give an agent a right
+    Grant(GrantArgs),
+    /// Take a right back, with all that was passed on from it
+    Revoke {
+        /// Its id, as `weft cap ls` shows it
+        id: GrantId,
+        #[command(flatten)]
+        at: At,
+    },
+    /// List the rights that stand
+    Ls {
+        /// Only what this agent holds
+        agent: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// `weft cap grant`.
+#[derive(Debug, Args)]
+pub(crate) struct GrantArgs {
+    /// Whom: worker, or worker@beta for whichever goes by that name there
+    #[arg(value_name = "AGENT[@NODE]")]
+    pub(crate) agent: String,
+    /// What: call:echo@beta, send:*, publish:jobs.*, subscribe:jobs
+    #[arg(value_name = "RIGHT:PATTERN")]
+    pub(crate) grant: GrantSpec,
+    /// For how long; for ever, without it
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) expires: Option<Duration>,
+    /// How often it may be used, what is passed on from it included
+    #[arg(long, value_name = "N")]
+    pub(crate) uses: Option<u64>,
     #[command(flatten)]
     pub(crate) at: At,
 }

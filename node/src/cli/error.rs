@@ -41,6 +41,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("quarantined", exit::DENIED),
     ("unauthorized", exit::DENIED),
     ("limit-reached", exit::DENIED),
+    ("wider", exit::DENIED),
     ("no-responder", exit::NOT_FOUND),
     ("ambiguous", exit::NOT_FOUND),
     ("gone", exit::NOT_FOUND),
@@ -200,6 +201,7 @@ fn refusal_hint(refusal: &Refusal) -> String {
         Refusal::Damaged => "weft chain verify shows what is damaged",
         Refusal::ShuttingDown => "weft up",
         Refusal::AgentFailed { .. } => "weft agent inspect shows how it is",
+        Refusal::Wider { .. } => "weft cap ls shows what is held; an operator gives more: weft cap grant",
         Refusal::LimitReached { .. } => "weft agent inspect shows what is used; a new start counts from zero",
         Refusal::Expired => "send it again as a new message",
         Refusal::Quarantined | Refusal::TooLarge { .. } | Refusal::Unsupported { .. } | Refusal::Invalid { .. } => "",
@@ -302,6 +304,7 @@ mod tests {
             (Refusal::ShuttingDown, 6),
             (Refusal::Unreachable { node: "n".into() }, 4),
             (Refusal::Invalid { message: "m".into() }, 7),
+            (Refusal::Wider { asked: "a".into(), held: "b".into() }, 3),
             (Refusal::LimitReached { resource: weft_protocol::Resource::Messages, limit: 1 }, 3),
             (Refusal::Restarting { agent: "a".parse().expect("a name"), retry_after_us: 1 }, 1),
         ];

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use weft_protocol::control::Body;
-use weft_protocol::{Admitted, CronFired, Effect, EffectResult, Fact, HealthSubject, MessageRecord, ResourceUse};
+use weft_protocol::{
+    Admitted, CronFired, Effect, EffectResult, Fact, GrantIssued, HealthSubject, MessageRecord, ResourceUse,
+};
 
 use super::text;
 use crate::cli::plural;
@@ -132,6 +134,12 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
         }
         Fact::DeadLetterRetried(retried) => (format!("{} as {}", retried.message, retried.again), to_json(retried)),
         Fact::DeadLetterRemoved(removed) => (format!("{}: {}", removed.message, removed.reason), to_json(removed)),
+        Fact::GrantIssued(issued) => {
+            let GrantIssued { grant, to, by } = issued.as_ref();
+            (format!("{by} gives {} {grant} to {}", grant.id, to.agent), to_json(issued))
+        }
+        Fact::GrantRevoked(revoked) => (format!("{} takes {} back", revoked.by, revoked.grant.grant), to_json(revoked)),
+        Fact::GrantUsed(used) => (format!("{} used {}", used.grant.grant, plural(used.used, "time")), to_json(used)),
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)

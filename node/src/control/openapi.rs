@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{agents, chain, cron, dead_letters, events, health, logs, members, messages, node, topics, trace};
+use super::{agents, chain, cron, dead_letters, events, grants, health, logs, members, messages, node, topics, trace};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,11 +23,14 @@ use super::{agents, chain, cron, dead_letters, events, health, logs, members, me
         agents::inspect,
         agents::stop,
         agents::restart,
-        agents::suspend,
         agents::resume,
         agents::signal,
-        logs::logs,
+        agents::suspend,
+        grants::grant,
+        grants::list,
+        grants::revoke,
         logs::follow,
+        logs::logs,
         messages::send,
         messages::call,
         topics::list,
@@ -87,6 +90,8 @@ mod tests {
         "/v1/down",
         "/v1/health",
         "/v1/events",
+        "/v1/grants",
+        "/v1/grants/{id}",
         "/v1/invites",
         "/v1/invites/{id}",
         "/v1/livez",

@@ -12,7 +12,7 @@ use weft_kernel::{Answer, Syscall};
 use weft_peer::{Question, Reply};
 use weft_protocol::control::{CronRemoveReport, CronReport};
 use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, DEADLINE_DEFAULT_US, DEADLINE_US_MAX};
-use weft_protocol::{Delivery, Durability, Level, Payload, Principal, Refusal, Target, TraceId};
+use weft_protocol::{Delivery, Durability, GrantId, GrantTerms, Level, Payload, Principal, Refusal, Target, TraceId};
 
 use self::cron::{CronAdd, CronList, CronRemove};
 use crate::ask::Asker;
@@ -79,6 +79,8 @@ pub(crate) fn understand(method: &str, params: &str) -> Result<Call, RpcError> {
         "cron_remove" => read(params).and_then(CronRemove::question).map(Call::Ask),
         "log" => read(params).map(Log::call),
         "ready" => read(params).map(|Ready {}| Call::Ready),
+        "grant" => read(params).and_then(Give::question).map(Call::Ask),
+        "revoke" => read(params).and_then(Revoke::question).map(Call::Ask),
         "tool" => read(params).map(Tool::question).map(Call::Ask),
         "stream" => Err((&Refusal::Unsupported { what: format!("the method {method}") }).into()),
         _ => Err(RpcError::unknown_method(method)),
@@ -125,6 +127,22 @@ struct Subscribe {
 #[serde(deny_unknown_fields)]
 struct Unsubscribe {
     topic: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Give {
+    to: String,
+    right: String,
+    resource: String,
+    budget: Option<u64>,
+    expires_in_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revoke {
+    grant: String,
 }
 
 #[derive(Deserialize)]
@@ -182,6 +200,24 @@ impl Subscribe {
 impl Unsubscribe {
     fn question(self) -> Result<Question, RpcError> {
         parse(&self.topic).map(|pattern| kernel(Syscall::Unsubscribe { pattern }))
+    }
+}
+
+impl Give {
+    fn question(self) -> Result<Question, RpcError> {
+        let (to, spec) = (parse(&self.to)?, parse(&format!("{}:{}", self.right, self.resource))?);
+        if self.budget == Some(0) || self.expires_in_ms == Some(0) {
+            return Err(RpcError::parameters("a right that ends before its first use gives nothing"));
+        }
+        let terms = GrantTerms { spec, expires: None, uses: self.budget };
+        let lasts_us = self.expires_in_ms.map(|ms| ms.saturating_mul(1_000));
+        Ok(kernel(Syscall::Grant { to, terms, lasts_us }))
+    }
+}
+
+impl Revoke {
+    fn question(self) -> Result<Question, RpcError> {
+        Ok(kernel(Syscall::Revoke { grant: parse(&self.grant)? }))
     }
 }
 
@@ -289,6 +325,10 @@ fn result(reply: Reply) -> Answered {
         seq: u64,
         delivered: u64,
     }
+    #[derive(Serialize)]
+    struct Granted {
+        grant: GrantId,
+    }
     let text = match reply {
         Reply::Kernel(Answer::Sent(report)) => {
             let reply = report.reply.map(PayloadJson::from_payload).transpose();
@@ -310,6 +350,7 @@ fn result(reply: Reply) -> Answered {
         Reply::Kernel(Answer::CronAdded(job)) => write(&cron_row(&job)),
         Reply::Kernel(Answer::CronJobs(jobs)) => write(&CronReport { jobs: jobs.iter().map(cron_row).collect() }),
         Reply::Kernel(Answer::CronRemoved { job }) => write(&CronRemoveReport { id: job.to_string() }),
+        Reply::Kernel(Answer::Granted(issued)) => write(&Granted { grant: issued.grant.id }),
         // Nothing more to say than that it is done.
         _ => "{}".to_owned(),
     };
@@ -371,6 +412,12 @@ mod tests {
         assert_eq!(since, subscribed("jobs.>", Start::Ago(600_000_000)));
         assert_eq!(syscall("subscribe", r#"{"topic":"jobs","last":3}"#), subscribed("jobs", Start::Last(3)));
         assert_eq!(syscall("unsubscribe", r#"{"topic":"jobs"}"#), Syscall::Unsubscribe { pattern: topic.into() });
+        let given =
+            syscall("grant", r#"{"to":"b@beta","right":"call","resource":"echo*","budget":3,"expires_in_ms":5}"#);
+        let terms = GrantTerms { spec: "call:echo*".parse().expect("a grant"), expires: None, uses: Some(3) };
+        assert_eq!(given, Syscall::Grant { to: "b@beta".parse().expect("a target"), terms, lasts_us: Some(5_000) });
+        let revoked = syscall("revoke", r#"{"grant":"g-00000000000000ff"}"#);
+        assert_eq!(revoked, Syscall::Revoke { grant: GrantId(255) });
         let tool = syscall("tool", r#"{"name":"fs.read","args":{"path":"x"}}"#);
         assert_eq!(tool, Syscall::CallTool { name: "fs.read".into() });
     }
@@ -419,6 +466,9 @@ mod tests {
         check("subscribe", r#"{"topic":"jobs","since":"10m","last":3}"#, "-32602");
         check("log", r#"{"level":"loud","text":"x"}"#, "-32602");
         check("tool", r#"{"args":{}}"#, "-32602");
+        check("grant", r#"{"to":"b","right":"fly","resource":"*"}"#, "-32602");
+        check("grant", r#"{"to":"b","right":"call","resource":"a","budget":0}"#, "-32602");
+        check("revoke", r#"{"grant":"7"}"#, "-32602");
         check("stream", r#"{"id":"m-1","part":{"text":"x"}}"#, r#""code":"unsupported""#);
         check("spawn", "{}", "-32601");
     }
