@@ -104,6 +104,10 @@ pub enum Action {
     },
     /// Record that damage was repaired.
     RecordRepair,
+    /// Record that a start is complete.
+    RecordBoot,
+    /// Change settings of the running node.
+    Configure,
     /// Take the node down.
     Shutdown,
 }
@@ -134,6 +138,8 @@ impl Action {
             Self::Admit { .. } => "admit",
             Self::RecordFork { .. } => "record-fork",
             Self::RecordRepair => "record-repair",
+            Self::RecordBoot => "record-boot",
+            Self::Configure => "configure",
             Self::Shutdown => "shutdown",
         }
     }
