@@ -128,6 +128,10 @@ pub enum Action {
     },
     /// Record that damage was repaired.
     RecordRepair,
+    /// Record that a start is complete.
+    RecordBoot,
+    /// Change settings of the running node.
+    Configure,
     /// Take the node down.
     Shutdown,
 }
@@ -162,6 +166,8 @@ impl Action {
             Self::Admit { .. } => "admit",
             Self::RecordFork { .. } => "record-fork",
             Self::RecordRepair => "record-repair",
+            Self::RecordBoot => "record-boot",
+            Self::Configure => "configure",
             Self::Shutdown => "shutdown",
         }
     }

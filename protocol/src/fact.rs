@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::boot::PhaseRecord;
 use crate::capability::{Grant, GrantRef, Role};
 use crate::codec::{decode, encode};
 use crate::cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved};
@@ -227,6 +228,10 @@ pub enum Fact {
     GrantRevoked(GrantRevoked),
     /// A right with a budget was used.
     GrantUsed(GrantUsed),
+    /// A start is complete: once in each run, after everything of it has ended.
+    Booted(Booted),
+    /// Settings changed while the node ran.
+    Configured(Configured),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -489,6 +494,30 @@ pub struct GrantUsed {
     /// How often by now, as far as this node has seen.
     pub used: u64,
 }
+/// See [`Fact::Booted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Booted {
+    /// Its phases in order, at most one of each.
+    pub phases: Vec<PhaseRecord>,
+}
+
+/// See [`Fact::Configured`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configured {
+    /// What is different from here on, by key.
+    pub changes: Vec<SettingChange>,
+}
+
+/// One setting that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingChange {
+    /// Its key, as the configuration file writes it.
+    pub key: String,
+    /// What it was, as `weft config show` prints it.
+    pub from: String,
+    /// What it is.
+    pub to: String,
+}
 
 /// Lists each kind once: its name on the chain and its variant.
 macro_rules! kinds {
@@ -558,4 +587,6 @@ kinds! {
     "grant.issued" => GrantIssued,
     "grant.revoked" => GrantRevoked,
     "grant.used" => GrantUsed,
+    "node.booted" => Booted,
+    "node.configured" => Configured,
 }

@@ -111,6 +111,8 @@ fn need(action: &Action) -> Need {
         | Action::Admit { .. }
         | Action::RecordFork { .. }
         | Action::RecordRepair
+        | Action::RecordBoot
+        | Action::Configure
         | Action::Shutdown => Need::Operator,
     }
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use weft_protocol::control::Body;
 use weft_protocol::{
-    Admitted, CronFired, Effect, EffectResult, Fact, GrantIssued, HealthSubject, MessageRecord, ResourceUse,
+    Admitted, CronFired, Effect, EffectResult, Fact, GrantIssued, HealthSubject, MessageRecord, PhaseResult,
+    ResourceUse,
 };
 
 use super::text;
@@ -140,6 +141,15 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
         }
         Fact::GrantRevoked(revoked) => (format!("{} takes {} back", revoked.by, revoked.grant.grant), to_json(revoked)),
         Fact::GrantUsed(used) => (format!("{} used {}", used.grant.grant, plural(used.used, "time")), to_json(used)),
+        Fact::Booted(booted) => {
+            let took_us: u64 = booted.phases.iter().map(|phase| phase.duration_us).sum();
+            let done = booted.phases.iter().filter(|phase| phase.result != PhaseResult::NotBuiltIn).count() as u64;
+            (format!("{} in {} ms", plural(done, "phase"), took_us / 1_000), to_json(booted))
+        }
+        Fact::Configured(configured) => {
+            let changes = configured.changes.iter().map(|change| format!("{} is {}", change.key, change.to));
+            (changes.collect::<Vec<_>>().join(", "), to_json(configured))
+        }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)
