@@ -6,8 +6,8 @@
 //!
 //! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`, `merkle`,
 //! `fact`, `chain`; then what is said: `address`, `capability`, `process`, `envelope`, `membership`, `auth`, `sync`;
-//! `blob`, `cron` (what happens by itself), `health`;
-//! last what one node keeps, `batch`, and what it tells its own operator, [`control`].
+//! `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and what it tells its own operator,
+//! [`control`].
 
 pub mod control;
 pub mod limits;
