@@ -4,10 +4,10 @@
 //! believed, two signatures (see `signature`). Nothing in this crate decides anything: whether an event may be written, who
 //! is a member or where a message goes is the business of the machines that use it.
 //!
-//! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`, `merkle`,
-//! `fact`, `chain`; then what is said: `address`, `capability`, `process`, `boot`, `envelope`, `membership`, `auth`, `sync`;
-//! `blob`, `cron` (what happens by itself), `health`;
-//! last what one node keeps, `batch`, and what it tells its own operator, [`control`].
+//! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`,
+//! `merkle`, `fact`, `chain`; then what is said: `address`, `capability`, `process`, `boot`, `envelope`, `membership`, `auth`,
+//! `sync`; `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and what it tells its own
+//! operator, [`control`].
 
 pub mod control;
 pub mod limits;
