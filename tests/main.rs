@@ -13,6 +13,7 @@ mod kill;
 mod large;
 mod limits;
 mod refusals;
+mod settings;
 mod strangers;
 mod supervision;
 mod tidy;

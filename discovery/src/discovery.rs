@@ -169,6 +169,7 @@ impl Discovery {
             Input::RecordRefused { ticket, refusal } => self.on_record_refused(ticket, refusal, outputs),
             Input::ShutdownSeen { node, hlc } => self.on_shutdown_seen(node, hlc),
             Input::ForkProven { node } => self.on_fork_proven(node, outputs),
+            Input::Configured { config } => self.config = *config,
             Input::Woken => {}
         }
         self.do_due(now, outputs);

@@ -9,6 +9,7 @@ use weft_protocol::{
 };
 
 use crate::admission::AdmissionView;
+use crate::config::DiscoveryConfig;
 
 /// A question whose answer goes back to somebody outside; the world numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,6 +147,11 @@ pub enum Input {
     ForkProven {
         /// Which.
         node: NodeId,
+    },
+    /// Other times count from now on.
+    Configured {
+        /// All of them.
+        config: Box<DiscoveryConfig>,
     },
     /// The time of `next_wakeup` has come.
     Woken,

@@ -114,6 +114,10 @@ pub enum Action {
     },
     /// Record that damage was repaired.
     RecordRepair,
+    /// Record that a start is complete.
+    RecordBoot,
+    /// Change settings of the running node.
+    Configure,
     /// Take the node down.
     Shutdown,
 }
@@ -146,6 +150,8 @@ impl Action {
             Self::Admit { .. } => "admit",
             Self::RecordFork { .. } => "record-fork",
             Self::RecordRepair => "record-repair",
+            Self::RecordBoot => "record-boot",
+            Self::Configure => "configure",
             Self::Shutdown => "shutdown",
         }
     }

@@ -1,11 +1,13 @@
 //! What can happen to the kernel, and all that it can ask of the world.
 
 use weft_protocol::{
-    Batch, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, Level, MessageId, NodeId, Payload, Principal,
-    ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, Timestamp, TopicPattern, TraceId,
+    AgentName, Batch, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, Level, MessageId, NodeId, Payload,
+    Principal, ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, Timestamp, TopicPattern,
+    TraceId,
 };
 
 use crate::action::Action;
+use crate::config::KernelConfig;
 use crate::cron::CronJob;
 use crate::health::{ProbeAnswer, ProbeTarget};
 use crate::syscall::Syscall;
@@ -176,6 +178,11 @@ pub enum Input {
         /// What to record, in order, in one commit.
         facts: Vec<Fact>,
     },
+    /// The operator's settings are other ones from now on; the change is on the chain.
+    Configured {
+        /// All of them. Agents to start at boot are those of the next start.
+        config: Box<KernelConfig>,
+    },
     /// A verified stamp of another member was seen.
     StampObserved {
         /// The greatest one.
@@ -288,7 +295,10 @@ pub enum Answer {
         process: ProcessId,
     },
     /// The node is going down; `Halt` follows when everything is on disk.
-    ShuttingDown,
+    ShuttingDown {
+        /// The processes that were alive and were stopped, in the order in which that was asked of them.
+        stopped: Vec<(AgentName, ProcessId)>,
+    },
 }
 
 /// See [`Answer::Sent`].
@@ -378,7 +388,7 @@ pub enum Output {
     /// The set of living agents is now this.
     Advertise {
         /// All of them, sorted by name.
-        agents: Vec<(weft_protocol::AgentName, ProcessId)>,
+        agents: Vec<(AgentName, ProcessId)>,
     },
     /// Hand a publication to an operator's subscription.
     Notify {

@@ -1,6 +1,7 @@
 //! Facts that other machines of this node want on the chain: judged, checked against their action, recorded together.
 
-use weft_protocol::{Fact, Principal, Refusal};
+use weft_protocol::limits::SETTING_CHANGES_MAX;
+use weft_protocol::{BootPhase, Fact, Principal, Refusal};
 
 use crate::action::Action;
 use crate::chain::{Promise, Writer};
@@ -42,6 +43,14 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         Action::Admit { .. } => matches!(fact, Fact::InviteBurnt(_) | Fact::Admitted(_)),
         Action::RecordFork { .. } => matches!(fact, Fact::ForkSeen(_)),
         Action::RecordRepair => matches!(fact, Fact::Repaired(_)),
+        Action::RecordBoot => match fact {
+            Fact::Booted(booted) => booted.phases.len() <= BootPhase::ALL.len(),
+            _ => false,
+        },
+        Action::Configure => match fact {
+            Fact::Configured(configured) => configured.changes.len() <= SETTING_CHANGES_MAX,
+            _ => false,
+        },
         Action::Send { .. }
         | Action::Call { .. }
         | Action::Receive { .. }
@@ -82,6 +91,11 @@ fn resource(action: &Action) -> String {
         Action::Invite { role } => role.to_string(),
         Action::Admit { node } | Action::RecordFork { node } => node.to_string(),
         Action::RetryDeadLetter { message } | Action::DropDeadLetter { message } => message.to_string(),
-        Action::RevokeInvite | Action::RecordRepair | Action::ReadDeadLetters | Action::Shutdown => "node".to_owned(),
+        Action::RevokeInvite
+        | Action::RecordRepair
+        | Action::RecordBoot
+        | Action::Configure
+        | Action::ReadDeadLetters
+        | Action::Shutdown => "node".to_owned(),
     }
 }

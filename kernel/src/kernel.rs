@@ -21,7 +21,7 @@ use crate::gate::{Decision, Gate, Request};
 use crate::health::Monitors;
 use crate::ipc::{Calls, DeadLetters, Inbox, Message, Receipts, Windows};
 use crate::process::{History, ProcessTable};
-use crate::status::NodeState;
+use crate::status::{NodeState, WrongState};
 use crate::supervisor::Supervisors;
 use crate::syscall::Syscall;
 use crate::timers::{Timer, Timers};
@@ -73,7 +73,7 @@ pub struct Kernel {
     /// How many questions the kernel itself has asked.
     own_asks: u64,
     pub(crate) shutdown_asks: Vec<AskId>,
-    pub(crate) stopped_at_shutdown: u64,
+    pub(crate) stopped_at_shutdown: Vec<(AgentName, ProcessId)>,
 }
 
 /// Who asks, known to be who it says it is.
@@ -164,7 +164,7 @@ impl Kernel {
             own_asks: 0,
             topics: Topics::restored(identity.chain, chain.next_counter(), &recovered.topic_log, orderly),
             shutdown_asks: Vec::new(),
-            stopped_at_shutdown: 0,
+            stopped_at_shutdown: Vec::new(),
             chain,
             config,
             own_names: (identity.name.to_string(), identity.chain.node.to_string()),
@@ -261,6 +261,7 @@ impl Kernel {
             Input::ProbeAnswered { number, answer } => self.on_probe_answered(number, answer),
             Input::AgentAnswered { process, message, answer } => self.on_agent_answered(process, &message, answer),
             Input::FactsGiven { ticket, by, action, facts } => self.on_facts(ticket, &by, &action, &facts),
+            Input::Configured { config } => self.config = *config,
             Input::StampObserved { hlc } => self.on_stamp(hlc),
             Input::Persisted | Input::PersistFailed | Input::Woken => {}
         }
@@ -407,7 +408,7 @@ impl Kernel {
             Promise::FactsRecorded { ticket, first_seq } => self.effects.confirm_facts(ticket, first_seq),
             Promise::RunIntended { own } => self.on_run_intended(own),
             Promise::Notify { ask, cursor, publication } => self.effects.notify(ask, cursor, publication),
-            Promise::Booted => self.state = NodeState::Running,
+            Promise::Booted => self.enter(NodeState::Running),
             Promise::Halted => self.on_halted(),
         }
     }
@@ -445,6 +446,14 @@ impl Kernel {
     pub(crate) fn take_own_answers(&mut self) {
         for (ask, answer) in self.effects.take_own_answers() {
             self.on_own_answer(ask, answer);
+        }
+    }
+
+    /// Goes to another state. One that cannot follow is a bug; nothing is promised after it.
+    pub(crate) fn enter(&mut self, next: NodeState) {
+        match self.state.then(next) {
+            Ok(state) => self.state = state,
+            Err(WrongState { .. }) => self.damage(),
         }
     }
 

@@ -11,11 +11,12 @@
 //! leaves at once), `chain` (what waits for its record), `gate` (who may), `capability` (what of it is left), `process`
 //! (lives and mailboxes), `supervisor` (who is started again), `ipc` (messages), `topic` (publications and the log of them),
 //! `cron` (messages at certain times), `health` (how everything is), `facts` (records for the other machines), `ahead` (what waits for our clock),
-//! `timers`, `boot`, `shutdown`, `builtin`.
+//! `timers`, `boot`, `shutdown`, `builtin`; beside them `boot_log` (what a start says of itself).
 
 mod action;
 mod ahead;
 mod boot;
+mod boot_log;
 mod builtin;
 mod capability;
 mod chain;
@@ -37,6 +38,7 @@ mod timers;
 mod topic;
 
 pub use action::Action;
+pub use boot_log::{BootEntry, BootLevel, BootLog};
 pub use builtin::Builtin;
 pub use config::{KernelConfig, KernelIdentity};
 pub use cron::{CronJob, CronSpec};
@@ -44,6 +46,6 @@ pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendRep
 pub use gate::{CapabilityGate, DEFAULT_CLOSED, Decision, Gate, GateError, Request, genesis_rules};
 pub use health::{HealthReport, HealthRow, ProbeAnswer, ProbeTarget};
 pub use kernel::Kernel;
-pub use status::{ChainStatus, NodeState, ProcessInfo, ProcessState, Prospect};
+pub use status::{ChainStatus, NodeState, ProcessInfo, ProcessState, Prospect, WrongState};
 pub use syscall::{AgentRef, Syscall};
 pub use topic::{Cursor, Gather, GatherId, Start, TopicInfo, TopicPublisher};

@@ -1,6 +1,6 @@
 //! How a run ends: in order, with every process stopped and the chain sealed, or at once when nothing can be written.
 
-use weft_protocol::{EffectResult, ExitReason, Fact, Outcome, Principal, ProcessId, Refusal, Shutdown};
+use weft_protocol::{AgentName, EffectResult, ExitReason, Fact, Outcome, Principal, ProcessId, Refusal, Shutdown};
 
 use crate::action::Action;
 use crate::chain::Promise;
@@ -16,20 +16,34 @@ impl Kernel {
         if let Err(refusal) = self.judge(&by.sender, &Action::Shutdown, &["node".to_owned()], &by.grants, None) {
             return self.effects.answer(ask, Err(refusal));
         }
-        self.shutdown_asks.push(ask);
         if self.state == NodeState::ShuttingDown {
-            return;
+            return self.shutdown_asks.push(ask);
         }
-        self.state = NodeState::ShuttingDown;
+        match self.state.then(NodeState::ShuttingDown) {
+            Ok(state) => self.state = state,
+            Err(wrong) => return self.effects.answer(ask, Err(Refusal::Invalid { message: wrong.to_string() })),
+        }
+        self.shutdown_asks.push(ask);
         self.supervisors.plans.clear();
-        let living = self.processes.all_living().map(|life| life.process).collect::<Vec<_>>();
-        self.stopped_at_shutdown = living.len() as u64;
-        living.iter().for_each(|process| self.stop(*process, &by.sender.principal, None, true));
-        if living.is_empty() {
+        let living = self.living_last_first();
+        for (_, process) in &living {
+            self.stop(*process, &by.sender.principal, None, true);
+        }
+        let none = living.is_empty();
+        self.stopped_at_shutdown = living;
+        if none {
             self.finish_shutdown();
         } else {
             self.timers.set(self.now.after_us(self.config.shutdown_us_max), Timer::Shutdown);
         }
+    }
+
+    /// The living processes, those that began to run last first: what was started on top of another is stopped before it.
+    fn living_last_first(&self) -> Vec<(AgentName, ProcessId)> {
+        let mut living = self.processes.all_living().collect::<Vec<_>>();
+        // One that does not run yet was started after all that do.
+        living.sort_by_key(|life| (life.started_at.is_some(), std::cmp::Reverse((life.started_at, life.process))));
+        living.into_iter().map(|life| (life.spec.agent.clone(), life.process)).collect()
     }
 
     /// Writes the last record: nothing is taken on after it.
@@ -46,7 +60,7 @@ impl Kernel {
         self.answer_calls_at_shutdown();
         self.take_own_answers();
         self.timers.clear_all();
-        let shutdown = Shutdown { stopped: self.stopped_at_shutdown };
+        let shutdown = Shutdown { stopped: self.stopped_at_shutdown.len() as u64 };
         let seq = self.chain.append_last(&Fact::Shutdown(shutdown), self.now);
         self.chain.hold(seq, Promise::Halted);
     }
@@ -68,9 +82,10 @@ impl Kernel {
 
     /// The last record is on disk.
     pub(crate) fn on_halted(&mut self) {
-        self.state = NodeState::Halted;
+        self.enter(NodeState::Halted);
+        let stopped = std::mem::take(&mut self.stopped_at_shutdown);
         for ask in std::mem::take(&mut self.shutdown_asks) {
-            self.effects.answer(ask, Ok(Answer::ShuttingDown));
+            self.effects.answer(ask, Ok(Answer::ShuttingDown { stopped: stopped.clone() }));
         }
         self.effects.halt();
     }
@@ -172,6 +187,7 @@ impl Kernel {
             | Input::ResourcesMeasured { .. }
             | Input::ProbeAnswered { .. }
             | Input::AgentAnswered { .. }
+            | Input::Configured { .. }
             | Input::StampObserved { .. }
             | Input::Persisted
             | Input::PersistFailed

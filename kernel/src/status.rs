@@ -8,6 +8,7 @@ use weft_protocol::{
     ResourceLimits, RestartPolicy, Timestamp, TopicPattern,
 };
 
+use crate::config::KernelConfig;
 use crate::ipc::Seen;
 use crate::kernel::Kernel;
 use crate::process::Life;
@@ -37,6 +38,36 @@ impl fmt::Display for NodeState {
             Self::Halted => "halted",
             Self::Damaged => "damaged",
         })
+    }
+}
+
+/// A state that cannot follow the one there is. Nothing changed; trying again cannot help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a node that is {from} cannot become {to}")]
+pub struct WrongState {
+    /// Where the node stands.
+    pub from: NodeState,
+    /// Where it was to go.
+    pub to: NodeState,
+}
+
+impl NodeState {
+    /// The state `next`, when it may follow this one: Booting, Running, ShuttingDown, Halted, in this order, and Damaged
+    /// after each but the last.
+    ///
+    /// # Errors
+    /// [`WrongState`] naming both.
+    pub const fn then(self, next: Self) -> Result<Self, WrongState> {
+        match (self, next) {
+            (Self::Booting, Self::Running)
+            | (Self::Running, Self::ShuttingDown)
+            | (Self::ShuttingDown, Self::Halted)
+            | (Self::Booting | Self::Running | Self::ShuttingDown, Self::Damaged) => Ok(next),
+            (
+                Self::Booting | Self::Running | Self::ShuttingDown | Self::Halted | Self::Damaged,
+                Self::Booting | Self::Running | Self::ShuttingDown | Self::Halted | Self::Damaged,
+            ) => Err(WrongState { from: self, to: next }),
+        }
     }
 }
 
@@ -145,6 +176,12 @@ impl Kernel {
     #[must_use]
     pub const fn state(&self) -> NodeState {
         self.state
+    }
+
+    /// The bounds in force.
+    #[must_use]
+    pub const fn config(&self) -> &KernelConfig {
+        &self.config
     }
 
     /// The own chain as it is on disk.

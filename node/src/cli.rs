@@ -3,17 +3,20 @@
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
 //! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `messages`, `topics`, `cron`,
 //! `health`, `trace`, `chain`,
-//! `offline` (what needs no node), `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
+//! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
 mod args;
 mod bench;
 mod chain;
 mod client;
+mod config;
 mod cron;
 mod demo;
+mod doctor;
 mod error;
 mod health;
+mod help;
 mod join;
 mod log;
 mod members;
@@ -36,7 +39,9 @@ use clap::{CommandFactory as _, Parser as _};
 use self::args::{At, Cli, Command};
 use self::output::Output;
 
+pub(crate) use self::args::bytes;
 pub(crate) use self::error::CliError;
+pub(crate) use self::log::{LogFilter, check_filter};
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::offline::PROOF_FORMAT;
 pub(crate) use self::output::plural;
@@ -96,15 +101,20 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sim(command) => sim::run(command),
         Command::Bench(command) => bench::run(command).await,
         Command::BenchStock(args) => bench::serve_stock(args).await,
-        Command::Completions(args) => completions(args.shell),
+        Command::BootLog(only) => status::boot_log(&only.at.or(before)).await,
+        Command::Config(command) => config::config(command, before).await,
+        Command::Doctor(args) => doctor::doctor(args, &args.at.or(before)).await,
+        Command::Help(args) => help::help(args, args.json || before.json),
+        Command::Completions(args) => completions(args.shell, args.json || before.json),
         Command::DemoGuard(_) | Command::Child(_) => Err(CliError::new("failed", "BUG: this command needs no runtime")),
     }
 }
 
-fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
+fn completions(shell: clap_complete::Shell, json: bool) -> Result<(), CliError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "weft", &mut script);
-    Output::new(false).text(&String::from_utf8_lossy(&script))
+    let report = serde_json::json!({ "shell": shell.to_string(), "script": String::from_utf8_lossy(&script) });
+    Output::new(json).report(&report, |report| report["script"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Whether `--json` was given, before the command or among its arguments.

@@ -4,13 +4,14 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
-//! what is served: `node`, `members`, `agents` with `logs`, `messages`, `topics`, `dead_letters`, `events`, `cron`,
+//! what is served: `node`, `config`, `members`, `agents` with `logs`, `messages`, `topics`, `dead_letters`, `events`, `cron`,
 //! `trace` with `agreement`, `chain` with `fact`; `health`; `openapi`
 //! describes it; `text` writes times.
 
 mod agents;
 mod agreement;
 mod chain;
+mod config;
 mod cron;
 mod dead_letters;
 mod door;
@@ -41,6 +42,8 @@ use weft_storage::{Store, StoreError};
 
 use self::failure::Failure;
 use crate::ask::Asker;
+use crate::boot::Boot;
+use crate::config::Live;
 use crate::home::HomeDir;
 use crate::network::Refusals;
 use crate::runners::AgentProcesses;
@@ -64,6 +67,10 @@ pub(crate) struct Control {
     pub(crate) agents: AgentProcesses,
     /// Who was refused lately.
     pub(crate) refusals: Refusals,
+    /// What was said of the start.
+    pub(crate) boot: Boot,
+    /// What is configured.
+    pub(crate) live: Live,
 }
 
 /// A node as its door serves it.
@@ -117,7 +124,10 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/health", get(health::health))
         .route("/v1/livez", get(health::livez))
         .route("/v1/readyz", get(health::readyz))
+        .route("/v1/boot-log", get(node::boot_log))
         .route("/v1/down", post(node::down))
+        .route("/v1/config", get(config::show))
+        .route("/v1/config/reload", post(config::reload))
         .route("/v1/openapi.json", get(openapi::document))
         .route("/v1/members", get(members::members))
         .route("/v1/invites", get(members::invites).post(members::invite))

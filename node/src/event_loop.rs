@@ -12,6 +12,7 @@ use weft_storage::Store;
 
 use crate::ask::{Asker, Local, Notified};
 use crate::clock::Clock;
+use crate::home::HomeDir;
 use crate::network::{Network, NetworkEvent};
 use crate::runners::Runners;
 
@@ -43,6 +44,7 @@ pub(crate) struct EventLoop {
     answers: BTreeMap<AskId, oneshot::Sender<Result<Reply, Refusal>>>,
     notifies: BTreeMap<AskId, mpsc::Sender<Notified>>,
     joins: BTreeMap<AskId, oneshot::Sender<Result<Box<Admission>, AuthRefusal>>>,
+    home: HomeDir,
     halted: bool,
 }
 
@@ -56,6 +58,7 @@ impl EventLoop {
         runners: Runners,
         asker: Asker,
         locals: mpsc::Receiver<Local>,
+        home: HomeDir,
     ) -> Self {
         let disk = Disk::start(Arc::clone(&store));
         Self {
@@ -71,6 +74,7 @@ impl EventLoop {
             answers: BTreeMap::new(),
             notifies: BTreeMap::new(),
             joins: BTreeMap::new(),
+            home,
             halted: false,
         }
     }
@@ -119,6 +123,9 @@ impl EventLoop {
             Event::Disk(Ok(())) => self.inputs.push_back(Input::Persisted),
             Event::Disk(Err(error)) => {
                 tracing::error!(%error, "the store cannot be written; nothing is promised any more");
+                if let Err(error) = self.home.poison(&error.to_string()) {
+                    tracing::error!(%error, "the next start will not know that this one could not write");
+                }
                 self.inputs.push_back(Input::PersistFailed);
             }
             Event::Woken => self.inputs.push_back(Input::Woken),

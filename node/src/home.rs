@@ -11,6 +11,7 @@
 //! operator.token  what the door asks for (0600)
 //! config.toml     optional
 //! node.log        with --detach
+//! poisoned        after a failed write of the store, until `weft doctor --storage` finds it whole
 //! agents/NAME/    working folders of child processes
 //! ```
 
@@ -154,6 +155,29 @@ impl HomeDir {
         fs::read_to_string(self.joining_path()).ok().map(|text| text.trim().to_owned())
     }
 
+    /// Why an earlier run could not write its store, when one could not and nobody has checked it since; the reason is empty
+    /// when there was no room even for that.
+    pub(crate) fn poisoned(&self) -> Option<String> {
+        fs::read_to_string(self.poison_path()).ok().map(|reason| reason.trim().to_owned())
+    }
+
+    /// Notes that the store could not be written. The file is made first, because a full disk may still have room for a name.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`].
+    pub(crate) fn poison(&self, reason: &str) -> Result<(), HomeError> {
+        let path = self.poison_path();
+        let mut options = OpenOptions::new();
+        let made = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut file = made.map_err(|error| HomeError::io(&path, error))?;
+        let _no_room = file.write_all(reason.as_bytes()).and_then(|()| file.sync_all());
+        Ok(())
+    }
+
+    fn poison_path(&self) -> PathBuf {
+        self.0.join("poisoned")
+    }
+
     fn token_path(&self) -> PathBuf {
         self.0.join("operator.token")
     }
@@ -250,6 +274,14 @@ impl Home {
         let token = data_encoding::HEXLOWER.encode(&bytes);
         files::write_private(&path, token.as_bytes())?;
         Ok(token)
+    }
+
+    /// Notes that the store is whole after all.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`].
+    pub(crate) fn clear_poison(&self) -> Result<(), HomeError> {
+        files::remove(&self.poison_path())
     }
 
     /// Notes that an admission to this cluster has begun.

@@ -1,6 +1,7 @@
 //! The command `weft`: what was typed, then what is done, then an exit code.
 
 mod ask;
+mod boot;
 mod cli;
 mod clock;
 mod config;

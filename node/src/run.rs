@@ -1,25 +1,28 @@
 //! A node from its home to its end: founding, opening or repairing the store, wiring all parts, serving until it halts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_bytes::{ByteArray, ByteBuf};
 use tokio::signal::unix::{SignalKind, signal};
-use weft_kernel::{CapabilityGate, KernelConfig};
+use tokio::time::Instant;
+use weft_kernel::CapabilityGate;
 use weft_peer::{Peer, PeerConfig, PeerIdentity, Question};
 use weft_protocol::control::UpReport;
 use weft_protocol::{
-    AgentSpec, Backend, BuiltinKind, Certificate, Charter, Incarnation, KeyPair, NodeCheck, NodeName, Principal,
-    ProbeTiming, Recovered, Repaired, ResourceLimits, RestartPolicy, Role, Signed, Signer as _, Timestamp,
+    BootPhase, Certificate, Charter, Incarnation, KeyPair, NodeName, Principal, Recovered, Repaired, Role, Signed,
+    Signer as _, Timestamp,
 };
 use weft_storage::{OpenError, Store};
 
 use crate::ask::{Asker, door};
-use crate::cli::CliError;
+use crate::boot::Boot;
+use crate::cli::{CliError, plural};
 use crate::clock::{Clock, wall};
-use crate::config::Config;
+use crate::config::{Config, Live, reload};
 use crate::event_loop::EventLoop;
 pub(crate) use crate::event_loop::shut_down;
-use crate::home::{ClusterFile, Home};
+use crate::home::{ClusterFile, Home, HomeDir};
 use crate::identity;
 use crate::network::{Network, NetworkConfig};
 use crate::repair::Repair;
@@ -27,6 +30,10 @@ use crate::runners::{Runners, RunnersConfig};
 
 /// The program's version.
 const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// Signals that come within this time are one: a supervisor may send to the process and to its group (guess: less than a
+/// person needs to press twice).
+const SIGNALS_TOGETHER: Duration = Duration::from_millis(100);
 
 /// Writes a cluster of one into a home that has none: its founder is the holder of `keys`.
 ///
@@ -66,6 +73,8 @@ pub(crate) fn new_incarnation() -> Result<Incarnation, CliError> {
 pub(crate) struct Running {
     /// The door to its event loop.
     pub(crate) asker: Asker,
+    /// Its settings.
+    pub(crate) live: Live,
     home: Home,
     door: crate::control::Door,
     event_loop: tokio::task::JoinHandle<()>,
@@ -75,24 +84,32 @@ pub(crate) struct Running {
 ///
 /// # Errors
 /// Damage (exit 8), addresses that cannot be listened on, and everything else that keeps a node from starting.
-pub(crate) async fn start(home: Home, config: &Config, keys: KeyPair) -> Result<Running, CliError> {
+pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> Result<Running, CliError> {
+    let config = &live.config().await;
     let cluster = home.cluster()?.ok_or_else(|| CliError::new("failed", "the home has no cluster").hint("weft up"))?;
+    if let Some(reason) = home.poisoned() {
+        let reason = if reason.is_empty() { "the disk was full" } else { &reason };
+        let message = format!("an earlier run could not write its store: {reason}");
+        return Err(CliError::new("damaged", message).hint("weft doctor --storage checks it and lets the node start"));
+    }
     let keys = Arc::new(keys);
     let mut clock = Clock::new();
-    let (store, recovered, repaired) = open(&home, &keys, &cluster, &mut clock).await?;
+    let (store, recovered, repaired) = open(&home, config, &keys, &cluster, &mut clock, &boot).await?;
+    boot.info(&held(&recovered));
     let store = Arc::new(store);
     let now = clock.now();
-    let peer = new_peer(&cluster, &recovered, &keys, now)?;
+    let peer = new_peer(config, &cluster, &recovered, &keys, now)?;
 
     let listen = listen_addresses(&home, config);
     let view = peer.discovery().view();
     let network = Network::new(NetworkConfig { keys: Arc::clone(&keys), listen, view }).await?;
     keep_ports(&home, config, &network)?;
+    boot.info(&format!("listening: {}", network.bound_addresses().join(" ")));
 
     let (asker, locals) = door();
     let exe = std::env::current_exe().map_err(|error| CliError::new("failed", format!("this program: {error}")))?;
     let runners_config = RunnersConfig {
-        limits: KernelConfig::default().limits,
+        limits: config.kernel.limits.clone(),
         node: keys.public_keys().node(),
         node_name: cluster.name.clone(),
         home: home.path().to_owned(),
@@ -104,14 +121,21 @@ pub(crate) async fn start(home: Home, config: &Config, keys: KeyPair) -> Result<
         store: Arc::clone(&store),
         agents: runners.agent_processes(),
         refusals: network.refusals(),
+        boot: boot.clone(),
+        live: live.clone(),
     };
     let door = crate::control::open(&home, control)?;
-    let event_loop = EventLoop::new(peer, clock, store, network, runners, asker.clone(), locals);
+    boot.info("the local door is open");
+    boot.pass_over(BootPhase::ResourceTree);
+    let event_loop =
+        EventLoop::new(peer, clock, store, network, runners, asker.clone(), locals, HomeDir::new(home.path())?);
     let event_loop = tokio::spawn(event_loop.run());
     if !repaired.is_empty() {
         record_repair(&asker, repaired).await?;
     }
-    Ok(Running { asker, home, door, event_loop })
+    let agents_wait = Duration::from_micros(config.kernel.start_us_max);
+    tokio::spawn(boot.complete(asker.clone(), agents_wait));
+    Ok(Running { asker, live, home, door, event_loop })
 }
 
 impl Running {
@@ -141,7 +165,9 @@ pub(crate) struct RunOptions {
     /// Where, locked.
     pub(crate) home: Home,
     /// How. A home without a cluster becomes the founder of a new one under the configured name.
-    pub(crate) config: Config,
+    pub(crate) live: Live,
+    /// What is said of the start.
+    pub(crate) boot: Boot,
     /// Hears what the node serves once it does.
     pub(crate) on_ready: Box<dyn FnOnce(&UpReport) + Send>,
 }
@@ -151,12 +177,25 @@ pub(crate) struct RunOptions {
 /// # Errors
 /// Those of [`start`], and a panic of the event loop.
 pub(crate) async fn run_node(options: RunOptions) -> Result<(), CliError> {
-    let RunOptions { home, config, on_ready } = options;
-    let keys = keys_of(&home, &config)?;
-    let running = start(home, &config, keys).await?;
-    watch_signals(running.asker.clone())?;
+    let RunOptions { home, live, boot, on_ready } = options;
+    let running = begin(home, live, boot.clone()).await.inspect_err(|error| boot.error(&error.to_string()))?;
+    watch_signals(running.asker.clone(), running.live.clone())?;
     on_ready(&running.report().await?);
     running.ended().await
+}
+
+async fn begin(home: Home, live: Live, boot: Boot) -> Result<Running, CliError> {
+    boot.begin(BootPhase::Services);
+    let keys = keys_of(&home, &live.config().await)?;
+    boot.info(&format!("{} is locked, its keys are those of {}", home.path().display(), keys.public_keys().node()));
+    start(home, live, keys, boot).await
+}
+
+/// What a start found, in words.
+fn held(recovered: &Recovered) -> String {
+    let chains = plural(recovered.chains.len() as u64, "chain");
+    let events = recovered.chains.iter().map(|chain| chain.state.size()).sum();
+    format!("the store holds {chains} with {}, all verified", plural(events, "event"))
 }
 
 /// The keys of the home, which founds a cluster when it has none.
@@ -176,9 +215,11 @@ pub(crate) fn keys_of(home: &Home, config: &Config) -> Result<KeyPair, CliError>
 /// Opens the store, with the help of members when it is damaged.
 async fn open(
     home: &Home,
+    config: &Config,
     keys: &Arc<KeyPair>,
     cluster: &ClusterFile,
     clock: &mut Clock,
+    boot: &Boot,
 ) -> Result<(Store, Recovered, Vec<Repaired>), CliError> {
     let path = home.store();
     let damage = match Store::create_or_open(&path) {
@@ -186,21 +227,24 @@ async fn open(
         Err(error @ OpenError::Damaged { .. }) => error,
         Err(error) => return Err(open_error(&error)),
     };
-    tracing::warn!(%damage, "asking members for what is missing");
+    boot.warn(&format!("{damage}; what is missing is asked of members"));
     let refused = |reason: String| {
         let message = format!("{damage}; it could not be repaired: {reason}");
         CliError::new("damaged", message).hint("start a member that holds this chain, then weft up again").retry()
     };
     let repair = Repair::begin(&path).map_err(|error| refused(error.to_string()))?;
     let salvaged = repair.salvaged().map_err(|error| refused(error.to_string()))?;
-    let peer = new_peer(cluster, &salvaged, keys, clock.now())?;
+    let peer = new_peer(config, cluster, &salvaged, keys, clock.now())?;
     let mut members = salvaged.addresses;
     members.extend(cluster.addresses.iter().cloned());
     let repaired = repair.run(Arc::clone(keys), peer.discovery().view(), members).await;
     let repaired = repaired.map_err(|error| refused(error.to_string()))?;
     for stretch in &repaired {
         let Repaired { chain, first_commit, count, from } = stretch;
-        tracing::warn!(%chain, first_commit, count, %from, "repaired");
+        boot.warn(&format!("{count} commits of {chain} from {first_commit} on came back from {from}"));
+    }
+    if repaired.is_empty() {
+        boot.warn("everything was still there: the store was put together again");
     }
     let (store, recovered) = Store::create_or_open(&path).map_err(|error| open_error(&error))?;
     Ok((store, recovered, repaired))
@@ -216,6 +260,7 @@ fn open_error(error: &OpenError) -> CliError {
 }
 
 fn new_peer(
+    config: &Config,
     cluster: &ClusterFile,
     recovered: &Recovered,
     keys: &Arc<KeyPair>,
@@ -224,11 +269,7 @@ fn new_peer(
     let node = keys.public_keys().node();
     let gate = CapabilityGate::new(node, &cluster.charter.rules, &cluster.charter.rules_hash())
         .map_err(|error| CliError::new("failed", error.to_string()))?;
-    let node_checks =
-        [NodeCheck::Disk, NodeCheck::Chain, NodeCheck::Network].map(|check| (check, ProbeTiming::default()));
-    let kernel =
-        KernelConfig { boot_agents: vec![echo()?], node_checks: node_checks.to_vec(), ..KernelConfig::default() };
-    let config = PeerConfig { kernel, ..PeerConfig::default() };
+    let config: PeerConfig = config.peer()?;
     let identity = PeerIdentity {
         name: cluster.name.clone(),
         charter: cluster.charter.clone(),
@@ -240,19 +281,6 @@ fn new_peer(
     };
     let seed = u64::from_be_bytes(identity::random()?);
     Ok(Peer::new(config, identity, recovered, Arc::clone(keys) as Arc<_>, Box::new(gate), seed, now))
-}
-
-/// The agent that every node starts, so that there is somebody to call.
-fn echo() -> Result<AgentSpec, CliError> {
-    Ok(AgentSpec {
-        agent: "echo".parse()?,
-        backend: Backend::Builtin(BuiltinKind::Echo),
-        restart: RestartPolicy::Temporary,
-        grants: Vec::new(),
-        limits: ResourceLimits::default(),
-        group: None,
-        probes: Vec::new(),
-    })
 }
 
 /// What is configured; else the ports of the first start; else all interfaces at free ports.
@@ -280,26 +308,45 @@ async fn record_repair(asker: &Asker, repaired: Vec<Repaired>) -> Result<(), Cli
     asker.ask(Principal::Operator, question).await.map(|_recorded| ()).map_err(|refusal| CliError::from(&refusal))
 }
 
-/// The first SIGINT or SIGTERM asks for an orderly end; the second ends at once.
-fn watch_signals(asker: Asker) -> Result<(), CliError> {
+/// The first SIGINT or SIGTERM asks for an orderly end, the second ends at once; SIGHUP reads the configuration again.
+fn watch_signals(asker: Asker, live: Live) -> Result<(), CliError> {
     let failed = |error| CliError::new("failed", format!("signals cannot be watched: {error}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut hung_up = signal(SignalKind::hangup()).map_err(failed)?;
     tokio::spawn(async move {
-        let mut asked = false;
+        let mut asked: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = interrupted.recv() => {}
                 _ = terminated.recv() => {}
+                _ = hung_up.recv() => {
+                    tokio::spawn(read_again(live.clone(), asker.clone()));
+                    continue;
+                }
             }
-            if asked {
-                tracing::warn!("ending at once");
-                std::process::exit(1);
+            match asked {
+                Some(since) if since.elapsed() < SIGNALS_TOGETHER => continue,
+                Some(_) => {
+                    tracing::warn!("ending at once");
+                    std::process::exit(1);
+                }
+                None => asked = Some(Instant::now()),
             }
-            asked = true;
+            tracing::info!("going down; once more ends at once");
             let asker = asker.clone();
             tokio::spawn(async move { shut_down(&asker).await });
         }
     });
     Ok(())
+}
+
+async fn read_again(live: Live, asker: Asker) {
+    match reload(&live, &asker).await {
+        Ok(report) if report.changed.is_empty() && report.waiting.is_empty() => {
+            tracing::info!("the configuration says what is in force already");
+        }
+        Ok(_said_key_by_key) => {}
+        Err(error) => tracing::error!(%error, "the configuration was not reloaded"),
+    }
 }

@@ -19,6 +19,8 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 use weft_protocol::ResourceLimits;
 
+pub(crate) use confine::can_confine;
+
 use crate::runners::Confinement;
 
 /// The variable of the environment that holds the plan: unlike arguments, other users cannot read it.

@@ -6,6 +6,7 @@
 mod agents;
 mod body;
 mod chain;
+mod config;
 mod cron;
 mod failure;
 mod health;
@@ -24,12 +25,16 @@ pub use chain::{
     ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, EventsPage, ExportReport, ExportRequest,
     OrderRow, ProofCheckReport, ProofFile,
 };
+pub use config::{ConfigReport, ReloadReport, SettingChangeRow, SettingRow};
 pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport};
 pub use failure::{ErrorBody, ErrorDetail};
 pub use health::{HealthReport, HealthRow, ProbeJson};
 pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
 pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};
-pub use node::{ClusterJson, DownReport, ProbeReport, RefusalRow, StatusReport, UpReport};
+pub use node::{
+    BootLogReport, BootRow, ClusterJson, DownReport, LimitRow, PhaseRow, ProbeReport, RefusalRow, StatusReport,
+    StoppedRow, UpReport,
+};
 pub use topics::{
     DeadLetterRow, DeadLettersReport, DropReport, HistoryReport, MemberEvent, PublisherRow, RetryReport, RetryRequest,
     TopicReport, TopicsReport,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::boot::PhaseRecord;
 use crate::capability::{Grant, Role};
 use crate::codec::{decode, encode};
 use crate::cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved};
@@ -221,6 +222,10 @@ pub enum Fact {
     DeadLetterRetried(DeadLetterRetried),
     /// A dead letter was thrown away.
     DeadLetterRemoved(DeadLetterRemoved),
+    /// A start is complete: once in each run, after everything of it has ended.
+    Booted(Booted),
+    /// Settings changed while the node ran.
+    Configured(Configured),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -443,6 +448,31 @@ pub struct DeadLetterRemoved {
     pub reason: String,
 }
 
+/// See [`Fact::Booted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Booted {
+    /// Its phases in order, at most one of each.
+    pub phases: Vec<PhaseRecord>,
+}
+
+/// See [`Fact::Configured`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configured {
+    /// What is different from here on, by key.
+    pub changes: Vec<SettingChange>,
+}
+
+/// One setting that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingChange {
+    /// Its key, as the configuration file writes it.
+    pub key: String,
+    /// What it was, as `weft config show` prints it.
+    pub from: String,
+    /// What it is.
+    pub to: String,
+}
+
 /// Lists each kind once: its name on the chain and its variant.
 macro_rules! kinds {
     ($($name:literal => $variant:ident),* $(,)?) => {
@@ -508,4 +538,6 @@ kinds! {
     "ipc.dead-lettered" => DeadLettered,
     "ipc.dead-letter-retried" => DeadLetterRetried,
     "ipc.dead-letter-removed" => DeadLetterRemoved,
+    "node.booted" => Booted,
+    "node.configured" => Configured,
 }

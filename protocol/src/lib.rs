@@ -5,7 +5,7 @@
 //! is a member or where a message goes is the business of the machines that use it.
 //!
 //! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`, `merkle`,
-//! `fact`, `chain`; then what is said: `address`, `capability`, `process`, `envelope`, `membership`, `auth`, `sync`;
+//! `fact`, `chain`; then what is said: `address`, `capability`, `process`, `boot`, `envelope`, `membership`, `auth`, `sync`;
 //! `blob`, `cron` (what happens by itself), `health`;
 //! last what one node keeps, `batch`, and what it tells its own operator, [`control`].
 
@@ -16,6 +16,7 @@ mod address;
 mod auth;
 mod batch;
 mod blob;
+mod boot;
 mod capability;
 mod chain;
 mod codec;
@@ -42,6 +43,7 @@ pub use batch::{
     RecoveredChain, Reserved,
 };
 pub use blob::{Blob, BlobChunk, BlobRef, BlobRequest, BlobResponse, LargeEnvelope, LargeReceipt};
+pub use boot::{BootPhase, PhaseRecord, PhaseResult};
 pub use capability::{Grant, GrantSpec, Pattern, Right, Role};
 pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_event_proof};
 pub use codec::{decode, encode};
@@ -52,9 +54,9 @@ pub use envelope::{
 };
 pub use error::{DecodeError, ParseError};
 pub use fact::{
-    Admitted, Boot, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Denial, Effect, EffectOutcome, EffectResult,
-    Escalated, Fact, ForkSeen, GaveUp, InviteBurnt, InviteIssued, InviteRevoked, MessageBatch, MessageRecord,
-    ProcessExited, Repaired, ResourceUse, RestartPlanned, Shutdown, Stage,
+    Admitted, Boot, Booted, Configured, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Denial, Effect,
+    EffectOutcome, EffectResult, Escalated, Fact, ForkSeen, GaveUp, InviteBurnt, InviteIssued, InviteRevoked,
+    MessageBatch, MessageRecord, ProcessExited, Repaired, ResourceUse, RestartPlanned, SettingChange, Shutdown, Stage,
 };
 pub use hash::{Digest, content_address, hash};
 pub use health::{Health, HealthChanged, HealthSubject, NodeCheck, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming};

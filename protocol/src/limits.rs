@@ -167,6 +167,14 @@ pub const ADVERT_TOPICS_MAX: usize = 512;
 pub const INVITE_US_MAX: u64 = 7 * 24 * 3_600 * 1_000_000;
 /// Most uses of one invite.
 pub const INVITE_USES_MAX: u32 = 1_024;
+/// Most entries of the boot log that are kept; the oldest make room.
+pub const BOOT_LOG_ENTRIES_MAX: usize = 1_024;
+/// Longest text of one of them, in characters; what is longer is cut.
+pub const BOOT_LOG_TEXT_MAX: usize = 512;
+/// Most settings that one record of a change names: more than there are.
+pub const SETTING_CHANGES_MAX: usize = 128;
+/// Longest value of a setting in that record, in characters; what is longer is cut.
+pub const SETTING_TEXT_MAX: usize = 256;
 
 const _: () = assert!(ENVELOPE_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(ENVELOPE_BYTES_MAX < MESSAGE_BYTES_MAX);

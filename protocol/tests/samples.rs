@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admission, Admitted, AgentSpec, Anchor, AuthFrame, AuthRefusal, Backend,
-    BlobChunk, BlobRef, BlobRequest, BlobResponse, Boot, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup,
-    Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, DeadLetter, DeadLetterRemoved,
-    DeadLetterRetried, DeadLettered, Delivery, Denial, Digest, DualSignature, Durability, EVENT_VERSION, Effect,
-    EffectOutcome, EffectResult, Envelope, Escalated, Event, ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip,
-    Grant, GrantId, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof,
-    InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level, LocalTarget,
-    LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId,
-    MessageRecord, MissedRule, NodeId, Outcome, Payload, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming,
-    ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal,
-    Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, Sender, Shutdown,
-    Signal, Signed, SignedCommit, Signer, Stage, Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token,
-    TraceId, TraceRow, encode,
+    BlobChunk, BlobRef, BlobRequest, BlobResponse, Boot, BootPhase, Booted, Certificate, ChainId, Charter, ClusterId,
+    Commit, CommitGroup, Configured, Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult,
+    DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Delivery, Denial, Digest, DualSignature,
+    Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Envelope, Escalated, Event, ExitReason, Fact,
+    ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantId, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc,
+    Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt,
+    Level, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch,
+    MessageId, MessageRecord, MissedRule, NodeId, Outcome, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck,
+    ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom,
+    Receipt, RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role,
+    SUITE, Sender, SettingChange, Shutdown, Signal, Signed, SignedCommit, Signer, Stage, Strategy, StreamHead,
+    SyncRequest, SyncResponse, Timestamp, Token, TraceId, TraceRow, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -326,6 +326,16 @@ pub(crate) fn facts() -> Vec<Fact> {
             again: MessageId { counter: 65_537, ..message() },
         }),
         Fact::DeadLetterRemoved(DeadLetterRemoved { message: message(), reason: "operator".into() }),
+        Fact::Booted(Booted {
+            phases: vec![
+                PhaseRecord { phase: BootPhase::Init, result: PhaseResult::Done, duration_us: 5 },
+                PhaseRecord { phase: BootPhase::ResourceTree, result: PhaseResult::NotBuiltIn, duration_us: 0 },
+                PhaseRecord { phase: BootPhase::Agents, result: PhaseResult::Degraded, duration_us: 70_000 },
+            ],
+        }),
+        Fact::Configured(Configured {
+            changes: vec![SettingChange { key: "kernel.grace".into(), from: "2s".into(), to: "3s".into() }],
+        }),
     ]
 }
 

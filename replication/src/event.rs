@@ -5,6 +5,7 @@ use weft_protocol::{
     SyncRequest, SyncResponse, TopicPattern,
 };
 
+use crate::config::ReplicationConfig;
 use crate::topic_log::{GatherId, TopicWant};
 use crate::verify::{Job, Verdict};
 
@@ -121,6 +122,11 @@ pub enum Input {
     PublicationHeard {
         /// What.
         publication: Box<Publication>,
+    },
+    /// Other times and bounds count from now on.
+    Configured {
+        /// All of them.
+        config: Box<ReplicationConfig>,
     },
     /// The time of `next_wakeup` has come.
     Woken,

@@ -144,9 +144,16 @@ impl Replication {
                 self.on_gather_asked(gather, pattern, want, now, outputs);
             }
             Input::PublicationHeard { publication } => self.on_publication_heard(*publication, now, outputs),
+            Input::Configured { config } => self.configure(*config, now),
             Input::Woken => self.on_woken(now, outputs),
         }
         self.advance(now, outputs);
+    }
+
+    /// A round that is due later than the new mean allows comes earlier.
+    fn configure(&mut self, config: ReplicationConfig, now: Timestamp) {
+        self.next_round = self.next_round.min(now.after_us(config.round_us));
+        self.config = config;
     }
 
     /// When [`Input::Woken`] is wanted.

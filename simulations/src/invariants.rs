@@ -126,9 +126,9 @@ impl Judge {
                     | Answer::Unsubscribed
                     | Answer::DeadLetters(_)
                     | Answer::DeadLetterDropped { .. }
-                    | Answer::ShuttingDown,
+                    | Answer::ShuttingDown { .. },
                 )
-                | Reply::RepairRecorded
+                | Reply::Recorded
                 | Reply::Trace(_),
             )
             | Err(_) => {}

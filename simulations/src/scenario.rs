@@ -172,11 +172,13 @@ pub enum ScenarioError {
         error: std::io::Error,
     },
     /// Not TOML, an unknown or missing key, or a value of another type.
-    #[error("{name}: {reason}")]
+    #[error("{name}:{line}: {reason}")]
     Malformed {
         /// Which scenario.
         name: String,
-        /// Where and what.
+        /// Where, from one.
+        line: usize,
+        /// What is wrong.
         reason: String,
     },
     /// A number out of its range.
@@ -231,8 +233,12 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`] with the first thing that is wrong.
     pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self = toml::from_str(text)
-            .map_err(|error| ScenarioError::Malformed { name: name.to_owned(), reason: error.to_string() })?;
+        let scenario: Self = toml::from_str(text).map_err(|error| {
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let reason = error.message().lines().collect::<Vec<_>>().join(", ");
+            ScenarioError::Malformed { name: name.to_owned(), line, reason }
+        })?;
         scenario.check()?;
         Ok(scenario)
     }

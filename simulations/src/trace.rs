@@ -105,6 +105,8 @@ fn words_of_question(question: &Question) -> String {
         Question::Invite { role, ttl_us, uses, secret: _ } => format!("invite {role} {ttl_us} {uses}"),
         Question::RevokeInvite { invite } => format!("revoke {invite}"),
         Question::RecordRepair { repaired } => format!("record-repair {}", repaired.len()),
+        Question::RecordBoot { phases } => format!("record-boot {}", phases.len()),
+        Question::Configure { changes, .. } => format!("configure {}", changes.len()),
         Question::Trace { node, trace } => format!("trace {trace} of {}", node.short()),
     }
 }

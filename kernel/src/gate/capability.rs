@@ -84,6 +84,8 @@ const fn need(action: &Action) -> Need {
         | Action::Admit { .. }
         | Action::RecordFork { .. }
         | Action::RecordRepair
+        | Action::RecordBoot
+        | Action::Configure
         | Action::Shutdown => Need::Operator,
     }
 }

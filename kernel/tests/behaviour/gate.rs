@@ -38,6 +38,8 @@ fn the_table_of_all_decisions() {
         Action::Admit { node: OTHER },
         Action::RecordFork { node: OTHER },
         Action::RecordRepair,
+        Action::RecordBoot,
+        Action::Configure,
         Action::Shutdown,
     ];
     let table = actions.iter().map(|action| {
@@ -85,6 +87,8 @@ fn the_table_of_all_decisions() {
         "admit: +1 -4 -4 -4 -4",
         "record-fork: +1 -4 -4 -4 -4",
         "record-repair: +1 -4 -4 -4 -4",
+        "record-boot: +1 -4 -4 -4 -4",
+        "configure: +1 -4 -4 -4 -4",
         "shutdown: +1 -4 -4 -4 -4",
     ];
     assert_eq!(table.collect::<Vec<_>>(), expected);

@@ -408,6 +408,10 @@ fn show_answer(answer: &Result<Answer, Refusal>) -> String {
             format!("sent m{} {}{reply}{record}{remote}", report.id.counter, report.level)
         }
         Ok(Answer::Published { seq, delivered, .. }) => format!("published {seq} to {delivered}"),
+        Ok(Answer::ShuttingDown { stopped }) => {
+            let stopped = stopped.iter().map(|(agent, process)| format!("{agent}{process}")).collect::<Vec<_>>();
+            format!("shutting-down [{}]", stopped.join(" "))
+        }
         Ok(answer) => format!("{answer:?}"),
         Err(refusal) => format!("{}: {refusal}", refusal.code()),
     }

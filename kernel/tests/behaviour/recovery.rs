@@ -88,7 +88,7 @@ fn an_agent_that_went_down_with_an_orderly_end_of_its_node_lives_again() {
     node.run(asked);
     let process = ProcessId { index: 0, generation: 0 };
     let ended = node.run(Input::AgentExited { process, reason: ExitReason::Stopped });
-    assert_eq!(effects(&ended), ["advertise []", "answer 1 ShuttingDown", "halt"][1..]);
+    assert_eq!(effects(&ended), ["advertise []", "answer 1 shutting-down [echo#0.0]", "halt"][1..]);
     node.crash();
     assert_eq!(effects(&node.run(Input::Woken)), ["start echo#0.1"]);
 }

@@ -21,7 +21,7 @@ fn every_process_ends_first_and_the_last_record_is_sealed() {
     assert_eq!(lines(&exited), ["persist [effect.outcome process.exited node.shutdown]! reserved"]);
     assert_eq!(
         lines(&node.persist()),
-        ["announce [effect.outcome process.exited node.shutdown]!", "answer 1 ShuttingDown", "halt"]
+        ["announce [effect.outcome process.exited node.shutdown]!", "answer 1 shutting-down [echo#0.0]", "halt"]
     );
     let status = node.kernel.chain_status();
     assert_eq!((status.sealed_events, node.kernel.state()), (status.events, NodeState::Halted));
@@ -37,7 +37,7 @@ fn a_process_that_does_not_end_does_not_hold_the_node() {
     node.run(asked);
     let before = node.now;
     let ended = node.pass(5_000_000);
-    assert_eq!(effects(&ended), ["answer 1 ShuttingDown", "halt"]);
+    assert_eq!(effects(&ended), ["answer 1 shutting-down [echo#0.0]", "halt"]);
     assert_eq!(node.now.since_us(before), 5_000_000);
     let last = node.kinds();
     assert_eq!(last.last().map(String::as_str), Some("node.shutdown"));
@@ -63,7 +63,7 @@ fn whoever_waits_is_told_and_durable_messages_stay_in_the_outbox() {
             "answer 1 deadline: deadline passed",
             "answer 2 deadline: deadline passed",
             "answer 3 shutting-down: the node is shutting down",
-            "answer 4 ShuttingDown",
+            "answer 4 shutting-down []",
             "halt",
         ]
     );
@@ -98,4 +98,21 @@ fn a_message_that_arrives_on_the_way_down_is_refused() {
     beta.run(Input::AgentExited { process: ECHO, reason: ExitReason::Stopped });
     assert_eq!(effects(&beta.give(arrived)), refused);
     assert_eq!(effects(&beta.give(Input::Withdrawn { ask: AskId(1) })), Vec::<String>::new());
+}
+
+#[test]
+fn what_began_last_is_stopped_first() {
+    let mut node = Node::new("alpha");
+    for agent in ["first", "second", "third"] {
+        node.now = node.now.after_us(1_000);
+        node.start_agent(crate::node::echo(agent));
+    }
+    let asked = node.asked(1, Syscall::Shutdown);
+    let stops = effects(&node.run(asked)).into_iter().filter(|line| line.starts_with("stop ")).collect::<Vec<_>>();
+    assert_eq!(stops, ["stop #2.0", "stop #1.0", "stop #0.0"]);
+    for index in [0, 1, 2] {
+        let process = ProcessId { index, generation: 0 };
+        node.run(Input::AgentExited { process, reason: ExitReason::Stopped });
+    }
+    assert_eq!(node.kernel.state(), NodeState::Halted);
 }

@@ -6,10 +6,12 @@ use weft_discovery::{AdmissionView, Path};
 use weft_kernel::{Answer, Cursor, Delivery, Measured, ProbeAnswer, ProbeTarget, Syscall};
 use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, CommitGroup,
-    ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, Principal, ProcessId, PublicKeys, Publication,
-    Refusal, Repaired, Resource, Role, SignedCommit, SyncRequest, SyncResponse, TopicName,
+    ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, PhaseRecord, Principal, ProcessId, PublicKeys,
+    Publication, Refusal, Repaired, Resource, Role, SettingChange, SignedCommit, SyncRequest, SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
+
+use crate::config::PeerConfig;
 
 /// A question of somebody on this machine or of a joiner; the world gives each number once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +92,18 @@ pub enum Question {
     RecordRepair {
         /// Each repaired stretch.
         repaired: Vec<Repaired>,
+    },
+    /// The start is complete: put that on the chain.
+    RecordBoot {
+        /// Its phases, at most one of each.
+        phases: Vec<PhaseRecord>,
+    },
+    /// Other settings are to count from now on, once that is on the chain.
+    Configure {
+        /// All of them.
+        config: Box<PeerConfig>,
+        /// Those that differ.
+        changes: Vec<SettingChange>,
     },
 }
 
@@ -281,8 +295,8 @@ pub enum Reply {
     Discovery(weft_discovery::Answer),
     /// Steps that a member recorded, each proven against a chain we hold, or not yet provable.
     Trace(Vec<weft_protocol::TraceRow>),
-    /// The repair is on the chain.
-    RepairRecorded,
+    /// What was to be recorded is on the chain, and counts.
+    Recorded,
 }
 
 /// What the world must do, in this order.

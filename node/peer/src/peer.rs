@@ -8,9 +8,9 @@ use weft_discovery::{self as discovery, Discovery};
 use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
-    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, CommitGroup, Evidence, Fact, ForkSeen, Gossip, MessageId,
-    NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt, Recovered, Refusal, Signer, SyncRequest,
-    SyncResponse, Timestamp, TopicPattern,
+    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, CommitGroup, Configured, Evidence, Fact, ForkSeen,
+    Gossip, MessageId, NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt, Recovered, Refusal, Signer,
+    SyncRequest, SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -44,6 +44,7 @@ pub(crate) enum Outbound {
 enum FactsOwner {
     Discovery(discovery::Ticket),
     Asker(AskId),
+    Settings(AskId, Box<PeerConfig>),
     Peer,
 }
 
@@ -316,6 +317,14 @@ impl Peer {
             Question::RecordRepair { repaired } => {
                 let facts = repaired.into_iter().map(Fact::Repaired).collect();
                 self.record(FactsOwner::Asker(ask), by, Action::RecordRepair, facts);
+            }
+            Question::RecordBoot { phases } => {
+                let facts = vec![Fact::Booted(Booted { phases })];
+                self.record(FactsOwner::Asker(ask), by, Action::RecordBoot, facts);
+            }
+            Question::Configure { config, changes } => {
+                let facts = vec![Fact::Configured(Configured { changes })];
+                self.record(FactsOwner::Settings(ask, config), by, Action::Configure, facts);
             }
         }
     }
@@ -678,7 +687,11 @@ impl Peer {
     fn facts_recorded(&mut self, ticket: kernel::Ticket, out: &mut Vec<Output>) {
         match self.tickets.remove(&ticket) {
             Some(FactsOwner::Discovery(ticket)) => self.tell_discovery(discovery::Input::Recorded { ticket }),
-            Some(FactsOwner::Asker(ask)) => out.push(Output::Answer { ask, answer: Ok(Reply::RepairRecorded) }),
+            Some(FactsOwner::Asker(ask)) => out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) }),
+            Some(FactsOwner::Settings(ask, config)) => {
+                self.configure(*config);
+                out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) });
+            }
             Some(FactsOwner::Peer) | None => {}
         }
     }
@@ -688,9 +701,18 @@ impl Peer {
             Some(FactsOwner::Discovery(ticket)) => {
                 self.tell_discovery(discovery::Input::RecordRefused { ticket, refusal });
             }
-            Some(FactsOwner::Asker(ask)) => out.push(Output::Answer { ask, answer: Err(refusal) }),
+            Some(FactsOwner::Asker(ask) | FactsOwner::Settings(ask, _)) => {
+                out.push(Output::Answer { ask, answer: Err(refusal) });
+            }
             Some(FactsOwner::Peer) | None => {}
         }
+    }
+
+    fn configure(&mut self, config: PeerConfig) {
+        let PeerConfig { kernel, discovery, replication } = config;
+        self.tell_kernel(kernel::Input::Configured { config: Box::new(kernel) });
+        self.tell_discovery(discovery::Input::Configured { config: Box::new(discovery) });
+        self.tell_replication(replication::Input::Configured { config: Box::new(replication) });
     }
 
     fn record(&mut self, owner: FactsOwner, by: Principal, action: Action, facts: Vec<Fact>) {

@@ -114,6 +114,15 @@ pub(crate) enum Command {
     /// Measure, beside limits measured in the same run
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Show what was said of the node's start
+    BootLog(OnlyAt),
+    /// Show, check and reload the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look for what is wrong with a node, running or not, and say how to mend it
+    Doctor(DoctorArgs),
+    /// Explain a command, or the exit codes
+    Help(HelpArgs),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
     /// What tidies up after a demo, whatever became of it
@@ -175,6 +184,9 @@ pub(crate) struct RunArgs {
     /// How log lines look
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<crate::config::LogFormat>,
+    /// A setting of the configuration, by its key; may be given again
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub(crate) set: Vec<(String, String)>,
 }
 
 /// `weft join`.
@@ -608,12 +620,61 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
 }
 
+/// `weft config …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every key with its value and where that came from
+    Show(ConfigShowArgs),
+    /// Check a configuration file; needs no node
+    Check {
+        /// The file
+        file: PathBuf,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let the running node read its configuration again, as SIGHUP does
+    Reload(OnlyAt),
+}
+
+/// `weft config show`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigShowArgs {
+    /// This key alone
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Check the whole store of a node that does not run, and let it write again after a failed write
+    #[arg(long)]
+    pub(crate) storage: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft help`.
+#[derive(Debug, Args)]
+pub(crate) struct HelpArgs {
+    /// A command, or exit-codes
+    pub(crate) topic: Option<String>,
+    /// Answer in JSON; of exit-codes alone
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `weft completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
     /// Which shell
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `weft child`: see `shim`.
@@ -658,7 +719,7 @@ fn limit(text: &str) -> Result<Limit, String> {
 }
 
 /// Bytes as people write them: `4096`, `64KiB`, `64MiB`, `2GiB`.
-fn bytes(text: &str) -> Option<u64> {
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
     let (digits, unit) =
         UNITS.iter().find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit))).unwrap_or((text, 1));
@@ -669,6 +730,13 @@ fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         Some(_) | None => Err("not a variable (NAME=VALUE)".to_owned()),
+    }
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("not a setting (KEY=VALUE, as kernel.grace=5s)".to_owned()),
     }
 }
 

@@ -29,6 +29,24 @@ pub(crate) mod exit {
     pub(crate) const DAMAGED: u8 = 8;
 }
 
+/// What each exit code means, as `weft help exit-codes` prints it.
+pub(crate) const EXITS: [(u8, &str); 9] = [
+    (0, "done"),
+    (exit::FAILED, "failed, for a reason of its own; the message says whether to try again"),
+    (exit::USAGE, "the command line is wrong"),
+    (exit::DENIED, "a rule, a role or a token says no"),
+    (exit::NOT_FOUND, "nothing answers to that name, or cannot be reached"),
+    (exit::DEADLINE, "the time was over"),
+    (exit::NOT_RUNNING, "the node does not run, or is going down"),
+    (exit::REFUSED, "the input was refused; the same again is refused again"),
+    (exit::DAMAGED, "stored data is damaged, or may be"),
+];
+
+/// The error codes that end with this exit code.
+pub(crate) fn codes_of(exit: u8) -> impl Iterator<Item = &'static str> {
+    EXIT_CODES.iter().filter(move |(code, of)| *of == exit && *code != CLOSED).map(|(code, _)| *code)
+}
+
 /// The code of a result that nobody reads any more.
 const CLOSED: &str = "closed";
 

@@ -10,7 +10,7 @@ use weft_protocol::{Admission, NodeName, Signer as _, Token, cluster_name};
 use super::args::JoinArgs;
 use super::client::{Client, segment};
 use super::output::{Output, address, bad, count, dim, good, micros, plural, rough};
-use super::start::{Place, detach, foreground};
+use super::start::{Place, Running, detach, foreground};
 use super::{At, CliError};
 use crate::home::{ClusterFile, Home, HomeDir, end_joining};
 use crate::identity;
@@ -44,7 +44,8 @@ pub(crate) async fn join(args: &JoinArgs, at: &At) -> Result<(), CliError> {
         detach(&place, &args.run, output).await?;
         return watch.until_verified().await;
     }
-    foreground(home, place.config, false, move |_| {
+    let running = Running { config: place.config, flags: place.flags, boot: place.boot };
+    foreground(home, running, false, move |_| {
         tokio::spawn(async move {
             if let Err(error) = watch.until_verified().await {
                 output.error(&error);

@@ -30,7 +30,11 @@ pub(crate) fn verify(path: &Path, json: bool) -> Result<(), CliError> {
         let (store, recovered) = Store::open(&home.store())?;
         (store.verify_all().map_err(|error| CliError::new("damaged", error.to_string()))?, names(&recovered))
     } else if path.is_dir() {
-        (weft_storage::verify_export(path)?, BTreeMap::new())
+        let report = weft_storage::verify_export(path)?;
+        if report.chains.is_empty() {
+            return Err(CliError::new("not-found", format!("{} holds no exported chain", path.display())));
+        }
+        (report, BTreeMap::new())
     } else {
         let message = format!("{} is neither an export nor the home of a node", path.display());
         return Err(CliError::new("not-found", message));
@@ -56,8 +60,10 @@ pub(crate) fn check_proof(args: &CheckProofArgs, json: bool) -> Result<(), CliEr
     if file.format != PROOF_FORMAT {
         return Err(bad(format!("its format is {}, not {PROOF_FORMAT}", file.format)));
     }
-    let bytes = data_encoding::BASE64.decode(file.proof.as_bytes()).map_err(|error| bad(error.to_string()))?;
-    let proof: EventProof = decode(&bytes, bytes.len()).map_err(|error| bad(error.to_string()))?;
+    let bytes = data_encoding::BASE64.decode(file.proof.as_bytes());
+    let bytes = bytes.map_err(|error| bad(format!("its proof is no base64: {error}")))?;
+    let proof = decode(&bytes, bytes.len()).map_err(|error| bad(format!("its proof cannot be read: {error}")));
+    let proof: EventProof = proof?;
     let (event, commit) =
         verify_event_proof(&proof).map_err(|error| bad(format!("the proof does not verify: {error}")))?;
 
@@ -134,6 +140,11 @@ impl From<ExportError> for CliError {
     fn from(error: ExportError) -> Self {
         let code = match &error {
             ExportError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => "not-found",
+            ExportError::Io { error, .. }
+                if matches!(error.kind(), std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory) =>
+            {
+                "conflict"
+            }
             ExportError::NotEmpty { .. } => "conflict",
             ExportError::Io { .. } | ExportError::Store(_) => "failed",
         };

@@ -6,14 +6,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use weft_protocol::NodeName;
 use weft_protocol::control::{ErrorBody, StatusReport, UpReport};
+use weft_protocol::{BootPhase, NodeName};
 
 use super::args::RunArgs;
 use super::client::{Client, home_of_environment};
 use super::output::{Output, dim};
 use super::{At, CliError, log};
-use crate::config::{self, Config, Settings};
+use crate::boot::Boot;
+use crate::config::{self, Config, Flags, Live};
 use crate::control::LISTEN_WAIT_MAX;
 use crate::home::{Choice, Home, HomeDir, choose_or_create};
 use crate::run::{RunOptions, run_node};
@@ -34,6 +35,10 @@ pub(crate) struct Place {
     pub(crate) name: NodeName,
     /// Its settings.
     pub(crate) config: Config,
+    /// What was typed of them.
+    pub(crate) flags: Flags,
+    /// What is said of the start.
+    pub(crate) boot: Boot,
 }
 
 impl Place {
@@ -42,19 +47,19 @@ impl Place {
     /// # Errors
     /// `several-nodes`, `bad-config`, and `other-name` when the home's node goes by another name.
     pub(crate) fn choose(name: Option<&NodeName>, run: &RunArgs, at: &At) -> Result<Self, CliError> {
+        let boot = Boot::new();
         let by_name = at.node.as_ref().or(name);
         let folder = at.home.clone().or_else(|| if by_name.is_none() { home_of_environment() } else { None });
         let configured = config::configured_name()?;
         let otherwise = configured.clone().unwrap_or_else(host_name);
         let home = choose_or_create(Choice { home: folder.as_deref(), node: by_name }, &otherwise)?;
 
-        let flags = Settings {
-            name: name.cloned(),
-            listen: if run.listen.is_empty() { None } else { Some(run.listen.clone()) },
-            log: run.log.clone(),
-            log_format: run.log_format,
-        };
-        let mut config = config::load(&home, flags)?;
+        boot.info(&format!("version {}, home {}", env!("CARGO_PKG_VERSION"), home.path().display()));
+        boot.begin(BootPhase::Config);
+        let flags = flags(name, run);
+        let mut config = config::load(&home, &flags)?;
+        let set = config::KEYS.iter().filter(|key| *config.origin(key) != config::Origin::Default).count();
+        boot.info(&format!("{set} of {} settings are not at their defaults", config::KEYS.len()));
         let own = home.cluster()?.map(|cluster| cluster.name);
         if let (Some(own), Some(asked)) = (&own, name)
             && own != asked
@@ -66,8 +71,43 @@ impl Place {
         let folder_name = home.path().file_name().and_then(|folder| folder.to_str()?.parse().ok());
         let name = own.or(at.node.clone()).or(config.name.take()).or(folder_name).unwrap_or(otherwise);
         config.name = Some(name.clone());
-        Ok(Self { home, name, config })
+        Ok(Self { home, name, config, flags, boot })
     }
+}
+
+fn flags(name: Option<&NodeName>, run: &RunArgs) -> Flags {
+    let mut flags = Flags::default();
+    for (key, value) in &run.set {
+        flags.add(&format!("--set {key}"), key, value);
+    }
+    if let Some(name) = name {
+        flags.add("--name", "name", name);
+    }
+    if !run.listen.is_empty() {
+        flags.add("--listen", "listen", run.listen.join(","));
+    }
+    if let Some(filter) = &run.log {
+        flags.add("--log", "log", filter);
+    }
+    if let Some(format) = run.log_format {
+        flags.add("--log-format", "log_format", log_format(format));
+    }
+    flags
+}
+
+const fn log_format(format: config::LogFormat) -> &'static str {
+    match format {
+        config::LogFormat::Text => "text",
+        config::LogFormat::Json => "json",
+    }
+}
+
+/// What of a place outlives the choice of its home.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) config: Config,
+    pub(crate) flags: Flags,
+    pub(crate) boot: Boot,
 }
 
 fn host_name() -> NodeName {
@@ -83,7 +123,7 @@ fn host_name() -> NodeName {
 /// Why it did not start, or did not end well.
 pub(crate) async fn foreground(
     home: Home,
-    config: Config,
+    place: Running,
     background: bool,
     on_ready: impl FnOnce(&UpReport) + Send + 'static,
 ) -> Result<(), CliError> {
@@ -91,8 +131,11 @@ pub(crate) async fn foreground(
         // Fails only for the leader of a process group, which a child process never is.
         let _own_session = rustix::process::setsid();
     }
-    log::start(&config)?;
-    run_node(RunOptions { home, config, on_ready: Box::new(on_ready) }).await
+    let Running { config, flags, boot } = place;
+    let filter = log::start(&config)?;
+    boot.hear();
+    let live = Live::new(HomeDir::new(home.path())?, flags, Some(filter), config);
+    run_node(RunOptions { home, live, boot, on_ready: Box::new(on_ready) }).await
 }
 
 /// Starts the node in a process of its own and returns when its door answers.
@@ -116,15 +159,10 @@ pub(crate) async fn detach(place: &Place, run: &RunArgs, output: Output) -> Resu
         command.args(["--listen", address]);
     }
     command.args(run.log.iter().flat_map(|filter| ["--log", filter]));
-    command.args(run.log_format.iter().flat_map(|format| {
-        [
-            "--log-format",
-            match format {
-                config::LogFormat::Text => "text",
-                config::LogFormat::Json => "json",
-            },
-        ]
-    }));
+    command.args(run.log_format.iter().flat_map(|format| ["--log-format", log_format(*format)]));
+    for (key, value) in &run.set {
+        command.arg("--set").arg(format!("{key}={value}"));
+    }
     command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
     let mut child = command.spawn().map_err(failed)?;
     let begun = Instant::now();

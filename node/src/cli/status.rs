@@ -1,11 +1,11 @@
-//! `weft status`, `weft down`: a node as its operator sees it.
+//! `weft status`, `weft boot-log`, `weft down`: a node as its operator sees it.
 
 use std::time::Duration;
 
-use weft_protocol::control::{DownReport, RefusalRow, StatusReport};
+use weft_protocol::control::{BootLogReport, BootRow, DownReport, RefusalRow, StatusReport};
 
 use super::client::{Client, choose_home};
-use super::output::{Output, address, ago, bad, card, doubtful, good, plural, rough, short};
+use super::output::{Output, address, ago, bad, card, count, dim, doubtful, good, micros, plural, rough, short, table};
 use super::{At, CliError};
 
 /// How long `down` waits for the process to end after the node has answered; the node itself gives its agents 5 s.
@@ -25,10 +25,12 @@ pub(crate) async fn status(at: &At) -> Result<(), CliError> {
             ("health", health_line(status)),
             ("cluster", format!("{}  {}", status.cluster.name, plural(status.members, "member"))),
             ("listening", listening(&status.listen)),
+            ("start", start_line(status)),
             ("agents", status.agents.to_string()),
             ("order", status.order.clone()),
             ("home", status.home.clone()),
             ("version", status.version.clone()),
+            ("limits", limits_line(status)),
         ]);
         let refused = status.refusals.iter().take(REFUSALS_SHOWN).map(refusal_line);
         refused.fold(lines, |lines, line| lines + &line)
@@ -51,6 +53,49 @@ fn state_line(status: &StatusReport) -> String {
     format!("{state}  process {}, up {}", status.pid, rough(Duration::from_secs(status.uptime_s)))
 }
 
+/// How far the start is.
+fn start_line(status: &StatusReport) -> String {
+    let took_us = status.phases.iter().map(|phase| phase.duration_us).sum();
+    let of_result = |result: &str| -> Vec<&str> {
+        status.phases.iter().filter(|phase| phase.result == result).map(|phase| phase.phase.as_str()).collect()
+    };
+    let degraded = of_result("degraded");
+    match status.phases.last() {
+        Some(last) if last.phase == "ready" && degraded.is_empty() => good(&format!("ready in {}", micros(took_us))),
+        Some(last) if last.phase == "ready" => {
+            let said = format!("ready in {}, degraded: {}", micros(took_us), degraded.join(", "));
+            format!("{}  weft boot-log says why", doubtful(&said))
+        }
+        Some(last) => doubtful(&format!("{} is over, {} of 8 phases", last.phase, status.phases.len())),
+        None => doubtful("begun"),
+    }
+}
+
+fn limits_line(status: &StatusReport) -> String {
+    let used = status.limits.iter().filter_map(|limit| Some((limit, limit.used?)));
+    used.map(|(limit, used)| format!("{} {used} of {}", limit.name, count(limit.most))).collect::<Vec<_>>().join("   ")
+}
+
+/// `weft boot-log`.
+pub(crate) async fn boot_log(at: &At) -> Result<(), CliError> {
+    let log: BootLogReport = Client::of(at)?.get("/v1/boot-log").await?;
+    Output::new(at.json).report(&log, |log| {
+        let line = |entry: &BootRow| {
+            let level = match entry.level.as_str() {
+                "warn" => doubtful(&entry.level),
+                "error" => bad(&entry.level),
+                level => level.to_owned(),
+            };
+            [dim(&entry.at), entry.phase.to_uppercase(), level, entry.message.clone()]
+        };
+        let lines = table(["at", "phase", "level", "message"], log.entries.iter().map(line).collect(), "nothing");
+        let forgotten =
+            if log.forgotten == 0 { String::new() } else { format!("{} older lines made room\n", log.forgotten) };
+        let end = if log.ready { "" } else { "the start is not complete\n" };
+        format!("{lines}\n{forgotten}{end}")
+    })
+}
+
 /// Addresses as people read them, on one line.
 pub(crate) fn listening(addresses: &[String]) -> String {
     addresses.iter().map(|one| address(one)).collect::<Vec<_>>().join("   ")
@@ -68,7 +113,12 @@ pub(crate) async fn down(at: &At) -> Result<(), CliError> {
         }
         tokio::time::sleep(END_WAIT_STEP).await;
     }
-    Output::new(at.json).report(&report, |report| format!("{} is down", report.name))
+    Output::new(at.json).report(&report, |report| {
+        let stopped: Vec<&str> = report.stopped.iter().map(|row| row.agent.as_str()).collect();
+        let stopped =
+            if stopped.is_empty() { "no agent ran".to_owned() } else { format!("stopped {}", stopped.join(", ")) };
+        format!("{} is down after {} ms, {stopped}", report.name, report.took_ms)
+    })
 }
 
 /// Whether a process uses the home; the lock is given back at once.

@@ -4,7 +4,7 @@ use weft_protocol::control::UpReport;
 
 use super::args::UpArgs;
 use super::output::{Output, dim, plural, short};
-use super::start::{Place, detach, foreground};
+use super::start::{Place, Running, detach, foreground};
 use super::status::listening;
 use super::{At, CliError};
 use crate::home::Home;
@@ -24,7 +24,8 @@ pub(crate) async fn up(args: &UpArgs, at: &At) -> Result<(), CliError> {
         return print(&status.up(), is_new, output);
     }
     let home = Home::open(place.home)?;
-    foreground(home, place.config, args.run.background, move |report| {
+    let running = Running { config: place.config, flags: place.flags, boot: place.boot };
+    foreground(home, running, args.run.background, move |report| {
         // A reader that is gone does not end the node.
         let _reader_is_gone = print(report, is_new, output);
     })

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use weft_protocol::control::Body;
-use weft_protocol::{Admitted, CronFired, Effect, EffectResult, Fact, HealthSubject, MessageRecord, ResourceUse};
+use weft_protocol::{
+    Admitted, CronFired, Effect, EffectResult, Fact, HealthSubject, MessageRecord, PhaseResult, ResourceUse,
+};
 
 use super::text;
 use crate::cli::plural;
@@ -132,6 +134,15 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
         }
         Fact::DeadLetterRetried(retried) => (format!("{} as {}", retried.message, retried.again), to_json(retried)),
         Fact::DeadLetterRemoved(removed) => (format!("{}: {}", removed.message, removed.reason), to_json(removed)),
+        Fact::Booted(booted) => {
+            let took_us: u64 = booted.phases.iter().map(|phase| phase.duration_us).sum();
+            let done = booted.phases.iter().filter(|phase| phase.result != PhaseResult::NotBuiltIn).count() as u64;
+            (format!("{} in {} ms", plural(done, "phase"), took_us / 1_000), to_json(booted))
+        }
+        Fact::Configured(configured) => {
+            let changes = configured.changes.iter().map(|change| format!("{} is {}", change.key, change.to));
+            (changes.collect::<Vec<_>>().join(", "), to_json(configured))
+        }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)

@@ -35,6 +35,8 @@ fn rows(peer: &Peer) -> Vec<MemberRow> {
             *newest = chain;
         }
     }
+    let now = crate::clock::wall();
+    let ahead = |node: &NodeId| chains.get(node).map(|chain| chain.last_hlc.to_wall().since_us(now));
     let head = |node: &NodeId| match chains.get(node) {
         Some(chain) => ChainHead { events: chain.events, root: chain.root.to_string() },
         None => ChainHead { events: 0, root: String::new() },
@@ -44,14 +46,15 @@ fn rows(peer: &Peer) -> Vec<MemberRow> {
         .members()
         .map(|member| {
             let chain = head(&member.node);
-            row(peer.node(), member, chain)
+            let ahead_us = ahead(&member.node).filter(|ahead_us| *ahead_us > 0);
+            row(peer.node(), member, chain, ahead_us)
         })
         .collect();
     rows.sort_by(|one, other| (&one.name, &one.node).cmp(&(&other.name, &other.node)));
     rows
 }
 
-fn row(own: NodeId, member: MemberView, chain: ChainHead) -> MemberRow {
+fn row(own: NodeId, member: MemberView, chain: ChainHead, ahead_us: Option<u64>) -> MemberRow {
     let is_own = member.node == own;
     let path = match (&member.path, is_own) {
         (_, true) => "self",
@@ -73,6 +76,7 @@ fn row(own: NodeId, member: MemberView, chain: ChainHead) -> MemberRow {
         agents: member.agents.iter().map(|(agent, _)| agent.to_string()).collect(),
         chain,
         last_seen: if is_own { Some(text::time(crate::clock::wall())) } else { member.last_seen.map(text::time) },
+        ahead_us,
     }
 }
 
@@ -170,9 +174,8 @@ pub(crate) async fn revoke(
 }
 
 /// The member of that name or id.
-pub(crate) fn find(peer: &Peer, node: &str) -> Result<NodeId, Refusal> {
-    let node =
-        node.parse().map_err(|error: weft_protocol::ParseError| Refusal::Invalid { message: error.to_string() })?;
+pub(crate) fn find(peer: &Peer, node: &str) -> Result<NodeId, Failure> {
+    let node: weft_protocol::NodeRef = node.parse()?;
     match peer.discovery().node_by_ref(&node) {
         // A member that is cut off can still be looked at.
         Err(Refusal::Quarantined) => {
@@ -180,8 +183,11 @@ pub(crate) fn find(peer: &Peer, node: &str) -> Result<NodeId, Refusal> {
                 weft_protocol::NodeRef::Id(id) => member.node == *id,
                 weft_protocol::NodeRef::Name(name) => member.name == *name,
             };
-            peer.discovery().members().find(same).map(|member| member.node).ok_or(Refusal::Quarantined)
+            peer.discovery().members().find(same).map(|member| member.node).ok_or_else(|| Refusal::Quarantined.into())
         }
-        found => found,
+        Err(Refusal::NoResponder { .. }) => {
+            Err(Failure::new("not-found", format!("no member {node}")).hint("weft members lists them"))
+        }
+        found => Ok(found?),
     }
 }

@@ -1,18 +1,23 @@
-//! `status` and `down`.
+//! `status`, `boot-log` and `down`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use weft_kernel::{Answer, ProcessState, Syscall};
+use weft_kernel::{Answer, BootEntry, ProcessState, Syscall};
 use weft_peer::{Peer, Question, Reply};
-use weft_protocol::control::{ClusterJson, DownReport, ErrorBody, RefusalRow, StatusReport, UpReport};
-use weft_protocol::{Refusal, cluster_name};
+use weft_protocol::control::{
+    BootLogReport, BootRow, ClusterJson, DownReport, ErrorBody, LimitRow, RefusalRow, StatusReport, StoppedRow,
+    UpReport,
+};
+use weft_protocol::limits::{CALLS_MAX, MAILBOX_MESSAGES_MAX, MEMBERS_MAX, PROCESSES_MAX};
+use weft_protocol::{AgentName, BootPhase, ProcessId, Refusal, cluster_name};
 
 use super::failure::Failure;
 use super::{Served, mismatch, text};
 use crate::ask::Asker;
+use crate::boot::phase_row;
 use crate::cli::CliError;
 use crate::home::HomeDir;
 use crate::network::RecentRefusal;
@@ -35,6 +40,8 @@ pub(crate) async fn status(State(served): State<Arc<Served>>) -> Result<Json<Sta
         code: refusal.refusal.code().to_owned(),
         message: refusal.refusal.to_string(),
     };
+    report.phases = served.control.boot.log().phases().iter().map(phase_row).collect();
+    report.limits.push(open_files());
     report.refusals = served.control.refusals.list().into_iter().map(refusal).collect();
     Ok(Json(report))
 }
@@ -81,9 +88,54 @@ async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> 
             health: health.health.name().to_owned(),
             health_reasons: health.reasons,
             refusals: Vec::new(),
+            phases: Vec::new(),
+            limits: limits(peer),
         }
     };
     asker.read(read).await
+}
+
+/// The bounds that an operator may run into.
+fn limits(peer: &Peer) -> Vec<LimitRow> {
+    let (kernel, members) = (peer.kernel(), peer.discovery().members().count());
+    let living = kernel.processes().iter().filter(|process| !matches!(process.state, ProcessState::Exited(_))).count();
+    let row = |name: &str, used: Option<usize>, most: usize| LimitRow {
+        name: name.to_owned(),
+        used: used.map(|used| used as u64),
+        most: most as u64,
+    };
+    vec![
+        row("agents", Some(living), PROCESSES_MAX),
+        row("members", Some(members), MEMBERS_MAX),
+        row("messages-waiting-per-agent", None, MAILBOX_MESSAGES_MAX),
+        row("messages-in-flight-per-agent", None, kernel.config().in_flight_max),
+        row("calls-waiting", None, CALLS_MAX),
+    ]
+}
+
+/// What the operating system lets this process open, and how much of it is open.
+fn open_files() -> LimitRow {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let used = std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64);
+    LimitRow { name: "open-files".to_owned(), used, most }
+}
+
+/// What was said of the start of this run.
+#[utoipa::path(get, path = "/v1/boot-log", responses((status = 200, body = BootLogReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn boot_log(State(served): State<Arc<Served>>) -> Json<BootLogReport> {
+    let log = served.control.boot.log();
+    let row = |entry: &BootEntry| BootRow {
+        at: text::time(entry.at),
+        level: entry.level.to_string(),
+        phase: entry.phase.to_string(),
+        message: entry.message.clone(),
+    };
+    Json(BootLogReport {
+        ready: log.phases().last().is_some_and(|last| last.phase == BootPhase::Ready),
+        phases: log.phases().iter().map(phase_row).collect(),
+        entries: log.entries().map(row).collect(),
+        forgotten: log.forgotten(),
+    })
 }
 
 /// Takes the node down in order. The process ends when everything is recorded, sealed and on disk.
@@ -91,8 +143,17 @@ async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> 
 pub(crate) async fn down(State(served): State<Arc<Served>>) -> Result<Json<DownReport>, Failure> {
     let own = |peer: &Peer| (peer.node().to_string(), peer.discovery().display_name(peer.node()));
     let (node, name) = served.read(own).await?;
+    let begun = tokio::time::Instant::now();
     match served.ask(Question::Kernel(Box::new(Syscall::Shutdown))).await? {
-        Reply::Kernel(Answer::ShuttingDown) => Ok(Json(DownReport { node, name, pid: std::process::id() })),
+        Reply::Kernel(Answer::ShuttingDown { stopped }) => {
+            let row = |(agent, process): &(AgentName, ProcessId)| StoppedRow {
+                agent: agent.to_string(),
+                process: process.to_string(),
+            };
+            let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let stopped = stopped.iter().map(row).collect();
+            Ok(Json(DownReport { node, name, pid: std::process::id(), stopped, took_ms }))
+        }
         other => Err(mismatch(&other)),
     }
 }

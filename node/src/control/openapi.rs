@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{agents, chain, cron, dead_letters, events, health, logs, members, messages, node, topics, trace};
+use super::{agents, chain, config, cron, dead_letters, events, health, logs, members, messages, node, topics, trace};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,7 +13,10 @@ use super::{agents, chain, cron, dead_letters, events, health, logs, members, me
         health::health,
         health::livez,
         health::readyz,
+        node::boot_log,
         node::down,
+        config::show,
+        config::reload,
         members::members,
         members::invites,
         members::invite,
@@ -72,6 +75,7 @@ mod tests {
         "/v1/agents/{agent}/signal",
         "/v1/agents/{agent}/stop",
         "/v1/agents/{agent}/suspend",
+        "/v1/boot-log",
         "/v1/call",
         "/v1/chain",
         "/v1/chain/events",
@@ -84,6 +88,8 @@ mod tests {
         "/v1/dead-letters",
         "/v1/dead-letters/{id}",
         "/v1/dead-letters/{id}/retry",
+        "/v1/config",
+        "/v1/config/reload",
         "/v1/down",
         "/v1/health",
         "/v1/events",

@@ -29,6 +29,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             }
         })?;
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        // A list would be read as the fields in their order, which nobody means.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Failure::new("invalid", "the body: not a JSON object"));
+        }
         serde_json::from_slice(bytes).map(Self).map_err(|error| Failure::new("invalid", format!("the body: {error}")))
     }
 }
@@ -43,7 +47,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(parameters)) => Ok(Self(parameters)),
-            Err(rejection) => Err(Failure::new("invalid", format!("the query: {}", rejection.body_text()))),
+            Err(rejection) => {
+                let problem = rejection.body_text();
+                let problem = problem.strip_prefix("Failed to deserialize query string: ").unwrap_or(&problem);
+                Err(Failure::new("invalid", format!("the query: {problem}")))
+            }
         }
     }
 }

@@ -107,6 +107,15 @@ pub(crate) enum NetworkError {
     Transport(String),
 }
 
+/// Whether this can be an address to listen on, as far as its form goes.
+///
+/// # Errors
+/// [`NetworkError::Address`].
+pub(crate) fn check_address(address: &str) -> Result<(), NetworkError> {
+    let bad = |problem: String| NetworkError::Address { address: address.to_owned(), problem };
+    address.parse::<Multiaddr>().map(|_address| ()).map_err(|error| bad(error.to_string()))
+}
+
 /// What the network has to say.
 pub(crate) enum NetworkEvent {
     /// For the peer.

@@ -88,6 +88,15 @@ fn confine(allowed: &Confinement) -> Result<(), String> {
     }
 }
 
+/// Whether this kernel can confine an agent as far as is required; confines nothing.
+pub(crate) fn can_confine() -> Result<(), String> {
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(REQUIRED))
+        .and_then(Ruleset::create);
+    ruleset.map(|_never_enforced| ()).map_err(|error| error.to_string())
+}
+
 fn restrict(allowed: &Confinement) -> Result<RulesetStatus, RulesetError> {
     let make_device = AccessFs::MakeChar | AccessFs::MakeBlock;
     let reading = AccessFs::from_read(WANTED);

@@ -53,9 +53,19 @@ pub struct DamagedStore {
 #[derive(Debug)]
 enum Target {
     /// It takes the place of the damaged file.
-    Replace { damaged: PathBuf, fresh: PathBuf },
+    Replace { damaged: PathBuf, fresh: Unfinished },
     /// It stays where it was written.
     Stay,
+}
+
+/// A file that is removed with this, unless it has been given another name: what was not repaired leaves nothing behind.
+#[derive(Debug)]
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _has_another_name = fs::remove_file(&self.0);
+    }
 }
 
 impl Store {
@@ -65,10 +75,10 @@ impl Store {
     /// [`OpenError`]; the damaged file is left as it is.
     pub fn open_damaged(path: &Path) -> Result<DamagedStore, RepairError> {
         let source = open_file(path)?;
-        let fresh_path = with_suffix(path, ".repair");
-        let fresh = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&fresh_path);
+        let unfinished = Unfinished(with_suffix(path, ".repair"));
+        let fresh = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&unfinished.0);
         let fresh = file_backend(fresh.map_err(OpenError::Io)?)?;
-        let target = Target::Replace { damaged: path.to_owned(), fresh: fresh_path };
+        let target = Target::Replace { damaged: path.to_owned(), fresh: unfinished };
         DamagedStore::salvage(source, fresh, target)
     }
 
@@ -197,7 +207,7 @@ impl DamagedStore {
             Target::Replace { damaged, fresh: path } => {
                 fresh.settle()?;
                 drop(fresh);
-                give_place(&damaged, &path).map_err(OpenError::Io)?;
+                give_place(&damaged, &path.0).map_err(OpenError::Io)?;
                 drop(source);
                 Store::open(&damaged)?
             }

@@ -9,7 +9,10 @@ use crate::envelope::{Payload, Signal};
 
 /// A payload as JSON. A bare string is text; `{"text": …}` says the same at more length and is accepted too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a payload is a text, or an object with one of text, json, base64, tool_call, tool_result, signal"
+)]
 pub enum Body {
     /// Text.
     Text(String),

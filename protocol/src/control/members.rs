@@ -41,6 +41,9 @@ pub struct MemberRow {
     pub chain: ChainHead,
     /// When it was last heard; now, for this node.
     pub last_seen: Option<String>,
+    /// How far its newest stamp lies ahead of this node's clock, in microseconds; none when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead_us: Option<u64>,
 }
 
 /// The body of `POST /v1/invites`.

@@ -68,6 +68,61 @@ pub struct StatusReport {
     pub health_reasons: Vec<String>,
     /// Handshakes that were refused lately, the newest first.
     pub refusals: Vec<RefusalRow>,
+    /// Phases of its start that are over, in order; `ready` is the last.
+    #[serde(default)]
+    pub phases: Vec<PhaseRow>,
+    /// Bounds it runs within.
+    #[serde(default)]
+    pub limits: Vec<LimitRow>,
+}
+
+/// One phase of a start that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PhaseRow {
+    /// `init`, `config`, `services`, `resource-tree`, `agents`, `network`, `ecc` or `ready`.
+    pub phase: String,
+    /// `done`, `degraded`, or `not built in`.
+    pub result: String,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+}
+
+/// One bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LimitRow {
+    /// Of what.
+    pub name: String,
+    /// How much is used; none when nobody counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// How much there may be.
+    pub most: u64,
+}
+
+/// The answer to `GET /v1/boot-log`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BootLogReport {
+    /// Whether the last phase is over.
+    pub ready: bool,
+    /// Phases that are over, in order.
+    pub phases: Vec<PhaseRow>,
+    /// Lines, the oldest first; at most 1,024.
+    pub entries: Vec<BootRow>,
+    /// Lines that had to make room.
+    pub forgotten: u64,
+}
+
+/// One line of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BootRow {
+    /// When.
+    pub at: String,
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// In which phase.
+    pub phase: String,
+    /// What.
+    pub message: String,
 }
 
 /// One refused handshake.
@@ -112,6 +167,21 @@ pub struct DownReport {
     pub name: String,
     /// The process that ends.
     pub pid: u32,
+    /// The agents that were alive and were stopped, in the order in which that was asked of them.
+    #[serde(default)]
+    pub stopped: Vec<StoppedRow>,
+    /// From the request to the last record on disk, in milliseconds.
+    #[serde(default)]
+    pub took_ms: u64,
+}
+
+/// One agent that was stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoppedRow {
+    /// Its name.
+    pub agent: String,
+    /// Which life of it.
+    pub process: String,
 }
 
 /// The answer of `livez` and `readyz`: 200 when all is well, 503 otherwise.

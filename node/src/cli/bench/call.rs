@@ -16,9 +16,10 @@ use weft_protocol::{Delivery, Durability, Level, NodeName, Payload, Principal, T
 use super::stock::{BODY_BYTES, StockClient};
 use super::{Figure, failed, median, micros, per_second};
 use crate::ask::Asker;
+use crate::boot::Boot;
 use crate::cli::CliError;
 use crate::cli::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Flags, Live};
 use crate::home::{ClusterFile, Home, HomeDir};
 use crate::identity;
 use crate::run::{Running, new_incarnation, shut_down, start};
@@ -140,10 +141,11 @@ pub(super) async fn near_node(home: &Path, far: &FarNode) -> Result<Running, Cli
     };
     home.write_cluster(&cluster)?;
     let listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()];
-    let mut config = crate::config::load(&home, crate::config::Settings::default())?;
-    config = Config { listen, ..config };
+    let mut config: Config = crate::config::load(&home, &Flags::default())?;
+    config.listen = listen;
+    let live = Live::new(HomeDir::new(home.path())?, Flags::default(), None, config);
     let keys = identity::load(home.path())?;
-    start(home, &config, keys).await
+    start(home, live, keys, Boot::new()).await
 }
 
 async fn call(asker: &Asker, durability: Durability) -> Result<(), weft_protocol::Refusal> {

@@ -23,8 +23,9 @@ use weft_storage::Store;
 
 use super::{Figure, failed, median, per_second};
 use crate::ask::Asker;
+use crate::boot::Boot;
 use crate::cli::CliError;
-use crate::config::Config;
+use crate::config::{Flags, Live};
 use crate::home::{Home, HomeDir};
 use crate::run::{keys_of, shut_down, start};
 
@@ -179,10 +180,12 @@ fn kernel_alone() -> Result<f64, CliError> {
 /// Messages per second through the event loop, the conversations they began, and the chain that holds them.
 async fn through_the_loop(home: &Path) -> Result<(f64, Vec<TraceId>, ChainId), CliError> {
     let home = Home::open(HomeDir::new(home)?)?;
-    let mut config = crate::config::load(&home, crate::config::Settings::default())?;
-    config = Config { listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()], name: Some("alpha".parse()?), ..config };
+    let mut config = crate::config::load(&home, &Flags::default())?;
+    config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()];
+    config.name = Some("alpha".parse()?);
     let keys = keys_of(&home, &config)?;
-    let running = start(home, &config, keys).await?;
+    let live = Live::new(HomeDir::new(home.path())?, Flags::default(), None, config);
+    let running = start(home, live, keys, Boot::new()).await?;
     let asker = running.asker.clone();
     for spec in [spec("sink", &[])?, spec("source", &["send:sink"])?] {
         let spawn = Question::Kernel(Box::new(Syscall::Spawn { spec: Box::new(spec) }));

@@ -1,0 +1,123 @@
+//! A node that answers: its state, its start, its ports, its clock, its members, its agents.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use weft_protocol::control::{AgentsReport, MemberRow, MembersReport, StatusReport};
+use weft_protocol::limits::CLOCK_MERGE_US_MAX;
+
+use super::Check;
+use crate::cli::client::Client;
+use crate::cli::output::{micros, plural};
+
+/// How long a connection to an own port may take.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
+
+/// All of it.
+pub(super) async fn check(client: &Client, status: &StatusReport) -> Vec<Check> {
+    let mut checks = vec![state(status), start(status), ports(status).await];
+    match client.get::<MembersReport>("/v1/members").await {
+        Ok(report) => checks.extend([clock(&report), members(&report)]),
+        Err(error) => checks.push(Check::of_error("members", &error)),
+    }
+    match client.get::<AgentsReport>("/v1/agents").await {
+        Ok(report) => checks.push(agents(&report)),
+        Err(error) => checks.push(Check::of_error("agents", &error)),
+    }
+    checks
+}
+
+fn state(status: &StatusReport) -> Check {
+    let message = format!("{} is {}, process {}", status.name, status.state, status.pid);
+    match status.state.as_str() {
+        "running" => Check::ok("node", message),
+        "damaged" => {
+            Check::damaged("node", message, "look at the disk, then weft down, weft doctor --storage, weft up")
+        }
+        _ => Check::warn("node", message, "wait for it"),
+    }
+}
+
+fn start(status: &StatusReport) -> Check {
+    let degraded: Vec<&str> =
+        status.phases.iter().filter(|phase| phase.result == "degraded").map(|phase| phase.phase.as_str()).collect();
+    let ready = status.phases.last().is_some_and(|last| last.phase == "ready");
+    let took_us = status.phases.iter().map(|phase| phase.duration_us).sum();
+    match (ready, degraded.as_slice()) {
+        (true, []) => Check::ok("start", format!("ready in {}", micros(took_us))),
+        (true, degraded) => Check::warn("start", format!("degraded: {}", degraded.join(", ")), "weft boot-log"),
+        (false, _) => Check::warn("start", "the start is not complete yet", "weft boot-log"),
+    }
+}
+
+/// Whether the node listens, and answers at its TCP ports from here.
+async fn ports(status: &StatusReport) -> Check {
+    if status.listen.is_empty() {
+        let fix = "is the network up? weft config show listen";
+        return Check::warn("ports", "no address is known at which others find this node", fix);
+    }
+    let mut silent = Vec::new();
+    for address in &status.listen {
+        if let Some(socket) = tcp_address(address) {
+            let connected = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(&socket)).await;
+            if !matches!(connected, Ok(Ok(_))) {
+                silent.push(socket);
+            }
+        }
+    }
+    if silent.is_empty() {
+        return Check::ok("ports", format!("listening at {}", crate::cli::status::listening(&status.listen)));
+    }
+    let message = format!("nothing answers at {}, where the node says to listen", silent.join(", "));
+    Check::fail("ports", message, "does a firewall close the port?")
+}
+
+fn tcp_address(multiaddr: &str) -> Option<String> {
+    let parts: Vec<&str> = multiaddr.split('/').collect();
+    match parts.as_slice() {
+        ["", "ip4", host, "tcp", port, ..] => Some(format!("{host}:{port}")),
+        ["", "ip6", host, "tcp", port, ..] => Some(format!("[{host}]:{port}")),
+        _ => None,
+    }
+}
+
+/// A member whose newest stamp lies in our future has a clock ahead of ours, or ours is behind.
+fn clock(report: &MembersReport) -> Check {
+    let ahead = report.members.iter().filter(|member| member.path != "self");
+    let most = ahead.filter_map(|member| Some((member, member.ahead_us?))).max_by_key(|(_, ahead_us)| *ahead_us);
+    match most {
+        Some((member, ahead_us)) if ahead_us > CLOCK_MERGE_US_MAX => {
+            let message = format!("{} is {} ahead of this machine's clock", member.name, micros(ahead_us));
+            Check::warn("clock", message, "set the clocks of both: timedatectl set-ntp true")
+        }
+        Some(_) | None => Check::ok("clock", "no member is ahead of this machine's clock by more than 500 ms"),
+    }
+}
+
+fn members(report: &MembersReport) -> Check {
+    let others: Vec<&MemberRow> =
+        report.members.iter().filter(|member| member.path != "self" && member.state != "left").collect();
+    let missing: Vec<String> = others
+        .iter()
+        .filter(|member| member.state != "alive")
+        .map(|member| format!("{} ({})", member.name, member.state))
+        .collect();
+    if missing.is_empty() {
+        return Check::ok("members", format!("{} reached", plural(others.len() as u64, "other member")));
+    }
+    let message = format!("{} of {} not reached: {}", missing.len(), others.len(), missing.join(", "));
+    Check::warn("members", message, "weft status there; is it up, and its port open?")
+}
+
+/// Agents that could not be started, such as one whose program is not there.
+fn agents(report: &AgentsReport) -> Check {
+    let failed = report.agents.iter().filter_map(|row| {
+        let reason = row.reason.as_deref().filter(|reason| reason.contains("start"))?;
+        Some(format!("{}: {reason}", row.agent))
+    });
+    let failed: Vec<String> = failed.collect();
+    if failed.is_empty() {
+        return Check::ok("agents", format!("{} known here", plural(report.agents.len() as u64, "agent")));
+    }
+    Check::warn("agents", failed.join("; "), "is the program installed? weft agent inspect NAME")
+}

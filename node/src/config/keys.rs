@@ -1,0 +1,375 @@
+//! Every key: its name, what it is for, what is allowed, where it goes, and when a change of it counts.
+
+use std::fmt;
+
+use weft_protocol::BuiltinKind;
+use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, PAGE_BYTES_MAX};
+
+use super::value::{Value, show_bytes, show_time};
+use super::{Config, LogFormat};
+use crate::cli::nearest;
+use crate::network::check_address;
+
+const MS: u64 = 1_000;
+const SECOND: u64 = 1_000 * MS;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+/// When a change of a key counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Changes {
+    /// With SIGHUP or `weft config reload`.
+    Running,
+    /// At the next start.
+    Restart,
+    /// Never: a node keeps what it was founded with.
+    Never,
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Running => "running",
+            Self::Restart => "restart",
+            Self::Never => "never",
+        })
+    }
+}
+
+/// One key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// As a file writes it, with its section.
+    pub(crate) name: &'static str,
+    /// What it is for, in one line.
+    pub(crate) about: &'static str,
+    /// When a change counts.
+    pub(crate) changes: Changes,
+    field: Field,
+}
+
+/// Where the value goes, and what is allowed.
+#[derive(Debug)]
+enum Field {
+    Name,
+    Listen,
+    Log,
+    LogFormat,
+    BootAgents,
+    /// Microseconds.
+    Time(fn(&mut Config) -> &mut u64, u64, u64),
+    Count(fn(&mut Config) -> &mut usize, usize, usize),
+    Bytes(fn(&mut Config) -> &mut u64, u64, u64),
+}
+
+const fn time(
+    name: &'static str,
+    about: &'static str,
+    field: fn(&mut Config) -> &mut u64,
+    least: u64,
+    most: u64,
+) -> Key {
+    Key { name, about, changes: Changes::Running, field: Field::Time(field, least, most) }
+}
+
+/// All keys, in the order in which they are shown.
+pub(crate) static KEYS: [Key; 26] = [
+    Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
+    Key {
+        name: "listen",
+        about: "multiaddresses to listen on; none: all interfaces, at ports chosen once",
+        changes: Changes::Restart,
+        field: Field::Listen,
+    },
+    Key { name: "log", about: "which log lines are written", changes: Changes::Running, field: Field::Log },
+    Key { name: "log_format", about: "how log lines look", changes: Changes::Restart, field: Field::LogFormat },
+    Key {
+        name: "kernel.boot_agents",
+        about: "built-in agents that every start brings to life",
+        changes: Changes::Restart,
+        field: Field::BootAgents,
+    },
+    Key {
+        name: "kernel.in_flight",
+        about: "messages that one agent works on at once; more wait in its mailbox",
+        changes: Changes::Running,
+        field: Field::Count(|config| &mut config.kernel.in_flight_max, 1, AGENT_IN_FLIGHT_MAX),
+    },
+    time(
+        "kernel.grace",
+        "time that an agent gets to finish when it is stopped",
+        |config| &mut config.kernel.grace_us,
+        10 * MS,
+        MINUTE,
+    ),
+    time(
+        "kernel.start",
+        "time after which a start that nobody reported has failed",
+        |config| &mut config.kernel.start_us_max,
+        SECOND,
+        10 * MINUTE,
+    ),
+    time(
+        "kernel.shutdown",
+        "time from the request to go down to the last record, whoever still runs",
+        |config| &mut config.kernel.shutdown_us_max,
+        100 * MS,
+        5 * MINUTE,
+    ),
+    Key {
+        name: "kernel.agent_memory",
+        about: "address space of an agent that is a program, unless its spawn says otherwise",
+        changes: Changes::Restart,
+        field: Field::Bytes(|config| config.kernel.limits.memory_bytes.get_or_insert_default(), 1 << 20, 1 << 40),
+    },
+    Key {
+        name: "kernel.agent_disk",
+        about: "files that an agent which is a program may hold, unless its spawn says otherwise",
+        changes: Changes::Restart,
+        field: Field::Bytes(|config| config.kernel.limits.disk_bytes.get_or_insert_default(), 64 << 10, 1 << 40),
+    },
+    time(
+        "discovery.dead_after",
+        "a member without a connection is suspect for so long, then dead",
+        |config| &mut config.discovery.dead_after_us,
+        500 * MS,
+        HOUR,
+    ),
+    time(
+        "discovery.redial_min",
+        "wait before the first redial; each next one waits twice as long",
+        |config| &mut config.discovery.redial_us_min,
+        10 * MS,
+        MINUTE,
+    ),
+    time(
+        "discovery.redial_max",
+        "longest wait between redials while an outage is young",
+        |config| &mut config.discovery.redial_us_max,
+        10 * MS,
+        HOUR,
+    ),
+    time(
+        "discovery.redial_patience",
+        "how long an outage is young",
+        |config| &mut config.discovery.redial_patience_us,
+        0,
+        24 * HOUR,
+    ),
+    time(
+        "discovery.redial_late_max",
+        "longest wait between redials of a member that is long gone",
+        |config| &mut config.discovery.redial_late_us_max,
+        10 * MS,
+        24 * HOUR,
+    ),
+    time(
+        "discovery.dial",
+        "a dial that nobody reported on is over after this",
+        |config| &mut config.discovery.dial_us_max,
+        SECOND,
+        5 * MINUTE,
+    ),
+    time(
+        "discovery.advert_ttl",
+        "how long others may believe what this node says of itself",
+        |config| &mut config.discovery.advert_ttl_us,
+        10 * SECOND,
+        24 * HOUR,
+    ),
+    time(
+        "discovery.advert_interval",
+        "changes of what this node says of itself leave together within this time",
+        |config| &mut config.discovery.advert_interval_us,
+        MS,
+        MINUTE,
+    ),
+    time(
+        "discovery.inquiry_interval",
+        "how long what a member says of itself is waited for before somebody is asked again",
+        |config| &mut config.discovery.inquiry_interval_us,
+        10 * MS,
+        MINUTE,
+    ),
+    time(
+        "replication.round",
+        "mean time between two comparisons of chains with random members",
+        |config| &mut config.replication.round_us,
+        100 * MS,
+        HOUR,
+    ),
+    Key {
+        name: "replication.round_members",
+        about: "members that each such round compares with",
+        changes: Changes::Running,
+        field: Field::Count(|config| &mut config.replication.round_members, 1, 64),
+    },
+    time(
+        "replication.hello_pause",
+        "least time between two comparisons with one member",
+        |config| &mut config.replication.hello_pause_us,
+        10 * MS,
+        HOUR,
+    ),
+    time(
+        "replication.loss_pause",
+        "how long a member that did not respond is not asked for the same chain",
+        |config| &mut config.replication.loss_pause_us,
+        10 * MS,
+        HOUR,
+    ),
+    time(
+        "replication.fault_pause",
+        "how long a member that sent something wrong is not asked for the same chain",
+        |config| &mut config.replication.fault_pause_us,
+        10 * MS,
+        HOUR,
+    ),
+    Key {
+        name: "replication.page",
+        about: "most bytes wanted in one page of a chain",
+        changes: Changes::Running,
+        field: Field::Bytes(|config| &mut config.replication.page_bytes, 4 * 1_024, PAGE_BYTES_MAX as u64),
+    },
+];
+
+impl Key {
+    /// The key of that name.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The variable of the environment that sets it.
+    pub(crate) fn variable(&self) -> String {
+        format!("WEFT_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// Sets it in `config`.
+    ///
+    /// # Errors
+    /// What is wrong with the value, and what is allowed.
+    pub(super) fn set(&self, config: &mut Config, value: &Value) -> Result<(), String> {
+        let wants = |what: String| if what.starts_with('`') { what } else { format!("`{}` wants {what}", self.name) };
+        match self.field {
+            Field::Name => {
+                config.name = Some(value.text().map_err(wants)?.parse().map_err(|error| format!("{error}"))?)
+            }
+            Field::Listen => {
+                let addresses = value.list().map_err(wants)?;
+                addresses.iter().try_for_each(|address| check_address(address).map_err(|error| error.to_string()))?;
+                config.listen = addresses;
+            }
+            Field::Log => {
+                let text = value.text().map_err(wants)?;
+                crate::cli::check_filter(text)?;
+                text.clone_into(&mut config.log);
+            }
+            Field::LogFormat => {
+                let text = value.text().map_err(wants)?;
+                let format = clap::ValueEnum::from_str(text, true);
+                config.log_format = format.map_err(|_| format!("`{text}` is neither text nor json"))?;
+            }
+            Field::BootAgents => config.boot_agents = kinds(&value.list().map_err(wants)?)?,
+            Field::Time(field, least, most) => {
+                *field(config) = self.within(value.time_us().map_err(wants)?, least, most, value)?;
+            }
+            Field::Bytes(field, least, most) => {
+                *field(config) = self.within(value.bytes().map_err(wants)?, least, most, value)?;
+            }
+            Field::Count(field, least, most) => {
+                let count = self.within(value.count().map_err(wants)?, least as u64, most as u64, value)?;
+                *field(config) = usize::try_from(count).unwrap_or(most);
+            }
+        }
+        Ok(())
+    }
+
+    fn within(&self, given: u64, least: u64, most: u64, value: &Value) -> Result<u64, String> {
+        if (least..=most).contains(&given) {
+            return Ok(given);
+        }
+        Err(format!("`{}` is {}; allowed is {}", self.name, value.shown(), self.allowed()))
+    }
+
+    /// What is allowed, in words.
+    pub(crate) fn allowed(&self) -> String {
+        match self.field {
+            Field::Name => "1 to 63 of a-z 0-9 - _".to_owned(),
+            Field::Listen => "multiaddresses".to_owned(),
+            Field::Log => "error, warn, info, debug, trace, or tracing's directives".to_owned(),
+            Field::LogFormat => "text or json".to_owned(),
+            Field::BootAgents => "of echo, counter, clock".to_owned(),
+            Field::Time(_, least, most) => format!("{} to {}", show_time(least), show_time(most)),
+            Field::Count(_, least, most) => format!("{least} to {most}"),
+            Field::Bytes(_, least, most) => format!("{} to {}", show_bytes(least), show_bytes(most)),
+        }
+    }
+
+    /// Its value as a file writes it, a list with commas.
+    pub(crate) fn show(&self, config: &Config) -> String {
+        match self.field {
+            Field::Name => config.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Field::Listen => config.listen.join(","),
+            Field::Log => config.log.clone(),
+            Field::LogFormat => match config.log_format {
+                LogFormat::Text => "text".to_owned(),
+                LogFormat::Json => "json".to_owned(),
+            },
+            Field::BootAgents => config.boot_agents.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            Field::Time(field, ..) => show_time(*field(&mut config.clone())),
+            Field::Count(field, ..) => field(&mut config.clone()).to_string(),
+            Field::Bytes(field, ..) => show_bytes(*field(&mut config.clone())),
+        }
+    }
+
+    /// Its value, of a time, in microseconds.
+    pub(super) fn time_us(&self, config: &Config) -> u64 {
+        match self.field {
+            Field::Time(field, ..) => *field(&mut config.clone()),
+            _ => 0,
+        }
+    }
+
+    /// Gives `config` the value that `other` has, with where it came from.
+    pub(super) fn copy(&self, other: &Config, config: &mut Config) {
+        match self.field {
+            Field::Name => config.name.clone_from(&other.name),
+            Field::Listen => config.listen.clone_from(&other.listen),
+            Field::Log => config.log.clone_from(&other.log),
+            Field::LogFormat => config.log_format = other.log_format,
+            Field::BootAgents => config.boot_agents.clone_from(&other.boot_agents),
+            Field::Time(field, ..) | Field::Bytes(field, ..) => *field(config) = *field(&mut other.clone()),
+            Field::Count(field, ..) => *field(config) = *field(&mut other.clone()),
+        }
+        config.origins.insert(self.name, other.origin(self).clone());
+    }
+}
+
+/// What is said of a key that nobody knows.
+pub(super) fn unknown(name: &str) -> String {
+    let same_word = KEYS.iter().map(|key| key.name).find(|known| known.rsplit('.').next() == Some(name));
+    match nearest(name, KEYS.iter().map(|key| key.name)).or(same_word) {
+        Some(near) => format!("unknown key `{name}`; did you mean `{near}`?"),
+        None => format!("unknown key `{name}`"),
+    }
+}
+
+/// The sections that keys stand in.
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    let mut sections: Vec<&str> =
+        KEYS.iter().filter_map(|key| key.name.split_once('.')).map(|(section, _)| section).collect();
+    sections.dedup();
+    sections.into_iter()
+}
+
+fn kinds(words: &[String]) -> Result<Vec<BuiltinKind>, String> {
+    let mut kinds = Vec::new();
+    for word in words {
+        let kind = word.parse().map_err(|error| format!("{error}"))?;
+        if kinds.contains(&kind) {
+            return Err(format!("`{word}` is named twice, and a name has one agent"));
+        }
+        kinds.push(kind);
+    }
+    Ok(kinds)
+}
