@@ -80,9 +80,10 @@ fn wrong_proofs_exports_and_scenarios_are_refused() {
     let status = node.json(&["status"]);
     let id = status["node"].as_str().expect("an id");
     let cluster = status["cluster"]["id"].as_str().expect("an id");
+    let scenarios = weft_simulations::names().join(", ");
     run_all(OFFLINE, |case| {
         let before = files(world.folder());
-        check_case(&world, case, &[("id", id), ("cluster", cluster)])?;
+        check_case(&world, case, &[("id", id), ("cluster", cluster), ("scenarios", &scenarios)])?;
         same_files(case, &before, &files(world.folder()))
     });
 }

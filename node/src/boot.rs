@@ -167,7 +167,7 @@ fn first_agents(peer: &Peer) -> (NodeState, FirstAgents) {
             ProcessState::Starting => agents.starting.push(process.agent.to_string()),
             ProcessState::Exited(reason) => agents.failed.push(format!("{} {reason}", process.agent)),
             ProcessState::Running | ProcessState::Suspended | ProcessState::Stopping => {
-                agents.running.push(process.agent.to_string())
+                agents.running.push(process.agent.to_string());
             }
         }
     }
