@@ -285,6 +285,11 @@ fn only_its_giver_takes_a_grant_back_for_others() {
     let grant = GrantRef { node: alpha, grant: three.issued.grant.id };
     three.gamma.run(Input::RevocationLearned { issuer: beta, grant });
     assert!(three.arrive(Three::gamma, &to_gamma).contains("deliver"), "beta cannot speak for alpha");
+    let local = three.alpha.start_agent(granted("local", &["send:echo"]));
+    let held = three.alpha.kernel.grants().into_iter().find(|one| one.agent == name("local")).expect("held").grant;
+    let grant_of_alpha = GrantRef { node: alpha, grant: held.id };
+    three.alpha.run(Input::RevocationLearned { issuer: beta, grant: grant_of_alpha });
+    assert!(calls(&mut three.alpha, &local, "echo"), "nor for what alpha's own agents hold");
     assert!(revoke(&mut three.gamma, &Principal::Operator, grant.grant).contains("no grant"), "not gamma's business");
     assert!(
         revoke(&mut three.beta, &Principal::Operator, grant.grant).contains("Revoked"),
