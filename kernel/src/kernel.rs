@@ -21,6 +21,7 @@ use crate::gate::{Decision, Gate, Request};
 use crate::health::Monitors;
 use crate::ipc::{Calls, DeadLetters, Inbox, Message, Receipts, Windows};
 use crate::process::{History, ProcessTable};
+use crate::service::{Needs, ServiceHistory, Services};
 use crate::status::{NodeState, WrongState};
 use crate::supervisor::Supervisors;
 use crate::syscall::Syscall;
@@ -72,6 +73,8 @@ pub struct Kernel {
     pub(crate) monitors: Monitors,
     /// How many questions the kernel itself has asked.
     own_asks: u64,
+    pub(crate) services: Services,
+    pub(crate) needs: Needs,
     pub(crate) shutdown_asks: Vec<AskId>,
     pub(crate) stopped_at_shutdown: Vec<(AgentName, ProcessId)>,
 }
@@ -132,6 +135,7 @@ impl Kernel {
         let jobs = own.map_or_else(cron::History::default, |chain| cron::History::of(&chain.facts));
         let last = own.and_then(|chain| chain.facts.last());
         let orderly = last.is_none_or(|last| matches!(last.fact, Fact::Shutdown(_)));
+        let services = own.map_or_else(ServiceHistory::default, |chain| ServiceHistory::of(&chain.facts));
         let state = own.map(|chain| chain.state.clone());
         let state = state.unwrap_or_else(|| ChainState::new(identity.chain, identity.cluster, keys.clone()));
         let chain = Writer::restored(signer, state, recovered.reserved, now);
@@ -163,6 +167,8 @@ impl Kernel {
             monitors: Monitors::new(&config.node_checks, now),
             own_asks: 0,
             topics: Topics::restored(identity.chain, chain.next_counter(), &recovered.topic_log, orderly),
+            services: Services::restored(&services),
+            needs: Needs::default(),
             shutdown_asks: Vec::new(),
             stopped_at_shutdown: Vec::new(),
             chain,
@@ -188,6 +194,7 @@ impl Kernel {
         self.take_deferred();
         self.take_own_answers();
         self.advertise_now();
+        self.advertise_services();
         self.close(outputs);
         self.effects.drain_into(outputs);
     }
@@ -262,6 +269,7 @@ impl Kernel {
             Input::AgentAnswered { process, message, answer } => self.on_agent_answered(process, &message, answer),
             Input::FactsGiven { ticket, by, action, facts } => self.on_facts(ticket, &by, &action, &facts),
             Input::Configured { config } => self.config = *config,
+            Input::ServicesElsewhere { services } => self.on_services_elsewhere(services),
             Input::StampObserved { hlc } => self.on_stamp(hlc),
             Input::Persisted | Input::PersistFailed | Input::Woken => {}
         }
@@ -273,7 +281,7 @@ impl Kernel {
             Err(refusal) => return self.effects.answer(ask, Err(refusal)),
         };
         match syscall {
-            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause } => {
+            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent: _ } => {
                 let message = Message { target, payload, wants_reply, level, deadline_us, trace, cause };
                 self.on_send(ask, &asker, message, route);
             }
@@ -296,6 +304,8 @@ impl Kernel {
             Syscall::Resume { agent } => self.on_resume(ask, &asker, &agent),
             Syscall::Restart { agent } => self.on_restart(ask, &asker, &agent),
             Syscall::Shutdown => self.on_shutdown(ask, &asker),
+            Syscall::RegisterService(wanted) => self.on_register_service(ask, &asker, *wanted, route),
+            Syscall::UnregisterService { service } => self.on_unregister_service(ask, &asker, &service),
         }
     }
 
@@ -318,7 +328,9 @@ impl Kernel {
             | Syscall::CronList
             | Syscall::Suspend { .. }
             | Syscall::Resume { .. }
-            | Syscall::Restart { .. } => self.check_open(),
+            | Syscall::Restart { .. }
+            | Syscall::RegisterService(_)
+            | Syscall::UnregisterService { .. } => self.check_open(),
         }
     }
 
@@ -425,6 +437,7 @@ impl Kernel {
                 Timer::Stop(process) => self.on_stop_overdue(process),
                 Timer::Restart(plan) => self.run_plan(plan),
                 Timer::Shutdown => self.finish_shutdown(),
+                Timer::Needs(id) => self.on_needs_overdue(id),
             }
         }
         if self.is_ready() && self.jobs_are_due() {

@@ -254,6 +254,7 @@ fn message_of(added: CronAdded, intent: Digest) -> Syscall {
         deadline_us: DEADLINE_DEFAULT_US,
         trace: None,
         cause: vec![intent],
+        idempotent: false,
     }
 }
 
@@ -283,6 +284,7 @@ fn result_of(refusal: &Refusal) -> CronResult {
         | Refusal::Unsupported { .. }
         | Refusal::Gone { .. }
         | Refusal::LimitReached { .. }
+        | Refusal::ContractViolated { .. }
         | Refusal::Invalid { .. } => CronResult::Refused { reason },
         Refusal::Busy { .. }
         | Refusal::NoResponder { .. }

@@ -3,7 +3,9 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{agents, chain, config, cron, dead_letters, events, health, logs, members, messages, node, topics, trace};
+use super::{
+    agents, chain, config, cron, dead_letters, events, health, logs, members, messages, node, services, topics, trace,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -34,6 +36,10 @@ use super::{agents, chain, config, cron, dead_letters, events, health, logs, mem
         messages::send,
         messages::call,
         topics::list,
+        services::list,
+        services::register,
+        services::inspect,
+        services::unregister,
         topics::publish,
         topics::events,
         cron::list,
@@ -100,6 +106,8 @@ mod tests {
         "/v1/order",
         "/v1/readyz",
         "/v1/send",
+        "/v1/services",
+        "/v1/services/{service}",
         "/v1/status",
         "/v1/topics",
         "/v1/topics/{topic}",
