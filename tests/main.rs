@@ -14,6 +14,7 @@ mod kill;
 mod large;
 mod limits;
 mod refusals;
+mod services;
 mod settings;
 mod strangers;
 mod supervision;

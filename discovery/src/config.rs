@@ -20,6 +20,8 @@ pub struct DiscoveryConfig {
     pub advert_ttl_us: u64,
     /// At most one advert of ours leaves in this time; changes in between leave together (guess).
     pub advert_interval_us: u64,
+    /// At most one advert leaves in this time for no other reason than how busy our services are (guess).
+    pub load_interval_us: u64,
     /// How long a missing advert is waited for before somebody is asked again (guess: a few gossip rounds).
     pub inquiry_interval_us: u64,
 }
@@ -35,6 +37,7 @@ impl Default for DiscoveryConfig {
             dial_us_max: 10_000_000,
             advert_ttl_us: 300_000_000,
             advert_interval_us: 20_000,
+            load_interval_us: 1_000_000,
             inquiry_interval_us: 500_000,
         }
     }

@@ -159,6 +159,7 @@ impl Discovery {
             Input::AdvertArrived { advert } => self.on_advert_arrived(*advert, now, outputs),
             Input::AgentsChanged { agents } => self.own_advert.set_agents(agents),
             Input::TopicsChanged { subscriptions } => self.own_advert.set_subscriptions(subscriptions),
+            Input::ServicesChanged { services } => self.own_advert.set_services(services),
             Input::InviteAsked { ask, role, ttl_us, uses, secret } => {
                 let wanted = Wanted { role, ttl_us, uses, secret: secret.into_array() };
                 self.on_invite_asked(ask, wanted, now, outputs);

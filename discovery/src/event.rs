@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_bytes::ByteArray;
 use weft_protocol::{
     Admission, AdvertVersion, AgentName, AuthRefusal, Certificate, Charter, Fact, Hlc, Incarnation, InviteId, Join,
-    NodeId, NodeName, ProcessId, PublicKeys, Refusal, Role, Signed, SignedAdvert, Timestamp, TopicPattern,
+    NodeId, NodeName, ProcessId, PublicKeys, Refusal, Role, ServiceAdvert, Signed, SignedAdvert, Timestamp,
+    TopicPattern,
 };
 
 use crate::admission::AdmissionView;
@@ -92,6 +93,11 @@ pub enum Input {
     TopicsChanged {
         /// All of them.
         subscriptions: Vec<(TopicPattern, u32)>,
+    },
+    /// What this node serves is now this.
+    ServicesChanged {
+        /// All of it.
+        services: Vec<ServiceAdvert>,
     },
     /// The operator wants an invite.
     InviteAsked {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use weft_protocol::limits::{ADVERT_AGENTS_MAX, ADVERT_TOPICS_MAX};
+use weft_protocol::limits::{ADVERT_AGENTS_MAX, ADVERT_TOPICS_MAX, SERVICES_MAX};
 use weft_protocol::{
-    Advert, AdvertVersion, AgentName, Hlc, Incarnation, NodeId, NodeName, ProcessId, SignedAdvert, Signer, Timestamp,
-    TopicPattern, encode,
+    Advert, AdvertVersion, AgentName, Hlc, Incarnation, NodeId, NodeName, ProcessId, ServiceAdvert, SignedAdvert,
+    Signer, Timestamp, TopicPattern, encode,
 };
 
 use crate::config::DiscoveryConfig;
 
-/// Most bytes of our own advert, so that it fits one gossip message. Topics, then agents that find no room are left out, last
+/// Most bytes of our own advert, so that it fits one gossip message. Topics, then services, then agents that find no room are left out, last
 /// names first: they can then be reached only by those who name this node.
 const ADVERT_BYTES_MAX: usize = 56 * 1024;
 
@@ -36,12 +36,15 @@ pub(crate) struct OwnAdvert {
     speaker: Speaker,
     agents: Vec<(AgentName, ProcessId)>,
     subscriptions: Vec<(TopicPattern, u32)>,
+    services: Vec<ServiceAdvert>,
     addresses: Vec<String>,
     version: u64,
     signed: SignedAdvert,
     expires: Timestamp,
     /// Whether `signed` no longer says what is so.
     stale: bool,
+    /// Whether `signed` is right but for how busy the services are, which can wait.
+    stale_load: bool,
     /// Whether somebody may not have heard `signed`.
     unheard: bool,
     last_sent: Option<Timestamp>,
@@ -50,16 +53,18 @@ pub(crate) struct OwnAdvert {
 impl OwnAdvert {
     pub(crate) fn new(speaker: Speaker, config: &DiscoveryConfig, now: Timestamp) -> Self {
         let expires = now.after_us(config.advert_ttl_us);
-        let signed = SignedAdvert::new(&fitting(&speaker, &[], &[], &[], 0, expires), &*speaker.signer);
+        let signed = SignedAdvert::new(&fitting(&speaker, &[], &[], &[], &[], 0, expires), &*speaker.signer);
         Self {
             speaker,
             agents: Vec::new(),
             subscriptions: Vec::new(),
+            services: Vec::new(),
             addresses: Vec::new(),
             version: 0,
             signed,
             expires,
             stale: false,
+            stale_load: false,
             unheard: false,
             last_sent: None,
         }
@@ -75,6 +80,15 @@ impl OwnAdvert {
         subscriptions.sort_unstable();
         self.stale |= self.subscriptions != subscriptions;
         self.subscriptions = subscriptions;
+    }
+
+    pub(crate) fn set_services(&mut self, services: Vec<ServiceAdvert>) {
+        let idle = |services: &[ServiceAdvert]| {
+            services.iter().map(|service| ServiceAdvert { load: 0, ..service.clone() }).collect::<Vec<_>>()
+        };
+        self.stale |= idle(&self.services) != idle(&services);
+        self.stale_load |= self.services != services;
+        self.services = services;
     }
 
     pub(crate) fn set_addresses(&mut self, addresses: Vec<String>) {
@@ -93,6 +107,10 @@ impl OwnAdvert {
 
     pub(crate) fn subscriptions(&self) -> &[(TopicPattern, u32)] {
         &self.subscriptions
+    }
+
+    pub(crate) fn services(&self) -> &[ServiceAdvert] {
+        &self.services
     }
 
     pub(crate) const fn incarnation(&self) -> Incarnation {
@@ -115,7 +133,12 @@ impl OwnAdvert {
     pub(crate) fn next_due(&self, config: &DiscoveryConfig, now: Timestamp) -> Timestamp {
         let pause_over = self.last_sent.map_or(now, |sent| sent.after_us(config.advert_interval_us));
         let refresh = Timestamp(self.expires.0.saturating_sub(config.advert_ttl_us / 3 * 2));
-        if self.stale || self.unheard { pause_over } else { refresh.max(pause_over) }
+        let load_due = self.last_sent.map_or(now, |sent| sent.after_us(config.load_interval_us)).max(pause_over);
+        match (self.stale || self.unheard, self.stale_load) {
+            (true, _) => pause_over,
+            (false, true) => load_due.min(refresh.max(pause_over)),
+            (false, false) => refresh.max(pause_over),
+        }
     }
 
     /// The advert as it is to be sent now, if it is due.
@@ -123,14 +146,22 @@ impl OwnAdvert {
         if now < self.next_due(config, now) {
             return None;
         }
-        if self.stale || !self.unheard {
+        if self.stale || self.stale_load || !self.unheard {
             self.version += 1;
             self.expires = now.after_us(config.advert_ttl_us);
-            let advert =
-                fitting(&self.speaker, &self.agents, &self.subscriptions, &self.addresses, self.version, self.expires);
+            let advert = fitting(
+                &self.speaker,
+                &self.agents,
+                &self.subscriptions,
+                &self.services,
+                &self.addresses,
+                self.version,
+                self.expires,
+            );
             self.signed = SignedAdvert::new(&advert, &*self.speaker.signer);
         }
         self.stale = false;
+        self.stale_load = false;
         self.unheard = false;
         self.last_sent = Some(now);
         Some(self.signed.clone())
@@ -142,6 +173,7 @@ fn fitting(
     speaker: &Speaker,
     agents: &[(AgentName, ProcessId)],
     subscriptions: &[(TopicPattern, u32)],
+    services: &[ServiceAdvert],
     addresses: &[String],
     version: u64,
     expires: Timestamp,
@@ -155,11 +187,14 @@ fn fitting(
         agents: agents.iter().take(ADVERT_AGENTS_MAX).cloned().collect(),
         topics: subscriptions.iter().filter_map(|(topic, _)| topic.exact()).take(ADVERT_TOPICS_MAX).collect(),
         subscriptions: worth_counting(subscriptions),
+        services: services.iter().take(SERVICES_MAX).cloned().collect(),
         addresses: addresses.to_vec(),
         expires,
     };
-    while encode(&advert).len() > ADVERT_BYTES_MAX && (advert.topics.pop().is_some() || advert.agents.pop().is_some()) {
-    }
+    let drop_one = |advert: &mut Advert| {
+        advert.topics.pop().is_some() || advert.services.pop().is_some() || advert.agents.pop().is_some()
+    };
+    while encode(&advert).len() > ADVERT_BYTES_MAX && drop_one(&mut advert) {}
     advert
 }
 

@@ -1,11 +1,12 @@
 //! All that may be asked of the machine between two inputs; nothing here changes it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weft_protocol::limits::{MEMBERS_MAX, PAGE_BYTES_MAX};
 use weft_protocol::{
     Advert, AdvertVersion, AgentName, Incarnation, InviteId, NodeId, NodeName, NodeRef, ProcessId, PublicKeys, Refusal,
-    Role, SignedAdvert, Timestamp, TopicName, TopicPattern, encode,
+    Role, ServiceAdvert, ServiceName, SignedAdvert, Timestamp, TopicName, TopicPattern, encode,
 };
 
 use crate::admission::AdmissionView;
@@ -49,6 +50,8 @@ pub struct MemberView {
     pub agents: Vec<(AgentName, ProcessId)>,
     /// What it says that it has subscribers for, with their number.
     pub subscriptions: Vec<(TopicPattern, u32)>,
+    /// What it says that it serves.
+    pub services: Vec<ServiceAdvert>,
     /// The version of its program, by its advert.
     pub build: Option<String>,
     /// When it was last heard of on a connection of this run; of this node itself now.
@@ -108,8 +111,26 @@ impl Discovery {
         }
     }
 
-    /// Whether an advert of every member that could be reached is held.
-    fn is_complete(&self) -> bool {
+    /// Members other than this one that say they serve that, and may be reached, with what they say of it.
+    #[must_use]
+    pub fn providers(&self, service: &ServiceName) -> Vec<(NodeId, &ServiceAdvert)> {
+        self.believed()
+            .filter_map(|(node, held)| {
+                held.advert.services.iter().find(|advert| advert.service == *service).map(|advert| (node, advert))
+            })
+            .collect()
+    }
+
+    /// Everything that members other than this one say they serve, and may be reached.
+    #[must_use]
+    pub fn services_elsewhere(&self) -> BTreeSet<ServiceName> {
+        let adverts = self.believed().flat_map(|(_, held)| &held.advert.services);
+        adverts.map(|advert| advert.service.clone()).collect()
+    }
+
+    /// Whether an advert of every member that could be reached is held: whoever is not found then is nowhere.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
         self.members.iter().all(|(node, _)| {
             let gone = match self.state_of(&node) {
                 MemberState::Dead | MemberState::Left | MemberState::Quarantined => true,
@@ -175,6 +196,11 @@ impl Discovery {
                     self.own_advert.subscriptions().to_vec()
                 } else {
                     advert.map(subscriptions).unwrap_or_default()
+                },
+                services: if own {
+                    self.own_advert.services().to_vec()
+                } else {
+                    advert.map(|advert| advert.services.clone()).unwrap_or_default()
                 },
                 build: if own { Some(self.build.clone()) } else { advert.map(|advert| advert.build.clone()) },
                 last_seen: if own { Some(self.now) } else { peer.and_then(|peer| peer.last_seen) },

@@ -30,10 +30,12 @@ class Refused(Exception):
 class Agent:
     """`answer(agent, message)` gets each message and returns a payload, or None; what it raises is the agent's error.
     `published(agent, publication)` and `signalled(agent, signal)` get what they are named after.
-    `health(probe)` says how the agent is when the node probes it: None, or {state, reason}."""
+    `health(probe)` says how the agent is when the node probes it: None, or {state, reason}. `started(agent)` is called once,
+    when the agent may ask the node for something."""
 
-    def __init__(self, answer, published=None, signalled=None, health=lambda probe: None):
-        self.answer, self.published, self.signalled, self.health = answer, published, signalled, health
+    def __init__(self, answer, published=None, signalled=None, health=lambda probe: None, started=None):
+        self.answer, self.published, self.signalled = answer, published, signalled
+        self.health, self.started = health, started
         self.introduction = {}  # what `initialize` said: node, agent, process, grants
         self._open, self._last_id, self._lock = {}, 0, threading.Lock()
         self._workers = ThreadPoolExecutor(max_workers=64)  # the node keeps at most 64 messages open
@@ -48,6 +50,8 @@ class Agent:
             elif method == "initialize":
                 self.introduction = params
                 self._write({"id": frame["id"], "result": {"name": params["agent"], "version": "1"}})
+                if self.started:
+                    self._workers.submit(self.started, self)
             elif method == "message":
                 self._workers.submit(self._handle, frame["id"], params)
             elif method == "health":

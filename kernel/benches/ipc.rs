@@ -101,6 +101,7 @@ fn message(level: &str, wants_reply: bool) -> Syscall {
         deadline_us: 5_000_000,
         trace: None,
         cause: Vec::new(),
+        idempotent: false,
     }
 }
 

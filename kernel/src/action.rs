@@ -1,6 +1,8 @@
 //! All that a gate judges. An action nobody thought of does not compile: every match over this enum names each case.
 
-use weft_protocol::{AgentName, CronId, GrantId, GrantTerms, MessageId, NodeId, Role, TopicName, TopicPattern};
+use weft_protocol::{
+    AgentName, CronId, GrantId, GrantTerms, MessageId, NodeId, Role, ServiceName, TopicName, TopicPattern,
+};
 
 /// One thing that somebody wants to do, with the resource it touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +136,23 @@ pub enum Action {
     Configure,
     /// Take the node down.
     Shutdown,
+    /// Let a broadcast into the mailbox of one agent.
+    Deliver {
+        /// The sending node's role; none when it is this one.
+        role: Option<Role>,
+        /// Whose mailbox.
+        agent: AgentName,
+    },
+    /// Serve under a name.
+    RegisterService {
+        /// Which.
+        service: ServiceName,
+    },
+    /// Serve under it no longer.
+    UnregisterService {
+        /// Which.
+        service: ServiceName,
+    },
 }
 
 impl Action {
@@ -169,6 +188,9 @@ impl Action {
             Self::RecordBoot => "record-boot",
             Self::Configure => "configure",
             Self::Shutdown => "shutdown",
+            Self::Deliver { .. } => "deliver",
+            Self::RegisterService { .. } => "register-service",
+            Self::UnregisterService { .. } => "unregister-service",
         }
     }
 }

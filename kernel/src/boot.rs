@@ -10,6 +10,7 @@ use crate::chain::Promise;
 use crate::ipc::Call;
 use crate::kernel::Kernel;
 use crate::process::{History, Past};
+use crate::service::{Held, Waiting};
 use crate::supervisor::Rest;
 use crate::timers::Timer;
 
@@ -30,6 +31,7 @@ impl Kernel {
         self.chain.hold(seq, Promise::Booted);
         self.close_history(history);
         self.restore_crontab(jobs);
+        self.end_services_of_agents();
         self.spawn_again(history);
         self.spawn_configured();
         recovered.outbox.iter().for_each(|entry| self.resume(entry));
@@ -72,11 +74,8 @@ impl Kernel {
             let rest = Rest { spec: spec.clone(), grants: grants.clone(), by: by.clone(), exit };
             self.supervisors.restore_failed(*process, *restarts, failed.clone().unwrap_or_default(), rest);
         }
-        for Past { process, spec, grants, by, restarts, .. } in history.respawns() {
-            let Some(process) = self.processes.next_life_of(*process) else { return };
-            // The record of its last start had the same size, so it cannot be refused.
-            let _fits =
-                self.spawn(process, spec.clone(), grants.clone(), by.clone(), restarts.saturating_add(1), Vec::new());
+        for past in history.respawns() {
+            self.start_with_node(Waiting::Again(past.clone()));
         }
     }
 
@@ -86,10 +85,19 @@ impl Kernel {
         let Ok(operator) = self.asker(&Principal::Operator) else { return };
         for spec in std::mem::take(&mut self.config.boot_agents) {
             let action = Action::Spawn { agent: spec.agent.clone() };
-            let free = self.processes.named(&spec.agent).is_none();
+            let free = self.processes.named(&spec.agent).is_none() && !self.is_waiting(&spec.agent);
             if free && self.judge(&operator.sender, &action, &[spec.agent.to_string()], &[], None).is_ok() {
-                let _refused_by_form = self.spawn_permitted(&operator, spec, None);
+                self.start_with_node(Waiting::Configured(spec));
             }
+        }
+    }
+
+    /// Starts an agent as soon as what it needs is served; one that waits for itself is on the chain as failed.
+    fn start_with_node(&mut self, waiting: Waiting) {
+        match self.hold_for_needs(waiting) {
+            Held::Ready(ready) => self.start_now(ready),
+            Held::Waits => {}
+            Held::Refused(refused, refusal) => self.give_up_start(refused, &refusal.to_string(), refusal.clone()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use weft_protocol::{
     AgentName, CommitGroup, Envelope, Hlc, MessageId, NodeId, Principal, ProcessId, Publication, Receipt, Refusal,
-    Resource, Sender, Signal, TopicPattern,
+    Resource, Sender, ServiceAdvert, Signal, TopicPattern,
 };
 
 use crate::chain::Order;
@@ -69,6 +69,10 @@ impl Effects {
     /// The chain let go of it: the log with this publication is on disk.
     pub(crate) fn notify(&mut self, ask: AskId, cursor: Cursor, publication: Box<Publication>) {
         self.outputs.push(Output::Notify { ask, cursor, publication });
+    }
+
+    pub(crate) fn advertise_services(&mut self, services: Vec<ServiceAdvert>) {
+        self.outputs.push(Output::AdvertiseServices { services });
     }
 
     pub(crate) fn deliver(&mut self, process: ProcessId, delivery: Box<Delivery>) {

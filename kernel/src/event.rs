@@ -1,9 +1,11 @@
 //! What can happen to the kernel, and all that it can ask of the world.
 
+use std::collections::BTreeSet;
+
 use weft_protocol::{
     AgentName, Batch, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, GrantId, GrantIssued, GrantRef,
     Level, MessageId, NodeId, Payload, Principal, ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role,
-    Sender, Timestamp, TopicPattern, TraceId,
+    Sender, ServiceAdvert, ServiceEntry, ServiceName, Timestamp, TopicPattern, TraceId,
 };
 
 use crate::action::Action;
@@ -197,6 +199,11 @@ pub enum Input {
         /// All of them. Agents to start at boot are those of the next start.
         config: Box<KernelConfig>,
     },
+    /// What the directory says that other nodes serve is now this.
+    ServicesElsewhere {
+        /// All of it.
+        services: BTreeSet<ServiceName>,
+    },
     /// A verified stamp of another member was seen.
     StampObserved {
         /// The greatest one.
@@ -320,6 +327,13 @@ pub enum Answer {
         /// The processes that were alive and were stopped, in the order in which that was asked of them.
         stopped: Vec<(AgentName, ProcessId)>,
     },
+    /// Something is served from now on, or was already in the same way.
+    ServiceRegistered(Box<ServiceEntry>),
+    /// It no longer is.
+    ServiceUnregistered {
+        /// Which.
+        service: ServiceName,
+    },
 }
 
 /// See [`Answer::Sent`].
@@ -335,6 +349,8 @@ pub struct SendReport {
     pub level: Level,
     /// The agent's answer.
     pub reply: Option<Payload>,
+    /// Of a broadcast, in how many mailboxes it is.
+    pub delivered: Option<u64>,
     /// From question to answer, in microseconds.
     pub latency_us: u64,
     /// The sender's record, on disk, when durability was asked.
@@ -410,6 +426,11 @@ pub enum Output {
     Advertise {
         /// All of them, sorted by name.
         agents: Vec<(AgentName, ProcessId)>,
+    },
+    /// What running agents of this node serve is now this.
+    AdvertiseServices {
+        /// All of it, sorted by name.
+        services: Vec<ServiceAdvert>,
     },
     /// Hand a publication to an operator's subscription.
     Notify {

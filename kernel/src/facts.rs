@@ -71,7 +71,10 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::Restart { .. }
         | Action::Grant { .. }
         | Action::Revoke { .. }
-        | Action::Shutdown => false,
+        | Action::Shutdown
+        | Action::Deliver { .. }
+        | Action::RegisterService { .. }
+        | Action::UnregisterService { .. } => false,
     }
 }
 
@@ -89,9 +92,10 @@ fn resource(action: &Action) -> String {
         Action::CronList => "jobs".to_owned(),
         Action::Publish { topic } | Action::ReceivePublication { topic, .. } => topic.to_string(),
         Action::Subscribe { pattern } => pattern.to_string(),
-        Action::Spawn { agent } => agent.to_string(),
         Action::Grant { terms, .. } => terms.spec.to_string(),
         Action::Revoke { grant, .. } => grant.to_string(),
+        Action::Spawn { agent } | Action::Deliver { agent, .. } => agent.to_string(),
+        Action::RegisterService { service } | Action::UnregisterService { service } => service.to_string(),
         Action::Invite { role } => role.to_string(),
         Action::Admit { node } | Action::RecordFork { node } => node.to_string(),
         Action::RetryDeadLetter { message } | Action::DropDeadLetter { message } => message.to_string(),

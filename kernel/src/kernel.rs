@@ -22,6 +22,7 @@ use crate::gate::{Decision, Gate, Request};
 use crate::health::Monitors;
 use crate::ipc::{Calls, DeadLetters, Inbox, Message, Receipts, Windows};
 use crate::process::{History, ProcessTable};
+use crate::service::{Needs, ServiceHistory, Services};
 use crate::status::{NodeState, WrongState};
 use crate::supervisor::Supervisors;
 use crate::syscall::Syscall;
@@ -74,6 +75,8 @@ pub struct Kernel {
     pub(crate) monitors: Monitors,
     /// How many questions the kernel itself has asked.
     own_asks: u64,
+    pub(crate) services: Services,
+    pub(crate) needs: Needs,
     pub(crate) shutdown_asks: Vec<AskId>,
     pub(crate) stopped_at_shutdown: Vec<(AgentName, ProcessId)>,
 }
@@ -142,6 +145,7 @@ impl Kernel {
         let last = own.and_then(|chain| chain.facts.last());
         let orderly = last.is_none_or(|last| matches!(last.fact, Fact::Shutdown(_)));
         let history = own.map_or_else(History::default, |chain| History::of(identity.chain.node, &chain.facts));
+        let services = own.map_or_else(ServiceHistory::default, |chain| ServiceHistory::of(&chain.facts));
         let state = own.map(|chain| chain.state.clone());
         let state = state.unwrap_or_else(|| ChainState::new(identity.chain, identity.cluster, keys.clone()));
         let chain = Writer::restored(signer, state, recovered.reserved, now);
@@ -174,6 +178,8 @@ impl Kernel {
             monitors: Monitors::new(&config.node_checks, now),
             own_asks: 0,
             topics: Topics::restored(identity.chain, chain.next_counter(), &recovered.topic_log, orderly),
+            services: Services::restored(&services),
+            needs: Needs::default(),
             shutdown_asks: Vec::new(),
             stopped_at_shutdown: Vec::new(),
             chain,
@@ -199,6 +205,7 @@ impl Kernel {
         self.take_deferred();
         self.take_own_answers();
         self.advertise_now();
+        self.advertise_services();
         self.close(outputs);
         self.effects.drain_into(outputs);
     }
@@ -275,6 +282,7 @@ impl Kernel {
             Input::GrantLearned { issuer, issued } => self.on_grant_learned(issuer, &issued),
             Input::RevocationLearned { issuer, grant } => self.on_revocation_learned(issuer, grant),
             Input::Configured { config } => self.config = *config,
+            Input::ServicesElsewhere { services } => self.on_services_elsewhere(services),
             Input::StampObserved { hlc } => self.on_stamp(hlc),
             Input::Persisted | Input::PersistFailed | Input::Woken => {}
         }
@@ -286,7 +294,7 @@ impl Kernel {
             Err(refusal) => return self.effects.answer(ask, Err(refusal)),
         };
         match syscall {
-            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause } => {
+            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent: _ } => {
                 let message = Message { target, payload, wants_reply, level, deadline_us, trace, cause };
                 self.on_send(ask, &asker, message, route);
             }
@@ -311,12 +319,14 @@ impl Kernel {
             Syscall::Grant { to: Target { local: LocalTarget::Agent(agent), .. }, terms, lasts_us } => {
                 self.on_grant(ask, &asker, agent, terms, lasts_us, route);
             }
-            Syscall::Grant { to: Target { local: LocalTarget::Process(_) | LocalTarget::Topic(_), .. }, .. } => {
+            Syscall::Grant { .. } => {
                 let message = "a right is given to an agent, by its name".to_owned();
                 self.effects.answer(ask, Err(Refusal::Invalid { message }));
             }
             Syscall::Revoke { grant } => self.on_revoke(ask, &asker, grant),
             Syscall::Shutdown => self.on_shutdown(ask, &asker),
+            Syscall::RegisterService(wanted) => self.on_register_service(ask, &asker, *wanted, route),
+            Syscall::UnregisterService { service } => self.on_unregister_service(ask, &asker, &service),
         }
     }
 
@@ -341,7 +351,9 @@ impl Kernel {
             | Syscall::Resume { .. }
             | Syscall::Restart { .. }
             | Syscall::Grant { .. }
-            | Syscall::Revoke { .. } => self.check_open(),
+            | Syscall::Revoke { .. }
+            | Syscall::RegisterService(_)
+            | Syscall::UnregisterService { .. } => self.check_open(),
         }
     }
 
@@ -472,6 +484,7 @@ impl Kernel {
                 Timer::Stop(process) => self.on_stop_overdue(process),
                 Timer::Restart(plan) => self.run_plan(plan),
                 Timer::Shutdown => self.finish_shutdown(),
+                Timer::Needs(id) => self.on_needs_overdue(id),
             }
         }
         if self.is_ready() && self.jobs_are_due() {

@@ -10,8 +10,9 @@
 //! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
 //! leaves at once), `chain` (what waits for its record), `gate` (who may), `capability` (what of it is left), `process`
 //! (lives and mailboxes), `supervisor` (who is started again), `ipc` (messages), `topic` (publications and the log of them),
-//! `cron` (messages at certain times), `health` (how everything is), `facts` (records for the other machines), `ahead` (what waits for our clock),
-//! `timers`, `boot`, `shutdown`, `builtin`; beside them `boot_log` (what a start says of itself).
+//! `cron` (messages at certain times), `service` (what is served here), `health` (how everything is), `facts` (records for the
+//! other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`; beside
+//! them `boot_log` (what a start says of itself).
 
 mod action;
 mod ahead;
@@ -30,6 +31,7 @@ mod health;
 mod ipc;
 mod kernel;
 mod process;
+mod service;
 mod shutdown;
 mod status;
 mod supervisor;
@@ -46,6 +48,7 @@ pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendRep
 pub use gate::{CapabilityGate, DEFAULT_CLOSED, Decision, Gate, GateError, Request, genesis_rules};
 pub use health::{HealthReport, HealthRow, ProbeAnswer, ProbeTarget};
 pub use kernel::Kernel;
+pub use service::ServiceInfo;
 pub use status::{ChainStatus, GrantInfo, NodeState, ProcessInfo, ProcessState, Prospect, WrongState};
-pub use syscall::{AgentRef, Syscall};
+pub use syscall::{AgentRef, Registration, Syscall};
 pub use topic::{Cursor, Gather, GatherId, Start, TopicInfo, TopicPublisher};

@@ -7,6 +7,7 @@ use crate::chain::Promise;
 use crate::event::{Answer, AskId, Input};
 use crate::ipc::failed;
 use crate::kernel::{Asker, Kernel};
+use crate::service::Waiting;
 use crate::status::NodeState;
 use crate::timers::Timer;
 
@@ -25,6 +26,7 @@ impl Kernel {
         }
         self.shutdown_asks.push(ask);
         self.supervisors.plans.clear();
+        self.refuse_waiting(&Refusal::ShuttingDown);
         let living = self.living_last_first();
         for (_, process) in &living {
             self.stop(*process, &by.sender.principal, None, true);
@@ -107,6 +109,7 @@ impl Kernel {
         }
         self.damage_processes();
         self.damage_firings();
+        self.refuse_waiting(&Refusal::Damaged);
         self.timers.clear_all();
         while let Some(input) = self.deferred.pop_front() {
             self.refuse_input(input, &Refusal::Damaged);
@@ -136,13 +139,23 @@ impl Kernel {
         }
     }
 
+    /// Starts that wait for what they need do not happen any more.
+    fn refuse_waiting(&mut self, refusal: &Refusal) {
+        for waiting in self.needs.take_all() {
+            if let Waiting::Asked { ask, .. } = waiting {
+                self.effects.answer(ask, Err(refusal.clone()));
+            }
+        }
+    }
+
     fn break_promise(&mut self, promise: Promise) {
         match promise {
             Promise::Answer { ask, .. } => self.effects.answer(ask, Err(Refusal::Damaged)),
             Promise::FactsRecorded { ticket, .. } => self.effects.refuse_facts(ticket, Refusal::Damaged),
             Promise::Receipt { to, receipt } if to != self.identity.chain.node => {
                 let refusal = match receipt.outcome {
-                    Outcome::Received | Outcome::Refused(_) => Refusal::Damaged,
+                    // Other than of an answer, the sender may hear that it is not so: what is in a mailbox is lost.
+                    Outcome::Received | Outcome::Refused(_) | Outcome::Delivered { .. } => Refusal::Damaged,
                     Outcome::Executed { .. } => failed("executed, but the receiving node could not record it"),
                 };
                 self.refuse(to, receipt.message, refusal);
@@ -190,6 +203,7 @@ impl Kernel {
             | Input::GrantLearned { .. }
             | Input::RevocationLearned { .. }
             | Input::Configured { .. }
+            | Input::ServicesElsewhere { .. }
             | Input::StampObserved { .. }
             | Input::Persisted
             | Input::PersistFailed

@@ -1,8 +1,8 @@
 //! All that anybody on this machine can ask of the kernel; each case is judged as its own `Action`.
 
 use weft_protocol::{
-    AgentName, AgentSpec, CronId, Digest, GrantId, GrantTerms, Level, MessageId, Payload, ProcessId, Target, TopicName,
-    TopicPattern, TraceId,
+    AgentName, AgentSpec, AuditLevel, Contract, CronId, Digest, GrantId, GrantTerms, Level, MessageId, Payload,
+    ProcessId, ServiceName, Target, TopicName, TopicPattern, TraceId,
 };
 
 use crate::cron::CronSpec;
@@ -36,6 +36,8 @@ pub enum Syscall {
         trace: Option<TraceId>,
         /// Events that led to it; at most 8.
         cause: Vec<Digest>,
+        /// Whether it may be executed twice, and so be tried at another provider of a service.
+        idempotent: bool,
     },
     /// Publish to a topic.
     Publish {
@@ -135,4 +137,24 @@ pub enum Syscall {
     },
     /// Take the node down in order.
     Shutdown,
+    /// Serve under a name.
+    RegisterService(Box<Registration>),
+    /// Serve under it no longer.
+    UnregisterService {
+        /// Which.
+        service: ServiceName,
+    },
+}
+
+/// What is to be served, by whom and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Its name.
+    pub service: ServiceName,
+    /// The agent that answers; an agent that registers speaks for itself.
+    pub agent: Option<AgentName>,
+    /// What it promises.
+    pub contract: Option<Contract>,
+    /// How its calls are recorded.
+    pub audit_level: AuditLevel,
 }

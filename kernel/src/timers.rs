@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Restart(u64),
     /// The last record is written, whoever still runs.
     Shutdown,
+    /// This start has waited long enough for what it needs.
+    Needs(u64),
 }
 
 /// Invariant: whoever sets a timer clears it, so that its size is bounded by that of the tables.

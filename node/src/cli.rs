@@ -1,8 +1,8 @@
 //! The command line: what was typed, who carries it out, and how it ends.
 //!
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
-//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `messages`, `topics`, `cron`,
-//! `health`, `trace`, `chain`,
+//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `services`, `messages`,
+//! `topics`, `cron`, `health`, `trace`, `chain`,
 //! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
@@ -25,6 +25,7 @@ mod messages;
 mod nearest;
 mod offline;
 mod output;
+mod services;
 mod sim;
 mod start;
 mod status;
@@ -89,6 +90,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Agent(command) => agents::agent(command, before).await,
         Command::Cap(command) => capabilities::capability(command, before).await,
         Command::Ps(only) => agents::ps(&only.at.or(before)).await,
+        Command::Services(args) => services::services(args, before).await,
         Command::Send(args) => messages::send(args, &args.at.or(before)).await,
         Command::Call(args) => messages::call(args, &args.at.or(before)).await,
         Command::Pub(args) => messages::publish(args, &args.at.or(before)).await,

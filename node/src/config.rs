@@ -158,6 +158,7 @@ fn boot_agent(kind: BuiltinKind) -> Result<AgentSpec, weft_protocol::ParseError>
         limits: ResourceLimits::default(),
         group: None,
         probes: Vec::new(),
+        needs: Vec::new(),
     })
 }
 

@@ -4,10 +4,8 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
-//! what is served: `node`, `config`, `members`, `agents` with `logs`, `grants`, `messages`, `topics`, `dead_letters`,
-//! `events`, `cron`,
-//! `trace` with `agreement`, `chain` with `fact`; `health`; `openapi`
-//! describes it; `text` writes times.
+//! what is served: `node`, `config`, `members`, `agents` with `logs`, `grants`, `services`, `messages`, `topics`, `dead_letters`,
+//! `events`, `cron`, `health`, `trace` with `agreement`, `chain` with `fact`; `openapi` describes it; `text` writes times.
 
 mod agents;
 mod agreement;
@@ -27,6 +25,7 @@ mod messages;
 mod node;
 mod openapi;
 mod request;
+mod services;
 mod text;
 mod topics;
 mod trace;
@@ -145,6 +144,8 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/agents/{agent}/logs/follow", get(logs::follow))
         .route("/v1/grants", get(grants::list).post(grants::grant))
         .route("/v1/grants/{id}", delete(grants::revoke))
+        .route("/v1/services", get(services::list).post(services::register))
+        .route("/v1/services/{service}", get(services::inspect).delete(services::unregister))
         .route("/v1/send", post(messages::send))
         .route("/v1/call", post(messages::call))
         .route("/v1/topics", get(topics::list))

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ParseError;
-use crate::id::{AgentName, NodeId, NodeName, ProcessId, TopicName};
+use crate::id::{AgentName, MethodName, NodeId, NodeName, ProcessId, ServiceName, TopicName};
 
 /// A node, by the name it goes by or by its id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,6 +47,30 @@ pub enum LocalTarget {
     Agent(AgentName),
     /// Every subscriber of this topic, on all nodes.
     Topic(TopicName),
+    /// Whoever serves this.
+    Service(ServiceName),
+    /// One method of it.
+    ServiceMethod {
+        /// Which service.
+        service: ServiceName,
+        /// Which method.
+        method: MethodName,
+    },
+    /// Every living agent of one node but the sender.
+    Broadcast,
+    /// The node's kernel itself, which answers a few questions about it.
+    Kernel,
+}
+
+impl LocalTarget {
+    /// The service that is meant, when one is.
+    #[must_use]
+    pub const fn service(&self) -> Option<&ServiceName> {
+        match self {
+            Self::Service(service) | Self::ServiceMethod { service, .. } => Some(service),
+            Self::Process(_) | Self::Agent(_) | Self::Topic(_) | Self::Broadcast | Self::Kernel => None,
+        }
+    }
 }
 
 impl fmt::Display for LocalTarget {
@@ -55,12 +79,17 @@ impl fmt::Display for LocalTarget {
             Self::Process(process) => process.fmt(formatter),
             Self::Agent(agent) => agent.fmt(formatter),
             Self::Topic(topic) => write!(formatter, "topic:{topic}"),
+            Self::Service(service) => write!(formatter, "svc:{service}"),
+            Self::ServiceMethod { service, method } => write!(formatter, "svc:{service}.{method}"),
+            Self::Broadcast => formatter.write_str("broadcast"),
+            Self::Kernel => formatter.write_str("kernel"),
         }
     }
 }
 
 /// A target and, where it was named, the node it is on.
-/// Text forms: `echo`, `echo@beta`, `#12.3@beta`, `topic:jobs`.
+/// Text forms: `echo`, `echo@beta`, `#12.3@beta`, `topic:jobs`, `svc:words`, `svc:words.count`, `svc:words.count@beta`,
+/// `kernel@beta`, `broadcast@beta`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
     /// Which node; without one, a lookup decides.
@@ -83,7 +112,8 @@ impl FromStr for Target {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let refuse = || ParseError::new(text, "a target (echo, echo@beta, #12.3@beta or topic:jobs)");
+        let expected = "a target (echo, echo@beta, #12.3@beta, svc:words.count, kernel, broadcast or topic:jobs)";
+        let refuse = || ParseError::new(text, expected);
         if let Some(topic) = text.strip_prefix("topic:") {
             let local = LocalTarget::Topic(topic.parse().map_err(|_| refuse())?);
             return Ok(Self { node: None, local });
@@ -92,11 +122,25 @@ impl FromStr for Target {
             Some((local, node)) => (local, Some(node.parse().map_err(|_| refuse())?)),
             None => (text, None),
         };
-        let local = if local.starts_with('#') {
-            LocalTarget::Process(local.parse().map_err(|_| refuse())?)
-        } else {
-            LocalTarget::Agent(local.parse().map_err(|_| refuse())?)
-        };
+        let local = parse_local(local).map_err(|_| refuse())?;
         Ok(Self { node, local })
+    }
+}
+
+/// Everything but a topic, without its node.
+fn parse_local(text: &str) -> Result<LocalTarget, ParseError> {
+    if let Some(service) = text.strip_prefix("svc:") {
+        return Ok(match service.split_once('.') {
+            Some((service, method)) => {
+                LocalTarget::ServiceMethod { service: service.parse()?, method: method.parse()? }
+            }
+            None => LocalTarget::Service(service.parse()?),
+        });
+    }
+    match text {
+        "broadcast" => Ok(LocalTarget::Broadcast),
+        "kernel" => Ok(LocalTarget::Kernel),
+        _ if text.starts_with('#') => text.parse().map(LocalTarget::Process),
+        _ => text.parse().map(LocalTarget::Agent),
     }
 }

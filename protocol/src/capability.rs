@@ -83,6 +83,8 @@ pub enum Right {
     Link,
     /// Hear of an agent's end. Resource: its name.
     Monitor,
+    /// Serve under a name, and stop serving. Resource: the service.
+    Serve,
 }
 
 impl Right {
@@ -102,6 +104,7 @@ impl Right {
         ("restart", Self::Restart),
         ("link", Self::Link),
         ("monitor", Self::Monitor),
+        ("serve", Self::Serve),
     ];
 }
 

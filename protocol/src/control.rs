@@ -14,6 +14,7 @@ mod health;
 mod members;
 mod messages;
 mod node;
+mod services;
 mod topics;
 mod trace;
 
@@ -37,6 +38,7 @@ pub use node::{
     BootLogReport, BootRow, ClusterJson, DownReport, LimitRow, PhaseRow, ProbeReport, RefusalRow, StatusReport,
     StoppedRow, UpReport,
 };
+pub use services::{RegisterRequest, ServiceReport, ServiceRow, ServicesReport, UnregisterReport};
 pub use topics::{
     DeadLetterRow, DeadLettersReport, DropReport, HistoryReport, MemberEvent, PublisherRow, RetryReport, RetryRequest,
     TopicReport, TopicsReport,

@@ -437,6 +437,39 @@ pub enum Refusal {
         /// The nearest grant that is held.
         held: String,
     },
+    /// What was sent to a method of a service, or what it answered, is not what its contract says.
+    #[error("{}", violation(target, version, *part, path, reason))]
+    ContractViolated {
+        /// The method, `svc:words.count`.
+        target: String,
+        /// The version of its contract.
+        version: String,
+        /// Whose words break it.
+        part: ContractPart,
+        /// JSON pointer to the value that does; empty for the whole of it. At most 256 characters.
+        path: String,
+        /// What is wrong there, at most 256 characters.
+        reason: String,
+    },
+}
+
+/// One side of a method's contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContractPart {
+    /// What the caller sends.
+    Input,
+    /// What the service answers.
+    Output,
+}
+
+fn violation(target: &str, version: &str, part: ContractPart, path: &str, reason: &str) -> String {
+    let what = match part {
+        ContractPart::Input => "the arguments break",
+        ContractPart::Output => "the answer breaks",
+    };
+    let place = if path.is_empty() { "as a whole" } else { path };
+    format!("{what} the contract of {target} {version}: {place}: {reason}")
 }
 
 impl Refusal {
@@ -463,6 +496,7 @@ impl Refusal {
             Self::LimitReached { .. } => "limit-reached",
             Self::Restarting { .. } => "restarting",
             Self::Wider { .. } => "wider",
+            Self::ContractViolated { .. } => "contract-violated",
         }
     }
 
@@ -471,7 +505,9 @@ impl Refusal {
     pub const fn changed(&self) -> bool {
         match self {
             Self::Deadline { maybe_executed } => *maybe_executed,
-            Self::AgentFailed { .. } | Self::Expired => true,
+            Self::AgentFailed { .. } | Self::Expired | Self::ContractViolated { part: ContractPart::Output, .. } => {
+                true
+            }
             Self::Denied { .. }
             | Self::Busy { .. }
             | Self::NoResponder { .. }
@@ -488,6 +524,7 @@ impl Refusal {
             | Self::Invalid { .. }
             | Self::LimitReached { .. }
             | Self::Wider { .. } => false,
+            Self::ContractViolated { part: ContractPart::Input, .. } => false,
         }
     }
 
@@ -512,7 +549,8 @@ impl Refusal {
             | Self::Unreachable { .. }
             | Self::LimitReached { .. }
             | Self::Wider { .. }
-            | Self::Invalid { .. } => None,
+            | Self::Invalid { .. }
+            | Self::ContractViolated { .. } => None,
         }
     }
 
@@ -539,6 +577,7 @@ impl Refusal {
             | Self::Invalid { .. }
             | Self::LimitReached { .. }
             | Self::Wider { .. } => false,
+            Self::ContractViolated { .. } => false,
         }
     }
 }
@@ -557,6 +596,11 @@ pub enum Outcome {
     },
     /// It was not delivered, or not answered.
     Refused(Refusal),
+    /// A broadcast is in so many mailboxes.
+    Delivered {
+        /// How many.
+        count: u64,
+    },
 }
 
 /// The answer to one envelope.

@@ -15,6 +15,7 @@ use crate::id::{AgentName, ChainId, GroupName, InviteId, MessageId, NodeId, Node
 use crate::limits::EVENT_BYTES_MAX;
 use crate::membership::{Certificate, Genesis};
 use crate::process::{AgentSpec, ExitReason, Resource};
+use crate::service::{ContractRegistered, ServiceEnded, ServiceEntry};
 use crate::signature::Signed;
 use crate::time::{Hlc, Timestamp};
 
@@ -232,6 +233,12 @@ pub enum Fact {
     Booted(Booted),
     /// Settings changed while the node ran.
     Configured(Configured),
+    /// A contract is fixed for ever, and this is its text.
+    ContractRegistered(Box<ContractRegistered>),
+    /// Something is served here from now on.
+    ServiceRegistered(ServiceEntry),
+    /// It no longer is.
+    ServiceEnded(ServiceEnded),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -589,4 +596,7 @@ kinds! {
     "grant.used" => GrantUsed,
     "node.booted" => Booted,
     "node.configured" => Configured,
+    "service.contract.registered" => ContractRegistered,
+    "service.registered" => ServiceRegistered,
+    "service.ended" => ServiceEnded,
 }

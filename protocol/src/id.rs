@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ParseError;
 use crate::hash::content_address;
-use crate::limits::{GROUP_DEPTH_MAX, NAME_BYTES_MAX, TOPIC_BYTES_MAX};
+use crate::limits::{GROUP_DEPTH_MAX, NAME_BYTES_MAX, TOPIC_BYTES_MAX, VERSION_BYTES_MAX};
 
 /// Defines a fixed-size byte string: bytes on the wire, hexadecimal digits in text.
 macro_rules! bytes_id {
@@ -475,9 +475,27 @@ macro_rules! text_name {
     };
 }
 
+/// Words that stand for something else where an agent could be named.
+const RESERVED_NAMES: [&str; 2] = ["kernel", "broadcast"];
+
 text_name! {
-    /// The name of an agent, unique among the living agents of one node.
-    AgentName, is_name, "a name (1 to 63 of a-z 0-9 - _, beginning with a letter or digit)"
+    /// The name of an agent, unique among the living agents of one node. `kernel` and `broadcast` are targets of their own.
+    AgentName, is_agent, "a name (1 to 63 of a-z 0-9 - _, beginning with a letter or digit; not kernel or broadcast)"
+}
+
+text_name! {
+    /// The name of a service; several nodes may serve it.
+    ServiceName, is_name, "a service (1 to 63 of a-z 0-9 - _, beginning with a letter or digit)"
+}
+
+text_name! {
+    /// The name of one method of a service.
+    MethodName, is_method, "a method (1 to 63 of a-z A-Z 0-9 - _)"
+}
+
+text_name! {
+    /// The version of a contract.
+    ContractVersion, is_version, "a version (1 to 32 of a-z A-Z 0-9 . - +, as 1.0.0)"
 }
 
 text_name! {
@@ -530,6 +548,20 @@ fn is_name(text: &str) -> bool {
 
 fn is_group(text: &str) -> bool {
     text.split('/').count() <= GROUP_DEPTH_MAX && text.split('/').all(is_name)
+}
+
+fn is_agent(text: &str) -> bool {
+    is_name(text) && !RESERVED_NAMES.contains(&text)
+}
+
+fn is_method(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(inner)
+}
+
+fn is_version(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
+    (1..=VERSION_BYTES_MAX).contains(&text.len()) && text.bytes().all(inner)
 }
 
 fn is_topic(text: &str) -> bool {

@@ -5,9 +5,9 @@
 //! is a member or where a message goes is the business of the machines that use it.
 //!
 //! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`,
-//! `merkle`, `fact`, `chain`; then what is said: `address`, `capability`, `process`, `boot`, `envelope`, `membership`, `auth`,
-//! `sync`; `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and what it tells its own
-//! operator, [`control`].
+//! `merkle`, `fact`, `chain`; then what is said: `address`, `capability`, `service`, `process`, `boot`, `envelope`,
+//! `membership`, `auth`, `sync`; `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and
+//! what it tells its own operator, [`control`].
 
 pub mod control;
 pub mod limits;
@@ -31,6 +31,7 @@ mod membership;
 mod merkle;
 mod process;
 mod record;
+mod service;
 mod signature;
 mod sync;
 mod time;
@@ -49,8 +50,8 @@ pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_even
 pub use codec::{decode, encode};
 pub use cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, MissedRule};
 pub use envelope::{
-    Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, ProcessEnd, Publication, Receipt, RecordRef,
-    Refusal, Sender, Signal,
+    ContractPart, Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, ProcessEnd, Publication, Receipt,
+    RecordRef, Refusal, Sender, Signal,
 };
 pub use error::{DecodeError, ParseError};
 pub use fact::{
@@ -62,8 +63,8 @@ pub use fact::{
 pub use hash::{Digest, content_address, hash};
 pub use health::{Health, HealthChanged, HealthSubject, NodeCheck, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming};
 pub use id::{
-    AgentName, ChainId, ClusterId, GrantId, GroupName, Incarnation, InviteId, MessageId, NodeId, NodeName, ProcessId,
-    TopicName, TopicPattern, TraceId,
+    AgentName, ChainId, ClusterId, ContractVersion, GrantId, GroupName, Incarnation, InviteId, MessageId, MethodName,
+    NodeId, NodeName, ProcessId, ServiceName, TopicName, TopicPattern, TraceId,
 };
 pub use membership::{Certificate, Charter, Genesis, Token, TokenError, cluster_name, invite_id, secret_hash};
 pub use merkle::{
@@ -77,12 +78,16 @@ pub use record::{
     Anchor, COMMIT_LABEL, Commit, CommitGroup, EVENT_VERSION, Event, EventProof, Head, SUITE, SignedCommit,
     chain_root_hash, commit_hash, leaf_hash, link_hash,
 };
+pub use service::{
+    AuditLevel, Contract, ContractError, ContractRef, ContractRegistered, Endpoint, MethodContract, ServiceEnd,
+    ServiceEnded, ServiceEntry,
+};
 pub use signature::{
     DualSignature, KeyPair, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SECRET_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, PublicKeys,
     Signable, SignatureError, Signed, SignedError, Signer, verify_mldsa65,
 };
 pub use sync::{
     A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, PublicationsFrom,
-    SignedAdvert, StreamHead, SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,
+    ServiceAdvert, SignedAdvert, StreamHead, SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,
 };
 pub use time::{Hlc, HybridClock, StampVerdict, Timestamp, judge_stamp};

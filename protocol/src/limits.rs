@@ -151,6 +151,8 @@ pub const CLOCK_HOLD_US_MAX: u64 = 60_000_000;
 
 /// Longest name of a node or an agent, in bytes.
 pub const NAME_BYTES_MAX: usize = 63;
+/// Longest version of a contract, in bytes.
+pub const VERSION_BYTES_MAX: usize = 32;
 /// Longest topic, in bytes.
 pub const TOPIC_BYTES_MAX: usize = 128;
 /// Most members of one cluster.
@@ -163,6 +165,25 @@ pub const ADDRESS_BYTES_MAX: usize = 256;
 pub const ADVERT_AGENTS_MAX: usize = 512;
 /// Most topics in one advert.
 pub const ADVERT_TOPICS_MAX: usize = 512;
+/// Most services in one advert, and most that one node serves; one more is refused.
+pub const SERVICES_MAX: usize = 512;
+/// Largest contract, as canonical JSON, in bytes: with its framing it fits into one event. A larger one is refused.
+pub const CONTRACT_BYTES_MAX: usize = 48 * 1024;
+/// Most contracts, of all services and versions, that one node remembers; they are immutable, so none is forgotten, and
+/// one more is refused (guess).
+pub const CONTRACTS_MAX: usize = 1_024;
+/// Most methods in one contract (guess).
+pub const METHODS_MAX: usize = 64;
+/// Deepest nesting of one schema (guess); a deeper one is refused.
+pub const SCHEMA_DEPTH_MAX: usize = 32;
+/// Most subschemas that one value can be checked against, with every reference followed; a schema with more is refused,
+/// since its checks run inside the node (guess).
+pub const SCHEMA_STEPS_MAX: usize = 1_024;
+/// Most services that one agent may need before it starts.
+pub const NEEDS_MAX: usize = 16;
+/// Longest path and longest reason of a broken contract that is told, in characters each; the rest is left out.
+pub const VIOLATION_CHARACTERS_MAX: usize = 256;
+
 /// Longest life of an invite, in microseconds (one week).
 pub const INVITE_US_MAX: u64 = 7 * 24 * 3_600 * 1_000_000;
 /// Most uses of one invite.
@@ -182,5 +203,6 @@ const _: () = assert!(BLOB_CHUNK_BYTES.is_power_of_two() && (BLOB_CHUNK_BYTES as
 const _: () = assert!(PAGE_BYTES_MAX + COMMIT_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(GOSSIP_COMMIT_BYTES_MAX < GOSSIP_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
+const _: () = assert!(CONTRACT_BYTES_MAX + 8 * 1024 < EVENT_BYTES_MAX);
 const _: () = assert!(CHECKPOINT_EVENTS_MAX < UNSEALED_EVENTS_MAX);
 const _: () = assert!(CLOCK_MERGE_US_MAX < CLOCK_HOLD_US_MAX);

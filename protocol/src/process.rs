@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::capability::GrantSpec;
 use crate::error::ParseError;
 use crate::health::ProbeSpec;
-use crate::id::{AgentName, GroupName};
+use crate::id::{AgentName, GroupName, ServiceName};
 
 /// The agents that come with the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -280,6 +280,9 @@ pub struct AgentSpec {
     /// How it is found out whether it works; at most one of each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeSpec>,
+    /// Services that somebody must serve before it starts; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<ServiceName>,
 }
 
 impl AgentSpec {
@@ -294,6 +297,7 @@ impl AgentSpec {
             limits: ResourceLimits::default(),
             group: None,
             probes: Vec::new(),
+            needs: Vec::new(),
         }
     }
 }

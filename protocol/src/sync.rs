@@ -10,10 +10,12 @@ use crate::error::DecodeError;
 use crate::fact::MessageRecord;
 use crate::hash::{Digest, hash};
 use crate::id::{
-    AgentName, ChainId, Incarnation, MessageId, NodeId, NodeName, ProcessId, TopicName, TopicPattern, TraceId,
+    AgentName, ChainId, Incarnation, MessageId, NodeId, NodeName, ProcessId, ServiceName, TopicName, TopicPattern,
+    TraceId,
 };
 use crate::merkle::InclusionProof;
 use crate::record::{CommitGroup, Head, SignedCommit};
+use crate::service::ContractRef;
 use crate::signature::{PublicKeys, SignatureError, Signer};
 use crate::time::{Hlc, Timestamp};
 
@@ -221,10 +223,28 @@ pub struct Advert {
     /// with their number. At most 512.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscriptions: Vec<(TopicPattern, u32)>,
+    /// What is served here; at most 512.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceAdvert>,
     /// Multiaddresses; at most 16.
     pub addresses: Vec<String>,
     /// When it should no longer be believed, by the node's clock.
     pub expires: Timestamp,
+}
+
+/// One service in an advert.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServiceAdvert {
+    /// Its name.
+    pub service: ServiceName,
+    /// The agent that answers for it.
+    pub agent: AgentName,
+    /// What it promises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<ContractRef>,
+    /// Messages that wait for its agent or are worked on, rounded down to a power of two, and 0 below 8: an order of
+    /// magnitude, so that not every call is worth an advert.
+    pub load: u64,
 }
 
 const ADVERT_LABEL: &str = "advert";
@@ -268,6 +288,7 @@ impl SignedAdvert {
         let bounded = advert.agents.len() <= crate::limits::ADVERT_AGENTS_MAX
             && advert.topics.len() <= crate::limits::ADVERT_TOPICS_MAX
             && advert.subscriptions.len() <= crate::limits::ADVERT_TOPICS_MAX
+            && advert.services.len() <= crate::limits::SERVICES_MAX
             && advert.addresses.len() <= crate::limits::ADDRESSES_MAX
             && advert.addresses.iter().all(|address| address.len() <= crate::limits::ADDRESS_BYTES_MAX);
         if !bounded || advert.node != self.node || advert.node != keys.node() {

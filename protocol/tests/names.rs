@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use weft_protocol::{
-    AgentName, Grant, GrantId, GrantRef, GrantSpec, GrantTerms, Level, MessageId, NodeId, Pattern, ProcessId, Right,
-    Target, Timestamp, Token, TokenError, TopicName, TopicPattern, cluster_name,
+    AgentName, Grant, GrantId, GrantRef, GrantSpec, GrantTerms, Level, LocalTarget, MessageId, MethodName, NodeId,
+    NodeRef, Pattern, ProcessId, Right, ServiceName, Target, Timestamp, Token, TokenError, TopicName, TopicPattern,
+    cluster_name,
 };
 
 use crate::samples;
@@ -24,13 +25,77 @@ fn a_node_id_is_a_libp2p_peer_id() {
 
 #[test]
 fn targets_print_as_they_parse() {
-    for text in ["echo", "echo@beta", "#12.3@beta", "#0.0", "topic:jobs.new"] {
+    for text in [
+        "echo",
+        "echo@beta",
+        "#12.3@beta",
+        "#0.0",
+        "topic:jobs.new",
+        "svc:words",
+        "svc:words@beta",
+        "svc:words.Count",
+        "svc:words.count@beta",
+        "kernel",
+        "kernel@beta",
+        "broadcast",
+        "broadcast@beta",
+    ] {
         assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
     }
     let by_id = format!("echo@{}", samples::node(9));
     assert_eq!(by_id.parse::<Target>().unwrap().to_string(), by_id);
-    for wrong in ["", "@", "echo@", "@beta", "#12", "#a.b", "#+1.2", "topic:", "topic:a..b", "svc:x", "Echo", "e cho"] {
+    for wrong in [
+        "",
+        "@",
+        "echo@",
+        "@beta",
+        "#12",
+        "#a.b",
+        "#+1.2",
+        "topic:",
+        "topic:a..b",
+        "Echo",
+        "e cho",
+        "svc:",
+        "svc:.x",
+        "svc:x.",
+        "svc:x.y.z",
+        "svc:X",
+        "svc:x@",
+        "kernel@",
+        "broadcast@B c",
+    ] {
         assert!(wrong.parse::<Target>().is_err(), "{wrong}");
+    }
+}
+
+/// Any target that can be built.
+fn target() -> impl Strategy<Value = Target> {
+    let process = (any::<u32>(), any::<u32>()).prop_map(|(index, generation)| ProcessId { index, generation });
+    let agent = "[a-z0-9][a-z0-9_-]{0,9}".prop_filter_map("a word of its own", |name| name.parse::<AgentName>().ok());
+    let service = || "[a-z0-9][a-z0-9_-]{0,9}".prop_map(|name| name.parse::<ServiceName>().unwrap());
+    let method = "[a-zA-Z0-9_-]{1,9}".prop_map(|name| name.parse::<MethodName>().unwrap());
+    let local = prop_oneof![
+        process.prop_map(LocalTarget::Process),
+        agent.prop_map(LocalTarget::Agent),
+        service().prop_map(LocalTarget::Service),
+        (service(), method).prop_map(|(service, method)| LocalTarget::ServiceMethod { service, method }),
+        Just(LocalTarget::Broadcast),
+        Just(LocalTarget::Kernel),
+    ];
+    let by_name = "[a-z][a-z0-9-]{0,9}".prop_map(|name| Some(NodeRef::Name(name.parse().unwrap())));
+    let node = prop_oneof![Just(None), by_name, any::<u8>().prop_map(|byte| Some(NodeRef::Id(samples::node(byte))))];
+    let topic = "[a-zA-Z0-9]{1,5}(\\.[a-z]{1,5}){0,3}".prop_map(|topic| LocalTarget::Topic(topic.parse().unwrap()));
+    prop_oneof![
+        5 => (node, local).prop_map(|(node, local)| Target { node, local }),
+        1 => topic.prop_map(|local| Target { node: None, local }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_target_survives_being_written(target in target()) {
+        prop_assert_eq!(target.to_string().parse(), Ok(target));
     }
 }
 
@@ -57,7 +122,7 @@ fn levels_print_as_they_parse_and_durable_alone_means_executed() {
 #[test]
 fn names_are_bounded() {
     assert!("a".repeat(63).parse::<AgentName>().is_ok());
-    for wrong in ["", "-a", "A", "a.b", "ä", "a b", &"a".repeat(64)] {
+    for wrong in ["", "-a", "A", "a.b", "ä", "a b", "kernel", "broadcast", &"a".repeat(64)] {
         assert!(wrong.parse::<AgentName>().is_err(), "{wrong}");
     }
     assert!("a".repeat(128).parse::<TopicName>().is_ok());

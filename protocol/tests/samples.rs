@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::{
-    A2aItem, A2aRequest, A2aResponse, Admission, Admitted, AgentSpec, Anchor, AuthFrame, AuthRefusal, Backend,
-    BlobChunk, BlobRef, BlobRequest, BlobResponse, Boot, BootPhase, Booted, Certificate, ChainId, Charter, ClusterId,
-    Commit, CommitGroup, Configured, Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult,
-    DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Delivery, Denial, Digest, DualSignature,
-    Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Envelope, Escalated, Event, ExitReason, Fact,
+    A2aItem, A2aRequest, A2aResponse, Admission, Admitted, Advert, AdvertVersion, AgentSpec, Anchor, AuditLevel,
+    AuthFrame, AuthRefusal, Backend, BlobChunk, BlobRef, BlobRequest, BlobResponse, Boot, BootPhase, Booted,
+    Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Configured, Contract, ContractPart, ContractRef,
+    ContractRegistered, Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, DeadLetter,
+    DeadLetterRemoved, DeadLetterRetried, DeadLettered, Delivery, Denial, Digest, DualSignature, Durability,
+    EVENT_VERSION, Effect, EffectOutcome, EffectResult, Endpoint, Envelope, Escalated, Event, ExitReason, Fact,
     ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms,
     GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt,
     InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level, LocalTarget, LoggedPublication,
-    MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId, MessageRecord, MissedRule,
-    NodeId, Outcome, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming,
-    ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal,
-    Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, Sender, SettingChange,
-    Shutdown, Signal, Signed, SignedCommit, Signer, Stage, Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp,
-    Token, TraceId, TraceRow, encode,
+    MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId, MessageRecord,
+    MethodContract, MissedRule, NodeId, Outcome, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind,
+    ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt,
+    RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE,
+    Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed,
+    SignedCommit, Signer, Stage, Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TraceId, TraceRow,
+    encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -226,6 +228,62 @@ fn spec() -> AgentSpec {
         limits: ResourceLimits { memory_bytes: Some(1 << 26), ..ResourceLimits::default() },
         group: None,
         probes: Vec::new(),
+        needs: Vec::new(),
+    }
+}
+
+fn contract() -> Contract {
+    let method = MethodContract { input: Some("{\"type\":\"string\"}".into()), output: None };
+    let methods = BTreeMap::from([("count".parse().unwrap(), method)]);
+    Contract { service: "words".parse().unwrap(), version: "1.0.0".parse().unwrap(), methods }
+}
+
+fn service() -> ServiceEntry {
+    ServiceEntry {
+        name: "words".parse().unwrap(),
+        owner: Principal::Operator,
+        endpoint: Endpoint::Agent("wordcount".parse().unwrap()),
+        contract: Some(ContractRef { version: "1.0.0".parse().unwrap(), hash: digest(21) }),
+        audit_level: AuditLevel::GateOnly,
+        registered_at: Timestamp(1_700_000_000_000_000),
+    }
+}
+
+/// A message to a method, and what its contract or a broadcast makes of one.
+fn to_a_service() -> A2aRequest {
+    let target = LocalTarget::ServiceMethod { service: "words".parse().unwrap(), method: "count".parse().unwrap() };
+    let violated = Refusal::ContractViolated {
+        target: target.to_string(),
+        version: "1.0.0".into(),
+        part: ContractPart::Input,
+        path: "/0".into(),
+        reason: "5 is not of type \"string\"".into(),
+    };
+    let receipt = |outcome| A2aItem::Receipt(Box::new(Receipt { outcome, record: None, ..receipt() }));
+    let items = vec![
+        A2aItem::Envelope(Box::new(Envelope { target, ..envelope() })),
+        A2aItem::Envelope(Box::new(Envelope { target: LocalTarget::Broadcast, ..envelope() })),
+        A2aItem::Envelope(Box::new(Envelope { target: LocalTarget::Kernel, ..envelope() })),
+        receipt(Outcome::Refused(violated)),
+        receipt(Outcome::Delivered { count: 3 }),
+    ];
+    A2aRequest { items }
+}
+
+fn advert() -> Advert {
+    let ServiceEntry { name: service, endpoint, contract, .. } = service();
+    Advert {
+        node: node(1),
+        name: "alpha".parse().unwrap(),
+        incarnation: Incarnation(7),
+        version: AdvertVersion { started: Hlc(82), version: 2 },
+        build: "0.1.0".into(),
+        agents: vec![("wordcount".parse().unwrap(), ProcessId { index: 1, generation: 0 })],
+        topics: vec!["jobs.new".parse().unwrap()],
+        subscriptions: Vec::new(),
+        services: vec![ServiceAdvert { service, agent: endpoint.agent().clone(), contract, load: 8 }],
+        addresses: vec!["/ip4/127.0.0.1/tcp/4810".into()],
+        expires: Timestamp(1_800_000_000_000_000),
     }
 }
 
@@ -351,6 +409,16 @@ pub(crate) fn facts() -> Vec<Fact> {
         Fact::Configured(Configured {
             changes: vec![SettingChange { key: "kernel.grace".into(), from: "2s".into(), to: "3s".into() }],
         }),
+        Fact::ContractRegistered(Box::new(ContractRegistered {
+            contract: contract(),
+            hash: digest(21),
+            by: Principal::Operator,
+        })),
+        Fact::ServiceRegistered(service()),
+        Fact::ServiceEnded(ServiceEnded {
+            name: "words".parse().unwrap(),
+            end: ServiceEnd::OwnerEnded { reason: ExitReason::Stopped },
+        }),
     ]
 }
 
@@ -438,6 +506,8 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         ("sync-page".to_owned(), encode(&SyncResponse::Page { chain: chain(), groups: vec![group()] })),
         ("sync-trace".to_owned(), encode(&SyncResponse::Trace(vec![row]))),
         ("gossip-group".to_owned(), encode(&Gossip::Head(HeadGossip::Group(group())))),
+        ("a2a-service".to_owned(), encode(&to_a_service())),
+        ("advert-services".to_owned(), encode(&advert())),
         ("gossip-publication".to_owned(), encode(&Gossip::Publication(Box::new(publication())))),
         ("gossip-publication-signed".to_owned(), encode(&Gossip::Publication(Box::new(signed_publication())))),
         ("sync-ask-streams".to_owned(), {

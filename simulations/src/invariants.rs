@@ -134,6 +134,8 @@ impl Judge {
                     | Answer::Unsubscribed
                     | Answer::DeadLetters(_)
                     | Answer::DeadLetterDropped { .. }
+                    | Answer::ServiceRegistered(_)
+                    | Answer::ServiceUnregistered { .. }
                     | Answer::ShuttingDown { .. },
                 )
                 | Reply::Recorded

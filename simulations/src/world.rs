@@ -531,6 +531,7 @@ impl World {
             limits: ResourceLimits::default(),
             group: None,
             probes: Vec::new(),
+            needs: Vec::new(),
         };
         let syscall = Syscall::Spawn { spec: Box::new(spec) };
         self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);
@@ -562,6 +563,7 @@ impl World {
             deadline_us,
             trace: None,
             cause: Vec::new(),
+            idempotent: false,
         };
         self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Send { payload, durable });
     }

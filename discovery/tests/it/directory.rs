@@ -1,7 +1,7 @@
 //! Which member runs which agent, by what they say themselves.
 
 use weft_discovery::{Input, Resolution};
-use weft_protocol::{Advert, NodeRef, Role, SignedAdvert, Timestamp, TopicName, TopicPattern};
+use weft_protocol::{Advert, NodeRef, Role, ServiceAdvert, SignedAdvert, Timestamp, TopicName, TopicPattern};
 
 use crate::world::{
     Machine, SECOND_US, START, advert, agent, arrived, certificate, connected, keys, name, node, process,
@@ -184,4 +184,30 @@ fn a_node_is_named_by_its_name_or_id() {
     assert_eq!(by(&machine, &node('b').to_string()).unwrap_err().code(), "quarantined");
     assert_eq!(machine.discovery.display_name(node('c')), "node-b");
     assert_eq!(machine.discovery.display_name(node('d')), node('d').to_string());
+}
+
+fn served(load: u64) -> ServiceAdvert {
+    ServiceAdvert { service: "sum".parse().unwrap(), agent: agent("adder"), contract: None, load }
+}
+
+#[test]
+fn services_are_found_with_all_members_that_serve_them_and_may_be_reached() {
+    let mut machine = Machine::with_members(&['b', 'c', 'd']);
+    let sum = "sum".parse().unwrap();
+    for (letter, load) in [('b', 0), ('c', 8)] {
+        machine.give(connected(letter));
+        machine.give(arrived(&Advert { services: vec![served(load)], ..advert(letter, 0, 1, &["adder"]) }));
+    }
+    let found = |machine: &Machine| -> Vec<_> {
+        machine.discovery.providers(&sum).into_iter().map(|(node, advert)| (node, advert.load)).collect()
+    };
+    assert_eq!(found(&machine), [(node('b'), 0), (node('c'), 8)]);
+    assert_eq!(machine.discovery.services_elsewhere().len(), 1);
+    assert!(!machine.discovery.is_complete(), "`d` has not said what it serves");
+    machine.give(Input::Disconnected { node: node('b') });
+    machine.run(5 * SECOND_US);
+    assert_eq!(found(&machine), [(node('c'), 8)], "`b` is dead");
+    machine.give(arrived(&advert('c', 0, 2, &["adder"])));
+    assert_eq!(found(&machine), [], "`c` no longer serves it");
+    assert!(machine.discovery.services_elsewhere().is_empty());
 }

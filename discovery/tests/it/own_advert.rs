@@ -1,7 +1,7 @@
 //! What this node says of itself: soon, seldom, bounded, and again before it expires.
 
 use weft_discovery::{Input, Output};
-use weft_protocol::{Advert, TopicPattern};
+use weft_protocol::{Advert, ServiceAdvert, TopicPattern};
 
 use crate::world::{Machine, SECOND_US, START, agent, connected, listening, process, public};
 
@@ -90,4 +90,23 @@ fn it_says_where_we_can_be_dialled() {
     assert_eq!(advert.expires, START.after_us(300 * SECOND_US));
     let own = machine.discovery.members().next().unwrap();
     assert_eq!((own.addresses, own.build), (advert.addresses, Some(advert.build)));
+}
+
+#[test]
+fn what_is_served_is_told_at_once_and_how_busy_it_is_at_most_once_a_second() {
+    let served = |load| Input::ServicesChanged {
+        services: vec![ServiceAdvert { service: "sum".parse().unwrap(), agent: agent("adder"), contract: None, load }],
+    };
+    let mut machine = Machine::founder_silent();
+    let advert = told(&machine.give(served(0)));
+    assert_eq!(advert.services.len(), 1);
+    machine.wait(20_000);
+    assert_eq!(machine.lines(served(8)), [""; 0]);
+    assert_eq!(machine.lines(served(64)), [""; 0]);
+    assert_eq!(machine.run(SECOND_US), [(980_000, "gossip a2".to_owned())]);
+    machine.wait(SECOND_US);
+    assert_eq!(told(&machine.give(served(8))).services[0].load, 8);
+    machine.wait(20_000);
+    let nothing = Input::ServicesChanged { services: Vec::new() };
+    assert_eq!(told(&machine.give(nothing)).services, [], "not a matter of load");
 }

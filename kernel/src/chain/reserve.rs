@@ -53,6 +53,11 @@ impl Reservation {
         counter
     }
 
+    /// Whether so many numbers are reserved on disk.
+    pub(super) const fn has_counters(&self, count: u64) -> bool {
+        self.counter + count <= self.durable.counter
+    }
+
     /// The first number of this run is this one or, before the first was given, will be.
     pub(super) const fn counter(&self) -> u64 {
         self.counter

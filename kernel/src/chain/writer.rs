@@ -96,6 +96,11 @@ impl Writer {
         MessageId { chain: self.durable.chain(), counter: self.reservation.take_counter() }
     }
 
+    /// Whether so many messages can be numbered now; otherwise a reservation must be written first.
+    pub(crate) const fn has_message_ids(&self, count: u64) -> bool {
+        self.reservation.has_counters(count)
+    }
+
     /// The number that the next message gets.
     pub(crate) const fn next_counter(&self) -> u64 {
         self.reservation.counter()

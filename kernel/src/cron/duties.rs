@@ -256,6 +256,7 @@ fn message_of(added: CronAdded, intent: Digest) -> Syscall {
         deadline_us: DEADLINE_DEFAULT_US,
         trace: None,
         cause: vec![intent],
+        idempotent: false,
     }
 }
 
@@ -286,6 +287,7 @@ fn result_of(refusal: &Refusal) -> CronResult {
         | Refusal::Gone { .. }
         | Refusal::LimitReached { .. }
         | Refusal::Wider { .. }
+        | Refusal::ContractViolated { .. }
         | Refusal::Invalid { .. } => CronResult::Refused { reason },
         Refusal::Busy { .. }
         | Refusal::NoResponder { .. }

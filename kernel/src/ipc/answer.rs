@@ -25,8 +25,9 @@ impl Kernel {
     /// A process is done with a message. What it says about others than those it works on is ignored.
     pub(crate) fn on_agent_answered(&mut self, process: ProcessId, message: &MessageId, answer: Answered) {
         let works_on = |incoming: &&Incoming| incoming.process == process && incoming.was_delivered();
-        if self.inbox.get(message).filter(works_on).is_some() {
-            self.end_incoming(message, &Incoming::outcome(answer));
+        if let Some(incoming) = self.inbox.get(message).filter(works_on) {
+            let outcome = incoming.outcome(answer);
+            self.end_incoming(message, &outcome);
             self.deliver(process);
         }
     }
@@ -82,7 +83,7 @@ impl Kernel {
             life.mailbox.remove(message);
         }
         let (stage, rule, body) = end_of(outcome);
-        let (hlc, record) = self.record_step(&Step {
+        let step = Step {
             stage,
             message: *message,
             trace: incoming.trace,
@@ -93,7 +94,8 @@ impl Kernel {
             body: body.as_ref(),
             durability: incoming.level.durability,
             cause: &incoming.cause,
-        });
+        };
+        let (hlc, record) = self.record_audited(&step, incoming.bound.in_full);
         if incoming.is_awaited() {
             self.give_receipt(incoming.from, Receipt { message: *message, hlc, outcome: outcome.clone(), record });
         }

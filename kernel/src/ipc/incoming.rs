@@ -7,6 +7,7 @@ use weft_protocol::{
     TraceId,
 };
 
+use super::Bound;
 use crate::event::Delivery;
 
 /// What a process said about one message.
@@ -30,10 +31,12 @@ pub(crate) struct Incoming {
     pub(crate) delivery: Option<Box<Delivery>>,
     /// Whether its record is where it must be before the process may have it.
     pub(crate) deliverable: bool,
+    /// What its service holds it to.
+    pub(crate) bound: Bound,
 }
 
 impl Incoming {
-    pub(crate) fn new(from: NodeId, envelope: Envelope, process: ProcessId, expires: Timestamp) -> Self {
+    pub(crate) fn new(from: NodeId, envelope: Envelope, process: ProcessId, expires: Timestamp, bound: Bound) -> Self {
         let target = envelope.target.to_string();
         let delivery = Delivery {
             message: envelope.id,
@@ -55,6 +58,7 @@ impl Incoming {
             expires: Some(expires),
             delivery: Some(Box::new(delivery)),
             deliverable: false,
+            bound,
         }
     }
 
@@ -71,8 +75,18 @@ impl Incoming {
         }
     }
 
-    /// What a process's words mean as an outcome.
-    pub(crate) fn outcome(answer: Answered) -> Outcome {
+    /// What a process's words mean as an outcome, held against the contract of the method that was called.
+    pub(crate) fn outcome(&self, answer: Answered) -> Outcome {
+        match (Self::unchecked_outcome(answer), &self.bound.method) {
+            (Outcome::Executed { reply }, Some(method)) => match method.check_output(reply.as_ref()) {
+                Ok(()) => Outcome::Executed { reply },
+                Err(refusal) => Outcome::Refused(refusal),
+            },
+            (outcome, _) => outcome,
+        }
+    }
+
+    fn unchecked_outcome(answer: Answered) -> Outcome {
         match answer {
             Ok(reply) => {
                 match reply.as_ref().map(|reply| super::check_payload(reply, weft_protocol::limits::MESSAGE_BYTES_MAX))

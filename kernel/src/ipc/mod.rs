@@ -1,9 +1,11 @@
 //! Messages between processes, here and across nodes: each one is judged, recorded, delivered once and always answered.
 
 mod answer;
+mod broadcast;
 mod call;
 mod dead_letters;
 mod incoming;
+mod kernel_calls;
 mod receipts;
 mod receive;
 mod record;
@@ -22,3 +24,5 @@ pub(crate) use record::{Step, is_durable};
 pub(crate) use send::Message;
 pub(crate) use validate::check_payload;
 pub(crate) use window::{Seen, Windows};
+
+use crate::service::Bound;

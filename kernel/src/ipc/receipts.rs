@@ -107,6 +107,6 @@ impl Receipts {
 fn size(receipt: &Receipt) -> usize {
     match &receipt.outcome {
         Outcome::Executed { reply: Some(reply) } => reply.size(),
-        Outcome::Executed { reply: None } | Outcome::Received | Outcome::Refused(_) => 0,
+        Outcome::Executed { reply: None } | Outcome::Received | Outcome::Refused(_) | Outcome::Delivered { .. } => 0,
     }
 }

@@ -6,6 +6,7 @@ use weft_protocol::{
     StampVerdict, Timestamp,
 };
 
+use super::Bound;
 use super::incoming::Incoming;
 use super::record::{Step, is_durable};
 use super::signal::life_signal;
@@ -51,39 +52,67 @@ impl Kernel {
         let permit = self.judge(&envelope.from, &action, &resources, grants, Some(envelope.id))?;
         super::validate::check_message(&envelope.payload, envelope.level, &envelope.cause)?;
         self.judge_signal(&envelope.payload, &envelope.from, &envelope.target, grants, envelope.id)?;
-        let process = self.find_receiver(envelope)?;
+        let expires = self.now.after_us(envelope.deadline_us.min(DEADLINE_US_MAX));
+        let rule = permit.text();
+        let place = self.find_place(from, Some(role), envelope, expires, &rule)?;
         self.use_grant(&envelope.from, &permit);
         self.windows.mark(&envelope.id, self.now);
-        let expires = self.now.after_us(envelope.deadline_us.min(DEADLINE_US_MAX));
-        self.admit(from, envelope.clone(), process, expires, &permit.text());
+        if let Some((process, bound)) = place {
+            self.admit(from, envelope.clone(), process, expires, &rule, bound);
+        }
         Ok(())
+    }
+
+    /// Whose mailbox a permitted message goes to, when there is room; a broadcast and a question to the kernel are done with at
+    /// once. `role` is the sending node's, none for this one.
+    fn find_place(
+        &mut self,
+        from: NodeId,
+        role: Option<Role>,
+        envelope: &Envelope,
+        expires: Timestamp,
+        rule: &str,
+    ) -> Result<Option<(ProcessId, Bound)>, Refusal> {
+        if life_signal(&envelope.payload).is_some() {
+            // What changes a process's life needs no room in its mailbox, and names the process or its agent.
+            return self.resolve_signal(&envelope.target).map(|process| Some((process, Bound::default())));
+        }
+        match &envelope.target {
+            LocalTarget::Broadcast => {
+                return self.receive_broadcast(from, role, envelope, rule, expires).map(|()| None);
+            }
+            LocalTarget::Kernel => return self.receive_for_kernel(from, envelope, rule).map(|()| None),
+            LocalTarget::Process(_)
+            | LocalTarget::Agent(_)
+            | LocalTarget::Topic(_)
+            | LocalTarget::Service(_)
+            | LocalTarget::ServiceMethod { .. } => {}
+        }
+        let process = self.resolve(&envelope.target)?;
+        let bound = self.services.bind(&envelope.target)?;
+        if let Some(method) = &bound.method {
+            method.check_input(&envelope.payload)?;
+        }
+        self.check_room(process, envelope.payload.size())?;
+        Ok(Some((process, bound)))
     }
 
     /// A message of this node to one of its own processes; the gate has permitted it as it was sent.
     pub(super) fn accept_local(&mut self, envelope: Envelope, expires: Timestamp, rule: &str) {
         let (own, id) = (self.identity.chain.node, envelope.id);
-        match self.find_receiver(&envelope) {
-            Ok(process) if is_durable(envelope.level.durability) => {
-                self.admit(own, envelope, process, expires, "local");
-            }
-            Ok(process) => self.admit(own, envelope, process, expires, rule),
+        let durable = is_durable(envelope.level.durability);
+        let rule = if durable { "local" } else { rule };
+        match self.find_place(own, None, &envelope, expires, rule) {
+            Ok(Some((process, bound))) => self.admit(own, envelope, process, expires, rule, bound),
+            Ok(None) => {}
             Err(refusal) => {
                 // Of a durable one the sender's side records what became of it.
-                if !is_durable(envelope.level.durability) {
+                if !durable || self.services.audits_in_full(&envelope.target) {
                     self.record_refused(own, &envelope, &refusal);
                 }
                 self.refuse(own, id, refusal);
             }
         }
-    }
-
-    /// The process that takes a message; one that changes its life needs no room in its mailbox.
-    fn find_receiver(&self, envelope: &Envelope) -> Result<ProcessId, Refusal> {
-        if life_signal(&envelope.payload).is_some() {
-            return self.resolve_signal(&envelope.target);
-        }
-        let process = self.resolve(&envelope.target)?;
-        self.check_room(process, envelope.payload.size()).map(|()| process)
     }
 
     pub(super) fn resolve(&self, target: &LocalTarget) -> Result<ProcessId, Refusal> {
@@ -100,23 +129,37 @@ impl Kernel {
                 Found::Living | Found::Gone => Err(Refusal::Gone { process: *process }),
                 Found::Never => Err(nobody()),
             },
+            LocalTarget::Service(service) | LocalTarget::ServiceMethod { service, .. } => {
+                let Some(info) = self.service(service) else { return Err(nobody()) };
+                info.process.ok_or_else(|| self.restarting(info.entry.endpoint.agent()).unwrap_or_else(nobody))
+            }
+            // Let in before anybody is looked for.
+            LocalTarget::Broadcast | LocalTarget::Kernel => Err(nobody()),
             LocalTarget::Topic(_) => {
                 Err(Refusal::Unsupported { what: "a topic as the target of a message".to_owned() })
             }
         }
     }
 
-    fn check_room(&self, process: ProcessId, size: usize) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, process: ProcessId, size: usize) -> Result<(), Refusal> {
         let has_room = self.processes.living(process).is_some_and(|life| life.mailbox.has_room(size));
         if has_room { Ok(()) } else { Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US }) }
     }
 
     /// Lets a message into a mailbox. Its process may have a plain one at once, a durable one when its record is on disk.
-    fn admit(&mut self, from: NodeId, envelope: Envelope, process: ProcessId, expires: Timestamp, rule: &str) {
+    pub(super) fn admit(
+        &mut self,
+        from: NodeId,
+        envelope: Envelope,
+        process: ProcessId,
+        expires: Timestamp,
+        rule: &str,
+        bound: Bound,
+    ) {
         let (id, size) = (envelope.id, envelope.payload.size());
         let (signal, by) = (life_signal(&envelope.payload), envelope.from.principal.clone());
         let target = envelope.target.to_string();
-        let (hlc, record) = self.record_step(&Step {
+        let step = Step {
             stage: Stage::Received,
             message: id,
             trace: envelope.trace,
@@ -127,8 +170,9 @@ impl Kernel {
             body: Some(&envelope.payload),
             durability: envelope.level.durability,
             cause: &envelope.cause,
-        });
-        let mut incoming = Incoming::new(from, envelope, process, expires);
+        };
+        let (hlc, record) = self.record_audited(&step, bound.in_full);
+        let mut incoming = Incoming::new(from, envelope, process, expires, bound);
         incoming.deliverable = record.is_none();
         match (signal, self.processes.living_mut(process)) {
             // It is acted on at once, wherever in the mailbox it would be.
@@ -213,7 +257,7 @@ impl Kernel {
         if matches!(refusal, Refusal::Denied { .. }) {
             return;
         }
-        self.record_step(&Step {
+        let step = Step {
             stage: Stage::Refused,
             message: envelope.id,
             trace: envelope.trace,
@@ -224,6 +268,7 @@ impl Kernel {
             body: Some(&envelope.payload),
             durability: weft_protocol::Durability::None,
             cause: &[],
-        });
+        };
+        self.record_audited(&step, self.services.audits_in_full(&envelope.target));
     }
 }

@@ -25,6 +25,11 @@ pub(crate) struct Step<'a> {
 impl Kernel {
     /// Records one step; of a durable message returns where it stands once it is on disk.
     pub(crate) fn record_step(&mut self, step: &Step<'_>) -> (Hlc, Option<RecordRef>) {
+        self.record_audited(step, false)
+    }
+
+    /// The same, as an event of its own when `in_full`. Nothing waits for the record of a message that is not durable.
+    pub(crate) fn record_audited(&mut self, step: &Step<'_>, in_full: bool) -> (Hlc, Option<RecordRef>) {
         let now = self.now;
         let hlc = self.chain.tick(now);
         let durable = is_durable(step.durability);
@@ -39,9 +44,9 @@ impl Kernel {
             rule: step.rule.to_owned(),
             body_hash: step.body.map_or_else(|| content_address(&[]), Payload::content_address),
             body_bytes: step.body.map_or(0, |body| body.size() as u64),
-            body: if durable { step.body.cloned() } else { None },
+            body: if durable || in_full { step.body.cloned() } else { None },
         };
-        if !durable {
+        if !durable && !in_full {
             self.chain.record(record, now);
             return (hlc, None);
         }
@@ -50,7 +55,8 @@ impl Kernel {
         } else {
             "kernel".to_owned()
         };
-        (hlc, Some(self.chain.append_message(&source, record, step.cause.to_vec(), now)))
+        let place = self.chain.append_message(&source, record, step.cause.to_vec(), now);
+        (hlc, durable.then_some(place))
     }
 }
 
@@ -71,6 +77,7 @@ pub(crate) fn end_of(outcome: &Outcome) -> (Stage, &'static str, Option<Payload>
             (Stage::Refused, refusal.code(), Some(Payload::Text(reason.clone())))
         }
         Outcome::Refused(refusal) => (Stage::Refused, refusal.code(), None),
+        Outcome::Delivered { .. } => (Stage::Received, "received", None),
     }
 }
 

@@ -70,6 +70,9 @@ impl Kernel {
         }
         self.spend(by, Resource::Messages)?;
         super::validate::check_message(&message.payload, message.level, &message.cause)?;
+        if message.target.local == LocalTarget::Broadcast {
+            super::broadcast::check_broadcast(message.wants_reply, message.level)?;
+        }
         let to = match route {
             Route::Local => own,
             Route::Remote(node) => node,

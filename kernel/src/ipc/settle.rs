@@ -23,7 +23,7 @@ impl Kernel {
                 Some(*retry_after_us)
             }
             Outcome::Refused(Refusal::ShuttingDown) if retried => Some(crate::kernel::BUSY_RETRY_US),
-            Outcome::Received | Outcome::Executed { .. } | Outcome::Refused(_) => None,
+            Outcome::Received | Outcome::Executed { .. } | Outcome::Refused(_) | Outcome::Delivered { .. } => None,
         };
         if let Some(wait_us) = retry_us {
             return self.retry_busy(&id, wait_us);
@@ -114,6 +114,9 @@ impl Kernel {
                 Err(Refusal::Unsupported { what: "a durable receipt".to_owned() })
             }
             Outcome::Received => Ok(self.report(&call, receipt.record)),
+            Outcome::Delivered { count } => {
+                Ok(SendReport { delivered: Some(count), ..self.report(&call, receipt.record) })
+            }
             Outcome::Executed { reply } => Ok(SendReport { reply, ..self.report(&call, receipt.record) }),
         };
         self.effects.answer(ask, answer.map(Answer::Sent));
@@ -126,6 +129,7 @@ impl Kernel {
             node: call.to,
             level: call.envelope.level,
             reply: None,
+            delivered: None,
             latency_us: self.now.since_us(call.asked_at),
             record: call.sent.clone(),
             remote_record,
@@ -175,6 +179,9 @@ impl Kernel {
     pub(crate) fn on_withdrawn(&mut self, ask: AskId) {
         if self.topics.withdraw(ask) {
             return self.follow();
+        }
+        if self.withdraw_waiting(ask) {
+            return;
         }
         let Some(id) = self.calls.of_ask(ask) else { return };
         self.calls.release_ask(&id);

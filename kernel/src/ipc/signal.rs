@@ -88,6 +88,13 @@ impl Kernel {
             LocalTarget::Agent(agent) => self.processes.named(agent),
             LocalTarget::Process(process) => self.processes.living(*process).map(|life| life.process),
             LocalTarget::Topic(_) => None,
+            LocalTarget::Service(_)
+            | LocalTarget::ServiceMethod { .. }
+            | LocalTarget::Broadcast
+            | LocalTarget::Kernel => {
+                let what = format!("a signal to {target}; name the agent");
+                return Err(Refusal::Unsupported { what });
+            }
         };
         living.map_or_else(|| self.resolve(target), Ok)
     }

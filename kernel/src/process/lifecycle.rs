@@ -1,6 +1,6 @@
 //! How processes begin and end: intent first, then the effect, then its outcome, then the answer.
 
-use weft_protocol::limits::GRANTS_MAX;
+use weft_protocol::limits::{GRANTS_MAX, NEEDS_MAX};
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Effect, EffectOutcome, EffectResult, ExitReason, Fact, Grant, GrantId, GrantTerms,
     Membership, Principal, ProcessExited, ProcessId, Refusal, hash,
@@ -14,6 +14,7 @@ use crate::event::{Answer, AskId};
 use crate::health::check_probes;
 use crate::ipc::{failed, shortened};
 use crate::kernel::{Asker, BUSY_RETRY_US, Kernel};
+use crate::service::{Held, Waiting};
 use crate::status::{NodeState, ProcessState};
 use crate::supervisor::{Ended, Meant, Rest};
 use crate::syscall::AgentRef;
@@ -34,7 +35,14 @@ impl Kernel {
     fn spawn_asked(&mut self, ask: AskId, by: &Asker, spec: AgentSpec) -> Result<(), Refusal> {
         let action = Action::Spawn { agent: spec.agent.clone() };
         let permit = self.judge(&by.sender, &action, &[spec.agent.to_string()], &by.grants, None)?;
-        self.spawn_permitted(by, spec, Some(ask))?;
+        check_spec(&spec)?;
+        self.free_process(&spec.agent)?;
+        let principal = by.sender.principal.clone();
+        match self.hold_for_needs(Waiting::Asked { ask, by: principal, spec }) {
+            Held::Ready(ready) => self.start_now(ready),
+            Held::Waits => {}
+            Held::Refused(_, refusal) => return Err(refusal),
+        }
         self.use_grant(&by.sender, &permit);
         Ok(())
     }
@@ -69,6 +77,10 @@ impl Kernel {
         }
         if self.restarting(agent).is_some() {
             let message = format!("{agent} is about to be started again: stop it first, or choose another name");
+            return Err(Refusal::Invalid { message });
+        }
+        if self.is_waiting(agent) {
+            let message = format!("{agent} waits for what it needs and starts then: wait, or choose another name");
             return Err(Refusal::Invalid { message });
         }
         self.processes.next_id().ok_or(Refusal::Busy { retry_after_us: BUSY_RETRY_US })
@@ -141,6 +153,7 @@ impl Kernel {
         self.watch(process);
         self.advertise();
         self.deliver(process);
+        self.start_waiting();
     }
 
     /// Stops an agent; the answer follows when it has ended and that is recorded.
@@ -358,6 +371,9 @@ fn check_spec(spec: &AgentSpec) -> Result<(), Refusal> {
     }
     check_limits(spec)?;
     check_probes(&spec.probes)?;
+    if spec.needs.len() > NEEDS_MAX {
+        return invalid(format!("{} needs, at most {NEEDS_MAX} are accepted", spec.needs.len()));
+    }
     match &spec.backend {
         Backend::Builtin(_) => Ok(()),
         Backend::Command { command, .. } if command.first().is_none_or(String::is_empty) => {

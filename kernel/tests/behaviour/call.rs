@@ -108,12 +108,13 @@ fn a_member_known_to_be_unreachable_is_not_waited_for() {
 fn what_is_too_large_or_not_json_does_not_leave() {
     let mut node = Node::with_agents("alpha", &["echo"]);
     let mut refused = |payload| {
-        let weft_kernel::Syscall::Send { target, wants_reply, level, deadline_us, trace, cause, .. } =
+        let weft_kernel::Syscall::Send { target, wants_reply, level, deadline_us, trace, cause, idempotent, .. } =
             message("echo", "", "executed")
         else {
             panic!("a send")
         };
-        let syscall = weft_kernel::Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause };
+        let syscall =
+            weft_kernel::Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent };
         let asked = node.asked(1, syscall);
         effects(&node.run(asked)).join("; ")
     };

@@ -265,6 +265,7 @@ pub(crate) fn echo(name: &str) -> AgentSpec {
         limits: ResourceLimits::default(),
         group: None,
         probes: Vec::new(),
+        needs: Vec::new(),
     }
 }
 
@@ -291,6 +292,7 @@ pub(crate) fn message(target: &str, words: &str, level: &str) -> Syscall {
         deadline_us: 5_000_000,
         trace: None,
         cause: Vec::new(),
+        idempotent: false,
     }
 }
 
@@ -356,6 +358,11 @@ fn show(output: &Output) -> String {
             format!("advertise [{}]", agents.collect::<Vec<_>>().join(" "))
         }
         Output::Notify { ask, publication, .. } => format!("notify {} {}", ask.0, show_publication(publication)),
+        Output::AdvertiseServices { services } => {
+            let services =
+                services.iter().map(|service| format!("{}:{} {}", service.service, service.agent, service.load));
+            format!("advertise-services [{}]", services.collect::<Vec<_>>().join(" "))
+        }
         Output::Start { process, spec } => format!("start {}{process}", spec.agent),
         Output::Deliver { process, delivery } => {
             format!("deliver m{} to {process} {}", delivery.message.counter, show_payload(&delivery.payload))
@@ -405,7 +412,8 @@ fn show_answer(answer: &Result<Answer, Refusal>) -> String {
             let record = report.record.as_ref().map_or_else(String::new, |record| format!(" own#{}", record.seq));
             let remote =
                 report.remote_record.as_ref().map_or_else(String::new, |record| format!(" its#{}", record.seq));
-            format!("sent m{} {}{reply}{record}{remote}", report.id.counter, report.level)
+            let delivered = report.delivered.map_or_else(String::new, |count| format!(" to {count}"));
+            format!("sent m{} {}{reply}{delivered}{record}{remote}", report.id.counter, report.level)
         }
         Ok(Answer::Published { seq, delivered, .. }) => format!("published {seq} to {delivered}"),
         Ok(Answer::ShuttingDown { stopped }) => {
@@ -422,6 +430,7 @@ fn show_receipt(receipt: &Receipt) -> String {
         Outcome::Received => "received".to_owned(),
         Outcome::Executed { reply } => format!("executed {}", reply.as_ref().map_or_else(String::new, show_payload)),
         Outcome::Refused(refusal) => format!("{}: {refusal}", refusal.code()),
+        Outcome::Delivered { count } => format!("delivered {count}"),
     };
     let record = receipt.record.as_ref().map_or_else(String::new, |record| format!(" #{}", record.seq));
     format!("m{} {outcome}{record}", receipt.message.counter)

@@ -24,9 +24,9 @@ fn resume(agent: &str) -> Syscall {
 /// A call that carries a signal.
 fn signal(target: &str, signal: Signal) -> Syscall {
     match message(target, "", "executed") {
-        Syscall::Send { target, wants_reply, level, deadline_us, trace, cause, .. } => {
+        Syscall::Send { target, wants_reply, level, deadline_us, trace, cause, idempotent, .. } => {
             let payload = Payload::Signal(signal);
-            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause }
+            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent }
         }
         other => other,
     }

@@ -6,9 +6,13 @@
 //!
 //! Modules in reading order: `event` (all that happens and all that is asked of the world), `peer` (the dispatcher), `route`
 //! and `waiting` (where a message goes, and messages that wait for a directory that is not complete), `links` (what waits for
-//! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk), `health` (whether anybody is reached).
+//! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk), `blobs` (large bodies),
+//! `health` (whether anybody is reached); `services` (calls to services, with `balance`: which provider is taken, and
+//! `breaker`: which is left alone for a while).
 
+mod balance;
 mod blobs;
+mod breaker;
 mod config;
 mod event;
 mod health;
@@ -18,6 +22,7 @@ mod links;
 mod peer;
 mod persist;
 mod route;
+mod services;
 mod waiting;
 
 pub use config::{PeerConfig, PeerIdentity};

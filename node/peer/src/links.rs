@@ -83,7 +83,7 @@ pub(crate) fn envelope_id(item: &A2aItem) -> Option<MessageId> {
 pub(crate) fn receipt_bytes(receipt: &Receipt) -> usize {
     let reply = match &receipt.outcome {
         Outcome::Executed { reply } => reply.as_ref().map_or(0, Payload::size),
-        Outcome::Received | Outcome::Refused(_) => 0,
+        Outcome::Received | Outcome::Refused(_) | Outcome::Delivered { .. } => 0,
     };
     reply + ITEM_OVERHEAD_BYTES
 }

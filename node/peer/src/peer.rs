@@ -1,6 +1,6 @@
 //! The dispatcher: one match that hands each input to one core, and each core's output to the next core or to the world.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde_bytes::ByteArray;
@@ -10,7 +10,7 @@ use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, CommitGroup, Configured, Evidence, Fact, ForkSeen,
     Gossip, MessageId, NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt, Recovered, Refusal, Role,
-    Signer, SyncRequest, SyncResponse, Timestamp, TopicPattern,
+    ServiceName, Signer, SyncRequest, SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -22,7 +22,8 @@ use crate::inbound::Inbound;
 use crate::links::{Links, envelope_id};
 use crate::persist::PersistQueue;
 use crate::route::{Routed, nowhere_for, route};
-use crate::waiting::Waiting;
+use crate::services::{Attempt, Next, Services, World, balanced};
+use crate::waiting::{Parked, Waiting};
 
 /// What one of the three cores is to be told next.
 enum Step {
@@ -60,6 +61,9 @@ pub struct Peer {
     persist: PersistQueue,
     waiting: Waiting,
     pub(crate) blobs: Blobs,
+    services: Services,
+    /// What the kernel was last told that others serve.
+    elsewhere: BTreeSet<ServiceName>,
     outbound: BTreeMap<OutboundId, Outbound>,
     next_outbound: u64,
     tickets: BTreeMap<kernel::Ticket, FactsOwner>,
@@ -136,6 +140,8 @@ impl Peer {
             persist: PersistQueue::default(),
             waiting: Waiting::default(),
             blobs: Blobs::default(),
+            services: Services::new(seed.wrapping_add(3)),
+            elsewhere: BTreeSet::new(),
             outbound: BTreeMap::new(),
             next_outbound: 0,
             tickets: BTreeMap::new(),
@@ -194,7 +200,7 @@ impl Peer {
     fn dispatch(&mut self, input: Input, now: Timestamp, out: &mut Vec<Output>) {
         match input {
             Input::Asked { ask, by, question } => self.asked(ask, by, question, now, out),
-            Input::Withdrawn { ask } => self.withdrawn(ask),
+            Input::Withdrawn { ask } => self.withdrawn(ask, now),
             Input::JoinAsked { ask, keys, invite, join } => {
                 self.tell_discovery(discovery::Input::JoinAsked { ask: discovery::AskId(ask.0), keys, invite, join });
             }
@@ -236,7 +242,7 @@ impl Peer {
             }
             Input::TraceRead { request, rows } => out.push(respond(request, SyncResponse::Trace(rows))),
             Input::Verified(verdict) => self.tell_replication(replication::Input::Verified(verdict)),
-            Input::Woken => self.woken(now),
+            Input::Woken => self.woken(now, out),
         }
     }
 
@@ -301,7 +307,7 @@ impl Peer {
     fn asked(&mut self, ask: AskId, by: Principal, question: Question, now: Timestamp, out: &mut Vec<Output>) {
         let discovery_ask = discovery::AskId(ask.0);
         match question {
-            Question::Kernel(syscall) => self.syscall(ask, by, syscall, now),
+            Question::Kernel(syscall) => self.syscall(ask, by, syscall, now, out),
             Question::Invite { role, ttl_us, uses, secret } => {
                 let secret = ByteArray::new(secret);
                 let asked = discovery::Input::InviteAsked { ask: discovery_ask, role, ttl_us, uses, secret };
@@ -341,17 +347,90 @@ impl Peer {
         }
     }
 
-    fn syscall(&mut self, ask: AskId, by: Principal, syscall: Box<Syscall>, now: Timestamp) {
+    fn syscall(&mut self, ask: AskId, by: Principal, syscall: Box<Syscall>, now: Timestamp, out: &mut Vec<Output>) {
+        if balanced(&syscall).is_some() {
+            return self.call_service(ask, by, syscall, None, now, out);
+        }
         match route(self.node, &self.kernel, &self.discovery, &syscall) {
             Routed::Now(route) => self.ask_kernel(ask, by, syscall, route),
-            Routed::Later { deadline_us } if self.waiting.has_room() => {
-                self.waiting.park(ask, by, syscall, deadline_us, now);
+            Routed::Later { deadline_us } => self.park(ask, by, syscall, deadline_us, now),
+        }
+    }
+
+    fn park(&mut self, ask: AskId, by: Principal, syscall: Box<Syscall>, deadline_us: u64, now: Timestamp) {
+        if self.waiting.has_room() {
+            return self.waiting.park(ask, by, syscall, deadline_us, now);
+        }
+        // The gate is asked first all the same, and the kernel answers whoever asked, itself included.
+        let refusal = Refusal::Busy { retry_after_us: crate::config::PARKED_US_MAX };
+        self.ask_kernel(ask, by, syscall, Route::Nowhere(refusal));
+    }
+
+    /// Calls whoever serves it; a call that has waited already does so until `until`.
+    fn call_service(
+        &mut self,
+        ask: AskId,
+        by: Principal,
+        syscall: Box<Syscall>,
+        until: Option<Timestamp>,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        let world = World { own: self.node, kernel: &self.kernel, discovery: &self.discovery, now };
+        let may_wait = until.is_none_or(|until| now < until);
+        match (self.services.begin(ask, by, syscall, may_wait, &world), until) {
+            (Some(Next::Later { by, syscall, .. }), Some(until)) => {
+                self.waiting.put_back(ask, Parked { by, syscall, until });
             }
-            Routed::Later { .. } => {
-                // The gate is asked first all the same, and the kernel answers whoever asked, itself included.
-                let refusal = Refusal::Busy { retry_after_us: crate::config::PARKED_US_MAX };
-                self.ask_kernel(ask, by, syscall, Route::Nowhere(refusal));
+            (Some(Next::Later { by, syscall, deadline_us }), None) => {
+                self.park(ask, by, syscall, deadline_us, now);
             }
+            (Some(next), _) => self.carry_on(next, out),
+            (None, _) => {}
+        }
+    }
+
+    fn carry_on(&mut self, next: Next, out: &mut Vec<Output>) {
+        match next {
+            Next::Ask(Attempt { ask, by, syscall, route }) => {
+                self.tell_kernel(kernel::Input::Asked { ask, by, syscall, route });
+            }
+            Next::Answer(ask, answer) => out.push(Output::Answer { ask, answer: answer.map(Reply::Kernel) }),
+            // Only a call that begins may wait.
+            Next::Later { .. } => {}
+        }
+    }
+
+    fn kernel_answered(
+        &mut self,
+        ask: kernel::AskId,
+        answer: Result<kernel::Answer, Refusal>,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        let world = World { own: self.node, kernel: &self.kernel, discovery: &self.discovery, now };
+        let next = self.services.answered(ask, answer, &world);
+        self.carry_on(next, out);
+    }
+
+    fn reachability_changed(&mut self, node: NodeId, reachable: bool, now: Timestamp, out: &mut Vec<Output>) {
+        self.tell_kernel(kernel::Input::ReachabilityChanged { node, reachable });
+        if reachable {
+            return;
+        }
+        let world = World { own: self.node, kernel: &self.kernel, discovery: &self.discovery, now };
+        for (attempt, next) in self.services.lost(node, &world) {
+            self.tell_kernel(kernel::Input::Withdrawn { ask: attempt });
+            self.carry_on(next, out);
+        }
+    }
+
+    /// Tells the kernel what others serve, when that changed.
+    fn directory_changed(&mut self) {
+        let services = self.discovery.services_elsewhere();
+        if services != self.elsewhere {
+            self.elsewhere.clone_from(&services);
+            self.tell_kernel(kernel::Input::ServicesElsewhere { services });
         }
     }
 
@@ -360,8 +439,12 @@ impl Peer {
     }
 
     /// Routes again what waited for the directory; what has waited long enough has no responder.
-    fn reroute(&mut self, now: Timestamp) {
+    fn reroute(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         for (ask, parked) in self.waiting.take_all() {
+            if balanced(&parked.syscall).is_some() {
+                self.call_service(ask, parked.by, parked.syscall, Some(parked.until), now, out);
+                continue;
+            }
             match route(self.node, &self.kernel, &self.discovery, &parked.syscall) {
                 Routed::Now(route) => self.ask_kernel(ask, parked.by, parked.syscall, route),
                 Routed::Later { .. } if now < parked.until => self.waiting.put_back(ask, parked),
@@ -373,13 +456,14 @@ impl Peer {
         }
     }
 
-    fn withdrawn(&mut self, ask: AskId) {
+    fn withdrawn(&mut self, ask: AskId, now: Timestamp) {
         if !self.waiting.withdraw(ask) {
-            self.tell_kernel(kernel::Input::Withdrawn { ask: kernel::AskId(ask.0) });
+            let ask = self.services.withdraw(ask, now);
+            self.tell_kernel(kernel::Input::Withdrawn { ask });
         }
     }
 
-    fn woken(&mut self, now: Timestamp) {
+    fn woken(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         let due = |wakeup: Option<Timestamp>| wakeup.is_some_and(|wakeup| wakeup <= now);
         if due(self.kernel.next_wakeup()) {
             self.tell_kernel(kernel::Input::Woken);
@@ -391,7 +475,7 @@ impl Peer {
             self.tell_replication(replication::Input::Woken);
         }
         if due(self.waiting.next_wakeup()) {
-            self.reroute(now);
+            self.reroute(now, out);
         }
         self.blobs.expire(now);
     }
@@ -603,12 +687,10 @@ impl Peer {
         match output {
             From::Persist(batch) => self.persist.add_own(*batch),
             From::Announce(group) => self.announced(group),
-            From::Answer { ask, answer } => {
-                out.push(Output::Answer { ask: AskId(ask.0), answer: answer.map(Reply::Kernel) });
-            }
-            From::Ask { ask, by, syscall } => self.syscall(AskId(ask.0), by, syscall, now),
             From::Transmit { to, envelope } => self.send_envelope(to, envelope, now),
             From::Acknowledge { to, receipt } => self.acknowledge(to, receipt, now),
+            From::Ask { ask, by, syscall } => self.syscall(AskId(ask.0), by, syscall, now, out),
+            From::Answer { ask, answer } => self.kernel_answered(ask, answer, now, out),
             From::Cancel { to, message } => self.transmit(to, A2aItem::Cancel(message)),
             From::Publish(publication) => self.publish(publication, out),
             From::Follow { subscriptions, since } => self.follow(subscriptions, since, out),
@@ -619,6 +701,9 @@ impl Peer {
             From::Advertise { agents } => self.tell_discovery(discovery::Input::AgentsChanged { agents }),
             From::Notify { ask, cursor, publication } => {
                 out.push(Output::Notify { ask: AskId(ask.0), cursor, publication });
+            }
+            From::AdvertiseServices { services } => {
+                self.tell_discovery(discovery::Input::ServicesChanged { services });
             }
             From::Start { process, spec } => out.push(Output::Start { process, spec }),
             From::Deliver { process, delivery } => out.push(Output::Deliver { process, delivery }),
@@ -733,10 +818,13 @@ impl Peer {
                 self.request(to, content, Outbound::Adverts, out);
             }
             From::GossipAdvert(advert) => {
-                self.reroute(now);
+                self.reroute(now, out);
                 out.push(Output::Gossip { topic: GossipTopic::Directory, content: Box::new(Gossip::Advert(*advert)) });
             }
-            From::DirectoryChanged => self.reroute(now),
+            From::DirectoryChanged => {
+                self.directory_changed();
+                self.reroute(now, out);
+            }
             From::Record { ticket, action, facts } => {
                 self.record(FactsOwner::Discovery(ticket), Principal::Operator, record_action(action), facts);
             }
@@ -747,9 +835,7 @@ impl Peer {
             From::PublishView(view) => out.push(Output::PublishView(view)),
             From::LearnMember { keys } => self.tell_replication(replication::Input::MemberLearned { keys }),
             From::Quarantine { node } => self.tell_replication(replication::Input::MemberQuarantined { node }),
-            From::ReportReachability { node, reachable } => {
-                self.tell_kernel(kernel::Input::ReachabilityChanged { node, reachable });
-            }
+            From::ReportReachability { node, reachable } => self.reachability_changed(node, reachable, now, out),
             From::RememberAddresses { node, addresses } => {
                 self.persist.add(Batch { addresses: vec![(node, addresses)], ..Batch::default() });
             }

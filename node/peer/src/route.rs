@@ -1,7 +1,7 @@
 //! Where a message goes: a read of the kernel's own names, then of the directory.
 
 use weft_discovery::{Discovery, Resolution};
-use weft_kernel::{Kernel, Route, Syscall};
+use weft_kernel::{Kernel, Registration, Route, Syscall};
 use weft_protocol::{AgentName, LocalTarget, NodeId, NodeRef, Refusal, Target};
 
 /// Whether a route is known, or may become known when more adverts have arrived.
@@ -44,7 +44,9 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
         | Syscall::Resume { .. }
         | Syscall::Restart { .. }
         | Syscall::Revoke { .. }
+        | Syscall::UnregisterService { .. }
         | Syscall::Shutdown => Routed::Now(Route::Local),
+        Syscall::RegisterService(registration) => Routed::Now(check_contract(discovery, registration)),
     }
 }
 
@@ -55,7 +57,9 @@ fn route_target(own: NodeId, kernel: &Kernel, discovery: &Discovery, target: &Ta
             Routed::Now(Route::Nowhere(Refusal::Invalid { message }))
         }
         (Some(node), _) => Routed::Now(route_node(own, discovery, node)),
-        (None, LocalTarget::Process(_)) => Routed::Now(Route::Local),
+        (None, LocalTarget::Process(_) | LocalTarget::Broadcast | LocalTarget::Kernel) => Routed::Now(Route::Local),
+        // A call to a service without a node is balanced before it comes here.
+        (None, LocalTarget::Service(_) | LocalTarget::ServiceMethod { .. }) => Routed::Now(Route::Local),
         (None, LocalTarget::Agent(agent)) => route_agent(kernel, discovery, agent, deadline_us),
     }
 }
@@ -80,6 +84,28 @@ fn route_agent(kernel: &Kernel, discovery: &Discovery, agent: &AgentName, deadli
         }
         Resolution::Unknown { complete: true } => Routed::Now(nowhere(agent)),
         Resolution::Unknown { complete: false } => Routed::Later { deadline_us },
+    }
+}
+
+/// A version of a contract has one content in the whole cluster, as far as the directory knows it.
+fn check_contract(discovery: &Discovery, registration: &Registration) -> Route {
+    let Some(contract) = &registration.contract else { return Route::Local };
+    let reference = contract.reference();
+    let other = |(_, advert): &(NodeId, &weft_protocol::ServiceAdvert)| {
+        let other = advert.contract.as_ref().filter(|other| other.version == reference.version);
+        other.is_some_and(|other| other.hash != reference.hash)
+    };
+    match discovery.providers(&registration.service).into_iter().find(other) {
+        None => Route::Local,
+        Some((node, _)) => {
+            let message = format!(
+                "{} {} has another content on {}: a changed contract needs a new version",
+                registration.service,
+                reference.version,
+                discovery.display_name(node)
+            );
+            Route::Nowhere(Refusal::Invalid { message })
+        }
     }
 }
 
@@ -112,6 +138,8 @@ pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
         | Syscall::Restart { .. }
         | Syscall::Grant { .. }
         | Syscall::Revoke { .. }
+        | Syscall::RegisterService(_)
+        | Syscall::UnregisterService { .. }
         | Syscall::Shutdown => Route::Local,
     }
 }

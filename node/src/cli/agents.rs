@@ -103,6 +103,7 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         grants: args.grant.iter().map(ToString::to_string).collect(),
         limits,
         probes: args.probe.clone(),
+        needs: args.needs.iter().map(ToString::to_string).collect(),
     })
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
 use weft_protocol::{
-    BuiltinKind, CronId, GrantId, GrantSpec, GroupName, InviteId, Level, MessageId, MissedRule, NodeId, NodeName,
-    Resource, RestartPolicy, Role, Signal, Strategy, TopicName, TopicPattern,
+    AgentName, AuditLevel, BuiltinKind, CronId, GrantId, GrantSpec, GroupName, InviteId, Level, MessageId, MissedRule,
+    NodeId, NodeName, Resource, RestartPolicy, Role, ServiceName, Signal, Strategy, TopicName, TopicPattern,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -86,6 +86,8 @@ pub(crate) enum Command {
     Cap(CapabilityCommand),
     /// Show the agents of the whole cluster
     Ps(OnlyAt),
+    /// Show what is served in the cluster; serve under a name, inspect contracts
+    Services(ServicesArgs),
     /// Send a message that wants no answer
     Send(SendArgs),
     /// Send a message and wait for its answer
@@ -291,6 +293,9 @@ pub(crate) struct SpawnArgs {
     /// How it is found out whether it works: liveness=message,interval=2s,timeout=500ms or readiness=…; may be given again
     #[arg(long, value_name = "KIND=CHECK,…", value_parser = super::health::probe)]
     pub(crate) probe: Vec<ProbeJson>,
+    /// A service that somebody must serve before it starts; may be given again
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) needs: Vec<ServiceName>,
     /// A variable of its environment; may be given again
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
@@ -361,6 +366,15 @@ pub(crate) struct SignalArgs {
     pub(crate) at: At,
 }
 
+/// `weft services`.
+#[derive(Debug, Args)]
+pub(crate) struct ServicesArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ServicesCommand>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
 /// `weft agent logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
@@ -372,6 +386,46 @@ pub(crate) struct LogsArgs {
     /// Go on with every new line until Ctrl-C
     #[arg(long)]
     pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft services …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServicesCommand {
+    /// List what is served in the cluster
+    Ls(OnlyAt),
+    /// Show who serves it and its contract
+    Inspect(OneServiceArgs),
+    /// Serve under a name by an agent of this node, until it is unregistered
+    Register(RegisterArgs),
+    /// Serve under it on this node no longer
+    Unregister(OneServiceArgs),
+}
+
+/// One service by name.
+#[derive(Debug, Args)]
+pub(crate) struct OneServiceArgs {
+    /// Its name
+    pub(crate) service: ServiceName,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft services register`.
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArgs {
+    /// Its name
+    pub(crate) service: ServiceName,
+    /// The living agent of this node that answers
+    #[arg(long, value_name = "AGENT")]
+    pub(crate) agent: AgentName,
+    /// A JSON file: {"version": …, "methods": {"NAME": {"input": SCHEMA, "output": SCHEMA}}}
+    #[arg(long, value_name = "FILE")]
+    pub(crate) contract: Option<PathBuf>,
+    /// How calls are recorded: gate-only (a decision and a digest) or full (events with bodies)
+    #[arg(long, value_name = "LEVEL", default_value = "gate-only")]
+    pub(crate) audit: AuditLevel,
     #[command(flatten)]
     pub(crate) at: At,
 }
@@ -403,14 +457,17 @@ pub(crate) struct CallArgs {
 /// What `send` and `call` have in common.
 #[derive(Debug, Args)]
 pub(crate) struct MessageArgs {
-    /// echo, echo@beta or #12.3@beta
+    /// echo, echo@beta, #12.3@beta, svc:words.count, kernel@beta or broadcast@beta
     pub(crate) target: String,
-    /// What to send; - reads it from stdin
+    /// What to send; - reads it from stdin. To a method of a service one JSON value is sent as JSON
     #[arg(required_unless_present = "signal")]
     pub(crate) text: Option<String>,
     /// Send this signal instead: shutdown, kill, suspend, resume, ping, pong, reload-config, dump-state or user-defined:N
     #[arg(long, value_name = "SIGNAL", conflicts_with = "text")]
     pub(crate) signal: Option<Signal>,
+    /// It may be executed twice: a service that does not answer is tried at another provider
+    #[arg(long)]
+    pub(crate) idempotent: bool,
     /// How long it may take
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub(crate) deadline: Duration,

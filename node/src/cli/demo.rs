@@ -325,6 +325,7 @@ fn message(target: &str, text: &str, receipt: &str) -> SendRequest {
         receipt: Some(receipt.to_owned()),
         deadline_ms: Some(10_000),
         trace: None,
+        idempotent: false,
     }
 }
 

@@ -69,6 +69,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("not-running", exit::NOT_RUNNING),
     ("shutting-down", exit::NOT_RUNNING),
     ("invalid", exit::REFUSED),
+    ("contract-violated", exit::REFUSED),
     ("too-large", exit::REFUSED),
     ("unsupported", exit::REFUSED),
     ("bad-token", exit::REFUSED),
@@ -222,6 +223,7 @@ fn refusal_hint(refusal: &Refusal) -> String {
         Refusal::Wider { .. } => "weft cap ls shows what is held; an operator gives more: weft cap grant",
         Refusal::LimitReached { .. } => "weft agent inspect shows what is used; a new start counts from zero",
         Refusal::Expired => "send it again as a new message",
+        Refusal::ContractViolated { .. } => "weft services inspect shows the contract",
         Refusal::Quarantined | Refusal::TooLarge { .. } | Refusal::Unsupported { .. } | Refusal::Invalid { .. } => "",
     }
     .to_owned()
@@ -323,6 +325,16 @@ mod tests {
             (Refusal::Unreachable { node: "n".into() }, 4),
             (Refusal::Invalid { message: "m".into() }, 7),
             (Refusal::Wider { asked: "a".into(), held: "b".into() }, 3),
+            (
+                Refusal::ContractViolated {
+                    target: "svc:s.m".into(),
+                    version: "1".into(),
+                    part: weft_protocol::ContractPart::Input,
+                    path: "/a".into(),
+                    reason: "r".into(),
+                },
+                7,
+            ),
             (Refusal::LimitReached { resource: weft_protocol::Resource::Messages, limit: 1 }, 3),
             (Refusal::Restarting { agent: "a".parse().expect("a name"), retry_after_us: 1 }, 1),
         ];

@@ -7,7 +7,7 @@ use weft_protocol::control::{
     Body, CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest, TypedBody,
 };
 use weft_protocol::limits::ENVELOPE_BYTES_MAX;
-use weft_protocol::{Delivery, Level, Target};
+use weft_protocol::{Delivery, Level, LocalTarget, Target};
 
 use super::args::{CallArgs, MessageArgs, PubArgs, SendArgs, SubArgs};
 use super::client::{Client, Pieces, segment};
@@ -20,7 +20,9 @@ pub(crate) async fn send(args: &SendArgs, at: &At) -> Result<(), CliError> {
     let report: SendReport = Client::of(at)?.post("/v1/send", &request).await?;
     let output = Output::new(at.json);
     output.report(&report, |report| report.id.clone())?;
-    output.remark(&dim(&format!("{}  receipt {}  trace {}", micros(report.latency_us), report.receipt, report.trace)));
+    let delivered = report.delivered.map_or_else(String::new, |count| format!("  to {}", plural(count, "agent")));
+    let (latency, receipt) = (micros(report.latency_us), &report.receipt);
+    output.remark(&dim(&format!("{latency}  receipt {receipt}{delivered}  trace {}", report.trace)));
     Ok(())
 }
 
@@ -97,17 +99,29 @@ pub(crate) async fn subscribe(args: &SubArgs, at: &At) -> Result<(), CliError> {
 }
 
 fn request(message: &MessageArgs, receipt: Level) -> Result<SendRequest, CliError> {
-    let _well_formed: Target = message.target.parse()?;
+    let target: Target = message.target.parse()?;
     Ok(SendRequest {
         target: message.target.clone(),
         payload: match (&message.signal, &message.text) {
             (Some(signal), _) => Body::Typed(TypedBody::Signal(serde_json::Value::String(signal.to_string()))),
-            (None, text) => payload(text.as_deref().unwrap_or_default())?,
+            (None, text) => arguments(&target, payload(text.as_deref().unwrap_or_default())?),
         },
         receipt: Some(receipt.to_string()),
         deadline_ms: Some(millis(message.deadline)),
         trace: None,
+        idempotent: message.idempotent,
     })
+}
+
+/// A method of a service takes JSON: text that is one JSON value is sent as that.
+fn arguments(target: &Target, body: Body) -> Body {
+    match (&target.local, body) {
+        (LocalTarget::ServiceMethod { .. }, Body::Text(text)) => match serde_json::from_str(&text) {
+            Ok(value) => Body::Typed(TypedBody::Json(value)),
+            Err(_) => Body::Text(text),
+        },
+        (_, body) => body,
+    }
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -12,10 +12,10 @@ use weft_protocol::control::{
     AgentReport, AgentRow, AgentsReport, ErrorBody, LimitsJson, PauseReport, SignalReport, SignalRequest, SpawnReport,
     SpawnRequest, StopReport,
 };
-use weft_protocol::limits::{DEADLINE_DEFAULT_US, GRANTS_MAX};
+use weft_protocol::limits::{DEADLINE_DEFAULT_US, GRANTS_MAX, NEEDS_MAX};
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Delivery, Durability, GrantSpec, Level, LocalTarget, Membership, NodeRef, Payload,
-    ProcessId, Resource, ResourceLimits, RestartPolicy, Signal, Target,
+    ProcessId, Resource, ResourceLimits, RestartPolicy, ServiceName, Signal, Target,
 };
 
 use super::failure::Failure;
@@ -214,7 +214,11 @@ pub(crate) fn find(peer: &Peer, target: &Target) -> Result<ProcessInfo, Failure>
             Some(process) => peer.kernel().process(process),
             None => peer.kernel().processes().into_iter().rfind(|process| process.agent == *agent),
         },
-        LocalTarget::Topic(_) => None,
+        LocalTarget::Topic(_)
+        | LocalTarget::Service(_)
+        | LocalTarget::ServiceMethod { .. }
+        | LocalTarget::Broadcast
+        | LocalTarget::Kernel => None,
     };
     found.ok_or_else(|| {
         let names: Vec<String> = peer.kernel().processes().iter().map(|process| process.agent.to_string()).collect();
@@ -282,7 +286,11 @@ fn spec(request: SpawnRequest) -> Result<AgentSpec, Failure> {
     }
     let grants = request.grants.iter().map(|grant| grant.parse()).collect::<Result<Vec<GrantSpec>, _>>()?;
     let probes = probes(&request.probes)?;
-    Ok(AgentSpec { agent, backend, restart, grants, limits: requested_limits(&request.limits), group, probes })
+    if request.needs.len() > NEEDS_MAX {
+        return Err(Failure::new("invalid", format!("{} needs, at most {NEEDS_MAX}", request.needs.len())));
+    }
+    let needs = request.needs.iter().map(|service| service.parse()).collect::<Result<Vec<ServiceName>, _>>()?;
+    Ok(AgentSpec { agent, backend, restart, grants, limits: requested_limits(&request.limits), group, probes, needs })
 }
 
 /// Stops an agent of this node; answers when it has ended.
@@ -384,6 +392,7 @@ pub(crate) async fn signal(
         deadline_us: DEADLINE_DEFAULT_US,
         trace: None,
         cause: Vec::new(),
+        idempotent: false,
     };
     match served.ask(Question::Kernel(Box::new(send))).await? {
         Reply::Kernel(Answer::Sent(report)) => Ok(Json(SignalReport {
@@ -440,7 +449,7 @@ mod tests {
         let cases = [
             (
                 r#"{"agent":"A","builtin":"echo"}"#,
-                "`A` is not a name (1 to 63 of a-z 0-9 - _, beginning with a letter or digit)",
+                "`A` is not a name (1 to 63 of a-z 0-9 - _, beginning with a letter or digit; not kernel or broadcast)",
             ),
             (r#"{"agent":"a","builtin":"ecko"}"#, "`ecko` is not a built-in agent (echo, counter or clock)"),
             (r#"{"agent":"a"}"#, "exactly one of `builtin` and `exec` says what runs"),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use weft_protocol::control::Body;
 use weft_protocol::{
     Admitted, CronFired, Effect, EffectResult, Fact, GrantIssued, HealthSubject, MessageRecord, PhaseResult,
-    ResourceUse,
+    ResourceUse, ServiceEnd,
 };
 
 use super::text;
@@ -149,6 +149,30 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
         Fact::Configured(configured) => {
             let changes = configured.changes.iter().map(|change| format!("{} is {}", change.key, change.to));
             (changes.collect::<Vec<_>>().join(", "), to_json(configured))
+        }
+        Fact::ContractRegistered(registered) => {
+            let (service, version) = (&registered.contract.service, &registered.contract.version);
+            let methods: Vec<String> = registered.contract.methods.keys().map(ToString::to_string).collect();
+            let detail = json!({
+                "service": service, "version": version, "hash": registered.hash, "by": registered.by.to_string(),
+                "contract": registered.contract.to_json(),
+            });
+            (format!("{service} {version}: {}", methods.join(", ")), detail)
+        }
+        Fact::ServiceRegistered(entry) => {
+            let agent = entry.endpoint.agent();
+            let detail = json!({
+                "service": entry.name, "agent": agent, "owner": entry.owner.to_string(), "contract": entry.contract,
+                "audit": entry.audit_level, "registered_at": text::time(entry.registered_at),
+            });
+            (format!("{} by {agent}, for {}", entry.name, entry.owner), detail)
+        }
+        Fact::ServiceEnded(ended) => {
+            let why = match &ended.end {
+                ServiceEnd::Unregistered { by } => format!("unregistered by {by}"),
+                ServiceEnd::OwnerEnded { reason } => format!("its agent is no more: {reason}"),
+            };
+            (format!("{} {why}", ended.name), to_json(ended))
         }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });

@@ -28,6 +28,7 @@ pub(crate) async fn send(
         receipt: report.level.to_string(),
         trace: report.trace.to_string(),
         node: report.node.to_string(),
+        delivered: report.delivered,
         latency_us: report.latency_us,
     }))
 }
@@ -89,6 +90,7 @@ async fn deliver(
         deadline_us: deadline_us(request.deadline_ms)?,
         trace: trace(request.trace.as_deref())?,
         cause: Vec::new(),
+        idempotent: request.idempotent,
     };
     match served.control.asker.ask(weft_protocol::Principal::Operator, Question::Kernel(Box::new(syscall))).await {
         Ok(Reply::Kernel(Answer::Sent(report))) => Ok(report),
@@ -101,7 +103,7 @@ async fn deliver(
 /// A refusal that nothing answers, with the nearest name of something that would.
 async fn with_nearest(served: &Served, refusal: Refusal, target: Target) -> Failure {
     let failure = Failure::from(refusal);
-    let LocalTarget::Agent(wanted) = target.local else { return failure };
+    let LocalTarget::Agent(wanted) = target.local else { return service_hint(served, failure, &target.local).await };
     let names = served.read(agent_names).await.unwrap_or_default();
     let near = nearest(wanted.as_str(), names.iter().map(|(agent, _)| agent.as_str()));
     let Some(near) = near else { return failure };
@@ -110,6 +112,21 @@ async fn with_nearest(served: &Served, refusal: Refusal, target: Target) -> Fail
         [node] => failure.hint(format!("did you mean {near}@{node}?")),
         _ => failure.hint(format!("did you mean {near}, on {}?", nodes.join(" or "))),
     }
+}
+
+/// The same for a service.
+async fn service_hint(served: &Served, failure: Failure, target: &LocalTarget) -> Failure {
+    let Some(wanted) = target.service() else { return failure };
+    let names = served.read(service_names).await.unwrap_or_default();
+    match nearest(wanted.as_str(), names.iter().map(String::as_str)) {
+        Some(near) if near != wanted.as_str() => failure.hint(format!("did you mean svc:{near}?")),
+        Some(_) | None => failure.hint("weft services lists what is served"),
+    }
+}
+
+fn service_names(peer: &Peer) -> Vec<String> {
+    let members = peer.discovery().members().filter(|member| super::members::is_there(member.state));
+    members.flat_map(|member| member.services).map(|advert| advert.service.to_string()).collect()
 }
 
 /// Every agent that is known to run, with the name of its node.

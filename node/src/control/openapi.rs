@@ -4,7 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    agents, chain, config, cron, dead_letters, events, grants, health, logs, members, messages, node, topics, trace,
+    agents, chain, config, cron, dead_letters, events, grants, health, logs, members, messages, node, services, topics,
+    trace,
 };
 
 #[derive(OpenApi)]
@@ -39,6 +40,10 @@ use super::{
         messages::send,
         messages::call,
         topics::list,
+        services::list,
+        services::register,
+        services::inspect,
+        services::unregister,
         topics::publish,
         topics::events,
         cron::list,
@@ -107,6 +112,8 @@ mod tests {
         "/v1/order",
         "/v1/readyz",
         "/v1/send",
+        "/v1/services",
+        "/v1/services/{service}",
         "/v1/status",
         "/v1/topics",
         "/v1/topics/{topic}",

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
-use weft_kernel::{Answer, Syscall};
+use weft_kernel::{Answer, Registration, Syscall};
 use weft_peer::{Question, Reply};
 use weft_protocol::control::{CronRemoveReport, CronReport};
 use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, DEADLINE_DEFAULT_US, DEADLINE_US_MAX};
-use weft_protocol::{Delivery, Durability, GrantId, GrantTerms, Level, Payload, Principal, Refusal, Target, TraceId};
+use weft_protocol::{
+    AuditLevel, Contract, Delivery, Durability, GrantId, GrantTerms, Level, Payload, Principal, Refusal, ServiceName,
+    Target, TraceId,
+};
 
 use self::cron::{CronAdd, CronList, CronRemove};
 use crate::ask::Asker;
@@ -77,6 +80,8 @@ pub(crate) fn understand(method: &str, params: &str) -> Result<Call, RpcError> {
         "cron_add" => read(params).and_then(CronAdd::question).map(Call::Ask),
         "cron_list" => read(params).map(CronList::question).map(Call::Ask),
         "cron_remove" => read(params).and_then(CronRemove::question).map(Call::Ask),
+        "register_service" => read(params).and_then(RegisterService::question).map(Call::Ask),
+        "unregister_service" => read(params).and_then(UnregisterService::question).map(Call::Ask),
         "log" => read(params).map(Log::call),
         "ready" => read(params).map(|Ready {}| Call::Ready),
         "grant" => read(params).and_then(Give::question).map(Call::Ask),
@@ -105,6 +110,22 @@ struct CallFor {
     deadline_ms: Option<u64>,
     receipt: Option<String>,
     trace: Option<String>,
+    #[serde(default)]
+    idempotent: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegisterService {
+    name: String,
+    contract: Option<serde_json::Value>,
+    audit: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnregisterService {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -171,7 +192,7 @@ impl Send {
     fn question(self) -> Result<Question, RpcError> {
         let received = Level { delivery: Delivery::Received, durability: Durability::None };
         let level = self.receipt.as_deref().map_or(Ok(received), parse)?;
-        message(&self.target, self.payload, false, level, self.deadline_ms, self.trace.as_deref())
+        message(&self.target, self.payload, false, level, self.deadline_ms, self.trace.as_deref(), false)
     }
 }
 
@@ -179,7 +200,25 @@ impl CallFor {
     fn question(self) -> Result<Question, RpcError> {
         let executed = Level { delivery: Delivery::Executed, durability: Durability::None };
         let level = self.receipt.as_deref().map_or(Ok(executed), parse)?;
-        message(&self.target, self.payload, true, level, self.deadline_ms, self.trace.as_deref())
+        let trace = self.trace.as_deref();
+        message(&self.target, self.payload, true, level, self.deadline_ms, trace, self.idempotent)
+    }
+}
+
+impl RegisterService {
+    fn question(self) -> Result<Question, RpcError> {
+        let service: ServiceName = parse(&self.name)?;
+        let contract = self.contract.map(|contract| Contract::read(service.clone(), contract)).transpose();
+        let contract = contract.map_err(|error| RpcError::parameters(error.to_string()))?;
+        let audit_level = self.audit.as_deref().map_or(Ok(AuditLevel::GateOnly), parse)?;
+        let registration = Registration { service, agent: None, contract, audit_level };
+        Ok(kernel(Syscall::RegisterService(Box::new(registration))))
+    }
+}
+
+impl UnregisterService {
+    fn question(self) -> Result<Question, RpcError> {
+        parse(&self.name).map(|service| kernel(Syscall::UnregisterService { service }))
     }
 }
 
@@ -245,6 +284,7 @@ fn message(
     level: Level,
     deadline_ms: Option<u64>,
     trace: Option<&str>,
+    idempotent: bool,
 ) -> Result<Question, RpcError> {
     let target: Target = parse(target)?;
     let deadline_us = deadline_ms.map_or(DEADLINE_DEFAULT_US, |deadline| deadline.saturating_mul(1_000));
@@ -253,7 +293,7 @@ fn message(
     }
     let trace = trace.map(parse::<TraceId>).transpose()?;
     let payload = payload(content)?;
-    Ok(kernel(Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause: Vec::new() }))
+    Ok(kernel(Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause: Vec::new(), idempotent }))
 }
 
 fn kernel(syscall: Syscall) -> Question {
@@ -314,9 +354,17 @@ fn result(reply: Reply) -> Answered {
         receipt: String,
         latency_us: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
+        delivered: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         record: Option<weft_protocol::RecordRef>,
         #[serde(skip_serializing_if = "Option::is_none")]
         remote_record: Option<weft_protocol::RecordRef>,
+    }
+    #[derive(Serialize)]
+    struct Registered {
+        service: ServiceName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        contract: Option<weft_protocol::ContractRef>,
     }
     #[derive(Serialize)]
     struct Published {
@@ -340,6 +388,7 @@ fn result(reply: Reply) -> Answered {
                 node: report.node,
                 receipt: report.level.to_string(),
                 latency_us: report.latency_us,
+                delivered: report.delivered,
                 record: report.record,
                 remote_record: report.remote_record,
             })
@@ -351,6 +400,9 @@ fn result(reply: Reply) -> Answered {
         Reply::Kernel(Answer::CronJobs(jobs)) => write(&CronReport { jobs: jobs.iter().map(cron_row).collect() }),
         Reply::Kernel(Answer::CronRemoved { job }) => write(&CronRemoveReport { id: job.to_string() }),
         Reply::Kernel(Answer::Granted(issued)) => write(&Granted { grant: issued.grant.id }),
+        Reply::Kernel(Answer::ServiceRegistered(entry)) => {
+            write(&Registered { service: entry.name, contract: entry.contract })
+        }
         // Nothing more to say than that it is done.
         _ => "{}".to_owned(),
     };
@@ -379,7 +431,7 @@ mod tests {
     #[test]
     fn a_call_carries_its_parameters() {
         let params = r##"{"target":"#1.0@beta","payload":{"json":[1.50]},"deadline_ms":250,
-                         "receipt":"durable","trace":"t-00000000000000ff"}"##;
+                         "receipt":"durable","trace":"t-00000000000000ff","idempotent":true}"##;
         let expected = Syscall::Send {
             target: "#1.0@beta".parse().expect("a target"),
             payload: Payload::Json("[1.50]".into()),
@@ -388,6 +440,7 @@ mod tests {
             deadline_us: 250_000,
             trace: Some(TraceId(255)),
             cause: Vec::new(),
+            idempotent: true,
         };
         assert_eq!(syscall("call", params), expected);
     }
@@ -465,6 +518,9 @@ mod tests {
         check("subscribe", r#"{"topic":"jobs","since":"soon"}"#, "-32602");
         check("subscribe", r#"{"topic":"jobs","since":"10m","last":3}"#, "-32602");
         check("log", r#"{"level":"loud","text":"x"}"#, "-32602");
+        check("register_service", r#"{"name":"Sum"}"#, "-32602");
+        check("register_service", r#"{"name":"sum","contract":{"version":"1"}}"#, "-32602");
+        check("register_service", r#"{"name":"sum","audit":"loud"}"#, "-32602");
         check("tool", r#"{"args":{}}"#, "-32602");
         check("grant", r#"{"to":"b","right":"fly","resource":"*"}"#, "-32602");
         check("grant", r#"{"to":"b","right":"call","resource":"a","budget":0}"#, "-32602");

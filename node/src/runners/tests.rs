@@ -135,6 +135,7 @@ fn spec(backend: Backend) -> AgentSpec {
         limits: ResourceLimits::default(),
         group: None,
         probes: Vec::new(),
+        needs: Vec::new(),
     }
 }
 
@@ -167,6 +168,7 @@ fn sent(level: weft_protocol::Level, reply: &str) -> Result<Reply, Refusal> {
         node: NodeId::from_bytes([3; 32]),
         level,
         reply: Some(Payload::Text(reply.into())),
+        delivered: None,
         latency_us: 5,
         record: None,
         remote_record: None,

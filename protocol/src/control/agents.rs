@@ -44,6 +44,9 @@ pub struct SpawnRequest {
     /// How it is found out whether it works: at most one liveness and one readiness probe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeJson>,
+    /// Services that somebody must serve before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
 }
 
 /// Bounds of one process. In a request null means the node's default and 0 no bound at all; in a report null means no bound.

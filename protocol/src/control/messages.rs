@@ -9,7 +9,7 @@ use super::body::Body;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendRequest {
-    /// `echo`, `echo@beta`, `#12.3@beta`.
+    /// `echo`, `echo@beta`, `#12.3@beta`, `svc:words.count`, `kernel`, `broadcast@beta`.
     pub target: String,
     /// What to send.
     pub payload: Body,
@@ -22,6 +22,9 @@ pub struct SendRequest {
     /// The conversation it belongs to; a new one, without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// Whether it may be executed twice: then a service that does not answer is tried at another provider.
+    #[serde(default)]
+    pub idempotent: bool,
 }
 
 /// The body of `POST /v1/call`: the same, with `executed` as the level without one.
@@ -38,6 +41,9 @@ pub struct SendReport {
     pub trace: String,
     /// Who received it.
     pub node: String,
+    /// Of a broadcast, in how many mailboxes it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<u64>,
     /// From request to receipt, in microseconds, measured by the node.
     pub latency_us: u64,
 }

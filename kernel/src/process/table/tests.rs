@@ -83,6 +83,7 @@ fn life(process: ProcessId, name: &AgentName) -> Life {
         limits: ResourceLimits::default(),
         group: None,
         probes: Vec::new(),
+        needs: Vec::new(),
     };
     Life::new(process, spec, Vec::new(), Principal::Operator, 0)
 }

@@ -157,6 +157,7 @@ async fn call(asker: &Asker, durability: Durability) -> Result<(), weft_protocol
         deadline_us: 10_000_000,
         trace: None,
         cause: Vec::new(),
+        idempotent: false,
     };
     let reply = asker.ask(Principal::Operator, Question::Kernel(Box::new(syscall))).await?;
     match reply {

@@ -68,6 +68,7 @@ fn sent(body: &str, trace: Option<TraceId>) -> Result<Syscall, CliError> {
         deadline_us: 10_000_000,
         trace,
         cause: Vec::new(),
+        idempotent: false,
     })
 }
 
