@@ -62,12 +62,12 @@ class Agent:
                 break
             elif method == "signal":
                 self._workers.submit(self.signal, params)
-            elif method == "signal" and self.signalled:
-                self._workers.submit(self.signalled, self, params)
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def signal(self, params):
         """Gets every signal but shutdown: `params["signal"]` is its name, `from` who sent it unless it was the node."""
+        if self.signalled:
+            self.signalled(self, params)
 
     def call(self, target, payload, trace=None, deadline_ms=5000):
         """Asks another agent and returns {reply, trace, node, …}. Pass the `trace` of the message that led to it."""
