@@ -77,18 +77,29 @@ fn a_changed_file_counts_after_a_hangup_and_a_wrong_one_changes_nothing() {
         (Some("2s"), Some("default"))
     );
 
-    std::fs::write(&file, "listen = [\"/ip4/127.0.0.1/tcp/0\"]\nlog = \"warn\"\n[kernel]\ngrace = \"3s\"\n")
-        .expect("written");
+    std::fs::write(
+        &file,
+        "listen = [\"/ip4/127.0.0.1/tcp/0\"]\nlog = \"warn\"\n[kernel]\ngrace = \"3s\"\nin_flight = 7\n",
+    )
+    .expect("written");
     signal(pid, "HUP");
     let configured = wait_for("the change is recorded", BOUND, || events(&node, "node.configured").pop());
     let change = |key: &str, from: &str, to: &str| json!({"key": key, "from": from, "to": to});
     assert_eq!(
         configured["detail"]["changes"],
-        json!([change("log", "info,libp2p=warn", "warn"), change("kernel.grace", "2s", "3s")])
+        json!([
+            change("log", "info,libp2p=warn", "warn"),
+            change("kernel.in_flight", "64", "7"),
+            change("kernel.grace", "2s", "3s")
+        ])
     );
     let grace = shown("kernel.grace");
     assert_eq!(grace["value"], "3s");
     assert_eq!(grace["from"], format!("{}:4", file.display()));
+    let limits = node.json(&["status"])["limits"].clone();
+    let in_flight =
+        limits.as_array().and_then(|rows| rows.iter().find(|row| row["name"] == "messages-in-flight-per-agent"));
+    assert_eq!(in_flight.map(|row| &row["most"]), Some(&json!(7)), "the kernel itself goes by it: {limits}");
     assert_eq!(shown("listen")["value"], "", "what needs a restart is not in force");
     let again = node.json(&["config", "reload"]);
     assert_eq!(again["changed"], json!([]));
