@@ -305,7 +305,8 @@ threading.Event().wait()
     let pids: Vec<u32> = node.call("pids").await.split(' ').map(|pid| pid.parse().expect("a number")).collect();
     assert!(pids.len() == 3 && pids.iter().all(|pid| runs(*pid)), "{pids:?}");
     assert!(pids.iter().all(|pid| node.runners.agent_processes().is_agent_pid(*pid)));
-    node.runners.stop(PROCESS, 0);
+    // The shortest grace there is; none at all would be a kill.
+    node.runners.stop(PROCESS, 1);
     assert_eq!(node.exited().await, ExitReason::Stopped);
     assert!(!pids.iter().any(|pid| runs(*pid)), "{pids:?}");
 }
