@@ -137,11 +137,26 @@ pub(crate) fn kill_members(guard: u32) -> usize {
 /// zero.
 pub(crate) fn stop_members(guard: u32) -> usize {
     let Ok(guard) = i32::try_from(guard) else { return 0 };
-    let running: Vec<_> = members(guard).into_iter().filter(|one| !one.ended && !one.stopped).collect();
+    let running = members(guard).into_iter().filter(|one| !one.ended && !one.stopped && !will_stop(one.pid));
+    let running: Vec<_> = running.collect();
     for pid in running.iter().filter_map(|one| Pid::from_raw(one.pid)) {
         let _ended_meanwhile = kill_process(pid, Signal::STOP);
     }
     running.len()
+}
+
+/// Whether a process waits inside the operating system and stops before it runs another instruction of its own: so does
+/// the parent of a `vfork` whose child was stopped before it became another program, for as long as the child stands still.
+fn will_stop(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| parse_will_stop(&status))
+}
+
+/// See proc_pid_status(5): the state, and the signals that wait for the whole process, a bit each from SIGHUP on.
+fn parse_will_stop(status: &str) -> bool {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let waits =
+        |name| u64::from_str_radix(field(name), 16).is_ok_and(|set| set >> (Signal::STOP.as_raw() - 1) & 1 == 1);
+    field("State:").starts_with('D') && (waits("ShdPnd:") || waits("SigPnd:"))
 }
 
 /// Lets everyone of this guard's family go on.
@@ -237,6 +252,44 @@ mod tests {
         let used = Use { pid: 7, start: 99, own_ticks: 23, waited_ticks: 27, resident_pages: 77 };
         assert_eq!(parse_use(7, line), Some(used));
         assert_eq!(parse_use(7, "7 (a) S 3 5"), None);
+    }
+
+    #[test]
+    fn a_process_stands_still_inside_the_system_when_its_stop_waits() {
+        let status = |state, set| format!("Name:\ta\nState:\t{state}\nSigPnd:\t0000\nShdPnd:\t{set}\n");
+        assert!(parse_will_stop(&status("D (disk sleep)", "0000000000040000")));
+        assert!(!parse_will_stop(&status("D (disk sleep)", "0000000000020000")), "another signal waits");
+        assert!(!parse_will_stop(&status("R (running)", "0000000000040000")), "it runs until it hears of it");
+    }
+
+    #[test]
+    fn whoever_waits_for_a_child_that_was_stopped_before_it_was_another_program_stands_still() {
+        // A pipe that nobody writes to holds the child up before it becomes `cat`.
+        let script = "import os; os.mkfifo('never')\n\
+            os.posix_spawnp('cat', ['cat'], os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 0, 'never', os.O_RDONLY, 0)])";
+        let folder = tempfile::tempdir().unwrap();
+        let mut guard = Command::new("/bin/sh")
+            .args(["-c", "python3 -c \"$0\" & read never", script])
+            .current_dir(&folder)
+            .process_group(0)
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let waits = || members(i32::try_from(guard.id()).unwrap()).iter().any(|one| state(one.pid).starts_with('D'));
+        let begin = std::time::Instant::now();
+        while !waits() {
+            assert!(begin.elapsed().as_secs() < 20, "its parent never waited inside the system");
+            std::thread::yield_now();
+        }
+        assert!((0..1_000).any(|_| stop_members(guard.id()) == 0), "{:?}", members(i32::try_from(guard.id()).unwrap()));
+        while kill_members(guard.id()) > 0 {}
+        guard.kill().unwrap();
+        guard.wait().unwrap();
+    }
+
+    fn state(pid: i32) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or_default().trim().to_owned()
     }
 
     #[test]
