@@ -11,7 +11,9 @@ use crate::envelope::{Payload, Principal, Sender};
 use crate::error::DecodeError;
 use crate::hash::Digest;
 use crate::health::HealthChanged;
-use crate::id::{AgentName, ChainId, GroupName, InviteId, MessageId, NodeId, NodeName, ProcessId, TraceId};
+use crate::id::{
+    AgentName, ChainId, GroupName, InviteId, MessageId, NodeId, NodeName, ProcessId, TopicPattern, TraceId,
+};
 use crate::limits::EVENT_BYTES_MAX;
 use crate::membership::{Certificate, Genesis};
 use crate::process::{AgentSpec, ExitReason, Resource};
@@ -239,6 +241,10 @@ pub enum Fact {
     ServiceRegistered(ServiceEntry),
     /// It no longer is.
     ServiceEnded(ServiceEnded),
+    /// An agent listens to topics from here on, until it leaves them or ends.
+    TopicSubscribed(TopicSubscribed),
+    /// It no longer does.
+    TopicUnsubscribed(TopicUnsubscribed),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -526,6 +532,24 @@ pub struct SettingChange {
     pub to: String,
 }
 
+/// See [`Fact::TopicSubscribed`]. An operator's subscription lasts as long as the request that reads it, and is no event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicSubscribed {
+    /// Who.
+    pub by: Principal,
+    /// To what.
+    pub pattern: TopicPattern,
+}
+
+/// See [`Fact::TopicUnsubscribed`]. That a process ended says it too, of all its subscriptions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicUnsubscribed {
+    /// Who listened.
+    pub by: Principal,
+    /// To what.
+    pub pattern: TopicPattern,
+}
+
 /// Lists each kind once: its name on the chain and its variant.
 macro_rules! kinds {
     ($($name:literal => $variant:ident),* $(,)?) => {
@@ -599,4 +623,6 @@ kinds! {
     "service.contract.registered" => ContractRegistered,
     "service.registered" => ServiceRegistered,
     "service.ended" => ServiceEnded,
+    "topic.subscribed" => TopicSubscribed,
+    "topic.unsubscribed" => TopicUnsubscribed,
 }

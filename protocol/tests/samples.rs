@@ -18,8 +18,8 @@ use weft_protocol::{
     ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt,
     RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE,
     Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed,
-    SignedCommit, Signer, Stage, Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TraceId, TraceRow,
-    encode,
+    SignedCommit, Signer, Stage, Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed,
+    TopicUnsubscribed, TraceId, TraceRow, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -419,7 +419,13 @@ pub(crate) fn facts() -> Vec<Fact> {
             name: "words".parse().unwrap(),
             end: ServiceEnd::OwnerEnded { reason: ExitReason::Stopped },
         }),
+        Fact::TopicSubscribed(TopicSubscribed { by: listener(), pattern: "jobs.>".parse().unwrap() }),
+        Fact::TopicUnsubscribed(TopicUnsubscribed { by: listener(), pattern: "jobs.>".parse().unwrap() }),
     ]
+}
+
+fn listener() -> Principal {
+    Principal::Agent { agent: "words".parse().unwrap(), process: ProcessId { index: 1, generation: 2 } }
 }
 
 fn probes() -> Vec<ProbeSpec> {

@@ -194,7 +194,7 @@ impl Kernel {
         for pattern in self.topics.of_process(process) {
             let action = Action::Subscribe { pattern: pattern.clone() };
             if self.judge(&asker.sender, &action, &[pattern.to_string()], &asker.grants, None).is_err() {
-                self.topics.leave(process, Some(&pattern));
+                self.leave_topics(process, &asker, &pattern, "kernel");
             }
         }
         self.follow();

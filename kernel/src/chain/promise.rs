@@ -3,7 +3,7 @@
 use weft_protocol::{AgentSpec, MessageId, NodeId, ProcessId, Publication, Receipt, Refusal};
 
 use crate::event::{Answer, AskId, Output, Ticket};
-use crate::topic::Cursor;
+use crate::topic::{Cursor, GatherId};
 
 /// That the intent of an effect stands on the chain. Only the chain makes one, and only with one can a process be started
 /// or stopped.
@@ -76,6 +76,8 @@ pub(crate) enum Promise {
     RunIntended { own: AskId },
     /// Hand a publication to an operator's subscription.
     Notify { ask: AskId, cursor: Cursor, publication: Box<Publication> },
+    /// That an agent subscribed is on disk: what it may have missed can be gathered.
+    SubscriptionRecorded { gather: GatherId },
     /// The records of this start are on disk.
     Booted,
     /// The last record of this run is on disk.

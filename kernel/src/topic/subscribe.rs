@@ -1,12 +1,13 @@
 //! Subscribing: the gate, the history that members hold, and then what comes.
 
 use weft_protocol::limits::{AGENT_HISTORY_MAX, SUBSCRIPTIONS_MAX};
-use weft_protocol::{Hlc, Refusal, Timestamp, TopicPattern};
+use weft_protocol::{Fact, Hlc, ProcessId, Refusal, Timestamp, TopicPattern, TopicSubscribed, TopicUnsubscribed};
 
 use super::Followed;
 use super::listeners::{Key, Phase, Who};
 use super::start::{Cursor, Gather, GatherId, Start};
 use crate::action::Action;
+use crate::chain::Promise;
 use crate::event::{Answer, AskId};
 use crate::kernel::{Asker, BUSY_RETRY_US, Kernel};
 
@@ -22,12 +23,14 @@ pub(crate) struct Subscribing {
     key: Key,
     ask: AskId,
     start: Start,
+    what: Gather,
     /// Our stamp when it was asked for.
     begun: Hlc,
 }
 
 impl Kernel {
     /// An operator listens with its ask, an agent with its process; the answer follows when members have said how far they are.
+    /// That an agent listens is on disk before they are asked.
     pub(crate) fn on_subscribe(&mut self, ask: AskId, by: &Asker, pattern: TopicPattern, start: Start) {
         if let Err(refusal) = self.subscribe(ask, by, pattern, start) {
             self.effects.answer(ask, Err(refusal));
@@ -38,17 +41,18 @@ impl Kernel {
         let action = Action::Subscribe { pattern: pattern.clone() };
         let permit = self.judge(&by.sender, &action, &[pattern.to_string()], &by.grants, None)?;
         self.use_grant(&by.sender, &permit);
-        let who = match by.process() {
+        let (who, is_new) = match by.process() {
             None if self.topics.listeners.asks() >= ASKS_MAX => {
                 return Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US });
             }
-            None => Who::Ask(ask),
+            None => (Who::Ask(ask), false),
             Some(process) => {
                 let own = self.topics.of_process(process);
-                if !own.contains(&pattern) && own.len() >= SUBSCRIPTIONS_MAX {
+                let is_new = !own.contains(&pattern);
+                if is_new && own.len() >= SUBSCRIPTIONS_MAX {
                     return Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US });
                 }
-                Who::Process(process)
+                (Who::Process(process), is_new)
             }
         };
         let start = match start {
@@ -61,9 +65,31 @@ impl Kernel {
         self.follow();
         let gather = GatherId(self.topics.next_gather);
         self.topics.next_gather += 1;
-        self.topics.gathering.insert(gather, Subscribing { key: (pattern.clone(), who), ask, start, begun });
-        self.effects.gather(gather, pattern, what);
+        self.topics.gathering.insert(gather, Subscribing { key: (pattern.clone(), who), ask, start, what, begun });
+        if is_new {
+            let by = by.sender.principal.clone();
+            let source = by.to_string();
+            let fact = Fact::TopicSubscribed(TopicSubscribed { by, pattern });
+            let seq = self.chain.append(&source, &fact, self.now).seq;
+            self.chain.hold(seq, Promise::SubscriptionRecorded { gather });
+        } else {
+            self.begin_gathering(gather);
+        }
         Ok(())
+    }
+
+    /// Asks members for what of a subscription's history is not here.
+    pub(crate) fn begin_gathering(&mut self, gather: GatherId) {
+        if let Some(Subscribing { key: (pattern, _), what, .. }) = self.topics.gathering.get(&gather) {
+            self.effects.gather(gather, pattern.clone(), what.clone());
+        }
+    }
+
+    /// That an agent subscribed could not be recorded: it does not listen.
+    pub(crate) fn break_subscription(&mut self, gather: GatherId) {
+        if let Some(Subscribing { ask, .. }) = self.topics.gathering.remove(&gather) {
+            self.effects.answer(ask, Err(Refusal::Damaged));
+        }
     }
 
     /// What of the wanted history may not be in the log.
@@ -86,12 +112,18 @@ impl Kernel {
 
     /// All that members have of a subscription's history is in the log: it is handed out, and then whatever comes.
     pub(crate) fn on_gathered(&mut self, gather: GatherId) {
-        let Some(Subscribing { key, ask, start, begun }) = self.topics.gathering.remove(&gather) else { return };
-        if !self.topics.listeners.go_live(&key) {
+        let Some(Subscribing { key, ask, start, begun, .. }) = self.topics.gathering.remove(&gather) else { return };
+        let listens = self.topics.listeners.go_live(&key);
+        let (pattern, who) = key;
+        match who {
+            // Whoever left meanwhile had subscribed all the same.
+            Who::Process(_) => self.effects.answer(ask, Ok(Answer::Subscribed)),
+            Who::Ask(_) if listens => self.effects.answer(ask, Ok(Answer::Subscribed)),
+            Who::Ask(_) => {}
+        }
+        if !listens {
             return;
         }
-        self.effects.answer(ask, Ok(Answer::Subscribed));
-        let (pattern, who) = key;
         // Whoever publishes may have heard of the subscription before it was complete.
         let history = match start {
             Start::Now => self.topics.log.arrived_since(&pattern, begun),
@@ -108,15 +140,34 @@ impl Kernel {
         }
     }
 
-    /// An agent no longer listens. Giving something up needs no permission.
+    /// An agent no longer listens; the answer follows when that is recorded. Giving something up needs no permission.
     pub(crate) fn on_unsubscribe(&mut self, ask: AskId, by: &Asker, pattern: &TopicPattern) {
         let Some(process) = by.process() else {
             let message = "an operator's subscription ends with the request that made it".to_owned();
             return self.effects.answer(ask, Err(Refusal::Invalid { message }));
         };
-        self.topics.leave(process, Some(pattern));
-        self.effects.answer(ask, Ok(Answer::Unsubscribed));
+        let source = by.sender.principal.to_string();
+        match self.leave_topics(process, by, pattern, &source) {
+            Some(seq) => self.chain.hold(seq, Promise::Answer { ask, answer: Ok(Answer::Unsubscribed) }),
+            None => self.effects.answer(ask, Ok(Answer::Unsubscribed)),
+        }
         self.follow();
+    }
+
+    /// An agent listens no longer; the place of the record, none when it did not listen.
+    pub(crate) fn leave_topics(
+        &mut self,
+        process: ProcessId,
+        by: &Asker,
+        pattern: &TopicPattern,
+        source: &str,
+    ) -> Option<u64> {
+        if !self.topics.of_process(process).contains(pattern) {
+            return None;
+        }
+        self.topics.leave(process, Some(pattern));
+        let left = TopicUnsubscribed { by: by.sender.principal.clone(), pattern: pattern.clone() };
+        Some(self.chain.append(source, &Fact::TopicUnsubscribed(left), self.now).seq)
     }
 
     /// Tells the world what is listened to here, when that changed.

@@ -13,6 +13,7 @@ mod damage;
 mod dead_letters;
 mod deadline;
 mod durable;
+mod every_change;
 mod facts;
 mod gate;
 mod grants;

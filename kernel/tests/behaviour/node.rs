@@ -146,11 +146,13 @@ impl Node {
     /// One input and everything that comes of it until nothing is written any more; no member has any history.
     pub(crate) fn run(&mut self, input: Input) -> Vec<Output> {
         let mut outputs = self.give(input);
-        let gathers = outputs.iter().filter_map(gather_of).collect::<Vec<_>>();
-        for gather in gathers {
-            outputs.extend(self.give(Input::Gathered { gather }));
-        }
+        let mut seen = 0;
         loop {
+            let gathers = outputs[seen..].iter().filter_map(gather_of).collect::<Vec<_>>();
+            seen = outputs.len();
+            for gather in gathers {
+                outputs.extend(self.give(Input::Gathered { gather }));
+            }
             if self.writing.is_some() {
                 outputs.extend(self.persist());
             } else if let Some(input) = self.own.pop_front() {

@@ -66,7 +66,7 @@ fn an_agent_needs_a_grant_for_each_topic_and_direction() {
     }
     assert!(effects(&node.run(by(&agent, 3, subscribe()))).contains(&"answer 3 Subscribed".to_owned()));
     let leave = Syscall::Unsubscribe { pattern: "jobs".parse().expect("a topic") };
-    assert_eq!(effects(&node.run(by(&agent, 4, leave))), ["answer 4 Unsubscribed", "follow []"]);
+    assert_eq!(effects(&node.run(by(&agent, 4, leave))), ["follow []", "answer 4 Unsubscribed"]);
 }
 
 #[test]

@@ -174,6 +174,14 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             };
             (format!("{} {why}", ended.name), to_json(ended))
         }
+        Fact::TopicSubscribed(listening) => (
+            format!("{} to {}", listening.by, listening.pattern),
+            json!({ "by": listening.by.to_string(), "topic": listening.pattern }),
+        ),
+        Fact::TopicUnsubscribed(listening) => (
+            format!("{} from {}", listening.by, listening.pattern),
+            json!({ "by": listening.by.to_string(), "topic": listening.pattern }),
+        ),
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)
