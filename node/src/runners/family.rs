@@ -276,7 +276,7 @@ mod tests {
             .spawn()
             .unwrap();
         let waits = || members(i32::try_from(guard.id()).unwrap()).iter().any(|one| state(one.pid).starts_with('D'));
-        let begin = std::time::Instant::now();
+        let begin = tokio::time::Instant::now();
         while !waits() {
             assert!(begin.elapsed().as_secs() < 20, "its parent never waited inside the system");
             std::thread::yield_now();
