@@ -15,7 +15,7 @@ use table::{Case, cases, fill};
 use world::{World, check_case, files};
 
 /// Least number of cases that fail at places of their own.
-const CASES_MIN: usize = 100;
+const CASES_MIN: usize = 220;
 
 const COMMAND_LINE: &str = include_str!("bad_input/command_line.txt");
 const CONFIGURATION: &str = include_str!("bad_input/configuration.txt");

@@ -34,8 +34,24 @@ impl World {
         let node = self.path("alpha").display().to_string();
         let large = "x".repeat(1024 * 1024);
         let grants = ["\"call:echo\""; 65].join(",");
-        let values =
-            [("folder", &*folder), ("home", &*home), ("node", &*node), ("large", &*large), ("grants", &*grants)];
+        let deep = format!("{}true{}", r#"{"not":"#.repeat(40), "}".repeat(40));
+        let (forty, seventy, title) = ("x".repeat(40_000), "x".repeat(70_000), "x".repeat(60_000));
+        let needs = (0..65).map(|number| format!("\"s{number}\"")).collect::<Vec<_>>().join(",");
+        let (many, stars) = (["true"; 1_100].join(","), "* ".repeat(200));
+        let values = [
+            ("folder", &*folder),
+            ("home", &*home),
+            ("node", &*node),
+            ("large", &*large),
+            ("grants", &*grants),
+            ("deep", &*deep),
+            ("forty", &*forty),
+            ("seventy", &*seventy),
+            ("title", &*title),
+            ("needs", &*needs),
+            ("many", &*many),
+            ("stars", &*stars),
+        ];
         fill(&fill(text, more), &values)
     }
 
@@ -155,6 +171,8 @@ impl World {
         node.json(&["agent", "spawn", "counter"]);
         node.json(&["agent", "spawn", "clock"]);
         node.json(&["agent", "stop", "clock"]);
+        node.json(&["services", "register", "words", "--agent", "echo"]);
+        std::fs::write(self.path("large"), "x".repeat(400 * 1024)).expect("written");
         wait_booted(node);
     }
 

@@ -235,6 +235,16 @@ pub(crate) fn not_found<'a>(agent: &str, names: impl Iterator<Item = &'a str>) -
     }
 }
 
+/// That an agent of this name is here is asked before anything is done for it, so that a mistyped name is told as such.
+pub(super) async fn check_agent(served: &Served, agent: AgentName) -> Result<(), Failure> {
+    let read = move |peer: &Peer| {
+        let names = peer.kernel().processes().into_iter().map(|process| process.agent.to_string());
+        (peer.kernel().has_agent(&agent), agent.to_string(), names.collect::<Vec<_>>())
+    };
+    let (there, agent, names) = served.read(read).await?;
+    if there { Ok(()) } else { Err(not_found(&agent, names.iter().map(String::as_str))) }
+}
+
 /// Starts an agent on this node; answers when it runs.
 #[utoipa::path(post, path = "/v1/agents", request_body = SpawnRequest,
     responses((status = 200, body = SpawnReport), (status = "default", body = ErrorBody)))]

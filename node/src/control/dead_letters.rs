@@ -52,6 +52,7 @@ pub(crate) async fn retry(
 ) -> Result<Json<RetryReport>, Failure> {
     let message: MessageId = id.parse()?;
     let deadline_us = deadline_us(request.deadline_ms)?;
+    check_there(&served, message).await?;
     match served.ask(kernel(Syscall::RetryDeadLetter { message, deadline_us })).await? {
         Reply::Kernel(Answer::Sent(report)) => Ok(Json(RetryReport {
             id: report.id.to_string(),
@@ -73,10 +74,21 @@ pub(crate) async fn discard(
     State(served): State<Arc<Served>>,
     Path(id): Path<String>,
 ) -> Result<Json<DropReport>, Failure> {
-    match served.ask(kernel(Syscall::DropDeadLetter { message: id.parse()? })).await? {
+    let message: MessageId = id.parse()?;
+    check_there(&served, message).await?;
+    match served.ask(kernel(Syscall::DropDeadLetter { message })).await? {
         Reply::Kernel(Answer::DeadLetterDropped { message }) => Ok(Json(DropReport { id: message.to_string() })),
         other => Err(mismatch(&other)),
     }
+}
+
+/// That there is no such dead letter is said as such, with where to look.
+async fn check_there(served: &Served, message: MessageId) -> Result<(), Failure> {
+    let there = served.read(move |peer| peer.kernel().dead_letter_target(&message).is_some()).await?;
+    if there {
+        return Ok(());
+    }
+    Err(Failure::new("not-found", format!("no dead letter {message} is kept on this node")).hint("weft dlq ls"))
 }
 
 fn kernel(syscall: Syscall) -> Question {

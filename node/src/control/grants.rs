@@ -8,8 +8,9 @@ use serde::Deserialize;
 use weft_kernel::{Answer, GrantInfo, Syscall};
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{ErrorBody, GrantRequest, GrantRevokeReport, GrantRow, GrantsReport};
-use weft_protocol::{AgentName, GrantId, GrantIssued, GrantTerms, Target};
+use weft_protocol::{AgentName, GrantId, GrantIssued, GrantTerms, LocalTarget, Target};
 
+use super::agents::check_agent;
 use super::failure::Failure;
 use super::request::{JsonBody, Parameters};
 use super::{Served, mismatch, text};
@@ -69,7 +70,11 @@ pub(crate) async fn grant(
     let to: Target = request.agent.parse()?;
     let terms = GrantTerms { spec: request.grant.parse()?, expires: None, uses: request.uses };
     if request.uses == Some(0) || request.expires_in_ms == Some(0) {
-        return Err(Failure::new("invalid", "a right that ends before its first use gives nothing"));
+        return Err(Failure::new("invalid", "a right that ends before its first use gives nothing")
+            .hint("--uses 1 and --expires 1h are among the least"));
+    }
+    if let Target { node: None, local: LocalTarget::Agent(agent) } = &to {
+        check_agent(&served, agent.clone()).await?;
     }
     let lasts_us = request.expires_in_ms.map(|ms| ms.saturating_mul(1_000));
     match served.ask(Question::Kernel(Box::new(Syscall::Grant { to, terms, lasts_us }))).await? {

@@ -14,6 +14,7 @@ use weft_protocol::{
     ServiceAdvert, ServiceName, Target,
 };
 
+use super::agents::check_agent;
 use super::failure::Failure;
 use super::members::is_there;
 use super::request::JsonBody;
@@ -141,6 +142,15 @@ async fn fetch(served: &Served, node: NodeId, service: &ServiceName, contract: &
     })
 }
 
+/// That this node does not serve it, with who does.
+fn not_here(service: &ServiceName, rows: &[ServiceRow]) -> Failure {
+    let failure = Failure::new("not-found", format!("{service} is not served by this node"));
+    match rows.iter().find(|row| row.service == service.as_str()) {
+        Some(row) => failure.hint(format!("weft services unregister {service}, on {}", row.name)),
+        None => failure.hint("weft services"),
+    }
+}
+
 /// That nothing goes by that name, with the nearest one that does.
 fn not_found<'a>(service: &str, names: impl Iterator<Item = &'a str>) -> Failure {
     let failure = Failure::new("not-found", format!("nobody serves {service}"));
@@ -159,6 +169,9 @@ pub(crate) async fn register(
 ) -> Result<Json<ServiceReport>, Failure> {
     let registration = registration(request)?;
     let contract = registration.contract.as_ref().map(Contract::to_json);
+    if let Some(agent) = registration.agent.clone() {
+        check_agent(&served, agent).await?;
+    }
     match served.ask(Question::Kernel(Box::new(Syscall::RegisterService(Box::new(registration))))).await? {
         Reply::Kernel(Answer::ServiceRegistered(entry)) => {
             let name = entry.name.clone();
@@ -188,7 +201,12 @@ pub(crate) async fn unregister(
     State(served): State<Arc<Served>>,
     Path(service): Path<String>,
 ) -> Result<Json<UnregisterReport>, Failure> {
-    let service = service.parse()?;
+    let service: ServiceName = service.parse()?;
+    let wanted = service.clone();
+    let read = move |peer: &Peer| peer.kernel().service(&wanted).map_or_else(|| Some(rows(peer)), |_served| None);
+    if let Some(rows) = served.read(read).await? {
+        return Err(not_here(&service, &rows));
+    }
     match served.ask(Question::Kernel(Box::new(Syscall::UnregisterService { service }))).await? {
         Reply::Kernel(Answer::ServiceUnregistered { service }) => {
             Ok(Json(UnregisterReport { service: service.to_string() }))
