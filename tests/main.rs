@@ -14,6 +14,7 @@ mod kill;
 mod large;
 mod limits;
 mod refusals;
+mod remote;
 mod services;
 mod settings;
 mod strangers;

@@ -153,12 +153,24 @@ pub enum Action {
         /// Which.
         service: ServiceName,
     },
+    /// See everything about an agent.
+    Inspect {
+        /// Its name, or one life of it, as text.
+        target: String,
+    },
+    /// Do for somebody of another node what could be asked here.
+    Foreign {
+        /// That node's role.
+        role: Role,
+        /// What.
+        action: Box<Self>,
+    },
 }
 
 impl Action {
     /// The word by which a denial names it.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Send { .. } => "send",
             Self::Call { .. } => "call",
@@ -191,6 +203,8 @@ impl Action {
             Self::Deliver { .. } => "deliver",
             Self::RegisterService { .. } => "register-service",
             Self::UnregisterService { .. } => "unregister-service",
+            Self::Inspect { .. } => "inspect",
+            Self::Foreign { action, .. } => action.name(),
         }
     }
 }

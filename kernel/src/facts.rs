@@ -74,7 +74,9 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::Shutdown
         | Action::Deliver { .. }
         | Action::RegisterService { .. }
-        | Action::UnregisterService { .. } => false,
+        | Action::UnregisterService { .. }
+        | Action::Inspect { .. }
+        | Action::Foreign { .. } => false,
     }
 }
 
@@ -87,7 +89,9 @@ fn resource(action: &Action) -> String {
         | Action::Stop { target }
         | Action::Suspend { target }
         | Action::Resume { target }
-        | Action::Restart { target } => target.clone(),
+        | Action::Restart { target }
+        | Action::Inspect { target } => target.clone(),
+        Action::Foreign { action, .. } => resource(action),
         Action::CronRemove { job } | Action::CronRun { job } => job.to_string(),
         Action::CronList => "jobs".to_owned(),
         Action::Publish { topic } | Action::ReceivePublication { topic, .. } => topic.to_string(),

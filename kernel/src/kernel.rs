@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use weft_protocol::{
     AgentName, ChainState, Denial, Fact, Grant, LocalTarget, MessageId, NodeId, Principal, ProcessId, Recovered,
-    Refusal, Sender, Signer, Target, Timestamp,
+    Refusal, Role, Sender, Signer, Target, Timestamp,
 };
 
 use crate::action::Action;
@@ -20,7 +20,7 @@ use crate::effects::Effects;
 use crate::event::{AskId, Input, Output, Route};
 use crate::gate::{Decision, Gate, Request};
 use crate::health::Monitors;
-use crate::ipc::{Calls, DeadLetters, Inbox, Message, Receipts, Windows};
+use crate::ipc::{Calls, DeadLetters, Inbox, Message, Receipts, ToolRuns, Windows};
 use crate::process::{History, ProcessTable};
 use crate::service::{Needs, ServiceHistory, Services};
 use crate::status::{NodeState, WrongState};
@@ -73,6 +73,8 @@ pub struct Kernel {
     /// Runs of cron jobs that are on their way.
     pub(crate) firings: Firings,
     pub(crate) monitors: Monitors,
+    /// Tools of the kernel that run.
+    pub(crate) tool_runs: ToolRuns,
     /// How many questions the kernel itself has asked.
     own_asks: u64,
     pub(crate) services: Services,
@@ -82,13 +84,15 @@ pub struct Kernel {
 }
 
 /// Who asks, known to be who it says it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asker {
     pub(crate) sender: Sender,
     /// What counts on this node.
     pub(crate) grants: Vec<Grant>,
     /// What counts only towards other nodes.
     pub(crate) foreign: Vec<Grant>,
+    /// The role of its node; none when that is this one.
+    pub(crate) role: Option<Role>,
 }
 
 impl Asker {
@@ -97,11 +101,19 @@ impl Asker {
         self.grants.iter().chain(&self.foreign).cloned().collect()
     }
 
-    /// The process, when an agent asks.
+    /// The process, when an agent of this node asks.
     pub(crate) const fn process(&self) -> Option<ProcessId> {
-        match &self.sender.principal {
-            Principal::Operator => None,
-            Principal::Agent { process, .. } => Some(*process),
+        match (&self.sender.principal, self.role) {
+            (Principal::Agent { process, .. }, None) => Some(*process),
+            (Principal::Operator, _) | (Principal::Agent { .. }, Some(_)) => None,
+        }
+    }
+
+    /// The action as it is judged, coming from here or from another node.
+    pub(crate) fn wants(&self, action: Action) -> Action {
+        match self.role {
+            None => action,
+            Some(role) => Action::Foreign { role, action: Box::new(action) },
         }
     }
 }
@@ -176,6 +188,7 @@ impl Kernel {
             crontab: Crontab::default(),
             firings: Firings::new(),
             monitors: Monitors::new(&config.node_checks, now),
+            tool_runs: ToolRuns::default(),
             own_asks: 0,
             topics: Topics::restored(identity.chain, chain.next_counter(), &recovered.topic_log, orderly),
             services: Services::restored(&services),
@@ -367,7 +380,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn on_arrived(&mut self, from: NodeId, role: weft_protocol::Role, envelope: weft_protocol::Envelope) {
+    fn on_arrived(&mut self, from: NodeId, role: Role, envelope: weft_protocol::Envelope) {
         match self.check_open() {
             Ok(()) => self.on_envelope(from, role, envelope),
             Err(refusal) => self.refuse(from, envelope.id, refusal),
@@ -388,7 +401,20 @@ impl Kernel {
                 self.grants_of(agent, &life.ok_or(Refusal::Gone { process: *process })?.grants)
             }
         };
-        Ok(Asker { sender: self.own_sender(by.clone()), grants, foreign })
+        Ok(Asker { sender: self.own_sender(by.clone()), grants, foreign, role: None })
+    }
+
+    /// The source of what somebody causes: with its node, when that is another one.
+    pub(crate) fn source(&self, by: &Sender) -> String {
+        match self.abroad(by) {
+            None => by.principal.to_string(),
+            Some(node) => format!("{}@{node}", by.principal),
+        }
+    }
+
+    /// The node of somebody of another one.
+    pub(crate) fn abroad(&self, by: &Sender) -> Option<NodeId> {
+        Some(by.node).filter(|node| *node != self.identity.chain.node)
     }
 
     /// Asks the gate. A denial is an event; a deferred action has not happened and is recorded as denied.
@@ -506,7 +532,10 @@ impl Kernel {
     /// Hears what became of the kernel's own questions.
     pub(crate) fn take_own_answers(&mut self) {
         for (ask, answer) in self.effects.take_own_answers() {
-            self.on_own_answer(ask, answer);
+            match self.tool_runs.take(ask) {
+                Some(run) => self.on_tool_answered(run, answer),
+                None => self.on_own_answer(ask, answer),
+            }
         }
     }
 

@@ -36,6 +36,7 @@ mod shutdown;
 mod status;
 mod supervisor;
 mod syscall;
+mod text;
 mod timers;
 mod topic;
 
@@ -51,4 +52,5 @@ pub use kernel::Kernel;
 pub use service::ServiceInfo;
 pub use status::{ChainStatus, GrantInfo, NodeState, ProcessInfo, ProcessState, Prospect, WrongState};
 pub use syscall::{AgentRef, Registration, Syscall};
+pub use text::time_text;
 pub use topic::{Cursor, Gather, GatherId, Start, TopicInfo, TopicPublisher};

@@ -29,7 +29,7 @@ impl Kernel {
         self.refuse_waiting(&Refusal::ShuttingDown);
         let living = self.living_last_first();
         for (_, process) in &living {
-            self.stop(*process, &by.sender.principal, None, true);
+            self.stop(*process, &by.sender, None, true);
         }
         let none = living.is_empty();
         self.stopped_at_shutdown = living;

@@ -4,7 +4,7 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
-//! what is served: `node`, `config`, `members`, `agents` with `logs`, `grants`, `services`, `messages`, `topics`, `dead_letters`,
+//! what is served: `node`, `config`, `members`, `agents` with `elsewhere` and `logs`, `grants`, `services`, `messages`, `topics`, `dead_letters`,
 //! `events`, `cron`, `health`, `trace` with `agreement`, `chain` with `fact`; `openapi` describes it; `text` writes times.
 
 mod agents;
@@ -14,6 +14,7 @@ mod config;
 mod cron;
 mod dead_letters;
 mod door;
+mod elsewhere;
 mod events;
 mod fact;
 mod failure;

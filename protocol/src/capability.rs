@@ -85,6 +85,8 @@ pub enum Right {
     Monitor,
     /// Serve under a name, and stop serving. Resource: the service.
     Serve,
+    /// See everything about an agent. Resource: its name.
+    Inspect,
 }
 
 impl Right {
@@ -105,6 +107,7 @@ impl Right {
         ("link", Self::Link),
         ("monitor", Self::Monitor),
         ("serve", Self::Serve),
+        ("inspect", Self::Inspect),
     ];
 }
 

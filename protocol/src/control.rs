@@ -19,8 +19,8 @@ mod topics;
 mod trace;
 
 pub use agents::{
-    AgentReport, AgentRow, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SignalReport, SignalRequest,
-    SpawnReport, SpawnRequest, StopReport,
+    AgentReport, AgentRow, AgentToolRequest, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SignalReport,
+    SignalRequest, SpawnReport, SpawnRequest, StopReport,
 };
 pub use body::{Body, BodyError, TypedBody};
 pub use chain::{

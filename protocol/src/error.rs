@@ -50,3 +50,9 @@ impl ParseError {
         Self { text: text.chars().take(80).collect(), expected }
     }
 }
+
+impl From<ParseError> for crate::envelope::Refusal {
+    fn from(error: ParseError) -> Self {
+        Self::Invalid { message: error.to_string() }
+    }
+}

@@ -92,6 +92,9 @@ pub enum Effect {
         grants: Vec<Grant>,
         /// Who asked.
         by: Principal,
+        /// On which node; this one, without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<NodeId>,
     },
     /// Stop a process.
     Stop {
@@ -101,6 +104,9 @@ pub enum Effect {
         agent: AgentName,
         /// Who asked.
         by: Principal,
+        /// On which node; this one, without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<NodeId>,
     },
     /// Send the message of a job.
     Fire {
@@ -121,6 +127,9 @@ pub enum Effect {
         agent: AgentName,
         /// Who asked.
         by: Principal,
+        /// On which node; this one, without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<NodeId>,
     },
     /// Stop a process because the node itself wants it; what follows for the agent is recorded as a restart or as given up.
     Terminate {
@@ -139,6 +148,9 @@ pub enum Effect {
         agent: AgentName,
         /// Who asked.
         by: Principal,
+        /// On which node; this one, without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<NodeId>,
     },
     /// Let a suspended process go on.
     Resume {
@@ -148,6 +160,9 @@ pub enum Effect {
         agent: AgentName,
         /// Who asked.
         by: Principal,
+        /// On which node; this one, without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<NodeId>,
     },
 }
 

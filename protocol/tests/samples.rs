@@ -306,7 +306,7 @@ fn resource_use(resource: Resource) -> ResourceUse {
 pub(crate) fn facts() -> Vec<Fact> {
     let process = ProcessId { index: 12, generation: 3 };
     let agent = "words".parse().unwrap();
-    let spawn = Effect::Spawn { process, spec: spec(), grants: vec![grant()], by: Principal::Operator };
+    let spawn = Effect::Spawn { process, spec: spec(), grants: vec![grant()], by: Principal::Operator, from: None };
     let genesis = Genesis {
         suite: SUITE,
         cluster: cluster(),
@@ -559,13 +559,15 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
             },
             grants: Vec::new(),
             by: by.clone(),
+            from: None,
         },
-        Effect::Restart { process, agent, by: by.clone() },
+        Effect::Restart { process, agent, by: by.clone(), from: None },
         Effect::Terminate { process, agent: "words".parse().unwrap(), reason: "one-for-all".into() },
-        Effect::Suspend { process, agent: "words".parse().unwrap(), by: by.clone() },
-        Effect::Resume { process, agent: "words".parse().unwrap(), by },
+        Effect::Suspend { process, agent: "words".parse().unwrap(), by: by.clone(), from: None },
+        Effect::Resume { process, agent: "words".parse().unwrap(), by: by.clone(), from: None },
+        Effect::Stop { process, agent: "words".parse().unwrap(), by, from: Some(node(2)) },
     ];
-    let names = ["spawn-in-group", "restart", "terminate", "suspend", "resume"];
+    let names = ["spawn-in-group", "restart", "terminate", "suspend", "resume", "stop-from-another-node"];
     all.extend(names.iter().zip(&effects).map(|(name, effect)| (format!("effect-{name}"), encode(effect))));
     let end =
         ProcessEnd { node: node(2), agent: "words".parse().unwrap(), process: Some(process), reason: "gone".into() };

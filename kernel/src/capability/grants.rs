@@ -72,7 +72,7 @@ impl Kernel {
         terms: &GrantTerms,
         to: &AgentName,
     ) -> Result<Grant, Refusal> {
-        let action = Action::Grant { to: to.clone(), terms: terms.clone() };
+        let action = by.wants(Action::Grant { to: to.clone(), terms: terms.clone() });
         let held = by.all_grants();
         match self.judge(&by.sender, &action, &[terms.spec.to_string()], &held, None) {
             Ok(Permit { grant: Some(parent), .. }) => {
@@ -88,8 +88,11 @@ impl Kernel {
     fn holder(&self, node: NodeId, agent: AgentName, grant: &Grant) -> Result<GrantHolder, Refusal> {
         if node != self.identity.chain.node {
             // What another node's agent does there is that node's to permit.
-            if !matches!(grant.spec.right, Right::Send | Right::Call) {
-                let message = format!("an agent of another node can be given send and call, not {}", grant.spec.right);
+            if !crosses(grant.spec.right) {
+                let message = format!(
+                    "an agent of another node can be given send, call and rights over agents, not {}",
+                    grant.spec.right
+                );
                 return Err(Refusal::Invalid { message });
             }
             return Ok(GrantHolder { node, agent, process: None });
@@ -214,6 +217,29 @@ impl Kernel {
         let own = self.identity.chain.node;
         let all = held.iter().chain(self.ledger.crossed_to(agent)).cloned();
         all.partition(|grant| grant.line(own).all(|one| one.node == own))
+    }
+}
+
+/// Whether a right means something towards another node: what an agent may ask of it.
+const fn crosses(right: Right) -> bool {
+    match right {
+        Right::Send
+        | Right::Call
+        | Right::Spawn
+        | Right::Stop
+        | Right::Suspend
+        | Right::Resume
+        | Right::Restart
+        | Right::Inspect => true,
+        Right::Publish
+        | Right::Subscribe
+        | Right::CronAdd
+        | Right::CronRemove
+        | Right::CronRun
+        | Right::CronList
+        | Right::Link
+        | Right::Monitor
+        | Right::Serve => false,
     }
 }
 

@@ -24,6 +24,13 @@ enum Need {
     Held(Vec<GrantId>),
     /// The own operator and nobody else.
     Operator,
+    /// Nothing is enough.
+    Nobody,
+    /// From another node: the operator of one that may act on others, or an agent with a grant that such a node, or this one,
+    /// gave.
+    FromAbroad(Role, Right),
+    /// From another node: the operator of one that may act on others.
+    OperatorFromAbroad(Role),
 }
 
 impl CapabilityGate {
@@ -60,11 +67,39 @@ impl Gate for CapabilityGate {
                 Principal::Operator if own => permit(OPERATOR_LOCAL),
                 Principal::Operator | Principal::Agent { .. } => deny(DEFAULT_CLOSED),
             },
+            Need::Nobody => deny(DEFAULT_CLOSED),
+            Need::FromAbroad(role, right) => self.judge_abroad(request, role, |given| by_grant(given, right)),
+            Need::OperatorFromAbroad(role) => self.judge_abroad(request, role, |_| deny(DEFAULT_CLOSED)),
         }
     }
 }
 
 impl CapabilityGate {
+    /// A node with the role to act on others speaks for its operator, and for its agents as far as it gave them grants. Any
+    /// agent may do what this node itself gave it; what a third node gave counts for nothing.
+    fn judge_abroad(
+        &self,
+        request: &Request<'_>,
+        role: Role,
+        by_grants: impl Fn(&Request<'_>) -> Decision,
+    ) -> Decision {
+        let by = request.by.node;
+        if by == self.node {
+            return deny(DEFAULT_CLOSED);
+        }
+        let counts = |giver: NodeId| giver == self.node || role == Role::Admin && giver == by;
+        match (role, &request.by.principal) {
+            (Role::Observer, _) | (Role::Worker, Principal::Operator) => deny(MEMBER_ROLE),
+            (Role::Admin, Principal::Operator) => permit(MEMBER_ROLE),
+            (Role::Admin | Role::Worker, Principal::Agent { .. }) => {
+                let given =
+                    request.grants.iter().filter(|grant| grant.line(by).next().is_some_and(|one| counts(one.node)));
+                let grants: Vec<Grant> = given.cloned().collect();
+                by_grants(&Request { grants: &grants, ..request.clone() })
+            }
+        }
+    }
+
     /// The own operator may; an own agent when one of its grants is as it must be.
     fn own_or(&self, request: &Request<'_>, is_enough: impl Fn(&Grant) -> bool) -> Decision {
         let own = request.by.node == self.node;
@@ -106,6 +141,8 @@ fn need(action: &Action) -> Need {
         Action::Restart { .. } => Need::Grant(Right::Restart),
         Action::Grant { terms, .. } => Need::Wider(terms.clone()),
         Action::Revoke { parents, .. } => Need::Held(parents.clone()),
+        Action::Inspect { .. } => Need::Grant(Right::Inspect),
+        Action::Foreign { role, action } => need_of_foreign(*role, action),
         Action::Invite { .. }
         | Action::ReadDeadLetters
         | Action::RetryDeadLetter { .. }
@@ -117,6 +154,46 @@ fn need(action: &Action) -> Need {
         | Action::RecordBoot
         | Action::Configure
         | Action::Shutdown => Need::Operator,
+    }
+}
+
+/// Of all that can be asked here, somebody of another node may ask to start, see and change the lives of agents.
+fn need_of_foreign(role: Role, action: &Action) -> Need {
+    match action {
+        Action::Spawn { .. } => Need::FromAbroad(role, Right::Spawn),
+        Action::Stop { .. } => Need::FromAbroad(role, Right::Stop),
+        Action::Suspend { .. } => Need::FromAbroad(role, Right::Suspend),
+        Action::Resume { .. } => Need::FromAbroad(role, Right::Resume),
+        Action::Restart { .. } => Need::FromAbroad(role, Right::Restart),
+        Action::Inspect { .. } => Need::RoleAndGrant(role, Right::Inspect),
+        // What a spawned agent is to hold; what its spawner holds counts on its own node.
+        Action::Grant { .. } => Need::OperatorFromAbroad(role),
+        Action::Send { .. }
+        | Action::Call { .. }
+        | Action::Receive { .. }
+        | Action::Publish { .. }
+        | Action::Subscribe { .. }
+        | Action::ReceivePublication { .. }
+        | Action::Deliver { .. }
+        | Action::RegisterService { .. }
+        | Action::UnregisterService { .. }
+        | Action::CronAdd { .. }
+        | Action::CronRemove { .. }
+        | Action::CronRun { .. }
+        | Action::CronList
+        | Action::Revoke { .. }
+        | Action::Invite { .. }
+        | Action::ReadDeadLetters
+        | Action::RetryDeadLetter { .. }
+        | Action::DropDeadLetter { .. }
+        | Action::RevokeInvite
+        | Action::Admit { .. }
+        | Action::RecordFork { .. }
+        | Action::RecordRepair
+        | Action::RecordBoot
+        | Action::Configure
+        | Action::Shutdown
+        | Action::Foreign { .. } => Need::Nobody,
     }
 }
 

@@ -45,6 +45,9 @@ impl Kernel {
 
     /// The other node no longer waits for an answer.
     pub(crate) fn on_cancel(&mut self, from: NodeId, message: &MessageId) {
+        if message.chain.node == from {
+            self.withdraw_tool_run(message);
+        }
         if self.inbox.get(message).is_some_and(|incoming| incoming.from == from && incoming.is_awaited()) {
             self.expire_incoming(message);
         }
@@ -52,6 +55,7 @@ impl Kernel {
 
     /// This node no longer waits for an answer of its own process.
     pub(super) fn cancel_incoming(&mut self, message: &MessageId) {
+        self.withdraw_tool_run(message);
         if self.inbox.get(message).is_some_and(Incoming::is_awaited) {
             self.expire_incoming(message);
         }

@@ -6,6 +6,7 @@ use weft_protocol::limits::CALLS_MAX;
 use weft_protocol::{Envelope, GrantRef, MessageId, NodeId, ProcessId, Receipt, RecordRef, Timestamp};
 
 use super::record::is_durable;
+use super::tools::is_tool_call;
 use crate::event::AskId;
 
 /// One message.
@@ -39,6 +40,11 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) const fn is_durable(&self) -> bool {
         is_durable(self.envelope.level.durability)
+    }
+
+    /// Whether it calls a tool of a kernel: its steps are events of their own.
+    pub(crate) const fn is_tool_call(&self) -> bool {
+        is_tool_call(&self.envelope.target, &self.envelope.payload)
     }
 }
 

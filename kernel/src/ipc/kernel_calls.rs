@@ -1,21 +1,31 @@
 //! The kernel as the target of a call: a few questions about this node, each of which only reads.
 //!
 //! `ping` answers `pong`; `status`, `agents` and `services` answer JSON; `contract NAME [VERSION]` the contract of a
-//! service. The question is text, or `{"cmd": "ping"}`.
+//! service. The question is text, or `{"cmd": "ping"}`. A tool call is for `tools`.
 
 use serde_json::{Value, json};
-use weft_protocol::{Envelope, NodeId, Outcome, Payload, Receipt, Refusal, ServiceName, Stage};
+use weft_protocol::{Envelope, NodeId, Outcome, Payload, Receipt, Refusal, Role, ServiceName, Stage};
 
 use super::record::Step;
+use super::tools::is_tool_call;
 use crate::kernel::Kernel;
 
 const QUESTIONS: &str = "the kernel answers ping, status, agents, services and contract NAME [VERSION]";
 
 impl Kernel {
     /// Answers a permitted call at once; what was asked and that it was answered is recorded like any other call.
-    pub(super) fn receive_for_kernel(&mut self, from: NodeId, envelope: &Envelope, rule: &str) -> Result<(), Refusal> {
+    pub(super) fn receive_for_kernel(
+        &mut self,
+        from: NodeId,
+        role: Option<Role>,
+        envelope: &Envelope,
+        rule: &str,
+    ) -> Result<(), Refusal> {
         if !envelope.wants_reply {
             return Err(Refusal::Invalid { message: format!("{QUESTIONS}: call it") });
+        }
+        if is_tool_call(&envelope.target, &envelope.payload) {
+            return self.run_tool(from, role, envelope, rule);
         }
         let reply = self.answer_as_kernel(&envelope.payload)?;
         let target = envelope.target.to_string();

@@ -4,6 +4,7 @@ mod answer;
 mod broadcast;
 mod call;
 mod dead_letters;
+mod deed;
 mod incoming;
 mod kernel_calls;
 mod receipts;
@@ -12,6 +13,7 @@ mod record;
 mod send;
 mod settle;
 mod signal;
+mod tools;
 mod validate;
 mod window;
 
@@ -22,6 +24,7 @@ pub(crate) use incoming::{Inbox, Incoming};
 pub(crate) use receipts::Receipts;
 pub(crate) use record::{Step, is_durable};
 pub(crate) use send::Message;
+pub(crate) use tools::ToolRuns;
 pub(crate) use validate::check_payload;
 pub(crate) use window::{Seen, Windows};
 

@@ -7,9 +7,11 @@ use weft_protocol::{
 };
 
 use super::Bound;
+use super::deed::Deed;
 use super::incoming::Incoming;
 use super::record::{Step, is_durable};
 use super::signal::life_signal;
+use super::tools::is_tool_call;
 use super::window::Seen;
 use crate::action::Action;
 use crate::chain::Promise;
@@ -45,17 +47,25 @@ impl Kernel {
         if envelope.deadline_us == 0 {
             return Err(Refusal::Deadline { maybe_executed: false });
         }
-        let target = envelope.target.to_string();
-        let resources = self.local_resources(&target, &envelope.target);
-        let action = Action::Receive { role, target, wants_reply: envelope.wants_reply };
         let grants = envelope.grant.as_slice();
-        let permit = self.judge(&envelope.from, &action, &resources, grants, Some(envelope.id))?;
+        let permit = match Deed::of(&envelope.target, &envelope.payload)? {
+            Some(deed) => self.judge_foreign(&deed, &envelope.from, role, grants, envelope.id)?,
+            None => {
+                let target = envelope.target.to_string();
+                let resources = self.local_resources(&target, &envelope.target);
+                let action = Action::Receive { role, target, wants_reply: envelope.wants_reply };
+                let permit = self.judge(&envelope.from, &action, &resources, grants, Some(envelope.id))?;
+                self.judge_signal(&envelope.payload, &envelope.from, &envelope.target, grants, envelope.id)?;
+                permit
+            }
+        };
         super::validate::check_message(&envelope.payload, envelope.level, &envelope.cause)?;
-        self.judge_signal(&envelope.payload, &envelope.from, &envelope.target, grants, envelope.id)?;
         let expires = self.now.after_us(envelope.deadline_us.min(DEADLINE_US_MAX));
         let rule = permit.text();
         let place = self.find_place(from, Some(role), envelope, expires, &rule)?;
-        self.use_grant(&envelope.from, &permit);
+        if !is_tool_call(&envelope.target, &envelope.payload) {
+            self.use_grant(&envelope.from, &permit);
+        }
         self.windows.mark(&envelope.id, self.now);
         if let Some((process, bound)) = place {
             self.admit(from, envelope.clone(), process, expires, &rule, bound);
@@ -81,7 +91,7 @@ impl Kernel {
             LocalTarget::Broadcast => {
                 return self.receive_broadcast(from, role, envelope, rule, expires).map(|()| None);
             }
-            LocalTarget::Kernel => return self.receive_for_kernel(from, envelope, rule).map(|()| None),
+            LocalTarget::Kernel => return self.receive_for_kernel(from, role, envelope, rule).map(|()| None),
             LocalTarget::Process(_)
             | LocalTarget::Agent(_)
             | LocalTarget::Topic(_)
@@ -157,7 +167,7 @@ impl Kernel {
         bound: Bound,
     ) {
         let (id, size) = (envelope.id, envelope.payload.size());
-        let (signal, by) = (life_signal(&envelope.payload), envelope.from.principal.clone());
+        let (signal, by) = (life_signal(&envelope.payload), envelope.from.clone());
         let target = envelope.target.to_string();
         let step = Step {
             stage: Stage::Received,
@@ -232,7 +242,7 @@ impl Kernel {
     /// A second copy: while the first is being worked on there is nothing to say.
     fn answer_again(&mut self, from: NodeId, envelope: &Envelope) {
         let open = self.inbox.get(&envelope.id).is_some_and(Incoming::is_awaited);
-        if open || self.receipts.is_held(&envelope.id) {
+        if open || self.tool_runs.works_on(&envelope.id) || self.receipts.is_held(&envelope.id) {
             return;
         }
         match self.receipts.again(&envelope.id, envelope.level) {

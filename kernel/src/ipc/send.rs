@@ -9,6 +9,7 @@ use weft_protocol::{
 
 use super::call::Call;
 use super::record::Step;
+use super::tools::is_tool_call;
 use crate::action::Action;
 use crate::chain::Promise;
 use crate::event::{AskId, Route};
@@ -64,11 +65,17 @@ impl Kernel {
             Route::Local | Route::Remote(_) | Route::Nowhere(_) => by.grants.clone(),
         };
         let permit = self.judge(&by.sender, &action, &resources, &grants, Some(id))?;
-        if matches!(route, Route::Local) || matches!(route, Route::Remote(node) if node == own) {
-            // The gate of another node judges it there.
+        let permit = if matches!(route, Route::Local) || matches!(route, Route::Remote(node) if node == own) {
             self.judge_signal(&message.payload, &by.sender, &message.target.local, &by.grants, id)?;
-        }
+            permit
+        } else {
+            // The gate of another node judges it there once more, by the grant that it carries.
+            self.judge_deed(by, &message, &grants, id)?.unwrap_or(permit)
+        };
         self.spend(by, Resource::Messages)?;
+        if is_tool_call(&message.target.local, &message.payload) {
+            self.spend(by, Resource::ToolCalls)?;
+        }
         super::validate::check_message(&message.payload, message.level, &message.cause)?;
         if message.target.local == LocalTarget::Broadcast {
             super::broadcast::check_broadcast(message.wants_reply, message.level)?;
@@ -214,7 +221,7 @@ impl Kernel {
         stage: Stage,
         rule: &str,
     ) -> (weft_protocol::Hlc, Option<weft_protocol::RecordRef>) {
-        self.record_step(&Step {
+        let step = Step {
             stage,
             message: call.envelope.id,
             trace: call.envelope.trace,
@@ -225,7 +232,8 @@ impl Kernel {
             body: Some(&call.envelope.payload),
             durability: call.envelope.level.durability,
             cause: &call.envelope.cause,
-        })
+        };
+        self.record_audited(&step, call.is_tool_call())
     }
 
     fn record_nowhere(&mut self, id: MessageId, by: &Asker, written: &str, message: &Message, refusal: &Refusal) {
@@ -255,6 +263,18 @@ impl Kernel {
             }
         }
         texts
+    }
+
+    /// Every text under which somebody of this node goes here; of a process its agent's too.
+    pub(crate) fn resources_of(&self, local: &LocalTarget) -> Vec<String> {
+        let mut resources = self.local_resources(&local.to_string(), local);
+        if let LocalTarget::Process(process) = local
+            && let Some(life) = self.processes.living(*process)
+        {
+            let agent = LocalTarget::Agent(life.spec.agent.clone());
+            resources.extend(self.local_resources(&agent.to_string(), &agent));
+        }
+        resources
     }
 
     /// The sender of what this node itself does.

@@ -60,11 +60,12 @@ impl Kernel {
         let (_, rule, body) = end_of(&receipt.outcome);
         let (trace, from, target) = (call.envelope.trace, call.envelope.from.clone(), call.target.clone());
         let (peer, durability, durable) = (call.to, call.envelope.level.durability, call.is_durable());
+        let in_full = call.is_tool_call();
         if peer == self.identity.chain.node && !durable {
             // Its receiver is this node too and has recorded the end.
             return;
         }
-        self.record_step(&Step {
+        let step = Step {
             stage: Stage::Acknowledged,
             message: *id,
             trace,
@@ -75,7 +76,8 @@ impl Kernel {
             body: body.as_ref(),
             durability,
             cause: &[],
-        });
+        };
+        self.record_audited(&step, in_full);
         if durable && peer != self.identity.chain.node {
             self.chain.drop_kept(*id);
         }

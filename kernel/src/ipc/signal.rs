@@ -100,7 +100,7 @@ impl Kernel {
     }
 
     /// Carries out a signal whose message is recorded; its sender is told when the intent is on disk.
-    pub(super) fn act_on_signal(&mut self, message: MessageId, process: ProcessId, by: &Principal, signal: LifeSignal) {
+    pub(super) fn act_on_signal(&mut self, message: MessageId, process: ProcessId, by: &Sender, signal: LifeSignal) {
         let done = match signal {
             LifeSignal::Shutdown => Ok(self.end_by_signal(process, by, self.config.grace_us)),
             LifeSignal::Kill => Ok(self.end_by_signal(process, by, 0)),
@@ -114,10 +114,10 @@ impl Kernel {
         }
     }
 
-    fn end_by_signal(&mut self, process: ProcessId, by: &Principal, grace_us: u64) -> Option<u64> {
+    fn end_by_signal(&mut self, process: ProcessId, by: &Sender, grace_us: u64) -> Option<u64> {
         let agent = self.processes.living(process)?.spec.agent.clone();
-        let effect = Effect::Stop { process, agent, by: by.clone() };
-        self.end(&by.to_string(), process, effect, Cause::Asked, grace_us, None)
+        let effect = Effect::Stop { process, agent, by: by.principal.clone(), from: self.abroad(by) };
+        self.end(&self.source(by), process, effect, Cause::Asked, grace_us, None)
     }
 
     /// What a signal asked for is under way.

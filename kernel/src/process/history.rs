@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weft_protocol::limits::RESTART_WINDOW_US;
 use weft_protocol::{
     AgentName, AgentSpec, Effect, EffectResult, ExitReason, Fact, Grant, GrantIssued, GrantRef, GroupName, NodeId,
-    PlacedFact, Principal, ProcessId, RestartPlanned, RestartPolicy, Timestamp,
+    PlacedFact, ProcessId, RestartPlanned, RestartPolicy, Sender, Timestamp,
 };
 
 /// The last life of an agent that may have another.
@@ -14,7 +14,7 @@ pub(crate) struct Past {
     pub(crate) process: ProcessId,
     pub(crate) spec: AgentSpec,
     pub(crate) grants: Vec<Grant>,
-    pub(crate) by: Principal,
+    pub(crate) by: Sender,
     pub(crate) restarts: u64,
     /// Place of the event by which it was first started: by it, agents keep their order.
     first: u64,
@@ -58,7 +58,7 @@ impl History {
         let mut history = Self::default();
         for placed in facts {
             match &placed.fact {
-                Fact::Intent(effect) => history.intended(placed.seq, effect),
+                Fact::Intent(effect) => history.intended(own, placed.seq, effect),
                 Fact::Outcome(outcome) => history.ended(outcome.intent, &outcome.result),
                 Fact::Exited(exited) => history.exited(exited.process, &exited.agent, &exited.reason),
                 Fact::RestartPlanned(planned) => history.planned(planned, placed.hlc.to_wall()),
@@ -74,11 +74,12 @@ impl History {
         history
     }
 
-    fn intended(&mut self, seq: u64, effect: &Effect) {
+    fn intended(&mut self, own: NodeId, seq: u64, effect: &Effect) {
         let open = match effect {
             // The history of jobs closes those.
             Effect::Fire { .. } => return,
-            Effect::Spawn { process, spec, grants, by } => {
+            Effect::Spawn { process, spec, grants, by, from } => {
+                let by = Sender { node: from.unwrap_or(own), principal: by.clone() };
                 self.begun(seq, *process, spec, grants, by);
                 Open::Other
             }
@@ -98,14 +99,14 @@ impl History {
         self.open.insert(seq, open);
     }
 
-    fn begun(&mut self, seq: u64, process: ProcessId, spec: &AgentSpec, grants: &[Grant], by: &Principal) {
+    fn begun(&mut self, seq: u64, process: ProcessId, spec: &AgentSpec, grants: &[Grant], by: Sender) {
         let last = self.agents.get(&spec.agent).filter(|past| past.failed.is_none() && !past.was_stopped());
         let (first, restarts) = last.map_or((seq, 0), |past| (past.first, past.restarts + 1));
         let past = Past {
             process,
             spec: spec.clone(),
             grants: grants.to_vec(),
-            by: by.clone(),
+            by,
             restarts,
             first,
             ended: None,

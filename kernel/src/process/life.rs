@@ -1,6 +1,6 @@
 //! One life of one process, and the states it may go through.
 
-use weft_protocol::{AgentSpec, ExitReason, Grant, Principal, ProcessId, ResourceLimits, Timestamp};
+use weft_protocol::{AgentSpec, ExitReason, Grant, ProcessId, ResourceLimits, Sender, Timestamp};
 
 use super::mailbox::Mailbox;
 use crate::capability::Usage;
@@ -64,7 +64,7 @@ pub(crate) struct Life {
     pub(crate) limits: ResourceLimits,
     pub(crate) usage: Usage,
     /// Who asked for its first life.
-    pub(crate) by: Principal,
+    pub(crate) by: Sender,
     pub(crate) restarts: u64,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) pid: Option<u32>,
@@ -79,7 +79,7 @@ pub(crate) struct Life {
 
 impl Life {
     /// A life whose intent is recorded.
-    pub(crate) fn new(process: ProcessId, spec: AgentSpec, grants: Vec<Grant>, by: Principal, restarts: u64) -> Self {
+    pub(crate) fn new(process: ProcessId, spec: AgentSpec, grants: Vec<Grant>, by: Sender, restarts: u64) -> Self {
         Self {
             process,
             limits: spec.limits.clone(),

@@ -3,7 +3,7 @@
 use weft_protocol::limits::{GRANTS_MAX, NEEDS_MAX};
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Effect, EffectOutcome, EffectResult, ExitReason, Fact, Grant, GrantId, GrantTerms,
-    Membership, Principal, ProcessExited, ProcessId, Refusal, hash,
+    LocalTarget, Membership, Principal, ProcessExited, ProcessId, Refusal, Sender, hash,
 };
 
 use super::life::{Cause, Life, Stop};
@@ -33,12 +33,13 @@ impl Kernel {
     }
 
     fn spawn_asked(&mut self, ask: AskId, by: &Asker, spec: AgentSpec) -> Result<(), Refusal> {
-        let action = Action::Spawn { agent: spec.agent.clone() };
-        let permit = self.judge(&by.sender, &action, &[spec.agent.to_string()], &by.grants, None)?;
+        let action = by.wants(Action::Spawn { agent: spec.agent.clone() });
+        let resources = self.resources_of(&LocalTarget::Agent(spec.agent.clone()));
+        let permit = self.judge(&by.sender, &action, &resources, &by.grants, None)?;
+        self.check_trust(by, &spec)?;
         check_spec(&spec)?;
         self.free_process(&spec.agent)?;
-        let principal = by.sender.principal.clone();
-        match self.hold_for_needs(Waiting::Asked { ask, by: principal, spec }) {
+        match self.hold_for_needs(Waiting::Asked { ask, by: by.clone(), spec }) {
             Held::Ready(ready) => self.start_now(ready),
             Held::Waits => {}
             Held::Refused(_, refusal) => return Err(refusal),
@@ -54,13 +55,25 @@ impl Kernel {
         let process = self.free_process(&spec.agent)?;
         self.check_group(by, spec.group.as_mut())?;
         let grants = self.grants_for(by, process, &spec)?;
-        self.spawn(process, spec, grants, by.sender.principal.clone(), 0, ask.into_iter().collect())
+        self.spawn(process, spec, grants, by.sender.clone(), 0, ask.into_iter().collect())
+    }
+
+    /// Whether a program runs where nothing confines it is for the operator of that machine to say.
+    fn check_trust(&mut self, by: &Asker, spec: &AgentSpec) -> Result<(), Refusal> {
+        match &spec.backend {
+            Backend::Command { trusted: true, .. } if by.role.is_some() => {
+                let agent = spec.agent.to_string();
+                Err(self.deny(&by.sender, "trust", &agent, crate::gate::DEFAULT_CLOSED, None))
+            }
+            Backend::Command { .. } | Backend::Builtin(_) => Ok(()),
+        }
     }
 
     /// A group shares its fate: an agent brings others into its own group and into no other.
     fn check_group(&mut self, by: &Asker, wanted: Option<&mut Membership>) -> Result<(), Refusal> {
-        if let (Some(wanted), Some(process)) = (&wanted, by.process()) {
-            let own = self.processes.living(process).and_then(|life| life.spec.group.as_ref());
+        if let (Some(wanted), Principal::Agent { .. }) = (&wanted, &by.sender.principal) {
+            let life = by.process().and_then(|process| self.processes.living(process));
+            let own = life.and_then(|life| life.spec.group.as_ref());
             if own.is_none_or(|own| own.group != wanted.group) {
                 let group = wanted.group.to_string();
                 return Err(self.deny(&by.sender, "join-group", &group, crate::gate::DEFAULT_CLOSED, None));
@@ -109,12 +122,13 @@ impl Kernel {
         process: ProcessId,
         spec: AgentSpec,
         grants: Vec<Grant>,
-        by: Principal,
+        by: Sender,
         restarts: u64,
         asks: Vec<AskId>,
     ) -> Result<(), Refusal> {
-        let source = by.to_string();
-        let effect = Effect::Spawn { process, spec: spec.clone(), grants: grants.clone(), by: by.clone() };
+        let (source, from) = (self.source(&by), self.abroad(&by));
+        let (spec_recorded, by_whom) = (spec.clone(), by.principal.clone());
+        let effect = Effect::Spawn { process, spec: spec_recorded, grants: grants.clone(), by: by_whom, from };
         if !Writer::fits(&source, &[Fact::Intent(Box::new(effect.clone()))]) {
             let message = "the agent's command, environment and grants do not fit into one record of 64 KiB".to_owned();
             return Err(Refusal::Invalid { message });
@@ -159,18 +173,19 @@ impl Kernel {
     /// Stops an agent; the answer follows when it has ended and that is recorded.
     pub(crate) fn on_stop(&mut self, ask: AskId, by: &Asker, agent: &AgentRef) {
         match self.find(by, agent, |target| Action::Stop { target }) {
-            Ok(Meant::Living(process)) => self.stop(process, &by.sender.principal, Some(ask), false),
-            Ok(Meant::Resting(agent)) => self.stop_resting(&agent, &by.sender.principal, ask),
+            Ok(Meant::Living(process)) => self.stop(process, &by.sender, Some(ask), false),
+            Ok(Meant::Resting(agent)) => self.stop_resting(&agent, &by.sender, ask),
             Err(refusal) => self.effects.answer(ask, Err(refusal)),
         }
     }
 
     /// Stops a process because somebody asked, or because the node goes down.
-    pub(crate) fn stop(&mut self, process: ProcessId, by: &Principal, ask: Option<AskId>, shutdown: bool) {
+    pub(crate) fn stop(&mut self, process: ProcessId, by: &Sender, ask: Option<AskId>, shutdown: bool) {
         let Some(life) = self.processes.living(process) else { return };
-        let effect = Effect::Stop { process, agent: life.spec.agent.clone(), by: by.clone() };
+        let (agent, from) = (life.spec.agent.clone(), self.abroad(by));
+        let effect = Effect::Stop { process, agent, by: by.principal.clone(), from };
         let cause = if shutdown { Cause::NodeStops } else { Cause::Asked };
-        self.end(&by.to_string(), process, effect, cause, self.config.grace_us, ask);
+        self.end(&self.source(by), process, effect, cause, self.config.grace_us, ask);
     }
 
     /// Records the intent of an end, or joins the one that is under way unless this one prevails: the wish that somebody's

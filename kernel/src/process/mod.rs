@@ -5,6 +5,7 @@ mod life;
 mod lifecycle;
 mod mailbox;
 mod pause;
+mod report;
 mod table;
 
 pub(crate) use history::{History, Past};

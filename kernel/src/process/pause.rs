@@ -1,6 +1,6 @@
 //! Letting a process stand still and go on: intent first, then the effect, then its outcome, then the answer.
 
-use weft_protocol::{Effect, EffectResult, Principal, ProcessId, Refusal};
+use weft_protocol::{Effect, EffectResult, ProcessId, Refusal, Sender};
 
 use super::life::Pause;
 use crate::action::Action;
@@ -15,16 +15,16 @@ impl Kernel {
     /// Suspends an agent; the answer follows when it stands still and that is recorded.
     pub(crate) fn on_suspend(&mut self, ask: AskId, by: &Asker, agent: &AgentRef) {
         let meant = self.find(by, agent, |target| Action::Suspend { target });
-        self.pause_meant(meant, &by.sender.principal, false, ask);
+        self.pause_meant(meant, &by.sender, false, ask);
     }
 
     /// Lets a suspended agent go on.
     pub(crate) fn on_resume(&mut self, ask: AskId, by: &Asker, agent: &AgentRef) {
         let meant = self.find(by, agent, |target| Action::Resume { target });
-        self.pause_meant(meant, &by.sender.principal, true, ask);
+        self.pause_meant(meant, &by.sender, true, ask);
     }
 
-    fn pause_meant(&mut self, meant: Result<Meant, Refusal>, by: &Principal, resume: bool, ask: AskId) {
+    fn pause_meant(&mut self, meant: Result<Meant, Refusal>, by: &Sender, resume: bool, ask: AskId) {
         let process = meant.and_then(|meant| match meant {
             Meant::Living(process) => Ok(process),
             Meant::Resting(agent) => {
@@ -40,7 +40,7 @@ impl Kernel {
     pub(crate) fn pause(
         &mut self,
         process: ProcessId,
-        by: &Principal,
+        by: &Sender,
         resume: bool,
         ask: Option<AskId>,
     ) -> Result<Option<u64>, Refusal> {
@@ -57,13 +57,14 @@ impl Kernel {
             (ProcessState::Suspended, None) if !resume => return Ok(self.already(process, resume, ask)),
             (ProcessState::Running | ProcessState::Suspended, None) => {}
         }
-        let (agent, by_whom) = (life.spec.agent.clone(), by.clone());
+        let agent = life.spec.agent.clone();
+        let (by_whom, from, source) = (by.principal.clone(), self.abroad(by), self.source(by));
         let effect = if resume {
-            Effect::Resume { process, agent, by: by_whom }
+            Effect::Resume { process, agent, by: by_whom, from }
         } else {
-            Effect::Suspend { process, agent, by: by_whom }
+            Effect::Suspend { process, agent, by: by_whom, from }
         };
-        let intent = self.chain.intent(&by.to_string(), effect, self.now);
+        let intent = self.chain.intent(&source, effect, self.now);
         let (seq, order) = if resume { intent.resume(process) } else { intent.suspend(process) };
         self.chain.hold(seq, order);
         if let Some(life) = self.processes.living_mut(process) {

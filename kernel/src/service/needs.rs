@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_protocol::{
     AgentName, AgentSpec, Effect, EffectOutcome, EffectResult, ExitReason, Fact, Grant, LocalTarget, Principal,
-    ProcessExited, Refusal, ServiceName, Timestamp,
+    ProcessExited, Refusal, Sender, ServiceName, Timestamp,
 };
 
 use crate::event::AskId;
-use crate::kernel::{BUSY_RETRY_US, Kernel};
+use crate::kernel::{Asker, BUSY_RETRY_US, Kernel};
 use crate::process::{Life, Past};
 use crate::timers::Timer;
 
@@ -28,7 +28,7 @@ pub(crate) enum Waiting {
         /// Who waits for the answer.
         ask: AskId,
         /// On whose behalf.
-        by: Principal,
+        by: Asker,
         /// What.
         spec: AgentSpec,
     },
@@ -128,7 +128,9 @@ impl Kernel {
     pub(crate) fn start_now(&mut self, waiting: Waiting) {
         match waiting {
             Waiting::Asked { ask, by, spec } => {
-                let started = self.asker(&by).and_then(|by| self.spawn_permitted(&by, spec, Some(ask)));
+                // What an agent of this node holds may be less by now.
+                let by = if by.role.is_none() { self.asker(&by.sender.principal) } else { Ok(by) };
+                let started = by.and_then(|by| self.spawn_permitted(&by, spec, Some(ask)));
                 if let Err(refusal) = started {
                     self.effects.answer(ask, Err(refusal));
                 }
@@ -163,19 +165,23 @@ impl Kernel {
     pub(crate) fn give_up_start(&mut self, waiting: Waiting, reason: &str, refusal: Refusal) {
         match waiting {
             Waiting::Asked { ask, .. } => self.effects.answer(ask, Err(refusal)),
-            Waiting::Configured(spec) => self.record_unstarted(spec, Vec::new(), Principal::Operator, 0, reason),
+            Waiting::Configured(spec) => {
+                let operator = self.own_sender(Principal::Operator);
+                self.record_unstarted(spec, Vec::new(), operator, 0, reason);
+            }
             Waiting::Again(Past { spec, grants, by, restarts, .. }) => {
                 self.record_unstarted(spec, grants, by, restarts, reason);
             }
         }
     }
 
-    fn record_unstarted(&mut self, spec: AgentSpec, grants: Vec<Grant>, by: Principal, restarts: u64, reason: &str) {
+    fn record_unstarted(&mut self, spec: AgentSpec, grants: Vec<Grant>, by: Sender, restarts: u64, reason: &str) {
         let Some(process) = self.processes.next_id().filter(|_| self.processes.named(&spec.agent).is_none()) else {
             return;
         };
-        let source = by.to_string();
-        let effect = Effect::Spawn { process, spec: spec.clone(), grants: grants.clone(), by: by.clone() };
+        let (source, from) = (self.source(&by), self.abroad(&by));
+        let (recorded, by_whom) = (spec.clone(), by.principal.clone());
+        let effect = Effect::Spawn { process, spec: recorded, grants: grants.clone(), by: by_whom, from };
         let intent = self.chain.append(&source, &Fact::Intent(Box::new(effect)), self.now).seq;
         let reason = reason.to_owned();
         let outcome = EffectOutcome { intent, result: EffectResult::Failed { reason: reason.clone() } };

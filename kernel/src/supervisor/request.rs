@@ -1,6 +1,6 @@
 //! Restarts and stops that somebody asked for, of agents with a process and of those without one.
 
-use weft_protocol::{AgentName, Effect, Principal, ProcessId, Refusal};
+use weft_protocol::{AgentName, Effect, LocalTarget, ProcessId, Refusal, Sender};
 
 use super::tree::Condition;
 use crate::action::Action;
@@ -38,9 +38,13 @@ impl Kernel {
                 (process.to_string(), name)
             }
         };
-        let mut resources = vec![target.clone()];
-        resources.extend(name.as_ref().map(ToString::to_string).filter(|name| *name != target));
-        let permit = self.judge(&by.sender, &action(target.clone()), &resources, &by.grants, None)?;
+        let mut resources = match agent {
+            AgentRef::Process(process) => self.resources_of(&LocalTarget::Process(*process)),
+            AgentRef::Name(_) => Vec::new(),
+        };
+        resources.extend(name.iter().flat_map(|name| self.resources_of(&LocalTarget::Agent(name.clone()))));
+        let action = by.wants(action(target.clone()));
+        let permit = self.judge(&by.sender, &action, &resources, &by.grants, None)?;
         self.use_grant(&by.sender, &permit);
         let resting = name.filter(|name| self.supervisors.get(name).is_some_and(|child| child.rest.is_some()));
         match agent {
@@ -62,11 +66,13 @@ impl Kernel {
     }
 
     /// Stops an agent that has no process: it is not started again.
-    pub(crate) fn stop_resting(&mut self, agent: &AgentName, by: &Principal, ask: AskId) {
+    pub(crate) fn stop_resting(&mut self, agent: &AgentName, by: &Sender, ask: AskId) {
         let Some(child) = self.supervisors.get(agent) else { return };
         let Some(rest) = &child.rest else { return };
         let (process, reason) = (child.process, rest.exit.clone());
-        let seq = self.record_done(&by.to_string(), Effect::Stop { process, agent: agent.clone(), by: by.clone() });
+        let (principal, from) = (by.principal.clone(), self.abroad(by));
+        let effect = Effect::Stop { process, agent: agent.clone(), by: principal, from };
+        let seq = self.record_done(&self.source(by), effect);
         self.chain.hold(seq, Promise::Answer { ask, answer: Ok(Answer::Stopped { process, reason }) });
         self.leave_plan(agent);
         self.supervisors.forget(agent);
@@ -77,9 +83,9 @@ impl Kernel {
     pub(crate) fn on_restart(&mut self, ask: AskId, by: &Asker, agent: &AgentRef) {
         let restarted = self.find(by, agent, |target| Action::Restart { target });
         let restarted = restarted.and_then(|meant| match meant {
-            Meant::Living(process) => self.restart_living(process, &by.sender.principal, ask),
+            Meant::Living(process) => self.restart_living(process, &by.sender, ask),
             Meant::Resting(agent) => {
-                self.restart_resting(&agent, &by.sender.principal, ask);
+                self.restart_resting(&agent, &by.sender, ask);
                 Ok(())
             }
         });
@@ -88,7 +94,7 @@ impl Kernel {
         }
     }
 
-    fn restart_living(&mut self, process: ProcessId, by: &Principal, ask: AskId) -> Result<(), Refusal> {
+    fn restart_living(&mut self, process: ProcessId, by: &Sender, ask: AskId) -> Result<(), Refusal> {
         let life = self.processes.living(process).ok_or(Refusal::Gone { process })?;
         let agent = life.spec.agent.clone();
         match life.stop.as_ref().map(|stop| &stop.cause) {
@@ -96,15 +102,17 @@ impl Kernel {
             Some(Cause::Terminated { .. }) => return Err(self.restarting(&agent).unwrap_or(Refusal::Gone { process })),
             Some(Cause::Asked | Cause::NodeStops) => return Err(Refusal::Gone { process }),
         }
-        let effect = Effect::Restart { process, agent, by: by.clone() };
-        self.end(&by.to_string(), process, effect, Cause::Again, self.config.grace_us, Some(ask));
+        let effect = Effect::Restart { process, agent, by: by.principal.clone(), from: self.abroad(by) };
+        self.end(&self.source(by), process, effect, Cause::Again, self.config.grace_us, Some(ask));
         Ok(())
     }
 
-    fn restart_resting(&mut self, agent: &AgentName, by: &Principal, ask: AskId) {
+    fn restart_resting(&mut self, agent: &AgentName, by: &Sender, ask: AskId) {
         let Some(child) = self.supervisors.get(agent) else { return };
         let (process, given_up) = (child.process, matches!(child.condition, Condition::Failed { .. }));
-        self.record_done(&by.to_string(), Effect::Restart { process, agent: agent.clone(), by: by.clone() });
+        let (principal, from) = (by.principal.clone(), self.abroad(by));
+        let effect = Effect::Restart { process, agent: agent.clone(), by: principal, from };
+        self.record_done(&self.source(by), effect);
         self.leave_plan(agent);
         if given_up {
             self.supervisors.forgive(agent);

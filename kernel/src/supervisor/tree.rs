@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_protocol::limits::{GROUP_MEMBERS_MAX, PROCESSES_MAX};
 use weft_protocol::{
-    AgentName, AgentSpec, ExitReason, Grant, GrantRef, GroupName, Membership, NodeId, Principal, ProcessId, Refusal,
-    RestartPolicy, Strategy, Timestamp,
+    AgentName, AgentSpec, ExitReason, Grant, GrantRef, GroupName, Membership, NodeId, ProcessId, Refusal,
+    RestartPolicy, Sender, Strategy, Timestamp,
 };
 
 use super::budget::{Budget, backoff_us};
@@ -36,7 +36,7 @@ pub(crate) enum Condition {
 pub(crate) struct Rest {
     pub(crate) spec: AgentSpec,
     pub(crate) grants: Vec<Grant>,
-    pub(crate) by: Principal,
+    pub(crate) by: Sender,
     /// How its last process ended.
     pub(crate) exit: ExitReason,
 }

@@ -352,8 +352,11 @@ fn what_another_node_gave_counts_for_nothing_at_home() {
         format!("acknowledge m denied: denied by rule grant#3 revoked {id}"),
         "it falls with its parent"
     );
-    let wrong = ask(&mut three.alpha, &Principal::Operator, grant("x@beta", terms("spawn:*")), Route::Remote(gamma));
-    assert_eq!(effects(&wrong), ["answer 1 invalid: an agent of another node can be given send and call, not spawn"]);
+    let wrong = ask(&mut three.alpha, &Principal::Operator, grant("x@beta", terms("publish:*")), Route::Remote(gamma));
+    assert_eq!(
+        effects(&wrong),
+        ["answer 1 invalid: an agent of another node can be given send, call and rights over agents, not publish"]
+    );
 }
 
 #[test]

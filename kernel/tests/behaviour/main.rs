@@ -30,4 +30,5 @@ mod signal;
 mod spawn;
 mod supervision;
 mod targets;
+mod tools;
 mod topic;

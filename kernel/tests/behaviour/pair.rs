@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use weft_kernel::{Answer, AskId, Builtin, Input, Output, Route, Syscall};
-use weft_protocol::{BuiltinKind, NodeId, Principal, Refusal, Role};
+use weft_protocol::{BuiltinKind, ExitReason, NodeId, Principal, Refusal, Role};
 
 use crate::node::Node;
 
@@ -11,12 +11,18 @@ pub(crate) struct Pair {
     pub(crate) nodes: [Node; 2],
     /// Whether built-in agents answer by themselves.
     pub(crate) agents_answer: bool,
+    /// The role of both.
+    pub(crate) role: Role,
 }
 
 impl Pair {
     /// alpha, and beta with a running `echo`.
     pub(crate) fn new() -> Self {
-        Self { nodes: [Node::new("alpha"), Node::with_agents("beta", &["echo"])], agents_answer: true }
+        Self {
+            nodes: [Node::new("alpha"), Node::with_agents("beta", &["echo"])],
+            agents_answer: true,
+            role: Role::Worker,
+        }
     }
 
     pub(crate) fn asked(&self, ask: u64, by: Principal, syscall: Syscall) -> Input {
@@ -41,7 +47,7 @@ impl Pair {
 
     fn carry(&self, place: usize, output: Output) -> Option<(usize, Input)> {
         let (from, other) = (self.nodes[place].id(), 1 - place);
-        let role = Role::Worker;
+        let role = self.role;
         match output {
             Output::Transmit { to, envelope } if self.is(other, to) => {
                 Some((other, Input::EnvelopeArrived { from, role, envelope }))
@@ -59,6 +65,10 @@ impl Pair {
                 let answer = Builtin::new(BuiltinKind::Echo).handle(&delivery.payload, self.nodes[place].now);
                 Some((place, Input::AgentAnswered { process, message: delivery.message, answer }))
             }
+            Output::Start { process, .. } => Some((place, Input::AgentStarted { process, pid: None })),
+            Output::Stop { process, .. } => Some((place, Input::AgentExited { process, reason: ExitReason::Stopped })),
+            Output::Suspend { process } => Some((place, Input::AgentSuspended { process })),
+            Output::Resume { process } => Some((place, Input::AgentResumed { process })),
             _ => None,
         }
     }

@@ -148,7 +148,11 @@ fn a_schema_that_is_none_is_refused_at_registration() {
 fn arguments_that_break_the_contract_are_refused_before_the_mailbox_here_and_from_elsewhere() {
     let violated = "contract-violated: the arguments break the contract of svc:sum.run 1.0.0: /items/0/name: 5 is not \
                     of type \"string\"";
-    let mut pair = Pair { nodes: [Node::new("alpha"), serving(contract("1.0.0", ITEMS, "true"))], agents_answer: true };
+    let mut pair = Pair {
+        nodes: [Node::new("alpha"), serving(contract("1.0.0", ITEMS, "true"))],
+        agents_answer: true,
+        ..Pair::new()
+    };
     let wrong = || call("svc:sum.run", r#"{"items":[{"name":5}]}"#);
     assert_eq!(operator(&mut pair.nodes[1], wrong()), [format!("answer 1 {violated}")]);
     let asked = pair.asked(1, Principal::Operator, wrong());
@@ -193,7 +197,11 @@ fn an_answer_that_breaks_the_contract_is_not_passed_on() {
 #[test]
 fn a_full_audit_records_each_call_as_events_and_a_gate_only_one_as_a_digest() {
     let stages = |audit_level| {
-        let mut pair = Pair { nodes: [Node::new("alpha"), Node::with_agents("beta", &["echo"])], agents_answer: true };
+        let mut pair = Pair {
+            nodes: [Node::new("alpha"), Node::with_agents("beta", &["echo"])],
+            agents_answer: true,
+            ..Pair::new()
+        };
         operator(&mut pair.nodes[1], register(Some("echo"), None, audit_level));
         let asked = pair.asked(1, Principal::Operator, call("svc:sum.run", "7"));
         let answers = pair.run(asked);

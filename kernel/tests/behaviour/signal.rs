@@ -178,12 +178,13 @@ fn an_agent_sends_no_signal_for_which_it_has_no_grant() {
 }
 
 #[test]
-fn nobody_changes_a_life_on_another_node() {
+fn a_worker_changes_no_life_on_another_node() {
     let mut pair = Pair::new();
-    for forged in [Signal::Kill, Signal::Suspend, Signal::LinkExit(end())] {
+    let rules = ["member-role#2", "member-role#2", weft_kernel::DEFAULT_CLOSED];
+    for (forged, rule) in [Signal::Kill, Signal::Suspend, Signal::LinkExit(end())].into_iter().zip(rules) {
         let asked = pair.asked(1, Principal::Operator, signal("echo@beta", forged.clone()));
         let answers = pair.run(asked);
-        let denied = weft_protocol::Refusal::Denied { rule: weft_kernel::DEFAULT_CLOSED.to_owned() };
+        let denied = weft_protocol::Refusal::Denied { rule: rule.to_owned() };
         assert_eq!(answers, [(1, Err(denied))], "{forged}");
     }
     let asked = pair.asked(2, Principal::Operator, signal("echo@beta", Signal::Ping));

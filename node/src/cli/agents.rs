@@ -60,14 +60,17 @@ fn row(agent: &AgentRow) -> [String; 7] {
 async fn spawn(args: &SpawnArgs, at: &At) -> Result<(), CliError> {
     let request = spawn_request(args)?;
     let report: SpawnReport = Client::of(at)?.post("/v1/agents", &request).await?;
-    Output::new(at.json).report(&report, |report| format!("{} runs as {}", report.agent, report.process))
+    let place = args.on.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
+    Output::new(at.json).report(&report, |report| format!("{} runs as {}{place}", report.agent, report.process))
 }
 
 fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
     args.name.parse::<weft_protocol::AgentName>()?;
     let exec = args.exec.as_deref().map(super::words::split).transpose();
     let exec = exec.map_err(|problem| CliError::new("invalid", format!("--exec: {problem}")))?;
-    let exec = exec.map(|words| words.into_iter().map(absolute).collect::<Vec<_>>());
+    // On another machine a file of this one means nothing.
+    let here = |word: String| if args.on.is_none() { absolute(word) } else { word };
+    let exec = exec.map(|words| words.into_iter().map(here).collect::<Vec<_>>());
     let builtin = match (&args.builtin, &exec) {
         (Some(kind), _) => Some(kind.to_string()),
         (None, Some(_)) => None,
@@ -104,6 +107,8 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         limits,
         probes: args.probe.clone(),
         needs: args.needs.iter().map(ToString::to_string).collect(),
+        on: args.on.as_ref().map(ToString::to_string),
+        deadline_ms: args.deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
     })
 }
 

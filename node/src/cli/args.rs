@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
 use weft_protocol::{
     AgentName, AuditLevel, BuiltinKind, CronId, GrantId, GrantSpec, GroupName, InviteId, Level, MessageId, MissedRule,
-    NodeId, NodeName, Resource, RestartPolicy, Role, ServiceName, Signal, Strategy, TopicName, TopicPattern,
+    NodeId, NodeName, NodeRef, Resource, RestartPolicy, Role, ServiceName, Signal, Strategy, TopicName, TopicPattern,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -244,21 +244,21 @@ pub(crate) enum InviteCommand {
 /// `weft agent …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
-    /// Start an agent on this node
+    /// Start an agent on this node, or on another one
     Spawn(SpawnArgs),
     /// List the agents of this node
     Ls(OnlyAt),
-    /// Show everything about an agent of this node
+    /// Show everything about an agent
     Inspect(OneAgentArgs),
-    /// Stop an agent of this node
+    /// Stop an agent
     Stop(OneAgentArgs),
-    /// Stop an agent of this node and start it again; start one that was given up
+    /// Stop an agent and start it again; start one that was given up
     Restart(OneAgentArgs),
-    /// Let an agent of this node stand still; what is for it waits
+    /// Let an agent stand still; what is for it waits
     Suspend(OneAgentArgs),
-    /// Let a suspended agent of this node go on
+    /// Let a suspended agent go on
     Resume(OneAgentArgs),
-    /// Send a signal to an agent of this node
+    /// Send a signal to an agent
     Signal(SignalArgs),
     /// Print what an agent of this node wrote to its error output and said with `log`
     Logs(LogsArgs),
@@ -302,6 +302,13 @@ pub(crate) struct SpawnArgs {
     /// Let the program run even where the kernel cannot confine it
     #[arg(long)]
     pub(crate) trusted: bool,
+    /// Start it on that node, if its gate permits it; --exec then names a program of that machine, which runs in that node's
+    /// home and under the bounds of its configuration
+    #[arg(long, value_name = "NODE", conflicts_with = "trusted")]
+    pub(crate) on: Option<NodeRef>,
+    /// How long that node may take
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "on")]
+    pub(crate) deadline: Option<Duration>,
     #[command(flatten)]
     pub(crate) at: At,
 }
@@ -349,7 +356,8 @@ pub(crate) struct GrantArgs {
 /// One agent by name.
 #[derive(Debug, Args)]
 pub(crate) struct OneAgentArgs {
-    /// Its name, or its process (#12.3)
+    /// Its name, or its process (#12.3); with @NODE on another one
+    #[arg(value_name = "AGENT[@NODE]")]
     pub(crate) agent: String,
     #[command(flatten)]
     pub(crate) at: At,
@@ -358,7 +366,8 @@ pub(crate) struct OneAgentArgs {
 /// `weft agent signal`.
 #[derive(Debug, Args)]
 pub(crate) struct SignalArgs {
-    /// Its name, or its process (#12.3)
+    /// Its name, or its process (#12.3); with @NODE on another one
+    #[arg(value_name = "AGENT[@NODE]")]
     pub(crate) agent: String,
     /// shutdown, kill, suspend, resume, ping, pong, reload-config, dump-state or user-defined:N
     pub(crate) signal: Signal,

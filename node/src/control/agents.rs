@@ -9,17 +9,14 @@ use serde::Deserialize;
 use weft_kernel::{AgentRef, Answer, ProcessInfo, ProcessState, Prospect, Syscall};
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{
-    AgentReport, AgentRow, AgentsReport, ErrorBody, LimitsJson, PauseReport, SignalReport, SignalRequest, SpawnReport,
+    AgentReport, AgentRow, AgentsReport, ErrorBody, PauseReport, SignalReport, SignalRequest, SpawnReport,
     SpawnRequest, StopReport,
 };
-use weft_protocol::limits::{DEADLINE_DEFAULT_US, GRANTS_MAX, NEEDS_MAX};
-use weft_protocol::{
-    AgentName, AgentSpec, Backend, Delivery, Durability, GrantSpec, Level, LocalTarget, Membership, NodeRef, Payload,
-    ProcessId, Resource, ResourceLimits, RestartPolicy, ServiceName, Signal, Target,
-};
+use weft_protocol::limits::{DEADLINE_DEFAULT_US, DEADLINE_US_MAX};
+use weft_protocol::{AgentName, Delivery, Durability, Level, LocalTarget, NodeRef, Payload, ProcessId, Signal, Target};
 
+use super::elsewhere::{ELSEWHERE_US, Place, There, place};
 use super::failure::Failure;
-use super::health::probes;
 use super::members::is_there;
 use super::request::{JsonBody, Parameters};
 use super::{Served, mismatch, text};
@@ -69,8 +66,8 @@ fn own_agents(peer: &Peer) -> Vec<AgentRow> {
         process: process.process.to_string(),
         node: node.clone(),
         name: name.clone(),
-        state: state(&process),
-        reason: reason(&process),
+        state: process.shown_state(),
+        reason: process.shown_reason(),
         backend: process.backend.to_string(),
         restarts: Some(process.restarts),
         group: process.group.as_ref().map(|membership| membership.group.to_string()),
@@ -83,23 +80,6 @@ const fn is_living(state: &ProcessState) -> bool {
     match state {
         ProcessState::Starting | ProcessState::Running | ProcessState::Suspended | ProcessState::Stopping => true,
         ProcessState::Exited(_) => false,
-    }
-}
-
-/// The state of the process, and once it has ended that of its agent.
-fn state(process: &ProcessInfo) -> String {
-    match (&process.state, &process.prospect) {
-        (ProcessState::Exited(_), Prospect::Restart { .. }) => "restarting".to_owned(),
-        (ProcessState::Exited(_), Prospect::Failed { .. }) => "failed".to_owned(),
-        (state, _) => state.to_string(),
-    }
-}
-
-fn reason(process: &ProcessInfo) -> Option<String> {
-    match (&process.state, &process.prospect) {
-        (ProcessState::Exited(_), Prospect::Failed { reason }) => Some(reason.clone()),
-        (ProcessState::Exited(reason), Prospect::None | Prospect::Restart { .. }) => Some(reason.to_string()),
-        (ProcessState::Starting | ProcessState::Running | ProcessState::Suspended | ProcessState::Stopping, _) => None,
     }
 }
 
@@ -124,77 +104,18 @@ fn other_agents(peer: &Peer) -> Vec<AgentRow> {
     rows.collect()
 }
 
-/// Everything about one agent of this node.
-#[utoipa::path(get, path = "/v1/agents/{agent}", params(("agent" = String, Path, description = "Its name or process")),
+/// Everything about one agent.
+#[utoipa::path(get, path = "/v1/agents/{agent}", params(("agent" = String, Path, description = "Its name or process, with @node on another one")),
     responses((status = 200, body = AgentReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn inspect(
     State(served): State<Arc<Served>>,
     Path(agent): Path<String>,
 ) -> Result<Json<AgentReport>, Failure> {
-    let target: Target = agent.parse()?;
-    served.read(move |peer| find(peer, &target).map(|process| report(peer, &process))).await?.map(Json)
-}
-
-fn report(peer: &Peer, process: &ProcessInfo) -> AgentReport {
-    let waiting = [("messages_waiting", process.mailbox as u64), ("messages_in_flight", process.in_flight as u64)];
-    let waiting = waiting.map(|(name, value)| (name.to_owned(), Some(value)));
-    let used = process.used.iter().map(|(resource, used)| (unit_name(*resource).to_owned(), *used)).chain(waiting);
-    AgentReport {
-        agent: process.agent.to_string(),
-        process: process.process.to_string(),
-        node: peer.node().to_string(),
-        state: state(process),
-        reason: reason(process),
-        backend: process.backend.to_string(),
-        pid: process.pid,
-        restarts: process.restarts,
-        restart: process.restart.to_string(),
-        group: process.group.as_ref().map(|membership| membership.group.to_string()),
-        strategy: process.group.as_ref().and_then(|membership| membership.strategy).map(|it| it.to_string()),
-        restart_at: match process.prospect {
-            Prospect::Restart { at } => Some(text::time(at)),
-            Prospect::None | Prospect::Failed { .. } => None,
-        },
-        started_at: process.started_at.map(text::time),
-        limits: limits_json(&process.limits),
-        used: used.collect(),
-        grants: process.grants.iter().map(|grant| format!("{} {}", grant.id, grant.spec)).collect(),
-        topics: process.topics.iter().map(ToString::to_string).collect(),
-    }
-}
-
-/// The name of a resource with its unit, as in the requests.
-const fn unit_name(resource: Resource) -> &'static str {
-    match resource {
-        Resource::Memory => "memory_bytes",
-        Resource::Cpu => "cpu_us",
-        Resource::Disk => "disk_bytes",
-        Resource::Messages => "messages",
-        Resource::ToolCalls => "tool_calls",
-    }
-}
-
-/// The bounds in force; null for what has none.
-fn limits_json(limits: &ResourceLimits) -> LimitsJson {
-    LimitsJson {
-        memory_bytes: limits.bound(Resource::Memory),
-        cpu_us: limits.bound(Resource::Cpu),
-        disk_bytes: limits.bound(Resource::Disk),
-        messages: limits.bound(Resource::Messages),
-        tool_calls: limits.bound(Resource::ToolCalls),
-    }
-}
-
-/// The bounds that a request asks for, where 0 is none at all.
-fn requested_limits(json: &LimitsJson) -> ResourceLimits {
-    let read = |asked: Option<u64>| asked.map(|bound| if bound == 0 { ResourceLimits::UNBOUNDED } else { bound });
-    ResourceLimits {
-        memory_bytes: read(json.memory_bytes),
-        cpu_us: read(json.cpu_us),
-        disk_bytes: read(json.disk_bytes),
-        messages: read(json.messages),
-        tool_calls: read(json.tool_calls),
-    }
+    let target = match place(&served, &agent).await? {
+        Place::Here(target) => target,
+        Place::There(there) => return there.agent("agent.inspect").await,
+    };
+    served.read(move |peer| find(peer, &target).map(|process| process.report(peer.node()))).await?.map(Json)
 }
 
 /// The process a person means: the living one of that name, else the last that exited.
@@ -206,7 +127,7 @@ pub(crate) fn find(peer: &Peer, target: &Target) -> Result<ProcessInfo, Failure>
     };
     if !here {
         let message = format!("{target} is on another node; this command is for agents of this one");
-        return Err(Failure::new("unsupported", message).hint("weft agent inspect on that node, or weft ps"));
+        return Err(Failure::new("unsupported", message).hint("the same command on that node"));
     }
     let found = match &target.local {
         LocalTarget::Process(process) => peer.kernel().process(*process),
@@ -245,72 +166,57 @@ pub(super) async fn check_agent(served: &Served, agent: AgentName) -> Result<(),
     if there { Ok(()) } else { Err(not_found(&agent, names.iter().map(String::as_str))) }
 }
 
-/// Starts an agent on this node; answers when it runs.
+/// Starts an agent, here or on another node; answers when it runs.
 #[utoipa::path(post, path = "/v1/agents", request_body = SpawnRequest,
     responses((status = 200, body = SpawnReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn spawn(
     State(served): State<Arc<Served>>,
-    JsonBody(request): JsonBody<SpawnRequest>,
+    JsonBody(mut request): JsonBody<SpawnRequest>,
 ) -> Result<Json<SpawnReport>, Failure> {
-    let spec = Box::new(spec(request)?);
+    let (on, deadline_ms) = (request.on.take(), request.deadline_ms.take());
+    let spec = Box::new(request.clone().into_spec()?);
+    let deadline_us = deadline_us(deadline_ms)?;
+    if let Some(on) = on
+        && let Some(there) = There::of(&served, on.parse()?, None, deadline_us).await?
+    {
+        return there.call("agent.spawn", &request).await;
+    }
     let agent = spec.agent.to_string();
     match served.ask(Question::Kernel(Box::new(Syscall::Spawn { spec }))).await? {
-        Reply::Kernel(Answer::Spawned { process }) => {
-            let node = served.read(|peer| peer.node().to_string()).await?;
-            Ok(Json(SpawnReport { agent, process: process.to_string(), node }))
-        }
+        Reply::Kernel(Answer::Spawned { process }) => spawned(&served, agent, process).await,
         other => Err(mismatch(&other)),
     }
 }
 
-fn spec(request: SpawnRequest) -> Result<AgentSpec, Failure> {
-    let agent: AgentName = request.agent.parse()?;
-    let backend = match (request.builtin, request.exec) {
-        (Some(kind), None) => {
-            if !request.environment.is_empty() || request.trusted {
-                return Err(Failure::new("invalid", "a built-in agent has no environment and needs no trust"));
-            }
-            Backend::Builtin(kind.parse()?)
-        }
-        (None, Some(command)) if command.iter().any(|word| !word.is_empty()) && !command[0].is_empty() => {
-            Backend::Command { command, environment: request.environment, trusted: request.trusted }
-        }
-        (None, Some(_)) => return Err(Failure::new("invalid", "`exec` names no program")),
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(Failure::new("invalid", "exactly one of `builtin` and `exec` says what runs"));
-        }
-    };
-    let restart = request.restart.as_deref().map_or(Ok(RestartPolicy::Temporary), str::parse)?;
-    let group = match (request.group, request.strategy) {
-        (Some(group), strategy) => {
-            let strategy = strategy.as_deref().map(str::parse).transpose()?;
-            Some(Membership { group: group.parse()?, strategy })
-        }
-        (None, Some(_)) => {
-            return Err(Failure::new("invalid", "`strategy` says how a `group` restarts; none is named"));
-        }
-        (None, None) => None,
-    };
-    if request.grants.len() > GRANTS_MAX {
-        return Err(Failure::new("invalid", format!("{} grants, at most {GRANTS_MAX}", request.grants.len())));
+fn deadline_us(deadline_ms: Option<u64>) -> Result<u64, Failure> {
+    let deadline_us = deadline_ms.map_or(ELSEWHERE_US, |ms| ms.saturating_mul(1_000));
+    if deadline_us == 0 || deadline_us > DEADLINE_US_MAX {
+        let message = format!("`deadline_ms` is not between 1 and {}", DEADLINE_US_MAX / 1_000);
+        return Err(Failure::new("invalid", message));
     }
-    let grants = request.grants.iter().map(|grant| grant.parse()).collect::<Result<Vec<GrantSpec>, _>>()?;
-    let probes = probes(&request.probes)?;
-    if request.needs.len() > NEEDS_MAX {
-        return Err(Failure::new("invalid", format!("{} needs, at most {NEEDS_MAX}", request.needs.len())));
-    }
-    let needs = request.needs.iter().map(|service| service.parse()).collect::<Result<Vec<ServiceName>, _>>()?;
-    Ok(AgentSpec { agent, backend, restart, grants, limits: requested_limits(&request.limits), group, probes, needs })
+    Ok(deadline_us)
 }
 
-/// Stops an agent of this node; answers when it has ended.
-#[utoipa::path(post, path = "/v1/agents/{agent}/stop", params(("agent" = String, Path, description = "Its name or process")),
+async fn spawned(served: &Served, agent: String, process: ProcessId) -> Result<Json<SpawnReport>, Failure> {
+    let read = move |peer: &Peer| {
+        let state = peer.kernel().process(process).map_or_else(|| "exited".to_owned(), |info| info.shown_state());
+        (peer.node().to_string(), state)
+    };
+    let (node, state) = served.read(read).await?;
+    Ok(Json(SpawnReport { agent, process: process.to_string(), node, state }))
+}
+
+/// Stops an agent; answers when it has ended.
+#[utoipa::path(post, path = "/v1/agents/{agent}/stop", params(("agent" = String, Path, description = "Its name or process, with @node on another one")),
     responses((status = 200, body = StopReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn stop(
     State(served): State<Arc<Served>>,
     Path(agent): Path<String>,
 ) -> Result<Json<StopReport>, Failure> {
-    let target: Target = agent.parse()?;
+    let target = match place(&served, &agent).await? {
+        Place::Here(target) => target,
+        Place::There(there) => return there.agent("agent.stop").await,
+    };
     let (process, node) = served.read(move |peer| (find(peer, &target), peer.node().to_string())).await?;
     let ProcessInfo { agent, process, state, prospect, .. } = process?;
     if let (ProcessState::Exited(reason), Prospect::None) = (state, prospect) {
@@ -329,34 +235,39 @@ pub(crate) async fn stop(
     }
 }
 
-/// Lets an agent of this node stand still: its process and all that it started are stopped, and what is for it waits.
+/// Lets an agent stand still: its process and all that it started are stopped, and what is for it waits.
 #[utoipa::path(post, path = "/v1/agents/{agent}/suspend",
-    params(("agent" = String, Path, description = "Its name or process")),
+    params(("agent" = String, Path, description = "Its name or process, with @node on another one")),
     responses((status = 200, body = PauseReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn suspend(
     State(served): State<Arc<Served>>,
     Path(agent): Path<String>,
 ) -> Result<Json<PauseReport>, Failure> {
-    pause(&served, &agent, |agent| Syscall::Suspend { agent }).await
+    pause(&served, &agent, "agent.suspend", |agent| Syscall::Suspend { agent }).await
 }
 
-/// Lets a suspended agent of this node go on.
+/// Lets a suspended agent go on.
 #[utoipa::path(post, path = "/v1/agents/{agent}/resume",
-    params(("agent" = String, Path, description = "Its name or process")),
+    params(("agent" = String, Path, description = "Its name or process, with @node on another one")),
     responses((status = 200, body = PauseReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn resume(
     State(served): State<Arc<Served>>,
     Path(agent): Path<String>,
 ) -> Result<Json<PauseReport>, Failure> {
-    pause(&served, &agent, |agent| Syscall::Resume { agent }).await
+    pause(&served, &agent, "agent.resume", |agent| Syscall::Resume { agent }).await
 }
 
 async fn pause(
     served: &Served,
     agent: &str,
+    tool: &str,
     syscall: impl FnOnce(AgentRef) -> Syscall,
 ) -> Result<Json<PauseReport>, Failure> {
-    let (agent, process, node) = living(served, agent).await?;
+    let target = match place(served, agent).await? {
+        Place::Here(target) => target,
+        Place::There(there) => return there.agent(tool).await,
+    };
+    let (agent, process, node) = living(served, target).await?;
     let report = |state: &str| {
         Ok(Json(PauseReport { agent: agent.to_string(), process: process.to_string(), node, state: state.to_owned() }))
     };
@@ -368,8 +279,7 @@ async fn pause(
 }
 
 /// The process of an agent that has one, with this node.
-async fn living(served: &Served, agent: &str) -> Result<(AgentName, ProcessId, String), Failure> {
-    let target: Target = agent.parse()?;
+async fn living(served: &Served, target: Target) -> Result<(AgentName, ProcessId, String), Failure> {
     let (process, node) = served.read(move |peer| (find(peer, &target), peer.node().to_string())).await?;
     let process = process?;
     match process.state {
@@ -383,9 +293,9 @@ async fn living(served: &Served, agent: &str) -> Result<(AgentName, ProcessId, S
     }
 }
 
-/// Sends a signal to an agent of this node; answers when it was carried out or handed over.
+/// Sends a signal to an agent; answers when it was carried out or handed over.
 #[utoipa::path(post, path = "/v1/agents/{agent}/signal", request_body = SignalRequest,
-    params(("agent" = String, Path, description = "Its name or process")),
+    params(("agent" = String, Path, description = "Its name or process, with @node on another one")),
     responses((status = 200, body = SignalReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn signal(
     State(served): State<Arc<Served>>,
@@ -393,9 +303,20 @@ pub(crate) async fn signal(
     JsonBody(request): JsonBody<SignalRequest>,
 ) -> Result<Json<SignalReport>, Failure> {
     let signal: Signal = request.signal.parse()?;
-    let (agent, process, node) = living(&served, &agent).await?;
+    let (agent, process, node, target) = match place(&served, &agent).await? {
+        Place::Here(target) => {
+            let (agent, process, node) = living(&served, target).await?;
+            (agent.to_string(), process, node, Target { node: None, local: LocalTarget::Process(process) })
+        }
+        Place::There(there) => {
+            let Json(found) = there.agent::<AgentReport>("agent.inspect").await?;
+            let process: ProcessId = found.process.parse()?;
+            let target = Target { node: Some(NodeRef::Id(there.node)), local: LocalTarget::Process(process) };
+            (found.agent, process, found.node, target)
+        }
+    };
     let send = Syscall::Send {
-        target: Target { node: None, local: LocalTarget::Process(process) },
+        target,
         payload: Payload::Signal(signal),
         wants_reply: true,
         level: Level { delivery: Delivery::Executed, durability: Durability::None },
@@ -406,7 +327,7 @@ pub(crate) async fn signal(
     };
     match served.ask(Question::Kernel(Box::new(send))).await? {
         Reply::Kernel(Answer::Sent(report)) => Ok(Json(SignalReport {
-            agent: agent.to_string(),
+            agent,
             process: process.to_string(),
             node,
             signal: request.signal,
@@ -420,17 +341,20 @@ pub(crate) async fn signal(
     }
 }
 
-/// Stops an agent of this node and starts it again; one that waits for that, or was given up, is started at once. Answers
+/// Stops an agent and starts it again; one that waits for that, or was given up, is started at once. Answers
 /// when it runs.
 #[utoipa::path(post, path = "/v1/agents/{agent}/restart",
-    params(("agent" = String, Path, description = "Its name or process")),
+    params(("agent" = String, Path, description = "Its name or process, with @node on another one")),
     responses((status = 200, body = SpawnReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn restart(
     State(served): State<Arc<Served>>,
     Path(agent): Path<String>,
 ) -> Result<Json<SpawnReport>, Failure> {
-    let target: Target = agent.parse()?;
-    let (process, node) = served.read(move |peer| (find(peer, &target), peer.node().to_string())).await?;
+    let target = match place(&served, &agent).await? {
+        Place::Here(target) => target,
+        Place::There(there) => return there.agent("agent.restart").await,
+    };
+    let process = served.read(move |peer| find(peer, &target)).await?;
     let ProcessInfo { agent, process, state, prospect, .. } = process?;
     if let (ProcessState::Exited(reason), Prospect::None) = (state, prospect) {
         let message = format!("{agent} does not run any more: {reason}");
@@ -438,9 +362,7 @@ pub(crate) async fn restart(
     }
     let restart = Syscall::Restart { agent: AgentRef::Process(process) };
     match served.ask(Question::Kernel(Box::new(restart))).await? {
-        Reply::Kernel(Answer::Spawned { process }) => {
-            Ok(Json(SpawnReport { agent: agent.to_string(), process: process.to_string(), node }))
-        }
+        Reply::Kernel(Answer::Spawned { process }) => spawned(&served, agent.to_string(), process).await,
         other => Err(mismatch(&other)),
     }
 }
@@ -450,8 +372,8 @@ mod tests {
     use super::*;
 
     fn refused(json: &str) -> String {
-        let request = serde_json::from_str(json).expect("a request");
-        spec(request).expect_err("wrong").0.to_string()
+        let request = serde_json::from_str::<SpawnRequest>(json).expect("a request");
+        Failure::from(request.into_spec().expect_err("wrong")).0.to_string()
     }
 
     #[test]

@@ -196,12 +196,12 @@ fn resource_words(used: &ResourceUse, verb: &str) -> String {
 
 fn intent(effect: &Effect) -> (String, Value) {
     match effect {
-        Effect::Spawn { process, spec, grants, by } => {
+        Effect::Spawn { process, spec, grants, by, from } => {
             let grants: Vec<String> = grants.iter().map(|grant| format!("{} {}", grant.id, grant.spec)).collect();
             let detail = json!({
                 "spawn": {
                     "process": process, "agent": spec.agent, "backend": spec.backend.to_string(),
-                    "restart": spec.restart, "group": spec.group, "grants": grants, "by": by.to_string(),
+                    "restart": spec.restart, "group": spec.group, "grants": grants, "by": by.to_string(), "from": from,
                 }
             });
             (format!("start {} as {process}, {}", spec.agent, spec.backend), detail)
@@ -212,24 +212,27 @@ fn intent(effect: &Effect) -> (String, Value) {
             let detail = json!({ "fire": { "job": job.to_string(), "scheduled": scheduled, "by": by.to_string() } });
             (format!("run {job} for {when}"), detail)
         }
-        Effect::Stop { process, agent, by } => {
-            let detail = json!({ "stop": { "process": process, "agent": agent, "by": by.to_string() } });
+        Effect::Stop { process, agent, by, from } => {
+            let detail = json!({ "stop": { "process": process, "agent": agent, "by": by.to_string(), "from": from } });
             (format!("stop {agent} {process}"), detail)
         }
-        Effect::Restart { process, agent, by } => {
-            let detail = json!({ "restart": { "process": process, "agent": agent, "by": by.to_string() } });
+        Effect::Restart { process, agent, by, from } => {
+            let detail =
+                json!({ "restart": { "process": process, "agent": agent, "by": by.to_string(), "from": from } });
             (format!("restart {agent} {process}"), detail)
         }
         Effect::Terminate { process, agent, reason } => {
             let detail = json!({ "terminate": { "process": process, "agent": agent, "reason": reason } });
             (format!("end {agent} {process}: {reason}"), detail)
         }
-        Effect::Suspend { process, agent, by } => {
-            let detail = json!({ "suspend": { "process": process, "agent": agent, "by": by.to_string() } });
+        Effect::Suspend { process, agent, by, from } => {
+            let detail =
+                json!({ "suspend": { "process": process, "agent": agent, "by": by.to_string(), "from": from } });
             (format!("suspend {agent} {process}"), detail)
         }
-        Effect::Resume { process, agent, by } => {
-            let detail = json!({ "resume": { "process": process, "agent": agent, "by": by.to_string() } });
+        Effect::Resume { process, agent, by, from } => {
+            let detail =
+                json!({ "resume": { "process": process, "agent": agent, "by": by.to_string(), "from": from } });
             (format!("resume {agent} {process}"), detail)
         }
     }

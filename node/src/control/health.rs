@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use weft_kernel::NodeState;
 use weft_peer::Peer;
-use weft_protocol::control::{ErrorBody, HealthReport, HealthRow, ProbeJson, ProbeReport};
-use weft_protocol::{Health, HealthSubject, ProbeCheck, ProbeSpec, ProbeTiming};
+use weft_protocol::control::{ErrorBody, HealthReport, HealthRow, ProbeReport};
+use weft_protocol::{Health, HealthSubject};
 
 use super::failure::Failure;
 use super::{Served, text};
@@ -87,21 +87,4 @@ async fn probe(served: &Served, is_well: fn(NodeState, &Health) -> bool) -> (Sta
 fn not_answering(state: &str, reason: &str) -> ProbeReport {
     let (state, reasons) = (state.to_owned(), vec![reason.to_owned()]);
     ProbeReport { ok: false, state, health: "unknown".to_owned(), reasons }
-}
-
-/// The probes of a spawn; what they leave out has its default. The kernel checks the bounds.
-pub(crate) fn probes(probes: &[ProbeJson]) -> Result<Vec<ProbeSpec>, Failure> {
-    let spec = |probe: &ProbeJson| {
-        let default = ProbeTiming::default();
-        let us = |ms: Option<u64>, default| ms.map_or(default, |ms| ms.saturating_mul(1_000));
-        let timing = ProbeTiming {
-            interval_us: us(probe.interval_ms, default.interval_us),
-            timeout_us: us(probe.timeout_ms, default.timeout_us),
-            failures: probe.failures.unwrap_or(default.failures),
-            successes: probe.successes.unwrap_or(default.successes),
-        };
-        let check = probe.check.as_deref().map_or(Ok(ProbeCheck::Message), str::parse)?;
-        Ok(ProbeSpec { kind: probe.kind.parse()?, check, timing })
-    };
-    probes.iter().map(spec).collect()
 }

@@ -16,6 +16,7 @@ use weft_protocol::{InviteId, NodeId, Refusal, Role, Timestamp, WIRE_VERSION};
 use super::failure::Failure;
 use super::request::JsonBody;
 use super::{Served, mismatch, text};
+use crate::cli::nearest;
 
 /// How long an invite lasts that does not say it, in milliseconds.
 const TTL_MS_DEFAULT: u64 = 3_600_000;
@@ -186,7 +187,11 @@ pub(crate) fn find(peer: &Peer, node: &str) -> Result<NodeId, Failure> {
             peer.discovery().members().find(same).map(|member| member.node).ok_or_else(|| Refusal::Quarantined.into())
         }
         Err(Refusal::NoResponder { .. }) => {
-            Err(Failure::new("not-found", format!("no member {node}")).hint("weft members lists them"))
+            let names: Vec<String> = peer.discovery().members().map(|member| member.name.to_string()).collect();
+            let near = nearest(&node.to_string(), names.iter().map(String::as_str));
+            let hint =
+                near.map_or_else(|| "weft members lists them".to_owned(), |near| format!("did you mean {near}?"));
+            Err(Failure::new("not-found", format!("no member {node}")).hint(hint))
         }
         found => Ok(found?),
     }

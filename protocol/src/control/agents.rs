@@ -6,8 +6,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::health::ProbeJson;
+use crate::capability::GrantSpec;
+use crate::envelope::Refusal;
+use crate::id::{AgentName, ServiceName};
+use crate::limits::{GRANTS_MAX, NEEDS_MAX};
+use crate::process::{AgentSpec, Backend, Membership, Resource, ResourceLimits, RestartPolicy};
 
-/// The body of `POST /v1/agents`. Exactly one of `builtin` and `exec` is given.
+/// The body of `POST /v1/agents`, and the arguments of the tool call `agent.spawn`. Exactly one of `builtin` and `exec` is
+/// given.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpawnRequest {
@@ -47,6 +53,60 @@ pub struct SpawnRequest {
     /// Services that somebody must serve before it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
+    /// The node on which it is started, by name or id; this one, without. Not among the arguments of a tool call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
+    /// How long another node may take to start it, in milliseconds; 30,000 without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+}
+
+impl SpawnRequest {
+    /// What it asks for, on whichever node.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] that says what is wrong with it: nothing changed.
+    pub fn into_spec(self) -> Result<AgentSpec, Refusal> {
+        let agent: AgentName = self.agent.parse()?;
+        let backend = match (self.builtin, self.exec) {
+            (Some(kind), None) => {
+                if !self.environment.is_empty() || self.trusted {
+                    return Err(invalid("a built-in agent has no environment and needs no trust"));
+                }
+                Backend::Builtin(kind.parse()?)
+            }
+            (None, Some(command)) if command.first().is_some_and(|program| !program.is_empty()) => {
+                Backend::Command { command, environment: self.environment, trusted: self.trusted }
+            }
+            (None, Some(_)) => return Err(invalid("`exec` names no program")),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(invalid("exactly one of `builtin` and `exec` says what runs"));
+            }
+        };
+        let restart = self.restart.as_deref().map_or(Ok(RestartPolicy::Temporary), str::parse)?;
+        let group = match (self.group, self.strategy) {
+            (Some(group), strategy) => {
+                let strategy = strategy.as_deref().map(str::parse).transpose()?;
+                Some(Membership { group: group.parse()?, strategy })
+            }
+            (None, Some(_)) => return Err(invalid("`strategy` says how a `group` restarts; none is named")),
+            (None, None) => None,
+        };
+        if self.grants.len() > GRANTS_MAX {
+            return Err(invalid(format!("{} grants, at most {GRANTS_MAX}", self.grants.len())));
+        }
+        let grants = self.grants.iter().map(|grant| grant.parse()).collect::<Result<Vec<GrantSpec>, _>>()?;
+        let probes = self.probes.iter().map(ProbeJson::to_spec).collect::<Result<Vec<_>, _>>()?;
+        if self.needs.len() > NEEDS_MAX {
+            return Err(invalid(format!("{} needs, at most {NEEDS_MAX}", self.needs.len())));
+        }
+        let needs = self.needs.iter().map(|service| service.parse()).collect::<Result<Vec<ServiceName>, _>>()?;
+        Ok(AgentSpec { agent, backend, restart, grants, limits: self.limits.asked(), group, probes, needs })
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::Invalid { message: message.into() }
 }
 
 /// Bounds of one process. In a request null means the node's default and 0 no bound at all; in a report null means no bound.
@@ -70,6 +130,32 @@ pub struct LimitsJson {
     pub tool_calls: Option<u64>,
 }
 
+impl LimitsJson {
+    /// The bounds that a request asks for, where 0 is none at all.
+    fn asked(&self) -> ResourceLimits {
+        let read = |asked: Option<u64>| asked.map(|bound| if bound == 0 { ResourceLimits::UNBOUNDED } else { bound });
+        ResourceLimits {
+            memory_bytes: read(self.memory_bytes),
+            cpu_us: read(self.cpu_us),
+            disk_bytes: read(self.disk_bytes),
+            messages: read(self.messages),
+            tool_calls: read(self.tool_calls),
+        }
+    }
+
+    /// The bounds in force; null for what has none.
+    #[must_use]
+    pub fn in_force(limits: &ResourceLimits) -> Self {
+        Self {
+            memory_bytes: limits.bound(Resource::Memory),
+            cpu_us: limits.bound(Resource::Cpu),
+            disk_bytes: limits.bound(Resource::Disk),
+            messages: limits.bound(Resource::Messages),
+            tool_calls: limits.bound(Resource::ToolCalls),
+        }
+    }
+}
+
 /// The answer to `POST /v1/agents`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SpawnReport {
@@ -79,6 +165,16 @@ pub struct SpawnReport {
     pub process: String,
     /// Its node.
     pub node: String,
+    /// `running`, or what became of it meanwhile.
+    pub state: String,
+}
+
+/// The arguments of the tool calls that say no more than which agent is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentToolRequest {
+    /// Its name, or its process (`#12.3`).
+    pub agent: String,
 }
 
 /// The answer to `POST /v1/agents/{a}/stop`.

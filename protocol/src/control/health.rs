@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::error::ParseError;
+use crate::health::{ProbeCheck, ProbeSpec, ProbeTiming};
+
 /// One probe of an agent, as it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +28,25 @@ pub struct ProbeJson {
     /// Successes in a row that make it healthy again; 1 without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successes: Option<u32>,
+}
+
+impl ProbeJson {
+    /// The probe; what it leaves out has its default. Its bounds are not checked here.
+    ///
+    /// # Errors
+    /// When its kind or its check is none.
+    pub fn to_spec(&self) -> Result<ProbeSpec, ParseError> {
+        let default = ProbeTiming::default();
+        let us = |ms: Option<u64>, default| ms.map_or(default, |ms| ms.saturating_mul(1_000));
+        let timing = ProbeTiming {
+            interval_us: us(self.interval_ms, default.interval_us),
+            timeout_us: us(self.timeout_ms, default.timeout_us),
+            failures: self.failures.unwrap_or(default.failures),
+            successes: self.successes.unwrap_or(default.successes),
+        };
+        let check = self.check.as_deref().map_or(Ok(ProbeCheck::Message), str::parse)?;
+        Ok(ProbeSpec { kind: self.kind.parse()?, check, timing })
+    }
 }
 
 /// The answer to `GET /v1/health`.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use weft_protocol::limits::EXITED_MAX;
 use weft_protocol::{
-    AgentName, AgentSpec, Backend, BuiltinKind, ExitReason, Principal, ProcessId, ResourceLimits, RestartPolicy,
+    AgentName, AgentSpec, Backend, BuiltinKind, ExitReason, NodeId, Principal, ProcessId, ResourceLimits,
+    RestartPolicy, Sender,
 };
 
 use super::*;
@@ -85,5 +86,6 @@ fn life(process: ProcessId, name: &AgentName) -> Life {
         probes: Vec::new(),
         needs: Vec::new(),
     };
-    Life::new(process, spec, Vec::new(), Principal::Operator, 0)
+    let by = Sender { node: NodeId::from_bytes([1; 32]), principal: Principal::Operator };
+    Life::new(process, spec, Vec::new(), by, 0)
 }
