@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::{BOUND, Node, wait_for};
 
@@ -162,4 +162,54 @@ fn messages_and_tool_calls_beyond_their_limit_are_refused() {
     assert!(used["memory_bytes"].as_u64().is_none_or(|bytes| bytes > 1 << 20), "the node's default bounds it: {used}");
     let warned = events(&alpha, "resource.warned");
     assert_eq!(warned[0]["detail"]["measured"], 4, "{warned:?}");
+}
+
+#[test]
+fn what_is_configured_bounds_agents_whose_spawn_says_nothing_and_a_reload_those_that_start_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let alpha = Node::found(folder.path(), "alpha");
+    let spawn = |name: &str, limits: &[&str]| {
+        let program = hungry(folder.path());
+        let words = ["agent", "spawn", name, "--exec", &program];
+        let limits = limits.iter().flat_map(|limit| ["--limit", limit]);
+        alpha.json(&words.into_iter().chain(limits).collect::<Vec<_>>());
+    };
+    let limits = |name: &str| alpha.json(&["agent", "inspect", name])["limits"].clone();
+    let default = json!({
+        "memory_bytes": 256 << 20, "cpu_us": null, "disk_bytes": 100 << 20, "messages": null, "tool_calls": null
+    });
+    spawn("early", &[]);
+    assert_eq!(limits("early"), default);
+    let file = "[kernel]\nagent_memory = \"none\"\nagent_cpu = \"3s\"\nagent_disk = \"1MiB\"\nagent_messages = 7\n\
+        agent_tool_calls = 9\n";
+    fs::write(alpha.home.join("config.toml"), file).expect("written");
+    let report = alpha.json(&["config", "reload"]);
+    assert_eq!(report["waiting"], json!([]), "{report}");
+    let changed: Vec<(&str, &str, &str)> = report["changed"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| ["key", "from", "to"].map(|part| row[part].as_str().expect("a text")).into())
+        .collect();
+    let expected = [
+        ("kernel.agent_memory", "256MiB", "none"),
+        ("kernel.agent_cpu", "none", "3s"),
+        ("kernel.agent_disk", "100MiB", "1MiB"),
+        ("kernel.agent_messages", "none", "7"),
+        ("kernel.agent_tool_calls", "none", "9"),
+    ];
+    assert_eq!(changed, expected);
+    spawn("late", &[]);
+    spawn("told", &["cpu=60s", "messages=none", "memory=64MiB"]);
+    assert_eq!(limits("early"), default, "a life keeps the bounds that it began with");
+    let late =
+        json!({ "memory_bytes": null, "cpu_us": 3_000_000, "disk_bytes": 1 << 20, "messages": 7, "tool_calls": 9 });
+    assert_eq!(limits("late"), late);
+    let told = json!({
+        "memory_bytes": 64 << 20, "cpu_us": 60_000_000, "disk_bytes": 1 << 20, "messages": null, "tool_calls": 9
+    });
+    assert_eq!(limits("told"), told);
+    assert_eq!(alpha.json(&["call", "late", "cpu 3000000"])["reply"], "on it");
+    let exceeded = wait_for("what is configured is enforced", BOUND, || events(&alpha, "resource.exceeded").pop());
+    assert_eq!((&exceeded["detail"]["agent"], &exceeded["detail"]["limit"]), (&"late".into(), &3_000_000.into()));
 }

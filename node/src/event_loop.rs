@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weft_kernel::ProbeTarget;
 use weft_peer::{AskId, Input, Output, Peer, Question, Reply};
-use weft_protocol::{Admission, AuthRefusal, Batch, NodeCheck, Principal, Refusal};
+use weft_protocol::{Admission, AgentSpec, AuthRefusal, Batch, NodeCheck, Principal, ProcessId, Refusal};
 use weft_storage::Store;
 
 use crate::ask::{Asker, Local, Notified};
@@ -154,6 +154,12 @@ impl EventLoop {
         self.notifies.remove(&ask);
     }
 
+    /// Starts an agent under the bounds that the kernel holds it to.
+    fn start(&mut self, process: ProcessId, spec: AgentSpec) {
+        let limits = self.peer.kernel().process(process).map_or_else(|| spec.limits.clone(), |known| known.limits);
+        self.inputs.extend(self.runners.start(process, spec, limits));
+    }
+
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Persist(batch) => self.disk.write(*batch),
@@ -172,7 +178,7 @@ impl EventLoop {
             Output::Respond { request, content } => self.network.respond(request, content),
             Output::Gossip { topic, content } => self.network.gossip(&topic, &content),
             Output::Follow { topics, wildcards } => self.network.follow(topics, wildcards),
-            Output::Start { process, spec } => self.inputs.extend(self.runners.start(process, *spec)),
+            Output::Start { process, spec } => self.start(process, *spec),
             Output::Deliver { process, delivery } => self.inputs.extend(self.runners.deliver(process, *delivery)),
             Output::DeliverPublication { process, publication } => {
                 self.runners.deliver_publication(process, *publication);

@@ -109,7 +109,6 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     let (asker, locals) = door();
     let exe = std::env::current_exe().map_err(|error| CliError::new("failed", format!("this program: {error}")))?;
     let runners_config = RunnersConfig {
-        limits: config.kernel.limits.clone(),
         node: keys.public_keys().node(),
         node_name: cluster.name.clone(),
         home: home.path().to_owned(),

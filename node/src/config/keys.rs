@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use weft_protocol::BuiltinKind;
 use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, PAGE_BYTES_MAX};
+use weft_protocol::{BuiltinKind, Resource, ResourceLimits};
 
 use super::value::{Value, show_bytes, show_time};
 use super::{Config, LogFormat};
@@ -60,6 +60,8 @@ enum Field {
     Time(fn(&mut Config) -> &mut u64, u64, u64),
     Count(fn(&mut Config) -> &mut usize, usize, usize),
     Bytes(fn(&mut Config) -> &mut u64, u64, u64),
+    /// What an agent that is a program may use of it, in its unit, or `none`.
+    Limit(Resource),
 }
 
 const fn time(
@@ -72,8 +74,12 @@ const fn time(
     Key { name, about, changes: Changes::Running, field: Field::Time(field, least, most) }
 }
 
+const fn limit(name: &'static str, about: &'static str, resource: Resource) -> Key {
+    Key { name, about, changes: Changes::Running, field: Field::Limit(resource) }
+}
+
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 26] = [
+pub(crate) static KEYS: [Key; 29] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -116,18 +122,15 @@ pub(crate) static KEYS: [Key; 26] = [
         100 * MS,
         5 * MINUTE,
     ),
-    Key {
-        name: "kernel.agent_memory",
-        about: "address space of an agent that is a program, unless its spawn says otherwise",
-        changes: Changes::Restart,
-        field: Field::Bytes(|config| config.kernel.limits.memory_bytes.get_or_insert_default(), 1 << 20, 1 << 40),
-    },
-    Key {
-        name: "kernel.agent_disk",
-        about: "files that an agent which is a program may hold, unless its spawn says otherwise",
-        changes: Changes::Restart,
-        field: Field::Bytes(|config| config.kernel.limits.disk_bytes.get_or_insert_default(), 64 << 10, 1 << 40),
-    },
+    limit(
+        "kernel.agent_memory",
+        "memory that an agent which is a program may hold with all it starts; unless its spawn says otherwise, as all limits",
+        Resource::Memory,
+    ),
+    limit("kernel.agent_cpu", "processor time that one life of such an agent may use", Resource::Cpu),
+    limit("kernel.agent_disk", "files that such an agent may hold in its own folder", Resource::Disk),
+    limit("kernel.agent_messages", "messages that one life of such an agent may send", Resource::Messages),
+    limit("kernel.agent_tool_calls", "tools that one life of such an agent may call", Resource::ToolCalls),
     time(
         "discovery.dead_after",
         "a member without a connection is suspect for so long, then dead",
@@ -280,6 +283,17 @@ impl Key {
                 let count = self.within(value.count().map_err(wants)?, least as u64, most as u64, value)?;
                 *field(config) = usize::try_from(count).unwrap_or(most);
             }
+            Field::Limit(resource) => {
+                let bound = match (value, resource) {
+                    (Value::Text(text), _) if text == "none" => None,
+                    (_, Resource::Memory | Resource::Disk) => Some(value.bytes().map_err(wants)?),
+                    (_, Resource::Cpu) => Some(value.time_us().map_err(wants)?),
+                    (_, Resource::Messages | Resource::ToolCalls) => Some(value.count().map_err(wants)?),
+                };
+                let (least, most) = limit_range(resource);
+                let bound = bound.map(|bound| self.within(bound, least, most, value)).transpose()?;
+                *limit_of(&mut config.kernel.limits, resource) = bound;
+            }
         }
         Ok(())
     }
@@ -302,6 +316,10 @@ impl Key {
             Field::Time(_, least, most) => format!("{} to {}", show_time(least), show_time(most)),
             Field::Count(_, least, most) => format!("{least} to {most}"),
             Field::Bytes(_, least, most) => format!("{} to {}", show_bytes(least), show_bytes(most)),
+            Field::Limit(resource) => {
+                let (least, most) = limit_range(resource);
+                format!("{} to {}, or none", show_limit(resource, least), show_limit(resource, most))
+            }
         }
     }
 
@@ -319,6 +337,10 @@ impl Key {
             Field::Time(field, ..) => show_time(*field(&mut config.clone())),
             Field::Count(field, ..) => field(&mut config.clone()).to_string(),
             Field::Bytes(field, ..) => show_bytes(*field(&mut config.clone())),
+            Field::Limit(resource) => {
+                let bound = config.kernel.limits.bound(resource);
+                bound.map_or_else(|| "none".to_owned(), |bound| show_limit(resource, bound))
+            }
         }
     }
 
@@ -340,8 +362,39 @@ impl Key {
             Field::BootAgents => config.boot_agents.clone_from(&other.boot_agents),
             Field::Time(field, ..) | Field::Bytes(field, ..) => *field(config) = *field(&mut other.clone()),
             Field::Count(field, ..) => *field(config) = *field(&mut other.clone()),
+            Field::Limit(resource) => {
+                *limit_of(&mut config.kernel.limits, resource) = other.kernel.limits.said(resource);
+            }
         }
         config.origins.insert(self.name, other.origin(self).clone());
+    }
+}
+
+/// Least and most of what a limit may be set to: below nothing starts, above is no limit on any machine (guesses).
+const fn limit_range(resource: Resource) -> (u64, u64) {
+    match resource {
+        Resource::Memory => (1 << 20, 1 << 40),
+        Resource::Cpu => (100 * MS, 365 * 24 * HOUR),
+        Resource::Disk => (64 << 10, 1 << 40),
+        Resource::Messages | Resource::ToolCalls => (1, 1_000_000_000_000),
+    }
+}
+
+const fn limit_of(limits: &mut ResourceLimits, resource: Resource) -> &mut Option<u64> {
+    match resource {
+        Resource::Memory => &mut limits.memory_bytes,
+        Resource::Cpu => &mut limits.cpu_us,
+        Resource::Disk => &mut limits.disk_bytes,
+        Resource::Messages => &mut limits.messages,
+        Resource::ToolCalls => &mut limits.tool_calls,
+    }
+}
+
+fn show_limit(resource: Resource, amount: u64) -> String {
+    match resource {
+        Resource::Memory | Resource::Disk => show_bytes(amount),
+        Resource::Cpu => show_time(amount),
+        Resource::Messages | Resource::ToolCalls => amount.to_string(),
     }
 }
 

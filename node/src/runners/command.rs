@@ -16,6 +16,7 @@ use weft_kernel::{Delivery, Measured, ProbeAnswer};
 use weft_peer::Input;
 use weft_protocol::{
     AgentSpec, ExitReason, MessageId, Principal, ProbeCheck, ProbeKind, ProcessId, Publication, Resource,
+    ResourceLimits,
 };
 
 use crate::clock::wall;
@@ -87,12 +88,13 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     process: ProcessId,
     spec: AgentSpec,
+    limits: ResourceLimits,
     orders: mpsc::Receiver<Order>,
     mut controls: mpsc::Receiver<Control>,
 ) {
     let (reason, node_stops) = match launch::launch(&shared, process, &spec) {
         Err(reason) => (ExitReason::StartFailed { reason: clip(&reason, 1_024) }, false),
-        Ok(launch) => Running::new(&shared, process, &spec, launch).run(orders, &mut controls).await,
+        Ok(launch) => Running::new(&shared, process, &spec, limits, launch).run(orders, &mut controls).await,
     };
     if !node_stops {
         shared.asker.happened(Input::AgentExited { process, reason }).await;
@@ -141,9 +143,9 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    fn new(shared: &'a Shared, process: ProcessId, spec: &AgentSpec, launch: Launch) -> Self {
+    fn new(shared: &'a Shared, process: ProcessId, spec: &AgentSpec, limits: ResourceLimits, launch: Launch) -> Self {
         let Launch { mut child, guard, socket, log, folder } = launch;
-        let meter = Meter::new(guard, folder, spec.limits.or(&shared.config.limits));
+        let meter = Meter::new(guard, folder, limits);
         let principal = Principal::Agent { agent: spec.agent.clone(), process };
         let caller = Caller::new(shared.asker.clone(), principal);
         let (outgoing, to_write) = mpsc::channel(OUTGOING_MAX);

@@ -67,8 +67,6 @@ pub(crate) struct RunnersConfig {
     pub(crate) home: PathBuf,
     /// This program, to be run as the guard of a child process.
     pub(crate) exe: PathBuf,
-    /// Bounds of a child process whose spawn says nothing about them; those of the kernel.
-    pub(crate) limits: ResourceLimits,
 }
 
 /// What all tasks share.
@@ -112,8 +110,9 @@ impl Runners {
         self.shared.processes.clone()
     }
 
-    /// Starts an agent. A built-in one runs at once; of another, its start or its end is reported later.
-    pub(crate) fn start(&mut self, process: ProcessId, spec: AgentSpec) -> Option<Input> {
+    /// Starts an agent, which is measured where `limits` bound it. A built-in one runs at once; of another, its start or its end
+    /// is reported later.
+    pub(crate) fn start(&mut self, process: ProcessId, spec: AgentSpec, limits: ResourceLimits) -> Option<Input> {
         self.forget_ended();
         match spec.backend {
             Backend::Builtin(kind) => {
@@ -123,7 +122,8 @@ impl Runners {
             Backend::Command { .. } => {
                 let (orders, ordered) = mpsc::channel(ORDERS_MAX);
                 let (controls, controlled) = mpsc::channel(CONTROLS_MAX);
-                let task = tokio::spawn(command::run(Arc::clone(&self.shared), process, spec, ordered, controlled));
+                let task =
+                    tokio::spawn(command::run(Arc::clone(&self.shared), process, spec, limits, ordered, controlled));
                 self.running.insert(process, Running::Command { orders, controls, task });
                 None
             }

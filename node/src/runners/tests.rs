@@ -46,8 +46,7 @@ impl Node {
         fs::create_dir(&home).expect("a home");
         let (asker, locals) = door();
         let node_name = "alpha".parse().expect("a name");
-        let limits = ResourceLimits::default();
-        let config = RunnersConfig { node: NodeId::from_bytes([1; 32]), node_name, home, exe, limits };
+        let config = RunnersConfig { node: NodeId::from_bytes([1; 32]), node_name, home, exe };
         Self { runners: Runners::new(config, asker), locals, place }
     }
 
@@ -60,7 +59,7 @@ impl Node {
         // Nothing confines the agents of these tests: Python would leave its bytecode among the examples.
         let environment = BTreeMap::from([("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned())]);
         let spec = spec(Backend::Command { command, environment, trusted: false });
-        assert!(self.runners.start(PROCESS, spec).is_none());
+        assert!(self.runners.start(PROCESS, spec, ResourceLimits::default()).is_none());
     }
 
     /// Starts a script of this text, with the example module at hand.
@@ -183,7 +182,7 @@ fn runs(pid: u32) -> bool {
 #[test]
 fn built_in_agents_answer_in_the_same_turn() {
     let mut node = Node::new();
-    let started = node.runners.start(PROCESS, spec(Backend::Builtin(BuiltinKind::Counter)));
+    let started = node.runners.start(PROCESS, spec(Backend::Builtin(BuiltinKind::Counter)), ResourceLimits::default());
     assert!(matches!(started, Some(Input::AgentStarted { process: PROCESS, pid: None })));
     for expected in ["1", "2"] {
         let Some(Input::AgentAnswered { answer, .. }) = node.runners.deliver(PROCESS, delivery(1, "x")) else {
@@ -475,7 +474,7 @@ async fn the_environment_holds_what_was_named_and_nothing_else() {
     let command = ["sh", "-c", r#"env >&2; pwd >&2; exit 0"#].iter().map(ToString::to_string).collect();
     let environment = BTreeMap::from([("COLOUR".to_owned(), "red".to_owned())]);
     let backend = Backend::Command { command, environment, trusted: false };
-    assert!(node.runners.start(PROCESS, spec(backend)).is_none());
+    assert!(node.runners.start(PROCESS, spec(backend), ResourceLimits::default()).is_none());
     node.exited().await;
     let log = fs::read_to_string(node.home().join("logs/a.log")).expect("a log");
     let mut names: Vec<_> = log
