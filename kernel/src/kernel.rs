@@ -493,6 +493,7 @@ impl Kernel {
             Promise::FactsRecorded { ticket, first_seq } => self.effects.confirm_facts(ticket, first_seq),
             Promise::RunIntended { own } => self.on_run_intended(own),
             Promise::Notify { ask, cursor, publication } => self.effects.notify(ask, cursor, publication),
+            Promise::RetryRecorded { message, rule } => self.on_retry_recorded(&message, &rule),
             Promise::SubscriptionRecorded { gather } => self.begin_gathering(gather),
             Promise::Booted => self.enter(NodeState::Running),
             Promise::Halted => self.on_halted(),

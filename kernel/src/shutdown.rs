@@ -168,6 +168,7 @@ impl Kernel {
             | Promise::Signalled { .. }
             | Promise::ReceivedRecorded { .. }
             | Promise::RunIntended { .. }
+            | Promise::RetryRecorded { .. }
             | Promise::Notify { .. }
             | Promise::Booted
             | Promise::Halted => {}

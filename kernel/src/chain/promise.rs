@@ -76,6 +76,8 @@ pub(crate) enum Promise {
     RunIntended { own: AskId },
     /// Hand a publication to an operator's subscription.
     Notify { ask: AskId, cursor: Cursor, publication: Box<Publication> },
+    /// That a dead letter is sent once more is on disk: it may leave, under the rule that permitted it.
+    RetryRecorded { message: MessageId, rule: String },
     /// That an agent subscribed is on disk: what it may have missed can be gathered.
     SubscriptionRecorded { gather: GatherId },
     /// The records of this start are on disk.

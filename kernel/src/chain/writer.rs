@@ -133,12 +133,17 @@ impl Writer {
         self.append_at(hlc, source, Vec::new(), fact, now)
     }
 
+    /// Lets so many events, of so many bytes together, share the commit that takes the next of them.
+    pub(crate) fn make_room(&mut self, events: usize, bytes: usize, now: Timestamp) {
+        if self.open.back().is_some_and(|group| !group.has_room(events, bytes)) {
+            self.turn_over(now);
+        }
+    }
+
     /// Appends all of these facts, which fit, to one commit; returns the place of the first.
     pub(crate) fn append_together(&mut self, source: &str, facts: &[Fact], now: Timestamp) -> Option<(u64, u64)> {
         let bytes = facts.iter().map(|fact| event_bytes(source, fact)).sum::<usize>();
-        if self.open.back().is_some_and(|group| !group.has_room(facts.len(), bytes)) {
-            self.turn_over(now);
-        }
+        self.make_room(facts.len(), bytes, now);
         let mut placed = facts.iter().map(|fact| self.append(source, fact, now).seq).collect::<Vec<_>>().into_iter();
         let first = placed.next()?;
         Some((first, placed.next_back().unwrap_or(first)))

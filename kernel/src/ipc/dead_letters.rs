@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use weft_protocol::limits::{DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX};
+use weft_protocol::limits::{DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, EVENT_BYTES_MAX};
 use weft_protocol::{
     DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Envelope, Fact, MessageId, NodeId, Refusal, Target,
 };
@@ -17,6 +17,11 @@ use crate::kernel::{Asker, Kernel};
 
 /// Why a message that waited in the mailbox of a process is among the dead letters: the process ended.
 const MAILBOX: &str = "mailbox";
+
+/// Events of a retry that share one commit: retried, sent, received, and what a refusal at once adds (acknowledged, given up).
+const RETRY_EVENTS: usize = 5;
+/// Bytes of them: two hold the message.
+const RETRY_BYTES: usize = 2 * EVENT_BYTES_MAX + 8 * 1_024;
 
 /// Invariant: `order` holds the keys of `letters`, oldest first; `bytes` is the sum of what they carry.
 #[derive(Debug, Default)]
@@ -152,17 +157,39 @@ impl Kernel {
         let Envelope { payload, wants_reply, level, trace, .. } = letter.envelope;
         let again =
             Message { target, payload, wants_reply, level, deadline_us, trace: Some(trace), cause: vec![letter.event] };
-        let id = MessageId { counter: self.chain.next_counter(), chain: self.identity.chain };
-        // Taken away first, and put back when it is not sent: what is sent may end among the dead letters at once.
-        let letter = self.dead_letters.remove(&message);
-        if let Err(refusal) = self.send(ask, by, again, route) {
-            letter.into_iter().for_each(|letter| self.dead_letters.insert(letter));
-            return Err(refusal);
-        }
-        self.chain.drop_dead(message);
-        let fact = Fact::DeadLetterRetried(DeadLetterRetried { message, again: id });
-        self.chain.append(&by.sender.principal.to_string(), &fact, self.now);
+        let (call, rule, _) = self.prepare(ask, by, again, route)?;
+        self.send_again(&by.sender.principal.to_string(), message, call, rule);
         Ok(())
+    }
+
+    /// One commit says that the letter is sent once more, takes it away and holds the message that carries it now. What could
+    /// be executed leaves when that is on disk: a node that is killed before has the letter still and has sent nothing.
+    fn send_again(&mut self, source: &str, letter: MessageId, mut call: Call, rule: String) {
+        self.chain.make_room(RETRY_EVENTS, RETRY_BYTES, self.now);
+        self.dead_letters.remove(&letter);
+        self.chain.drop_dead(letter);
+        let again = call.envelope.id;
+        let fact = Fact::DeadLetterRetried(DeadLetterRetried { message: letter, again });
+        let seq = self.chain.append(source, &fact, self.now).seq;
+        if call.to == self.identity.chain.node && call.is_durable() {
+            // Its process has it when *received* is on disk, which stands in this commit.
+            return self.start_call(call, &rule, false);
+        }
+        self.record_start(&mut call, &rule);
+        // Nothing else sends it meanwhile.
+        call.lost = false;
+        self.calls.insert(call);
+        self.chain.hold(seq, Promise::RetryRecorded { message: again, rule });
+    }
+
+    /// That a letter is sent once more is on disk.
+    pub(crate) fn on_retry_recorded(&mut self, message: &MessageId, rule: &str) {
+        let own = self.identity.chain.node;
+        let Some(call) = self.calls.get_mut(message) else { return };
+        call.lost = true;
+        let local = (call.to == own).then(|| (call.envelope.clone(), call.expires));
+        let unreachable = self.reachable.get(&call.to) == Some(&false);
+        self.depart(message, local, rule, unreachable);
     }
 
     /// Throws one away; the answer follows when that is recorded.

@@ -45,7 +45,21 @@ impl Kernel {
         }
     }
 
-    pub(super) fn send(&mut self, ask: AskId, by: &Asker, message: Message, route: Route) -> Result<(), Refusal> {
+    fn send(&mut self, ask: AskId, by: &Asker, message: Message, route: Route) -> Result<(), Refusal> {
+        let (call, rule, unreachable) = self.prepare(ask, by, message, route)?;
+        self.start_call(call, &rule, unreachable);
+        Ok(())
+    }
+
+    /// Judges a message and makes the call that carries it, with the rule that permitted it and whether its node cannot be
+    /// reached; nothing of it is recorded yet.
+    pub(super) fn prepare(
+        &mut self,
+        ask: AskId,
+        by: &Asker,
+        message: Message,
+        route: Route,
+    ) -> Result<(Call, String, bool), Refusal> {
         let written = message.target.to_string();
         let id = self.chain.take_message_id();
         let action = if message.wants_reply {
@@ -132,19 +146,47 @@ impl Kernel {
             self.record_call(&call, Stage::Refused, refusal.code());
             return Err(refusal);
         }
-        self.start_call(call, &rule, unreachable);
-        Ok(())
+        Ok((call, rule, unreachable))
     }
 
     /// Records a permitted message and hands it to its receiver.
-    fn start_call(&mut self, mut call: Call, rule: &str, unreachable: bool) {
-        let (id, to, level) = (call.envelope.id, call.to, call.envelope.level);
+    pub(super) fn start_call(&mut self, mut call: Call, rule: &str, unreachable: bool) {
+        self.record_start(&mut call, rule);
+        let id = call.envelope.id;
+        let local = (call.to == self.identity.chain.node).then(|| (call.envelope.clone(), call.expires));
+        self.calls.insert(call);
+        self.depart(&id, local, rule, unreachable);
+    }
+
+    /// Hands a recorded message to its receiver: on this node, or on its way to another.
+    pub(super) fn depart(
+        &mut self,
+        id: &MessageId,
+        local: Option<(Envelope, Timestamp)>,
+        rule: &str,
+        unreachable: bool,
+    ) {
+        let is_early = |call: &Call| call.envelope.level.delivery == Delivery::Routed && !call.is_durable();
+        let early = self.calls.get(id).is_some_and(is_early);
+        match local {
+            Some((envelope, expires)) => self.accept_local(envelope, expires, rule),
+            None if unreachable => self.retry_later(id),
+            None => self.transmit(id),
+        }
+        if early {
+            self.answer_routed(id);
+        }
+    }
+
+    /// Records that a permitted message leaves, and keeps it when it is durable.
+    pub(super) fn record_start(&mut self, call: &mut Call, rule: &str) {
+        let (id, to) = (call.envelope.id, call.to);
         let local = to == self.identity.chain.node;
         // Of a plain message to its own node *received* says it all, under the rule that permitted it.
         let (hlc, record) = if local && !call.is_durable() {
             (self.chain.tick(self.now), None)
         } else {
-            self.record_call(&call, Stage::Sent, rule)
+            self.record_call(call, Stage::Sent, rule)
         };
         call.envelope.hlc = hlc;
         if let Some(record) = record {
@@ -155,18 +197,6 @@ impl Kernel {
             call.sent = Some(record);
         }
         self.timers.set(call.expires, Timer::CallDeadline(id));
-        let envelope = local.then(|| call.envelope.clone());
-        let expires = call.expires;
-        let early = level.delivery == Delivery::Routed && !call.is_durable();
-        self.calls.insert(call);
-        match envelope {
-            Some(envelope) => self.accept_local(envelope, expires, rule),
-            None if unreachable => self.retry_later(&id),
-            None => self.transmit(&id),
-        }
-        if early {
-            self.answer_routed(&id);
-        }
     }
 
     /// Sends a message once more, with the time that is left.

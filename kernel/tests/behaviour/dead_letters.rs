@@ -1,8 +1,8 @@
 //! Messages that were given up: kept, recorded, sent once more or thrown away, and never a silent loss.
 
-use weft_kernel::{Answer, AskId, Input, Output, Route, Syscall};
+use weft_kernel::{Action, Answer, AskId, Input, Output, Route, Syscall, Ticket};
 use weft_protocol::limits::DEAD_LETTERS_MAX;
-use weft_protocol::{DeadLetter, ExitReason, Fact, NodeId, Payload, Principal, ProcessId};
+use weft_protocol::{DeadLetter, ExitReason, Fact, MessageId, NodeId, Payload, Principal, ProcessId};
 
 use crate::node::{Node, echo, effects, granted, lines, message, text, transmitted};
 
@@ -85,6 +85,71 @@ fn a_retry_is_a_new_message_that_names_the_letter_as_its_cause() {
     node.run(Input::Woken);
     assert_eq!(letters(&mut node), []);
     assert_eq!(node.disk.outbox.len(), 1, "it goes on");
+}
+
+fn retry(message: MessageId) -> Input {
+    let syscall = Box::new(Syscall::RetryDeadLetter { message, deadline_us: DEADLINE_US });
+    Input::Asked { ask: AskId(6), by: Principal::Operator, syscall, route: Route::Remote(away()) }
+}
+
+/// The numbers of the messages that are transmitted.
+fn sent(outputs: &[Output]) -> Vec<u64> {
+    let sent = outputs.iter().filter_map(|output| match output {
+        Output::Transmit { envelope, .. } => Some(envelope.id.counter),
+        _ => None,
+    });
+    sent.collect()
+}
+
+#[test]
+fn a_retry_that_is_killed_before_its_record_is_on_disk_has_sent_nothing_and_after_it_sends_one_message() {
+    let mut node = Node::new("alpha");
+    send_away(&mut node, "hi");
+    node.pass(DEADLINE_US);
+    let letter = letters(&mut node).pop().expect("one letter").envelope.id;
+    assert!(sent(&node.give(retry(letter))).is_empty(), "the record comes first");
+    let back = node.give(Input::ReachabilityChanged { node: away(), reachable: true });
+    assert!(sent(&back).is_empty(), "whoever comes back meanwhile");
+    node.crash();
+    node.run(Input::Woken);
+    assert_eq!(letters(&mut node).len(), 1, "it is where it was");
+    assert!(node.disk.outbox.is_empty());
+
+    // Killed when the record is on disk and nobody here has heard of that.
+    node.give(retry(letter));
+    let batch = node.writing.take().expect("the record");
+    node.disk.write(&batch);
+    node.crash();
+    let mut outputs = node.run(Input::Woken);
+    assert_eq!(letters(&mut node), []);
+    let again = node.disk.outbox.keys().next().copied().expect("it is kept");
+    outputs.extend(node.pass(DEADLINE_US));
+    let sent = sent(&outputs);
+    assert!(!sent.is_empty() && sent.iter().all(|number| *number == again.counter), "one message: {sent:?}");
+    assert!(node.run(retry(letter)).iter().all(|output| !matches!(output, Output::Transmit { .. })), "it is gone");
+}
+
+#[test]
+fn a_retry_is_one_commit_however_full_the_one_before_it_is() {
+    for full in 245..=255 {
+        let mut node = Node::new("alpha");
+        send_away(&mut node, "hi");
+        node.pass(DEADLINE_US);
+        let letter = letters(&mut node).pop().expect("one letter").envelope.id;
+        for count in [1, full] {
+            let invite = weft_protocol::InviteId::from_bytes([1; 8]);
+            let facts = vec![Fact::InviteRevoked(weft_protocol::InviteRevoked { invite }); count];
+            let (ticket, by, action) = (Ticket(5), Principal::Operator, Action::RevokeInvite);
+            node.give(Input::FactsGiven { ticket, by, action, facts });
+        }
+        assert!(sent(&node.give(retry(letter))).is_empty());
+        while node.writing.is_some() {
+            let outputs = node.persist();
+            let (kept, taken) = (node.disk.dead_letters.contains_key(&letter), !node.disk.outbox.is_empty());
+            assert_ne!(kept, taken, "behind {full} events it is in one place");
+            assert_eq!(sent(&outputs).len(), usize::from(node.writing.is_none() && taken));
+        }
+    }
 }
 
 #[test]
