@@ -132,7 +132,16 @@ async fn export(path: &Path, at: &At) -> Result<(), CliError> {
     let report: ExportReport = Client::of(at)?.post("/v1/chain/export", &request).await?;
     Output::new(at.json).report(&report, |report| {
         let chains = plural(report.chains, "chain");
-        format!("{}: {chains}, {}, {} bytes", report.path, plural(report.events, "event"), count(report.bytes))
+        let apart = match (report.bodies, report.bodies_omitted) {
+            (0, 0) => String::new(),
+            (held, 0) => format!(", bodies beside events: {}", count(held)),
+            (held, omitted) => format!(
+                ", bodies beside events: {}, omitted {} that this node does not hold",
+                count(held),
+                count(omitted)
+            ),
+        };
+        format!("{}: {chains}, {}, {} bytes{apart}", report.path, plural(report.events, "event"), count(report.bytes))
     })
 }
 

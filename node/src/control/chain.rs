@@ -249,6 +249,8 @@ pub(crate) async fn export(
             chains: chains.len() as u64,
             events: report.chains.iter().map(|chain| chain.events).sum(),
             bytes: bytes_of(&folder).unwrap_or_default(),
+            bodies: report.chains.iter().map(|chain| chain.bodies).sum(),
+            bodies_omitted: report.chains.iter().map(|chain| chain.absent_bodies).sum(),
         })
     };
     match tokio::task::spawn_blocking(write).await {

@@ -1,21 +1,21 @@
 //! Chains as plain files: one per chain, with everything that an offline verifier needs besides the node id it trusts.
 //!
-//! A file is `weft chain 1\n` and then rows as in the store, checked with a salt of zeros: each group in order, each digest, and
-//! last a head, so that a file that was cut is noticed. Keys are in the first event.
+//! A file is `weft chain 1\n` and then rows as in the store, checked with a salt of zeros: each group in order, each digest, each
+//! body that stands beside an event and that the store holds, and last a head, so that a file that was cut is noticed. Keys are in the first event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use weft_protocol::{ChainId, ChainState, Fact, MessageBatch};
+use weft_protocol::{ChainId, ChainState, Digest, Event, Fact, MessageBatch, content_address, encode};
 
 use crate::error::ExportError;
 use crate::recover::{Stored, compare_with_head, empty_state, placed_fact};
 use crate::row::{self, GroupView, Kind, ROW_HEADER_BYTES, Salt, StoredHead, numbered_key};
 use crate::store::Store;
 use crate::table::{DIGESTS, GROUPS, STATE, Table};
-use crate::verify::{Audit, ChainFault, ChainReport, VerifyReport};
+use crate::verify::{Audit, ChainFault, ChainReport, VerifyReport, body_apart};
 
 const FILE_MAGIC: &[u8; 13] = b"weft chain 1\n";
 const FILE_SUFFIX: &str = "chain";
@@ -55,21 +55,47 @@ impl Stored<'_> {
     fn write_chain(&self, chain: ChainId, file: &mut impl Write) -> io::Result<()> {
         file.write_all(FILE_MAGIC)?;
         let (first, last) = (numbered_key(chain, 0), numbered_key(chain, u64::MAX));
-        self.copy(GROUPS, Kind::Group, &first, &last, file)?;
-        self.copy(DIGESTS, Kind::Digest, &first, &last, file)?;
+        let mut apart = BTreeSet::new();
+        self.copy(GROUPS, Kind::Group, &first, &last, file, |body| apart.extend(bodies_named_in(body)))?;
+        self.copy(DIGESTS, Kind::Digest, &first, &last, file, |_| {})?;
+        for address in apart {
+            if let Some(body) = self.body(&address).map_err(io::Error::other)? {
+                file.write_all(&row::write(&OPEN_SALT, Kind::Body, address.as_bytes(), &encode(&body)))?;
+            }
+        }
         let head = row::head_key(chain);
-        self.copy(STATE, Kind::State, &head, &head, file)
+        self.copy(STATE, Kind::State, &head, &head, file, |_| {})
     }
 
-    fn copy(&self, table: Table, kind: Kind, first: &[u8], last: &[u8], file: &mut impl Write) -> io::Result<()> {
+    fn copy(
+        &self,
+        table: Table,
+        kind: Kind,
+        first: &[u8],
+        last: &[u8],
+        file: &mut impl Write,
+        mut look: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         let table = self.transaction.open_table(table).map_err(io::Error::other)?;
         for entry in table.range(first..=last).map_err(io::Error::other)? {
             let (key, value) = entry.map_err(io::Error::other)?;
             let body = row::body(self.salt, kind, key.value(), value.value()).map_err(io::Error::other)?;
             file.write_all(&row::write(&OPEN_SALT, kind, key.value(), body))?;
+            look(body);
         }
         Ok(())
     }
+}
+
+/// The names of the bodies that stand beside the events of a group.
+fn bodies_named_in(group: &[u8]) -> Vec<Digest> {
+    let Ok(group) = GroupView::parse(group).and_then(|view| view.group()) else { return Vec::new() };
+    let events = group.events.iter().filter_map(|bytes| Event::decode(bytes).ok());
+    let named = events.filter_map(|event| match placed_fact(&event) {
+        Some(Fact::Message(record)) => body_apart(&record),
+        Some(_) | None => None,
+    });
+    named.collect()
 }
 
 /// Verifies an export without any store: all signatures, links, roots and clocks from the first event on. What it cannot know is
@@ -180,7 +206,8 @@ impl FileCheck {
                 self.head = Some(StoredHead::parse(row.body).map_err(|error| error.to_string())?);
                 Ok(())
             }
-            Kind::Outbox | Kind::Evidence | Kind::Addresses | Kind::Body | Kind::Topic | Kind::DeadLetter => {
+            Kind::Body => self.body(row.key, row.body),
+            Kind::Outbox | Kind::Evidence | Kind::Addresses | Kind::Topic | Kind::DeadLetter => {
                 Err("a row that does not belong into an export".to_owned())
             }
         }
@@ -197,11 +224,21 @@ impl FileCheck {
         let checked = checked.map_err(|error| error.to_string())?;
         self.audit.passed(state);
         for event in &checked.events {
-            if let Some(Fact::Batch(batch)) = placed_fact(event) {
-                self.batches.insert(event.seq, (checked.commit.commit_no, batch));
+            match placed_fact(event) {
+                Some(Fact::Batch(batch)) => drop(self.batches.insert(event.seq, (checked.commit.commit_no, batch))),
+                Some(Fact::Message(record)) => self.audit.message(checked.commit.commit_no, &record),
+                Some(_) | None => {}
             }
         }
         Ok(())
+    }
+
+    fn body(&mut self, key: &[u8], body: &[u8]) -> Result<(), String> {
+        let address = content_address(body);
+        if key != address.as_bytes() {
+            return Err("a body of another hash than its name".to_owned());
+        }
+        if self.audit.body(&address) { Ok(()) } else { Err("a body that no event names".to_owned()) }
     }
 
     fn finish(self, outcome: Result<(), String>) -> ChainReport {

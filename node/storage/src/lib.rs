@@ -58,6 +58,7 @@
 //! `index`, `order`, `verify`, `export`; `damaged` and `salvage` (repair); below them `table`, `row` (bytes of a
 //! row), `mark`, `backend` (the file), `error`.
 
+mod answers;
 mod backend;
 mod damaged;
 mod error;

@@ -2,11 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, TableError};
-use weft_protocol::limits::BLOB_BYTES_MAX;
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase};
 use weft_protocol::{
     Blake3, ChainId, CommitGroup, Digest, DigestRow, EventProof, MessageId, Payload, SignedCommit, TraceId, TraceRow,
-    content_address, decode, leaf_hash, prove_inclusion,
+    decode, leaf_hash, prove_inclusion,
 };
 
 use crate::error::{StoreError, panic_text};
@@ -14,7 +13,7 @@ use crate::index::{self, Place, WHOLE_EVENT};
 use crate::recover::{Stored, empty_state};
 use crate::row::{self, BODY_BYTES_MAX, BadRow, GroupView, Kind, numbered_key};
 use crate::store::Store;
-use crate::table::{BODIES, DIGESTS, GROUPS, INDEX};
+use crate::table::{DIGESTS, GROUPS, INDEX};
 
 type Groups = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -58,19 +57,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Read`].
     pub fn body(&self, address: &Digest) -> Result<Option<Payload>, StoreError> {
-        self.reading(|transaction| {
-            let bodies = match transaction.open_table(BODIES) {
-                Ok(bodies) => bodies,
-                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            };
-            let Some(value) = bodies.get(&address.as_bytes()[..])? else { return Ok(None) };
-            let body = row::body(&self.salt, Kind::Body, address.as_bytes(), value.value())?;
-            if content_address(body) != *address {
-                return Err(BadRow("a body of another hash").into());
-            }
-            decode(body, BLOB_BYTES_MAX).map(Some).map_err(StoreError::read)
-        })
+        self.reading(|transaction| Stored { transaction, salt: &self.salt }.body(address))
     }
 
     /// The bytes of one event.

@@ -44,6 +44,7 @@ pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, Open
         recovered.messages.extend(messages);
         orphans += unclaimed;
     }
+    stored.fill_answers(&mut recovered.messages);
     orphans += stored.digests_of_other_chains(&writer.heads)?;
     stored.each(OUTBOX, Kind::Outbox, |_, body| {
         recovered.outbox.push(decode::<OutboxEntry>(body, BODY_BYTES_MAX).map_err(StoreError::read)?);

@@ -44,6 +44,10 @@ pub struct ChainReport {
     pub last_commit: Option<Digest>,
     /// Digests that match their event.
     pub digests: u64,
+    /// Bodies beside events of durable messages, each what its event names.
+    pub bodies: u64,
+    /// Bodies that events name and that are not here: a node holds those of its own chain alone.
+    pub absent_bodies: u64,
     /// Digests without an event, and index rows that lead nowhere.
     pub orphans: u64,
     /// What is wrong, when something is.
@@ -92,30 +96,43 @@ fn verify_chain(stored: &Stored<'_>, chain: ChainId, head: Option<&StoredHead>) 
     let walked = stored.walk(chain, |state, checked| {
         let commit_no = checked.commit.commit_no;
         for event in &checked.events {
-            if let Some(Fact::Batch(batch)) = placed_fact(event) {
-                let key = numbered_key(chain, event.seq);
-                let row = digests.get(&key[..]).map_err(|error| error.to_string())?;
-                let row = row.as_ref().map(|row| row::body(stored.salt, Kind::Digest, &key, row.value())).transpose();
-                audit.digest(commit_no, &batch, row.map_err(|error| error.to_string())?);
+            match placed_fact(event) {
+                Some(Fact::Batch(batch)) => {
+                    let key = numbered_key(chain, event.seq);
+                    let row = digests.get(&key[..]).map_err(|error| error.to_string())?;
+                    let row =
+                        row.as_ref().map(|row| row::body(stored.salt, Kind::Digest, &key, row.value())).transpose();
+                    audit.digest(commit_no, &batch, row.map_err(|error| error.to_string())?);
+                }
+                Some(Fact::Message(record)) => audit.message(commit_no, &record),
+                Some(_) | None => {}
             }
         }
         audit.passed(state);
         Ok(())
     });
     let fault = walked.and_then(|state| compare_with_head(state, head)).err();
+    audit.bodies(stored);
     let digest_rows = stored.digest_places(chain)?.len() as u64;
     let mut report = audit.finish(fault);
     report.orphans = digest_rows.saturating_sub(report.digests);
     Ok(report)
 }
 
+/// The name of the body of a message that does not fit into its event.
+pub(crate) fn body_apart(record: &MessageRecord) -> Option<Digest> {
+    (record.body.is_none() && record.body_bytes > 0).then_some(record.body_hash)
+}
+
 /// Collects what is good of one chain.
 pub(crate) struct Audit {
     report: ChainReport,
+    /// The commit of each body that does not fit into its event, by the hash that the event names.
+    apart: BTreeMap<Digest, u64>,
 }
 
 impl Audit {
-    pub(crate) const fn new(chain: ChainId) -> Self {
+    pub(crate) fn new(chain: ChainId) -> Self {
         Self {
             report: ChainReport {
                 chain,
@@ -127,9 +144,12 @@ impl Audit {
                 root: None,
                 last_commit: None,
                 digests: 0,
+                bodies: 0,
+                absent_bodies: 0,
                 orphans: 0,
                 fault: None,
             },
+            apart: BTreeMap::new(),
         }
     }
 
@@ -148,6 +168,34 @@ impl Audit {
         }
     }
 
+    /// An event of a message that may name a body beside it.
+    pub(crate) fn message(&mut self, commit_no: u64, record: &MessageRecord) {
+        if let Some(address) = body_apart(record) {
+            self.apart.entry(address).or_insert(commit_no);
+        }
+    }
+
+    /// A body that is what its name says; false when no event names it.
+    pub(crate) fn body(&mut self, address: &Digest) -> bool {
+        let named = self.apart.remove(address).is_some();
+        self.report.bodies += u64::from(named);
+        named
+    }
+
+    /// Looks for every body that an event names.
+    fn bodies(&mut self, stored: &Stored<'_>) {
+        for (address, commit_no) in self.apart.clone() {
+            match stored.body(&address) {
+                Ok(Some(_)) => drop(self.body(&address)),
+                Ok(None) => {}
+                Err(error) => {
+                    let reason = format!("the body beside an event: {error}");
+                    self.report.fault.get_or_insert(ChainFault { first_bad_commit: commit_no, reason });
+                }
+            }
+        }
+    }
+
     /// A group passed every check.
     pub(crate) fn passed(&mut self, state: &ChainState) {
         self.report.cluster = Some(state.cluster());
@@ -161,6 +209,7 @@ impl Audit {
 
     /// The report; a fault of the chain itself goes before one of its digests.
     pub(crate) fn finish(mut self, fault: Option<ChainFault>) -> ChainReport {
+        self.report.absent_bodies = self.apart.len() as u64;
         self.report.fault = fault.or(self.report.fault);
         self.report
     }

@@ -185,4 +185,8 @@ pub struct ExportReport {
     pub events: u64,
     /// Bytes of it.
     pub bytes: u64,
+    /// Bodies in it that did not fit into their events.
+    pub bodies: u64,
+    /// Such bodies that this node does not hold and that are left out: those of other nodes' chains.
+    pub bodies_omitted: u64,
 }

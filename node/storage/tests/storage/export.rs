@@ -3,9 +3,10 @@
 use std::fs;
 
 use tempfile::tempdir;
+use weft_protocol::{Fact, MessageRecord, Payload, content_address, encode};
 use weft_storage::{ExportError, Store, verify_export};
 
-use crate::chains::script;
+use crate::chains::{Writer, one, script};
 use crate::disk::Disk;
 
 #[test]
@@ -49,4 +50,50 @@ fn an_export_verifies_offline_and_every_change_is_found() {
     assert!(verify_export(&target).unwrap().is_good());
     fs::write(target.join("x.chain"), b"").unwrap();
     assert!(matches!(verify_export(&target), Err(ExportError::Io { .. })));
+}
+
+#[test]
+fn bodies_beside_events_are_exported_with_their_chain_and_what_is_not_held_is_counted() {
+    let (store, _) = Store::open_backend(Disk::default()).unwrap();
+    let mut writer = Writer::new(1);
+    let chain = writer.chain();
+    let large = Payload::Text("x".repeat(100_000));
+    let (address, bytes) = (large.content_address(), encode(&large));
+    let apart = |writer: &Writer, counter, body_hash| {
+        let record = MessageRecord { body_hash, body_bytes: 100_000, ..writer.record(counter, None) };
+        Fact::Message(Box::new(record))
+    };
+    let facts = [apart(&writer, 1, address), apart(&writer, 2, address), apart(&writer, 3, content_address(b"away"))];
+    store.commit(&one(chain, writer.genesis())).unwrap();
+    let mut batch = one(chain, writer.group(&facts, true));
+    // A body that no event of this chain names stays at home.
+    batch.bodies = [bytes.clone(), encode(&Payload::Text("other".into()))]
+        .map(|bytes| (content_address(&bytes), bytes.into()))
+        .to_vec();
+    store.commit(&batch).unwrap();
+    let report = store.verify_all().unwrap();
+    assert!(report.is_good());
+    assert_eq!((report.chains[0].bodies, report.chains[0].absent_bodies), (1, 1));
+    let folder = tempdir().unwrap();
+    let target = folder.path().join("export");
+    store.export(&target).unwrap();
+    assert_eq!(verify_export(&target).unwrap(), report);
+
+    let path = target.join(format!("{}-{}.chain", chain.node, chain.incarnation));
+    let whole = fs::read(&path).unwrap();
+    let place = whole.windows(64).position(|window| window == [b'x'; 64]).unwrap();
+    let mut changed = whole.clone();
+    changed[place] ^= 1;
+    fs::write(&path, changed).unwrap();
+    assert!(!verify_export(&target).unwrap().is_good(), "another body");
+    let rows: Vec<usize> = (0..whole.len()).filter(|place| whole[*place..].starts_with(b"\xf7weftrow")).collect();
+    let body = rows.iter().rposition(|begin| *begin < place).unwrap();
+    let row = &whole[rows[body]..rows[body + 1]];
+    fs::write(&path, [&whole[..rows[body]], row, &whole[rows[body]..]].concat()).unwrap();
+    let fault = verify_export(&target).unwrap().chains[0].fault.clone().unwrap();
+    assert_eq!(fault.reason, "a body that no event names");
+    fs::write(&path, [&whole[..rows[body]], &whole[rows[body + 1]..]].concat()).unwrap();
+    let without = verify_export(&target).unwrap();
+    assert!(without.is_good(), "an export of before is good");
+    assert_eq!((without.chains[0].bodies, without.chains[0].absent_bodies), (0, 2));
 }
