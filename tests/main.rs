@@ -3,6 +3,7 @@
 
 mod agents;
 mod bad_input;
+mod bonds;
 mod cluster;
 mod cron;
 mod damage;

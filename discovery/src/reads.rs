@@ -111,6 +111,12 @@ impl Discovery {
         }
     }
 
+    /// What another member says that it runs, by its last advert, whatever became of that member.
+    #[must_use]
+    pub fn agents_of(&self, node: &NodeId) -> &[(AgentName, ProcessId)] {
+        self.directory.get(node).map_or(&[], |held| &held.advert.agents)
+    }
+
     /// Members other than this one that say they serve that, and may be reached, with what they say of it.
     #[must_use]
     pub fn providers(&self, service: &ServiceName) -> Vec<(NodeId, &ServiceAdvert)> {

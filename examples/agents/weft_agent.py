@@ -39,6 +39,7 @@ class Agent:
         self.introduction = {}  # what `initialize` said: node, agent, process, grants
         self._open, self._last_id, self._lock = {}, 0, threading.Lock()
         self._workers = ThreadPoolExecutor(max_workers=64)  # the node keeps at most 64 messages open
+        self._hearing = ThreadPoolExecutor(max_workers=1)  # signals one after the other
 
     def run(self):
         """Serves until the node says shutdown or closes stdin."""
@@ -61,7 +62,8 @@ class Agent:
             elif method == "signal" and params["signal"] == "shutdown":
                 break
             elif method == "signal":
-                self._workers.submit(self.signal, params)
+                self._hearing.submit(self.signal, params)
+        self._hearing.shutdown()  # what was told before the shutdown is heard
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def signal(self, params):

@@ -165,6 +165,26 @@ pub enum Action {
         /// What.
         action: Box<Self>,
     },
+    /// Link a process to another one, so that they end together.
+    Link {
+        /// An agent's name, or one life of it, as text.
+        target: String,
+    },
+    /// Undo that.
+    Unlink {
+        /// An agent's name, or one life of it, as text.
+        target: String,
+    },
+    /// Hear of a process's end.
+    Monitor {
+        /// An agent's name, or one life of it, as text, with `@node` when it is on another one.
+        target: String,
+    },
+    /// Hear of it no longer.
+    Demonitor {
+        /// The same.
+        target: String,
+    },
 }
 
 impl Action {
@@ -205,6 +225,10 @@ impl Action {
             Self::UnregisterService { .. } => "unregister-service",
             Self::Inspect { .. } => "inspect",
             Self::Foreign { action, .. } => action.name(),
+            Self::Link { .. } => "link",
+            Self::Unlink { .. } => "unlink",
+            Self::Monitor { .. } => "monitor",
+            Self::Demonitor { .. } => "demonitor",
         }
     }
 }

@@ -6,6 +6,7 @@ use weft_protocol::{
 };
 
 use crate::action::Action;
+use crate::bonds::BondHistory;
 use crate::chain::Promise;
 use crate::ipc::Call;
 use crate::kernel::Kernel;
@@ -21,6 +22,7 @@ impl Kernel {
         keys: &PublicKeys,
         history: &History,
         jobs: crate::cron::History,
+        bonds: BondHistory,
         recovered: &Recovered,
     ) {
         if self.chain.durable().size() == 0 {
@@ -34,6 +36,7 @@ impl Kernel {
         self.end_services_of_agents();
         self.spawn_again(history);
         self.spawn_configured();
+        self.restore_bonds(bonds);
         recovered.outbox.iter().for_each(|entry| self.resume(entry));
     }
 

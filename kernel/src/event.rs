@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use weft_protocol::{
     AgentName, Batch, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, GrantId, GrantIssued, GrantRef,
-    Level, MessageId, NodeId, Payload, Principal, ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role,
-    Sender, ServiceAdvert, ServiceEntry, ServiceName, Timestamp, TopicPattern, TraceId,
+    Level, MessageId, NodeId, Payload, Principal, ProcessExited, ProcessId, Publication, Receipt, RecordRef, Refusal,
+    Resource, Role, Sender, ServiceAdvert, ServiceEntry, ServiceName, Timestamp, TopicPattern, TraceId, Watched,
 };
 
 use crate::action::Action;
@@ -194,6 +194,18 @@ pub enum Input {
         /// Which grant.
         grant: GrantRef,
     },
+    /// A member's verified chain says that one of its processes has ended.
+    ExitLearned {
+        /// Which member.
+        node: NodeId,
+        /// Which process, and why.
+        exited: Box<ProcessExited>,
+    },
+    /// A member is dead or cut off; told when a process of it is monitored here.
+    NodeLost {
+        /// Which member.
+        node: NodeId,
+    },
     /// The operator's settings are other ones from now on; the change is on the chain.
     Configured {
         /// All of them. Agents to start at boot are those of the next start.
@@ -333,6 +345,34 @@ pub enum Answer {
     ServiceUnregistered {
         /// Which.
         service: ServiceName,
+    },
+    /// Two processes are linked.
+    Linked {
+        /// One of them.
+        one: ProcessId,
+        /// The other.
+        other: ProcessId,
+    },
+    /// They no longer are.
+    Unlinked {
+        /// One of them.
+        one: ProcessId,
+        /// The other.
+        other: ProcessId,
+    },
+    /// A process hears of another's end; of one that is gone already it is told at once.
+    Monitored {
+        /// Who.
+        watcher: ProcessId,
+        /// Of whose.
+        target: Watched,
+    },
+    /// It no longer does.
+    Demonitored {
+        /// Who.
+        watcher: ProcessId,
+        /// Of whose.
+        target: Watched,
     },
 }
 

@@ -77,6 +77,7 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::UnregisterService { .. }
         | Action::Inspect { .. }
         | Action::Foreign { .. } => false,
+        Action::Link { .. } | Action::Unlink { .. } | Action::Monitor { .. } | Action::Demonitor { .. } => false,
     }
 }
 
@@ -92,6 +93,10 @@ fn resource(action: &Action) -> String {
         | Action::Restart { target }
         | Action::Inspect { target } => target.clone(),
         Action::Foreign { action, .. } => resource(action),
+        Action::Link { target }
+        | Action::Unlink { target }
+        | Action::Monitor { target }
+        | Action::Demonitor { target } => target.clone(),
         Action::CronRemove { job } | Action::CronRun { job } => job.to_string(),
         Action::CronList => "jobs".to_owned(),
         Action::Publish { topic } | Action::ReceivePublication { topic, .. } => topic.to_string(),

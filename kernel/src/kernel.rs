@@ -12,6 +12,7 @@ use weft_protocol::{
 
 use crate::action::Action;
 use crate::ahead::Ahead;
+use crate::bonds::{BondHistory, Bonds};
 use crate::capability::{Ledger, Void};
 use crate::chain::{Promise, Writer};
 use crate::config::{KernelConfig, KernelIdentity};
@@ -58,6 +59,7 @@ pub struct Kernel {
     pub(crate) ahead: Ahead,
     pub(crate) processes: ProcessTable,
     pub(crate) supervisors: Supervisors,
+    pub(crate) bonds: Bonds,
     pub(crate) ledger: Ledger,
     pub(crate) advertised: Vec<(AgentName, ProcessId)>,
     /// Whether what is advertised may have changed.
@@ -157,6 +159,7 @@ impl Kernel {
         let last = own.and_then(|chain| chain.facts.last());
         let orderly = last.is_none_or(|last| matches!(last.fact, Fact::Shutdown(_)));
         let history = own.map_or_else(History::default, |chain| History::of(identity.chain.node, &chain.facts));
+        let bonds = own.map_or_else(BondHistory::default, |chain| BondHistory::of(identity.chain.node, &chain.facts));
         let services = own.map_or_else(ServiceHistory::default, |chain| ServiceHistory::of(&chain.facts));
         let state = own.map(|chain| chain.state.clone());
         let state = state.unwrap_or_else(|| ChainState::new(identity.chain, identity.cluster, keys.clone()));
@@ -176,6 +179,7 @@ impl Kernel {
             ahead: Ahead::default(),
             processes: ProcessTable::restored(history.generations()),
             supervisors: Supervisors::default(),
+            bonds: Bonds::default(),
             ledger: Ledger::of(identity.chain.node, own.map_or(&[], |chain| &chain.facts)),
             advertised: Vec::new(),
             advert_due: false,
@@ -200,7 +204,7 @@ impl Kernel {
             own_names: (identity.name.to_string(), identity.chain.node.to_string()),
             identity,
         };
-        kernel.boot(&keys, &history, jobs, recovered);
+        kernel.boot(&keys, &history, jobs, bonds, recovered);
         kernel
     }
 
@@ -294,6 +298,8 @@ impl Kernel {
             Input::FactsGiven { ticket, by, action, facts } => self.on_facts(ticket, &by, &action, &facts),
             Input::GrantLearned { issuer, issued } => self.on_grant_learned(issuer, &issued),
             Input::RevocationLearned { issuer, grant } => self.on_revocation_learned(issuer, grant),
+            Input::ExitLearned { node, exited } => self.on_exit_learned(node, *exited),
+            Input::NodeLost { node } => self.on_node_lost(node),
             Input::Configured { config } => self.config = *config,
             Input::ServicesElsewhere { services } => self.on_services_elsewhere(services),
             Input::StampObserved { hlc } => self.on_stamp(hlc),
@@ -340,6 +346,12 @@ impl Kernel {
             Syscall::Shutdown => self.on_shutdown(ask, &asker),
             Syscall::RegisterService(wanted) => self.on_register_service(ask, &asker, *wanted, route),
             Syscall::UnregisterService { service } => self.on_unregister_service(ask, &asker, &service),
+            Syscall::Link { agent, with } => self.on_link(ask, &asker, agent.as_ref(), &with, route),
+            Syscall::Unlink { agent, with } => self.on_unlink(ask, &asker, agent.as_ref(), &with, route),
+            Syscall::Monitor { watcher, target, seen } => {
+                self.on_monitor(ask, &asker, watcher.as_ref(), &target, seen, route);
+            }
+            Syscall::Demonitor { watcher, target } => self.on_demonitor(ask, &asker, watcher.as_ref(), &target, route),
         }
     }
 
@@ -366,7 +378,11 @@ impl Kernel {
             | Syscall::Grant { .. }
             | Syscall::Revoke { .. }
             | Syscall::RegisterService(_)
-            | Syscall::UnregisterService { .. } => self.check_open(),
+            | Syscall::UnregisterService { .. }
+            | Syscall::Link { .. }
+            | Syscall::Unlink { .. }
+            | Syscall::Monitor { .. }
+            | Syscall::Demonitor { .. } => self.check_open(),
         }
     }
 
@@ -495,6 +511,7 @@ impl Kernel {
             Promise::Notify { ask, cursor, publication } => self.effects.notify(ask, cursor, publication),
             Promise::RetryRecorded { message, rule } => self.on_retry_recorded(&message, &rule),
             Promise::SubscriptionRecorded { gather } => self.begin_gathering(gather),
+            Promise::Tell { process, signal } => self.tell(process, *signal),
             Promise::Booted => self.enter(NodeState::Running),
             Promise::Halted => self.on_halted(),
         }

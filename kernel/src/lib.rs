@@ -9,13 +9,14 @@
 //!
 //! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
 //! leaves at once), `chain` (what waits for its record), `gate` (who may), `capability` (what of it is left), `process`
-//! (lives and mailboxes), `supervisor` (who is started again), `ipc` (messages), `topic` (publications and the log of them),
+//! (lives and mailboxes), `bonds` (who ends, or hears of it, with whom), `supervisor` (who is started again), `ipc` (messages), `topic` (publications and the log of them),
 //! `cron` (messages at certain times), `service` (what is served here), `health` (how everything is), `facts` (records for the
 //! other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`; beside
 //! them `boot_log` (what a start says of itself).
 
 mod action;
 mod ahead;
+mod bonds;
 mod boot;
 mod boot_log;
 mod builtin;

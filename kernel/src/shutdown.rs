@@ -170,6 +170,7 @@ impl Kernel {
             | Promise::RunIntended { .. }
             | Promise::RetryRecorded { .. }
             | Promise::Notify { .. }
+            | Promise::Tell { .. }
             | Promise::Booted
             | Promise::Halted => {}
         }
@@ -204,6 +205,8 @@ impl Kernel {
             | Input::AgentAnswered { .. }
             | Input::GrantLearned { .. }
             | Input::RevocationLearned { .. }
+            | Input::ExitLearned { .. }
+            | Input::NodeLost { .. }
             | Input::Configured { .. }
             | Input::ServicesElsewhere { .. }
             | Input::StampObserved { .. }

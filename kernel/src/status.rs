@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use weft_protocol::{
-    AgentName, Backend, ChainId, ChainState, Digest, ExitReason, Grant, Membership, MessageId, NodeId, Principal,
-    ProcessId, Resource, ResourceLimits, RestartPolicy, Timestamp, TopicPattern,
+    AgentName, Backend, Bonded, ChainId, ChainState, Digest, ExitReason, Grant, Membership, MessageId, NodeId,
+    Principal, ProcessId, Resource, ResourceLimits, RestartPolicy, Timestamp, TopicPattern, Watched,
 };
 
 use crate::config::KernelConfig;
@@ -146,6 +146,12 @@ pub struct ProcessInfo {
     pub grants: Vec<Grant>,
     /// What it subscribes to.
     pub topics: Vec<TopicPattern>,
+    /// Whether it is told of the ends of those it is linked to instead of ending with them.
+    pub traps_exits: bool,
+    /// Processes of this node that it is linked to.
+    pub links: Vec<Bonded>,
+    /// Processes whose end it hears of.
+    pub monitors: Vec<Watched>,
     /// Messages that wait for it.
     pub mailbox: usize,
     /// Messages it works on.
@@ -291,6 +297,9 @@ impl Kernel {
             prospect: self.prospect(&rest.spec.agent, child.process),
             grants: rest.grants.clone(),
             topics: Vec::new(),
+            traps_exits: rest.spec.traps_exits,
+            links: Vec::new(),
+            monitors: Vec::new(),
             mailbox: 0,
             in_flight: 0,
         }
@@ -340,6 +349,9 @@ impl Kernel {
             prospect: self.prospect(&life.spec.agent, life.process),
             grants: life.grants.iter().chain(self.ledger.crossed_to(&life.spec.agent)).cloned().collect(),
             topics: self.topics.of_process(life.process),
+            traps_exits: life.spec.traps_exits,
+            links: self.bonds.links_of(life.process).filter_map(|process| self.bonded(process).ok()).collect(),
+            monitors: self.bonds.monitors_of(life.process).cloned().collect(),
             mailbox: life.mailbox.waiting(),
             in_flight: life.mailbox.in_flight(),
         }

@@ -2,7 +2,7 @@
 
 use weft_protocol::{
     AgentName, AgentSpec, AuditLevel, Contract, CronId, Digest, GrantId, GrantTerms, Level, MessageId, Payload,
-    ProcessId, ServiceName, Target, TopicName, TopicPattern, TraceId,
+    ProcessId, ServiceName, Target, TopicName, TopicPattern, TraceId, Watched,
 };
 
 use crate::cron::CronSpec;
@@ -143,6 +143,36 @@ pub enum Syscall {
     UnregisterService {
         /// Which.
         service: ServiceName,
+    },
+    /// Link two processes of this node.
+    Link {
+        /// One of them; an agent that asks is it itself.
+        agent: Option<AgentRef>,
+        /// The other, as it was written; the route says which node that is.
+        with: Target,
+    },
+    /// Undo a link.
+    Unlink {
+        /// One of them; an agent that asks is it itself.
+        agent: Option<AgentRef>,
+        /// The other.
+        with: Target,
+    },
+    /// Let a process hear of the end of another.
+    Monitor {
+        /// Who; an agent that asks is it itself.
+        watcher: Option<AgentRef>,
+        /// Of whose end, as it was written; the route says which node that is.
+        target: Target,
+        /// The process that the directory has there under that name or number, when it is on another node.
+        seen: Option<Watched>,
+    },
+    /// Let it hear of that no longer.
+    Demonitor {
+        /// Who; an agent that asks is it itself.
+        watcher: Option<AgentRef>,
+        /// Of whose end.
+        target: Target,
     },
 }
 

@@ -1,13 +1,14 @@
 //! The command line: what was typed, who carries it out, and how it ends.
 //!
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
-//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents`, `services`, `messages`,
+//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents` with `bonds`, `services`, `messages`,
 //! `topics`, `cron`, `health`, `trace`, `chain`,
 //! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
 mod args;
 mod bench;
+mod bonds;
 mod capabilities;
 mod chain;
 mod client;

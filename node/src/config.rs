@@ -21,7 +21,7 @@ use weft_discovery::DiscoveryConfig;
 use weft_kernel::KernelConfig;
 use weft_peer::PeerConfig;
 use weft_protocol::control::{ConfigReport, SettingRow};
-use weft_protocol::{AgentSpec, Backend, BuiltinKind, NodeCheck, NodeName, ProbeTiming, ResourceLimits, RestartPolicy};
+use weft_protocol::{AgentSpec, Backend, BuiltinKind, NodeCheck, NodeName, ProbeTiming};
 use weft_replication::ReplicationConfig;
 
 use crate::home::HomeDir;
@@ -150,16 +150,7 @@ impl Config {
 
 /// An agent that every node starts, so that there is somebody to call.
 fn boot_agent(kind: BuiltinKind) -> Result<AgentSpec, weft_protocol::ParseError> {
-    Ok(AgentSpec {
-        agent: kind.to_string().parse()?,
-        backend: Backend::Builtin(kind),
-        restart: RestartPolicy::Temporary,
-        grants: Vec::new(),
-        limits: ResourceLimits::default(),
-        group: None,
-        probes: Vec::new(),
-        needs: Vec::new(),
-    })
+    Ok(AgentSpec::new(kind.to_string().parse()?, Backend::Builtin(kind)))
 }
 
 /// The configuration of the node in `home`: its files, the environment, then `flags`.

@@ -4,11 +4,12 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
-//! what is served: `node`, `config`, `members`, `agents` with `elsewhere` and `logs`, `grants`, `services`, `messages`, `topics`, `dead_letters`,
+//! what is served: `node`, `config`, `members`, `agents` with `elsewhere`, `bonds` and `logs`, `grants`, `services`, `messages`, `topics`, `dead_letters`,
 //! `events`, `cron`, `health`, `trace` with `agreement`, `chain` with `fact`; `openapi` describes it; `text` writes times.
 
 mod agents;
 mod agreement;
+mod bonds;
 mod chain;
 mod config;
 mod cron;
@@ -141,6 +142,10 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/agents/{agent}/suspend", post(agents::suspend))
         .route("/v1/agents/{agent}/resume", post(agents::resume))
         .route("/v1/agents/{agent}/signal", post(agents::signal))
+        .route("/v1/agents/{agent}/links", post(bonds::link))
+        .route("/v1/agents/{agent}/links/{with}", delete(bonds::unlink))
+        .route("/v1/agents/{agent}/monitors", post(bonds::monitor))
+        .route("/v1/agents/{agent}/monitors/{target}", delete(bonds::demonitor))
         .route("/v1/agents/{agent}/logs", get(logs::logs))
         .route("/v1/agents/{agent}/logs/follow", get(logs::follow))
         .route("/v1/grants", get(grants::list).post(grants::grant))

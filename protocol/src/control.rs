@@ -5,6 +5,7 @@
 
 mod agents;
 mod body;
+mod bonds;
 mod chain;
 mod config;
 mod cron;
@@ -23,6 +24,7 @@ pub use agents::{
     SignalRequest, SpawnReport, SpawnRequest, StopReport,
 };
 pub use body::{Body, BodyError, TypedBody};
+pub use bonds::{LinkReport, LinkRequest, MonitorReport, MonitorRequest};
 pub use chain::{
     ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, EventsPage, ExportReport, ExportRequest,
     OrderRow, ProofCheckReport, ProofFile,

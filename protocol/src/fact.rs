@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::bond::{BondFired, Demonitored, Linked, Monitored, Unlinked};
 use crate::boot::PhaseRecord;
 use crate::capability::{Grant, GrantRef, Role};
 use crate::codec::{decode, encode};
@@ -260,6 +261,16 @@ pub enum Fact {
     TopicSubscribed(TopicSubscribed),
     /// It no longer does.
     TopicUnsubscribed(TopicUnsubscribed),
+    /// Two processes end together from here on.
+    Linked(Linked),
+    /// They no longer do.
+    Unlinked(Unlinked),
+    /// A process hears of another's end, once.
+    Monitored(Monitored),
+    /// It no longer does.
+    Demonitored(Demonitored),
+    /// A process is told of another's end.
+    BondFired(Box<BondFired>),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -640,4 +651,9 @@ kinds! {
     "service.ended" => ServiceEnded,
     "topic.subscribed" => TopicSubscribed,
     "topic.unsubscribed" => TopicUnsubscribed,
+    "bond.linked" => Linked,
+    "bond.unlinked" => Unlinked,
+    "bond.monitored" => Monitored,
+    "bond.demonitored" => Demonitored,
+    "bond.fired" => BondFired,
 }

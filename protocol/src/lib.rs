@@ -16,6 +16,7 @@ mod address;
 mod auth;
 mod batch;
 mod blob;
+mod bond;
 mod boot;
 mod capability;
 mod chain;
@@ -44,6 +45,7 @@ pub use batch::{
     RecoveredChain, Reserved,
 };
 pub use blob::{Blob, BlobChunk, BlobRef, BlobRequest, BlobResponse, LargeEnvelope, LargeReceipt};
+pub use bond::{BondFired, BondKind, Bonded, Demonitored, Linked, Monitored, Unlinked, Watched};
 pub use boot::{BootPhase, PhaseRecord, PhaseResult};
 pub use capability::{Grant, GrantRef, GrantSpec, GrantTerms, Pattern, Right, Role};
 pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_event_proof};

@@ -283,6 +283,9 @@ pub struct AgentSpec {
     /// Services that somebody must serve before it starts; at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<ServiceName>,
+    /// Whether it is told of the ends of those it is linked to, whatever they are, instead of ending with them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub traps_exits: bool,
 }
 
 impl AgentSpec {
@@ -298,6 +301,7 @@ impl AgentSpec {
             group: None,
             probes: Vec::new(),
             needs: Vec::new(),
+            traps_exits: false,
         }
     }
 }

@@ -5,21 +5,22 @@ use std::collections::BTreeMap;
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admission, Admitted, Advert, AdvertVersion, AgentSpec, Anchor, AuditLevel,
-    AuthFrame, AuthRefusal, Backend, BlobChunk, BlobRef, BlobRequest, BlobResponse, Boot, BootPhase, Booted,
-    Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Configured, Contract, ContractPart, ContractRef,
-    ContractRegistered, Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, DeadLetter,
-    DeadLetterRemoved, DeadLetterRetried, DeadLettered, Delivery, Denial, Digest, DualSignature, Durability,
-    EVENT_VERSION, Effect, EffectOutcome, EffectResult, Endpoint, Envelope, Escalated, Event, ExitReason, Fact,
-    ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms,
-    GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt,
-    InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level, LocalTarget, LoggedPublication,
-    MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId, MessageRecord,
-    MethodContract, MissedRule, NodeId, Outcome, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind,
-    ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt,
-    RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE,
-    Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed,
-    SignedCommit, Signer, Stage, Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed,
-    TopicUnsubscribed, TraceId, TraceRow, encode,
+    AuthFrame, AuthRefusal, Backend, BlobChunk, BlobRef, BlobRequest, BlobResponse, BondFired, BondKind, Bonded, Boot,
+    BootPhase, Booted, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Configured, Contract,
+    ContractPart, ContractRef, ContractRegistered, Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved,
+    CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Delivery, Demonitored, Denial, Digest,
+    DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Endpoint, Envelope, Escalated,
+    Event, ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef,
+    GrantRevoked, GrantTerms, GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation,
+    InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level,
+    Linked, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership,
+    MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome, Payload,
+    PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited,
+    ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource,
+    ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, Sender, ServiceAdvert, ServiceEnd,
+    ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed, SignedCommit, Signer, Stage, Strategy,
+    StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow,
+    Unlinked, Watched, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -216,20 +217,30 @@ pub(crate) fn token() -> Token {
 }
 
 fn spec() -> AgentSpec {
+    let backend = Backend::Command {
+        command: vec!["python3".into(), "words.py".into()],
+        environment: BTreeMap::from([("LANG".into(), "C".into())]),
+        trusted: false,
+    };
     AgentSpec {
-        agent: "words".parse().unwrap(),
-        backend: Backend::Command {
-            command: vec!["python3".into(), "words.py".into()],
-            environment: BTreeMap::from([("LANG".into(), "C".into())]),
-            trusted: false,
-        },
         restart: RestartPolicy::Permanent,
         grants: vec!["publish:jobs.*".parse().unwrap()],
         limits: ResourceLimits { memory_bytes: Some(1 << 26), ..ResourceLimits::default() },
-        group: None,
-        probes: Vec::new(),
-        needs: Vec::new(),
+        ..AgentSpec::new("words".parse().unwrap(), backend)
     }
+}
+
+fn bonded(agent: &str) -> Bonded {
+    Bonded { agent: agent.parse().unwrap(), process: ProcessId { index: 12, generation: 3 } }
+}
+
+fn watched() -> Watched {
+    Watched { node: node(2), agent: "counts".parse().unwrap(), process: ProcessId { index: 12, generation: 3 } }
+}
+
+fn process_end() -> ProcessEnd {
+    let Watched { node, agent, process } = watched();
+    ProcessEnd { node, agent, process: Some(process), reason: "exited with code 1".into() }
 }
 
 fn contract() -> Contract {
@@ -421,6 +432,16 @@ pub(crate) fn facts() -> Vec<Fact> {
         }),
         Fact::TopicSubscribed(TopicSubscribed { by: listener(), pattern: "jobs.>".parse().unwrap() }),
         Fact::TopicUnsubscribed(TopicUnsubscribed { by: listener(), pattern: "jobs.>".parse().unwrap() }),
+        Fact::Linked(Linked { one: bonded("words"), other: bonded("counts"), by: Principal::Operator }),
+        Fact::Unlinked(Unlinked { one: bonded("words"), other: bonded("counts"), by: sender().principal }),
+        Fact::Monitored(Monitored { watcher: bonded("words"), target: watched(), by: Principal::Operator }),
+        Fact::Demonitored(Demonitored { watcher: bonded("words"), target: watched(), by: Principal::Operator }),
+        Fact::BondFired(Box::new(BondFired {
+            kind: BondKind::Link,
+            told: bonded("words"),
+            end: process_end(),
+            ends: true,
+        })),
     ]
 }
 
@@ -565,9 +586,11 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         Effect::Terminate { process, agent: "words".parse().unwrap(), reason: "one-for-all".into() },
         Effect::Suspend { process, agent: "words".parse().unwrap(), by: by.clone(), from: None },
         Effect::Resume { process, agent: "words".parse().unwrap(), by: by.clone(), from: None },
-        Effect::Stop { process, agent: "words".parse().unwrap(), by, from: Some(node(2)) },
+        Effect::Stop { process, agent: "words".parse().unwrap(), by: by.clone(), from: Some(node(2)) },
+        Effect::Spawn { process, spec: AgentSpec { traps_exits: true, ..spec() }, grants: Vec::new(), by, from: None },
     ];
-    let names = ["spawn-in-group", "restart", "terminate", "suspend", "resume", "stop-from-another-node"];
+    let names =
+        ["spawn-in-group", "restart", "terminate", "suspend", "resume", "stop-from-another-node", "spawn-trapping"];
     all.extend(names.iter().zip(&effects).map(|(name, effect)| (format!("effect-{name}"), encode(effect))));
     let end =
         ProcessEnd { node: node(2), agent: "words".parse().unwrap(), process: Some(process), reason: "gone".into() };

@@ -136,6 +136,10 @@ impl Judge {
                     | Answer::DeadLetterDropped { .. }
                     | Answer::ServiceRegistered(_)
                     | Answer::ServiceUnregistered { .. }
+                    | Answer::Linked { .. }
+                    | Answer::Unlinked { .. }
+                    | Answer::Monitored { .. }
+                    | Answer::Demonitored { .. }
                     | Answer::ShuttingDown { .. },
                 )
                 | Reply::Recorded

@@ -9,7 +9,7 @@ use weft_protocol::limits::ENVELOPE_BYTES_MAX;
 use weft_protocol::{
     AgentName, AgentSpec, Backend, BuiltinKind, Certificate, ChainId, ChainState, Charter, CommitGroup, Delivery,
     Durability, Incarnation, Level, LocalTarget, MessageId, NodeId, NodeRef, Payload, Principal, ProcessId, Recovered,
-    ResourceLimits, RestartPolicy, Role, Signed, Signer as _, Target, Token, TopicName, TopicPattern,
+    RestartPolicy, Role, Signed, Signer as _, Target, Token, TopicName, TopicPattern,
 };
 use weft_storage::Store;
 
@@ -523,16 +523,7 @@ impl World {
             AgentKind::Echo | AgentKind::Counter => RestartPolicy::Permanent,
             AgentKind::Clock | AgentKind::Slow => RestartPolicy::Temporary,
         };
-        let spec = AgentSpec {
-            agent: agent_name(agent),
-            backend,
-            restart,
-            grants: Vec::new(),
-            limits: ResourceLimits::default(),
-            group: None,
-            probes: Vec::new(),
-            needs: Vec::new(),
-        };
+        let spec = AgentSpec { restart, ..AgentSpec::new(agent_name(agent), backend) };
         let syscall = Syscall::Spawn { spec: Box::new(spec) };
         self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);
     }

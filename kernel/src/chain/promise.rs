@@ -1,6 +1,6 @@
 //! What waits for a record: held beside its group of events, let go when that group is on disk, and not a moment earlier.
 
-use weft_protocol::{AgentSpec, MessageId, NodeId, ProcessId, Publication, Receipt, Refusal};
+use weft_protocol::{AgentSpec, MessageId, NodeId, ProcessId, Publication, Receipt, Refusal, Signal};
 
 use crate::event::{Answer, AskId, Output, Ticket};
 use crate::topic::{Cursor, GatherId};
@@ -80,6 +80,8 @@ pub(crate) enum Promise {
     RetryRecorded { message: MessageId, rule: String },
     /// That an agent subscribed is on disk: what it may have missed can be gathered.
     SubscriptionRecorded { gather: GatherId },
+    /// Tell a process what happened.
+    Tell { process: ProcessId, signal: Box<Signal> },
     /// The records of this start are on disk.
     Booted,
     /// The last record of this run is on disk.

@@ -139,6 +139,8 @@ fn need(action: &Action) -> Need {
         Action::Suspend { .. } => Need::Grant(Right::Suspend),
         Action::Resume { .. } => Need::Grant(Right::Resume),
         Action::Restart { .. } => Need::Grant(Right::Restart),
+        Action::Link { .. } | Action::Unlink { .. } => Need::Grant(Right::Link),
+        Action::Monitor { .. } | Action::Demonitor { .. } => Need::Grant(Right::Monitor),
         Action::Grant { terms, .. } => Need::Wider(terms.clone()),
         Action::Revoke { parents, .. } => Need::Held(parents.clone()),
         Action::Inspect { .. } => Need::Grant(Right::Inspect),
@@ -193,6 +195,10 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::RecordBoot
         | Action::Configure
         | Action::Shutdown
+        | Action::Link { .. }
+        | Action::Unlink { .. }
+        | Action::Monitor { .. }
+        | Action::Demonitor { .. }
         | Action::Foreign { .. } => Need::Nobody,
     }
 }

@@ -166,6 +166,7 @@ impl Kernel {
         }
         self.watch(process);
         self.advertise();
+        self.tell_untold(process);
         self.deliver(process);
         self.start_waiting();
     }
@@ -306,7 +307,8 @@ impl Kernel {
         }
         self.topics.leave(process, None);
         self.follow();
-        self.supervise(Ended { process, restarts, cause, again_asks, rest });
+        self.supervise(Ended { process, restarts, cause: cause.clone(), again_asks, rest });
+        self.fire_bonds(process, &agent, &reason, cause.as_ref());
         self.advertise();
     }
 

@@ -99,6 +99,7 @@ impl Kernel {
             let answer = if done { Ok(answer(process, resumed)) } else { Err(crate::ipc::failed(&reason)) };
             self.chain.hold(seq, Promise::Answer { ask, answer });
         }
+        self.tell_untold(process);
         self.deliver(process);
     }
 

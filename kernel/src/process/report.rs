@@ -1,10 +1,15 @@
 //! One process as the local API and other nodes are told about it.
 
 use weft_protocol::control::{AgentReport, LimitsJson};
-use weft_protocol::{NodeId, Resource};
+use weft_protocol::{NodeId, Resource, Watched};
 
 use crate::status::{ProcessInfo, ProcessState, Prospect};
 use crate::text::time_text;
+
+fn watched_text(target: &Watched, own: NodeId) -> String {
+    let Watched { node, agent, process } = target;
+    if *node == own { format!("{agent} {process}") } else { format!("{agent}@{node} {process}") }
+}
 
 impl ProcessInfo {
     /// Everything about it; `node` is where it runs.
@@ -34,6 +39,9 @@ impl ProcessInfo {
             used: used.collect(),
             grants: self.grants.iter().map(|grant| format!("{} {}", grant.id, grant.spec)).collect(),
             topics: self.topics.iter().map(ToString::to_string).collect(),
+            traps_exits: self.traps_exits,
+            links: self.links.iter().map(|end| format!("{} {}", end.agent, end.process)).collect(),
+            monitors: self.monitors.iter().map(|target| watched_text(target, node)).collect(),
         }
     }
 

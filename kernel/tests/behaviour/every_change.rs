@@ -11,8 +11,8 @@ use weft_kernel::{
 };
 use weft_protocol::{
     AgentSpec, AuditLevel, Backend, BuiltinKind, CronId, ExitReason, Fact, GrantIssued, GrantRef, GrantTerms, InviteId,
-    InviteRevoked, MessageId, MissedRule, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessId, Refusal,
-    ResourceLimits, RestartPolicy, Role,
+    InviteRevoked, MessageId, MissedRule, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessExited,
+    ProcessId, Refusal, ResourceLimits, RestartPolicy, Role, Target, Watched,
 };
 
 use crate::node::{Node, acknowledged, echo, effects, granted, message, name, text, transmitted};
@@ -70,6 +70,10 @@ classes! { SYSCALLS, name_of_syscall: Syscall {
     Shutdown => Changes(&["node.shutdown"]),
     RegisterService => Changes(&["service.registered"]),
     UnregisterService => Changes(&["service.ended"]),
+    Link => Changes(&["bond.linked"]),
+    Unlink => Changes(&["bond.unlinked"]),
+    Monitor => Changes(&["bond.monitored"]),
+    Demonitor => Changes(&["bond.demonitored"]),
 } }
 
 classes! { INPUTS, name_of_input: Input {
@@ -96,6 +100,8 @@ classes! { INPUTS, name_of_input: Input {
     // These two stand on the chain of the member that gave the right, of which this node holds a verified copy.
     GrantLearned => Reads,
     RevocationLearned => Reads,
+    ExitLearned => Passes(&["bond.fired"]),
+    NodeLost => Passes(&["bond.fired"]),
     // The change is on the chain before it is told, by `FactsGiven`.
     Configured => Reads,
     // What is known of other nodes.
@@ -223,6 +229,28 @@ fn grant(to: &str) -> Syscall {
     Syscall::Grant { to: to.parse().expect("a target"), terms, lasts_us: None }
 }
 
+fn target(text: &str) -> Target {
+    text.parse().expect("a target")
+}
+
+fn link(with: &str) -> Syscall {
+    Syscall::Link { agent: Some(agent("echo")), with: target(with) }
+}
+
+fn monitor(of: &str) -> Syscall {
+    Syscall::Monitor { watcher: Some(agent("echo")), target: target(of), seen: None }
+}
+
+/// A process of alpha, which `echo` of beta monitors.
+fn monitored(alpha: &Node, beta: &mut Node) -> Watched {
+    let watched = Watched { node: alpha.id(), agent: name("far"), process: ProcessId { index: 3, generation: 0 } };
+    let (watcher, seen) = (Some(agent("echo")), Some(watched.clone()));
+    let syscall = Box::new(Syscall::Monitor { watcher, target: target("far@alpha"), seen });
+    let route = Route::Remote(alpha.id());
+    beta.run(Input::Asked { ask: AskId(5), by: Principal::Operator, syscall, route });
+    watched
+}
+
 fn subscribe(pattern: &str) -> Syscall {
     Syscall::Subscribe { pattern: pattern.parse().expect("a pattern"), start: Start::Now }
 }
@@ -312,6 +340,18 @@ fn try_out(world: &mut World, which: &str) -> Tried {
         "UnregisterService" => {
             let unregister = |service: &str| Syscall::UnregisterService { service: service.parse().expect("a name") };
             (operator, unregister("words"), Some(unregister("nothing")))
+        }
+        "Link" => (operator, link("nobody"), Some(link("echo"))),
+        "Unlink" => {
+            world.operator(link("nobody"));
+            let unlink = |with: &str| Syscall::Unlink { agent: Some(agent("echo")), with: target(with) };
+            (operator, unlink("nobody"), Some(unlink("poor")))
+        }
+        "Monitor" => (operator, monitor("nobody"), Some(monitor("ghost"))),
+        "Demonitor" => {
+            world.operator(monitor("nobody"));
+            let demonitor = |of: &str| Syscall::Demonitor { watcher: Some(agent("echo")), target: target(of) };
+            (operator, demonitor("nobody"), Some(demonitor("poor")))
         }
         other => panic!("{other} is classed, but nobody tries it: add how"),
     }
@@ -506,6 +546,15 @@ fn input_for(which: &str) -> (Node, Input) {
             let grant = GrantRef { node: from, grant: issued.grant.id };
             beta.run(Input::GrantLearned { issuer: from, issued: Box::new(issued) });
             (beta, Input::RevocationLearned { issuer: from, grant })
+        }
+        "ExitLearned" => {
+            let Watched { node, agent, process } = monitored(&alpha, &mut beta);
+            let exited = Box::new(ProcessExited { process, agent, reason: ExitReason::Exited { code: 1 } });
+            (beta, Input::ExitLearned { node, exited })
+        }
+        "NodeLost" => {
+            let node = monitored(&alpha, &mut beta).node;
+            (beta, Input::NodeLost { node })
         }
         "Configured" => (beta, Input::Configured { config: Box::new(KernelConfig::default()) }),
         "ServicesElsewhere" => {

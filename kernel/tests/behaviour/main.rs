@@ -5,6 +5,7 @@ mod node;
 mod pair;
 
 mod ahead;
+mod bonds;
 mod boot;
 mod call;
 mod commit;

@@ -11,7 +11,7 @@ use weft_protocol::{
     AgentName, AgentSpec, Backend, Batch, BuiltinKind, ChainId, ChainState, ClusterId, CommitGroup, DeadLetter,
     Envelope, Fact, Hlc, Incarnation, KeyPair, Level, LocalTarget, LoggedPublication, MessageId, MessageRecord, NodeId,
     OutboxEntry, Outcome, Payload, PlacedFact, PlacedMessage, Principal, Publication, Receipt, Recovered,
-    RecoveredChain, Refusal, Reserved, ResourceLimits, RestartPolicy, Signer, Stage, Timestamp, TopicPattern, hash,
+    RecoveredChain, Refusal, Reserved, Signer, Stage, Timestamp, TopicPattern, hash,
 };
 
 /// When every test begins: 2024-01-01 00:00 UTC.
@@ -259,16 +259,7 @@ fn cluster() -> ClusterId {
 }
 
 pub(crate) fn echo(name: &str) -> AgentSpec {
-    AgentSpec {
-        agent: name.parse().expect("a name"),
-        backend: Backend::Builtin(BuiltinKind::Echo),
-        restart: RestartPolicy::Temporary,
-        grants: Vec::new(),
-        limits: ResourceLimits::default(),
-        group: None,
-        probes: Vec::new(),
-        needs: Vec::new(),
-    }
+    AgentSpec::new(name.parse().expect("a name"), Backend::Builtin(BuiltinKind::Echo))
 }
 
 pub(crate) fn granted(name: &str, grants: &[&str]) -> AgentSpec {

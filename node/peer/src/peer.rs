@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde_bytes::ByteArray;
-use weft_discovery::{self as discovery, Discovery};
+use weft_discovery::{self as discovery, Discovery, MemberState};
 use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
@@ -21,7 +21,7 @@ use crate::health::network_health;
 use crate::inbound::Inbound;
 use crate::links::{Links, envelope_id};
 use crate::persist::PersistQueue;
-use crate::route::{Routed, nowhere_for, route};
+use crate::route::{Routed, nowhere_for, route, see_watched};
 use crate::services::{Attempt, Next, Services, World, balanced};
 use crate::waiting::{Parked, Waiting};
 
@@ -124,6 +124,7 @@ impl Peer {
         let replication = Replication::new(config.replication, chain, cluster, members, recovered, seeds[1], now);
         let kernel = Kernel::new(config.kernel, kernel_identity, gate, recovered, signer, seeds[2], now);
         let rights = rights_learned(node, recovered, &discovery);
+        let ends = ends_learned(node, recovered, &kernel);
         let told = identity.members.into_iter().filter_map(|certificate| {
             let issuer = certificate.peek().ok()?.issuer;
             let certificate = Box::new(certificate);
@@ -134,7 +135,7 @@ impl Peer {
             kernel,
             discovery,
             replication,
-            steps: told.chain(rights).chain([Step::Discovery(discovery::Input::Woken)]).collect(),
+            steps: told.chain(rights).chain(ends).chain([Step::Discovery(discovery::Input::Woken)]).collect(),
             links: Links::default(),
             inbound: Inbound::default(),
             persist: PersistQueue::default(),
@@ -265,7 +266,10 @@ impl Peer {
         while let Some(step) = self.steps.pop_front() {
             match step {
                 Step::Kernel(input) => self.kernel.handle(input, now, &mut kernel_out),
-                Step::Discovery(input) => self.discovery.handle(input, now, &mut discovery_out),
+                Step::Discovery(input) => {
+                    self.discovery.handle(input, now, &mut discovery_out);
+                    self.find_lost();
+                }
                 Step::Replication(input) => self.replication.handle(input, now, &mut replication_out),
             }
             for output in kernel_out.drain(..) {
@@ -347,7 +351,8 @@ impl Peer {
         }
     }
 
-    fn syscall(&mut self, ask: AskId, by: Principal, syscall: Box<Syscall>, now: Timestamp, out: &mut Vec<Output>) {
+    fn syscall(&mut self, ask: AskId, by: Principal, mut syscall: Box<Syscall>, now: Timestamp, out: &mut Vec<Output>) {
+        see_watched(self.node, &self.kernel, &self.discovery, &mut syscall);
         if balanced(&syscall).is_some() {
             return self.call_service(ask, by, syscall, None, now, out);
         }
@@ -435,7 +440,29 @@ impl Peer {
     }
 
     fn ask_kernel(&mut self, ask: AskId, by: Principal, syscall: Box<Syscall>, route: Route) {
+        let watched = match (&*syscall, &route) {
+            (Syscall::Monitor { .. }, Route::Remote(node)) => Some(*node),
+            _ => None,
+        };
         self.tell_kernel(kernel::Input::Asked { ask: kernel::AskId(ask.0), by, syscall, route });
+        if let Some(node) = watched.filter(|node| self.is_lost(node)) {
+            self.tell_kernel(kernel::Input::NodeLost { node });
+        }
+    }
+
+    /// Whether nobody will say any more how processes of this node end.
+    fn is_lost(&self, node: &NodeId) -> bool {
+        match self.discovery.state_of(node) {
+            MemberState::Dead | MemberState::Quarantined => true,
+            // A node that went down in order has said so of each of its processes before.
+            MemberState::Alive | MemberState::Suspect | MemberState::Left => false,
+        }
+    }
+
+    /// Tells the kernel which nodes of monitored processes are lost.
+    fn find_lost(&mut self) {
+        let lost = self.kernel.nodes_watched().into_iter().filter(|node| self.is_lost(node)).collect::<Vec<_>>();
+        lost.into_iter().for_each(|node| self.tell_kernel(kernel::Input::NodeLost { node }));
     }
 
     /// Routes again what waited for the directory; what has waited long enough has no responder.
@@ -889,6 +916,9 @@ impl Peer {
                 Fact::GrantIssued(issued) if may_give(self.discovery.role_of(issuer)) => {
                     self.tell_kernel(kernel::Input::GrantLearned { issuer, issued });
                 }
+                Fact::Exited(exited) => {
+                    self.tell_kernel(kernel::Input::ExitLearned { node: issuer, exited: Box::new(exited) });
+                }
                 Fact::GrantRevoked(revoked) => {
                     let grant = revoked.grant;
                     self.tell_kernel(kernel::Input::RevocationLearned { issuer, grant });
@@ -923,6 +953,22 @@ fn rights_learned(own: NodeId, recovered: &Recovered, discovery: &Discovery) -> 
             Some(kernel::Input::GrantLearned { issuer, issued: issued.clone() })
         }
         Fact::GrantRevoked(revoked) => Some(kernel::Input::RevocationLearned { issuer, grant: revoked.grant }),
+        _ => None,
+    });
+    learned.map(Step::Kernel).collect()
+}
+
+/// What other chains say of the ends of processes that are monitored here since before the start.
+fn ends_learned(own: NodeId, recovered: &Recovered, kernel: &Kernel) -> Vec<Step> {
+    if kernel.nodes_watched().is_empty() {
+        return Vec::new();
+    }
+    let others = recovered.chains.iter().filter(|chain| chain.state.chain().node != own);
+    let facts = others.flat_map(|chain| chain.facts.iter().map(|placed| (chain.state.chain().node, &placed.fact)));
+    let learned = facts.filter_map(|(node, fact)| match fact {
+        Fact::Exited(exited) if kernel.is_watched(node, exited.process) => {
+            Some(kernel::Input::ExitLearned { node, exited: Box::new(exited.clone()) })
+        }
         _ => None,
     });
     learned.map(Step::Kernel).collect()

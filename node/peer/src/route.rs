@@ -2,7 +2,7 @@
 
 use weft_discovery::{Discovery, Resolution};
 use weft_kernel::{Kernel, Registration, Route, Syscall};
-use weft_protocol::{AgentName, LocalTarget, NodeId, NodeRef, Refusal, Target};
+use weft_protocol::{AgentName, LocalTarget, NodeId, NodeRef, Refusal, Target, Watched};
 
 /// Whether a route is known, or may become known when more adverts have arrived.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
         Syscall::Grant { to, .. } => {
             Routed::Now(to.node.as_ref().map_or(Route::Local, |node| route_node(own, discovery, node)))
         }
+        Syscall::Link { with: target, .. }
+        | Syscall::Unlink { with: target, .. }
+        | Syscall::Monitor { target, .. }
+        | Syscall::Demonitor { target, .. } => Routed::Now(route_bond(own, kernel, discovery, target)),
         Syscall::Publish { .. }
         | Syscall::Subscribe { .. }
         | Syscall::Unsubscribe { .. }
@@ -62,6 +66,35 @@ fn route_target(own: NodeId, kernel: &Kernel, discovery: &Discovery, target: &Ta
         (None, LocalTarget::Service(_) | LocalTarget::ServiceMethod { .. }) => Routed::Now(Route::Local),
         (None, LocalTarget::Agent(agent)) => route_agent(kernel, discovery, agent, deadline_us),
     }
+}
+
+/// Where the other end of a bond is. What nobody here or elsewhere is known to run, the kernel looks for among those that exited.
+fn route_bond(own: NodeId, kernel: &Kernel, discovery: &Discovery, target: &Target) -> Route {
+    match (&target.node, &target.local) {
+        (Some(node), _) => route_node(own, discovery, node),
+        (None, LocalTarget::Agent(agent)) if !kernel.has_agent(agent) => match discovery.resolve(agent) {
+            Resolution::Found(node) => Route::Remote(node),
+            Resolution::Ambiguous(_) | Resolution::Unknown { .. } => Route::Local,
+        },
+        (None, _) => Route::Local,
+    }
+}
+
+/// Fills in which process a monitor means, when it is one of another node.
+pub(crate) fn see_watched(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall: &mut Syscall) {
+    let Syscall::Monitor { target, seen, .. } = syscall else { return };
+    let Route::Remote(node) = route_bond(own, kernel, discovery, target) else { return };
+    let mut agents = discovery.agents_of(&node).iter();
+    let found = agents.find(|(agent, process)| match &target.local {
+        LocalTarget::Agent(named) => agent == named,
+        LocalTarget::Process(meant) => process == meant,
+        LocalTarget::Topic(_)
+        | LocalTarget::Service(_)
+        | LocalTarget::ServiceMethod { .. }
+        | LocalTarget::Broadcast
+        | LocalTarget::Kernel => false,
+    });
+    *seen = found.map(|(agent, process)| Watched { node, agent: agent.clone(), process: *process });
 }
 
 fn route_node(own: NodeId, discovery: &Discovery, node: &NodeRef) -> Route {
@@ -140,6 +173,10 @@ pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
         | Syscall::Revoke { .. }
         | Syscall::RegisterService(_)
         | Syscall::UnregisterService { .. }
+        | Syscall::Link { .. }
+        | Syscall::Unlink { .. }
+        | Syscall::Monitor { .. }
+        | Syscall::Demonitor { .. }
         | Syscall::Shutdown => Route::Local,
     }
 }

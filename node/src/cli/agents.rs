@@ -9,7 +9,7 @@ use weft_protocol::control::{
 use super::args::{AgentCommand, Limit, LogsArgs, SignalArgs, SpawnArgs};
 use super::client::{Client, Pieces, segment};
 use super::output::{Output, ago, card, dim, good, table};
-use super::{At, CliError};
+use super::{At, CliError, bonds};
 
 /// `weft agent …`.
 pub(crate) async fn agent(command: &AgentCommand, before: &At) -> Result<(), CliError> {
@@ -21,6 +21,10 @@ pub(crate) async fn agent(command: &AgentCommand, before: &At) -> Result<(), Cli
         AgentCommand::Suspend(args) => pause("suspend", &args.agent, &args.at.or(before)).await,
         AgentCommand::Resume(args) => pause("resume", &args.agent, &args.at.or(before)).await,
         AgentCommand::Signal(args) => signal(args, &args.at.or(before)).await,
+        AgentCommand::Link(args) => bonds::link(args, &args.at.or(before)).await,
+        AgentCommand::Unlink(args) => bonds::unlink(args, &args.at.or(before)).await,
+        AgentCommand::Monitor(args) => bonds::monitor(args, &args.at.or(before)).await,
+        AgentCommand::Demonitor(args) => bonds::demonitor(args, &args.at.or(before)).await,
         AgentCommand::Logs(args) => logs(args, &args.at.or(before)).await,
         AgentCommand::Restart(args) => restart(&args.agent, &args.at.or(before)).await,
     }
@@ -109,6 +113,7 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         needs: args.needs.iter().map(ToString::to_string).collect(),
         on: args.on.as_ref().map(ToString::to_string),
         deadline_ms: args.deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
+        traps_exits: args.trap_exits,
     })
 }
 
@@ -167,6 +172,14 @@ async fn inspect(agent: &str, at: &At) -> Result<(), CliError> {
             ("mailbox", format!("{} waiting, {} in work", waiting("messages_waiting"), waiting("messages_in_flight"))),
             ("grants", list(&report.grants)),
             ("topics", list(&report.topics)),
+            (
+                "links",
+                match (report.traps_exits, list(&report.links)) {
+                    (true, links) => format!("{links}  (traps exits)"),
+                    (false, links) => links,
+                },
+            ),
+            ("monitors", list(&report.monitors)),
         ])
     })
 }

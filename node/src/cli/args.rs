@@ -260,6 +260,14 @@ pub(crate) enum AgentCommand {
     Resume(OneAgentArgs),
     /// Send a signal to an agent
     Signal(SignalArgs),
+    /// Tie two agents of this node to each other: when one fails the other ends too, or is told when it traps exits
+    Link(LinkArgs),
+    /// Undo a link
+    Unlink(LinkArgs),
+    /// Let an agent of this node hear of another agent's end, on whichever node
+    Monitor(MonitorArgs),
+    /// Let it hear of that no longer
+    Demonitor(MonitorArgs),
     /// Print what an agent of this node wrote to its error output and said with `log`
     Logs(LogsArgs),
 }
@@ -296,6 +304,9 @@ pub(crate) struct SpawnArgs {
     /// A service that somebody must serve before it starts; may be given again
     #[arg(long, value_name = "SERVICE")]
     pub(crate) needs: Vec<ServiceName>,
+    /// Tell it of the ends of those it is linked to, instead of ending it with them
+    #[arg(long)]
+    pub(crate) trap_exits: bool,
     /// A variable of its environment; may be given again
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
@@ -359,6 +370,32 @@ pub(crate) struct OneAgentArgs {
     /// Its name, or its process (#12.3); with @NODE on another one
     #[arg(value_name = "AGENT[@NODE]")]
     pub(crate) agent: String,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft agent link` and `unlink`.
+#[derive(Debug, Args)]
+pub(crate) struct LinkArgs {
+    /// One of them, by its name or its process (#12.3)
+    #[arg(value_name = "AGENT")]
+    pub(crate) agent: String,
+    /// The other
+    #[arg(value_name = "OTHER")]
+    pub(crate) with: String,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft agent monitor` and `demonitor`.
+#[derive(Debug, Args)]
+pub(crate) struct MonitorArgs {
+    /// Who hears of it, by its name or its process (#12.3)
+    #[arg(value_name = "WATCHER")]
+    pub(crate) watcher: String,
+    /// Of whose end: worker, worker@beta or #12.3@beta
+    #[arg(value_name = "TARGET[@NODE]")]
+    pub(crate) target: String,
     #[command(flatten)]
     pub(crate) at: At,
 }

@@ -279,7 +279,7 @@ async fn pause(
 }
 
 /// The process of an agent that has one, with this node.
-async fn living(served: &Served, target: Target) -> Result<(AgentName, ProcessId, String), Failure> {
+pub(crate) async fn living(served: &Served, target: Target) -> Result<(AgentName, ProcessId, String), Failure> {
     let (process, node) = served.read(move |peer| (find(peer, &target), peer.node().to_string())).await?;
     let process = process?;
     match process.state {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use weft_protocol::control::Body;
 use weft_protocol::{
-    Admitted, CronFired, Effect, EffectResult, Fact, GrantIssued, HealthSubject, MessageRecord, PhaseResult,
-    ResourceUse, ServiceEnd,
+    Admitted, Bonded, CronFired, Effect, EffectResult, Fact, GrantIssued, HealthSubject, MessageRecord, PhaseResult,
+    ResourceUse, ServiceEnd, Watched,
 };
 
 use super::text;
@@ -182,11 +182,34 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             format!("{} from {}", listening.by, listening.pattern),
             json!({ "by": listening.by.to_string(), "topic": listening.pattern }),
         ),
+        Fact::Linked(linked) => (
+            format!("{} {} and {} {}", linked.one.agent, linked.one.process, linked.other.agent, linked.other.process),
+            to_json(linked),
+        ),
+        Fact::Unlinked(gone) => (
+            format!("{} {} and {} {}", gone.one.agent, gone.one.process, gone.other.agent, gone.other.process),
+            to_json(gone),
+        ),
+        Fact::Monitored(monitored) => (watched(&monitored.watcher, &monitored.target), to_json(monitored)),
+        Fact::Demonitored(gone) => (watched(&gone.watcher, &gone.target), to_json(gone)),
+        Fact::BondFired(fired) => {
+            let process = fired.end.process.map(|process| format!(" {process}")).unwrap_or_default();
+            let verb = if fired.ends { "ends with" } else { "is told of" };
+            let words = format!(
+                "{} {} {verb} {}{process}: {}",
+                fired.told.agent, fired.told.process, fired.end.agent, fired.end.reason
+            );
+            (words, to_json(fired))
+        }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)
         }
     }
+}
+
+fn watched(watcher: &Bonded, target: &Watched) -> String {
+    format!("{} {} hears of {} {}", watcher.agent, watcher.process, target.agent, target.process)
 }
 
 fn resource_words(used: &ResourceUse, verb: &str) -> String {

@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    agents, chain, config, cron, dead_letters, events, grants, health, logs, members, messages, node, services, topics,
-    trace,
+    agents, bonds, chain, config, cron, dead_letters, events, grants, health, logs, members, messages, node, services,
+    topics, trace,
 };
 
 #[derive(OpenApi)]
@@ -32,6 +32,10 @@ use super::{
         agents::resume,
         agents::signal,
         agents::suspend,
+        bonds::demonitor,
+        bonds::link,
+        bonds::monitor,
+        bonds::unlink,
         grants::grant,
         grants::list,
         grants::revoke,
@@ -78,8 +82,12 @@ mod tests {
     const SERVED: &[&str] = &[
         "/v1/agents",
         "/v1/agents/{agent}",
+        "/v1/agents/{agent}/links",
+        "/v1/agents/{agent}/links/{with}",
         "/v1/agents/{agent}/logs",
         "/v1/agents/{agent}/logs/follow",
+        "/v1/agents/{agent}/monitors",
+        "/v1/agents/{agent}/monitors/{target}",
         "/v1/agents/{agent}/restart",
         "/v1/agents/{agent}/resume",
         "/v1/agents/{agent}/signal",

@@ -1,5 +1,6 @@
 //! What an agent may ask of its node, on stdio and on its own socket: methods, parameters and results.
 
+mod bonds;
 mod cron;
 
 use std::str::FromStr;
@@ -17,6 +18,7 @@ use weft_protocol::{
     Target, TraceId,
 };
 
+use self::bonds::{Link, Monitor};
 use self::cron::{CronAdd, CronList, CronRemove};
 use crate::ask::Asker;
 use crate::control::cron_row;
@@ -82,6 +84,10 @@ pub(crate) fn understand(method: &str, params: &str) -> Result<Call, RpcError> {
         "cron_remove" => read(params).and_then(CronRemove::question).map(Call::Ask),
         "register_service" => read(params).and_then(RegisterService::question).map(Call::Ask),
         "unregister_service" => read(params).and_then(UnregisterService::question).map(Call::Ask),
+        "link" => read(params).and_then(Link::question).map(Call::Ask),
+        "unlink" => read(params).and_then(Link::undo).map(Call::Ask),
+        "monitor" => read(params).and_then(Monitor::question).map(Call::Ask),
+        "demonitor" => read(params).and_then(Monitor::undo).map(Call::Ask),
         "log" => read(params).map(Log::call),
         "ready" => read(params).map(|Ready {}| Call::Ready),
         "grant" => read(params).and_then(Give::question).map(Call::Ask),
@@ -374,6 +380,10 @@ fn result(reply: Reply) -> Answered {
         delivered: u64,
     }
     #[derive(Serialize)]
+    struct LinkedTo {
+        process: weft_protocol::ProcessId,
+    }
+    #[derive(Serialize)]
     struct Granted {
         grant: GrantId,
     }
@@ -403,6 +413,8 @@ fn result(reply: Reply) -> Answered {
         Reply::Kernel(Answer::ServiceRegistered(entry)) => {
             write(&Registered { service: entry.name, contract: entry.contract })
         }
+        Reply::Kernel(Answer::Linked { other, .. }) => write(&LinkedTo { process: other }),
+        Reply::Kernel(Answer::Monitored { target, .. }) => write(&target),
         // Nothing more to say than that it is done.
         _ => "{}".to_owned(),
     };
@@ -471,6 +483,11 @@ mod tests {
         assert_eq!(given, Syscall::Grant { to: "b@beta".parse().expect("a target"), terms, lasts_us: Some(5_000) });
         let revoked = syscall("revoke", r#"{"grant":"g-00000000000000ff"}"#);
         assert_eq!(revoked, Syscall::Revoke { grant: GrantId(255) });
+        let with = "words".parse().expect("a target");
+        assert_eq!(syscall("link", r#"{"agent":"words"}"#), Syscall::Link { agent: None, with });
+        let target = "#1.0@beta".parse().expect("a target");
+        let monitored = syscall("monitor", r##"{"agent":"#1.0@beta"}"##);
+        assert_eq!(monitored, Syscall::Monitor { watcher: None, target, seen: None });
         let tool = syscall("tool", r#"{"name":"fs.read","args":{"path":"x"}}"#);
         assert_eq!(tool, Syscall::CallTool { name: "fs.read".into() });
     }
@@ -521,6 +538,10 @@ mod tests {
         check("register_service", r#"{"name":"Sum"}"#, "-32602");
         check("register_service", r#"{"name":"sum","contract":{"version":"1"}}"#, "-32602");
         check("register_service", r#"{"name":"sum","audit":"loud"}"#, "-32602");
+        check("link", r#"{"agent":"a b"}"#, "-32602");
+        check("unlink", r#"{"with":"a"}"#, "-32602");
+        check("monitor", "{}", "-32602");
+        check("demonitor", r#"{"agent":7}"#, "-32602");
         check("tool", r#"{"args":{}}"#, "-32602");
         check("grant", r#"{"to":"b","right":"fly","resource":"*"}"#, "-32602");
         check("grant", r#"{"to":"b","right":"call","resource":"a","budget":0}"#, "-32602");

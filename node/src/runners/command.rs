@@ -203,7 +203,15 @@ impl<'a> Running<'a> {
             let (until, measure_at) = (self.until, self.measure_at);
             tokio::select! {
                 status = self.child.wait() => break status,
-                Some(control) = controls.recv() => self.control(control).await,
+                Some(control) = controls.recv() => {
+                    if matches!(control, Control::End(Ending { grace: Some(_), .. })) {
+                        // What it was to hear before it finishes it hears first.
+                        while let Ok(order) = orders.try_recv() {
+                            self.order(order).await;
+                        }
+                    }
+                    self.control(control).await;
+                }
                 Some(line) = self.lines.recv() => self.line(line).await,
                 Some(answered) = self.asked.join_next() => self.answered(answered),
                 Some(order) = orders.recv() => self.order(order).await,

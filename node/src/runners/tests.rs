@@ -9,9 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use weft_kernel::{Answer, SendReport, Syscall};
 use weft_peer::{Question, Reply};
-use weft_protocol::{
-    BuiltinKind, ChainId, Incarnation, Payload, Principal, Refusal, ResourceLimits, RestartPolicy, Sender, TraceId,
-};
+use weft_protocol::{BuiltinKind, ChainId, Incarnation, Payload, Principal, Refusal, ResourceLimits, Sender, TraceId};
 
 use super::*;
 use crate::ask::{Local, door};
@@ -126,16 +124,7 @@ impl Node {
 }
 
 fn spec(backend: Backend) -> AgentSpec {
-    AgentSpec {
-        agent: "a".parse().expect("a name"),
-        backend,
-        restart: RestartPolicy::Temporary,
-        grants: Vec::new(),
-        limits: ResourceLimits::default(),
-        group: None,
-        probes: Vec::new(),
-        needs: Vec::new(),
-    }
+    AgentSpec::new("a".parse().expect("a name"), backend)
 }
 
 fn message(counter: u64) -> MessageId {

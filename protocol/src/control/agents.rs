@@ -59,6 +59,9 @@ pub struct SpawnRequest {
     /// How long another node may take to start it, in milliseconds; 30,000 without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
+    /// Whether it is told of the ends of those it is linked to, instead of ending with them.
+    #[serde(default)]
+    pub traps_exits: bool,
 }
 
 impl SpawnRequest {
@@ -101,7 +104,17 @@ impl SpawnRequest {
             return Err(invalid(format!("{} needs, at most {NEEDS_MAX}", self.needs.len())));
         }
         let needs = self.needs.iter().map(|service| service.parse()).collect::<Result<Vec<ServiceName>, _>>()?;
-        Ok(AgentSpec { agent, backend, restart, grants, limits: self.limits.asked(), group, probes, needs })
+        Ok(AgentSpec {
+            agent,
+            backend,
+            restart,
+            grants,
+            limits: self.limits.asked(),
+            group,
+            probes,
+            needs,
+            traps_exits: self.traps_exits,
+        })
     }
 }
 
@@ -319,4 +332,14 @@ pub struct AgentReport {
     pub grants: Vec<String>,
     /// Topics it subscribes to.
     pub topics: Vec<String>,
+    /// Whether it is told of the ends of those it is linked to, instead of ending with them.
+    #[serde(default)]
+    pub traps_exits: bool,
+    /// Agents that it is linked to, each with its process: `words #12.3`.
+    #[serde(default)]
+    pub links: Vec<String>,
+    /// Agents whose end it hears of, each with its process, and its node's id when that is another one:
+    /// `words #12.3`.
+    #[serde(default)]
+    pub monitors: Vec<String>,
 }

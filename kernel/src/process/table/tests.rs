@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use weft_protocol::limits::EXITED_MAX;
-use weft_protocol::{
-    AgentName, AgentSpec, Backend, BuiltinKind, ExitReason, NodeId, Principal, ProcessId, ResourceLimits,
-    RestartPolicy, Sender,
-};
+use weft_protocol::{AgentName, AgentSpec, Backend, BuiltinKind, ExitReason, NodeId, Principal, ProcessId, Sender};
 
 use super::*;
 
@@ -76,16 +73,7 @@ fn only_the_living_count() {
 }
 
 fn life(process: ProcessId, name: &AgentName) -> Life {
-    let spec = AgentSpec {
-        agent: name.clone(),
-        backend: Backend::Builtin(BuiltinKind::Echo),
-        restart: RestartPolicy::Temporary,
-        grants: Vec::new(),
-        limits: ResourceLimits::default(),
-        group: None,
-        probes: Vec::new(),
-        needs: Vec::new(),
-    };
+    let spec = AgentSpec::new(name.clone(), Backend::Builtin(BuiltinKind::Echo));
     let by = Sender { node: NodeId::from_bytes([1; 32]), principal: Principal::Operator };
     Life::new(process, spec, Vec::new(), by, 0)
 }
