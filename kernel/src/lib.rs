@@ -45,7 +45,7 @@ pub use action::Action;
 pub use boot_log::{BootEntry, BootLevel, BootLog};
 pub use builtin::Builtin;
 pub use config::{KernelConfig, KernelIdentity};
-pub use cron::{CronJob, CronSpec};
+pub use cron::{CronJob, CronSpec, run_report};
 pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendReport, Ticket};
 pub use gate::{CapabilityGate, DEFAULT_CLOSED, Decision, Gate, GateError, Request, genesis_rules};
 pub use health::{HealthReport, HealthRow, ProbeAnswer, ProbeTarget};

@@ -52,7 +52,6 @@ use crate::network::Refusals;
 use crate::runners::AgentProcesses;
 
 pub(crate) use self::chain::verify_report;
-pub(crate) use self::cron::row as cron_row;
 pub(crate) use self::door::{Door, open};
 pub(crate) use self::node::{LISTEN_WAIT_MAX, up_report};
 

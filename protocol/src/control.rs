@@ -30,7 +30,7 @@ pub use chain::{
     OrderRow, ProofCheckReport, ProofFile,
 };
 pub use config::{ConfigReport, ReloadReport, SettingChangeRow, SettingRow};
-pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport};
+pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport, CronToolRequest};
 pub use failure::{ErrorBody, ErrorDetail};
 pub use grants::{GrantRequest, GrantRevokeReport, GrantRow, GrantsReport};
 pub use health::{HealthReport, HealthRow, ProbeJson};

@@ -4,7 +4,7 @@ use weft_protocol::{Grant, LocalTarget, MessageId, Payload, Refusal, Role, Sende
 
 use super::send::Message;
 use super::signal::{LifeSignal, life_signal};
-use super::tools::AgentTool;
+use super::tools::KernelTool;
 use crate::action::Action;
 use crate::kernel::{Asker, Kernel, Permit};
 use crate::syscall::AgentRef;
@@ -13,7 +13,7 @@ use crate::syscall::AgentRef;
 #[derive(Debug)]
 pub(super) enum Deed {
     /// It runs a tool of its own.
-    Tool(AgentTool),
+    Tool(KernelTool),
     /// It carries a signal out.
     Signal(LifeSignal, LocalTarget),
 }
@@ -23,7 +23,7 @@ impl Deed {
     pub(super) fn of(target: &LocalTarget, payload: &Payload) -> Result<Option<Self>, Refusal> {
         match (target, payload) {
             (LocalTarget::Kernel, Payload::ToolCall { name, args }) => {
-                AgentTool::parse(name, args).map(|tool| Some(Self::Tool(tool)))
+                KernelTool::parse(name, args).map(|tool| Some(Self::Tool(tool)))
             }
             (target, payload) => Ok(life_signal(payload).map(|signal| Self::Signal(signal, target.clone()))),
         }

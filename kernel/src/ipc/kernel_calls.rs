@@ -1,6 +1,6 @@
 //! The kernel as the target of a call: a few questions about this node, each of which only reads.
 //!
-//! `ping` answers `pong`; `status`, `agents` and `services` answer JSON; `contract NAME [VERSION]` the contract of a
+//! `ping` answers `pong`; `echo TEXT` the text; `status`, `agents` and `services` answer JSON; `contract NAME [VERSION]` the contract of a
 //! service. The question is text, or `{"cmd": "ping"}`. A tool call is for `tools`.
 
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::record::Step;
 use super::tools::is_tool_call;
 use crate::kernel::Kernel;
 
-const QUESTIONS: &str = "the kernel answers ping, status, agents, services and contract NAME [VERSION]";
+const QUESTIONS: &str = "the kernel answers ping, echo TEXT, status, agents, services and contract NAME [VERSION]";
 
 impl Kernel {
     /// Answers a permitted call at once; what was asked and that it was answered is recorded like any other call.
@@ -65,6 +65,9 @@ impl Kernel {
             }
         };
         let json = |value: Value| Ok(Payload::Json(value.to_string()));
+        if let Some(words) = text.strip_prefix("echo ") {
+            return Ok(Payload::Text(words.to_owned()));
+        }
         match text.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["ping"] => Ok(Payload::Text("pong".to_owned())),
             ["status"] => json(self.status_json()),

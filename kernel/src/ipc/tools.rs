@@ -1,23 +1,28 @@
-//! The kernel's own tools over the agents of its node, called like any tool: by an operator or an agent, here or elsewhere.
+//! The kernel's own tools over the agents and jobs of its node, called like any tool: by an operator or an agent, here or
+//! elsewhere.
 //!
 //! `agent.spawn` takes what `POST /v1/agents` takes; `agent.stop`, `agent.suspend`, `agent.resume`, `agent.restart` and
-//! `agent.inspect` take `{"agent": "echo"}` or `{"agent": "#12.3"}`. The answer is the JSON of the same report that the local
-//! API gives. What a tool does is judged as its own action by the gate of the node on which it runs.
+//! `agent.inspect` take `{"agent": "echo"}` or `{"agent": "#12.3"}`. `cron.add` takes what
+//! `POST /v1/cron` takes, `cron.list` takes `{}`, `cron.remove` and `cron.run` take `{"job": "c12"}`; jobs are for their own
+//! node alone. The answer is the JSON of the same report that the local API gives. What a tool does is judged as its own action by the gate of the node on which it runs.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use weft_protocol::control::{AgentToolRequest, PauseReport, SpawnReport, SpawnRequest, StopReport};
+use serde::{Deserialize, Serialize};
+use weft_protocol::control::{
+    AgentToolRequest, CronRemoveReport, CronReport, CronToolRequest, PauseReport, SpawnReport, SpawnRequest, StopReport,
+};
 use weft_protocol::{
-    AgentSpec, Digest, Envelope, Level, LocalTarget, MessageId, NodeId, Outcome, Payload, ProcessId, Receipt, Refusal,
-    Role, Sender, Stage, Target, TraceId,
+    AgentSpec, CronId, Digest, Envelope, Level, LocalTarget, MessageId, NodeId, Outcome, Payload, ProcessId, Receipt,
+    Refusal, Role, Sender, Stage, Target, TraceId,
 };
 
 use super::deed::target_of;
 use super::record::{Step, end_of};
 use super::{failed, shortened};
 use crate::action::Action;
+use crate::cron::{CronJob, CronSpec, run_report};
 use crate::event::{Answer, AskId};
 use crate::kernel::{Asker, BUSY_RETRY_US, Kernel};
 use crate::status::{NodeState, ProcessInfo};
@@ -26,20 +31,25 @@ use crate::syscall::AgentRef;
 /// Most tools of the kernel that run at a time; one more is answered `busy` (guess: four for each of 256 members).
 const RUNS_MAX: usize = 1_024;
 
-const TOOLS: &str = "agent.spawn, agent.stop, agent.suspend, agent.resume, agent.restart and agent.inspect";
+const TOOLS: &str = "agent.spawn, agent.stop, agent.suspend, agent.resume, agent.restart, agent.inspect, cron.add, \
+                     cron.list, cron.remove and cron.run";
 
 /// One call, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum AgentTool {
+pub(crate) enum KernelTool {
     Spawn(Box<AgentSpec>),
     Stop(AgentRef),
     Suspend(AgentRef),
     Resume(AgentRef),
     Restart(AgentRef),
     Inspect(AgentRef),
+    CronAdd(Box<CronSpec>),
+    CronList,
+    CronRemove(CronId),
+    CronRun(CronId),
 }
 
-impl AgentTool {
+impl KernelTool {
     /// The call of this tool with these arguments; otherwise what is wrong with it.
     pub(super) fn parse(name: &str, args: &str) -> Result<Self, Refusal> {
         match name {
@@ -56,6 +66,10 @@ impl AgentTool {
             "agent.resume" => agent(name, args).map(Self::Resume),
             "agent.restart" => agent(name, args).map(Self::Restart),
             "agent.inspect" => agent(name, args).map(Self::Inspect),
+            "cron.add" => read(name, args).and_then(CronSpec::of).map(|spec| Self::CronAdd(Box::new(spec))),
+            "cron.list" => read(name, args).map(|Nothing {}| Self::CronList),
+            "cron.remove" => job(name, args).map(Self::CronRemove),
+            "cron.run" => job(name, args).map(Self::CronRun),
             _ => {
                 let name: String = name.chars().take(64).collect();
                 Err(Refusal::Unsupported { what: format!("the tool {name}; the kernel has {TOOLS}") })
@@ -73,10 +87,14 @@ impl AgentTool {
             Self::Resume(_) => Action::Resume { target },
             Self::Restart(_) => Action::Restart { target },
             Self::Inspect(_) => Action::Inspect { target },
+            Self::CronAdd(spec) => Action::CronAdd { target: spec.target.to_string() },
+            Self::CronList => Action::CronList,
+            Self::CronRemove(job) => Action::CronRemove { job: *job },
+            Self::CronRun(job) => Action::CronRun { job: *job },
         }
     }
 
-    /// Which agent or process it is about.
+    /// Which agent or process it is about; of a job, whom its messages are for, or the kernel that keeps it.
     pub(super) fn subject(&self) -> LocalTarget {
         match self {
             Self::Spawn(spec) => LocalTarget::Agent(spec.agent.clone()),
@@ -85,6 +103,8 @@ impl AgentTool {
             | Self::Resume(agent)
             | Self::Restart(agent)
             | Self::Inspect(agent) => target_of(agent),
+            Self::CronAdd(spec) => spec.target.local.clone(),
+            Self::CronList | Self::CronRemove(_) | Self::CronRun(_) => LocalTarget::Kernel,
         }
     }
 }
@@ -92,6 +112,16 @@ impl AgentTool {
 fn read<T: DeserializeOwned>(tool: &str, args: &str) -> Result<T, Refusal> {
     let wrong = |error: serde_json::Error| Refusal::Invalid { message: shortened(&format!("{tool}: {error}")) };
     serde_json::from_str(args).map_err(wrong)
+}
+
+/// The arguments of a tool that takes none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+fn job(tool: &str, args: &str) -> Result<CronId, Refusal> {
+    let CronToolRequest { job } = read(tool, args)?;
+    Ok(job.parse()?)
 }
 
 fn agent(tool: &str, args: &str) -> Result<AgentRef, Refusal> {
@@ -157,7 +187,7 @@ impl Kernel {
         rule: &str,
     ) -> Result<(), Refusal> {
         let Payload::ToolCall { name, args } = &envelope.payload else { return Ok(()) };
-        let tool = AgentTool::parse(name, args)?;
+        let tool = KernelTool::parse(name, args)?;
         let sender = envelope.from.clone();
         let by = match role {
             None => self.asker(&sender.principal)?,
@@ -178,7 +208,7 @@ impl Kernel {
         self.record_tool_step(&run, Stage::Received, rule, Some(&envelope.payload));
         let ask = self.next_own_ask();
         match tool {
-            AgentTool::Inspect(agent) => {
+            KernelTool::Inspect(agent) => {
                 let report = self.inspect(&by, &agent);
                 let report = report.map(|info| json(&info.report(self.identity.chain.node)));
                 self.end_tool_run(run, report);
@@ -191,14 +221,18 @@ impl Kernel {
         Ok(())
     }
 
-    fn start_tool(&mut self, ask: AskId, by: &Asker, tool: AgentTool) {
+    fn start_tool(&mut self, ask: AskId, by: &Asker, tool: KernelTool) {
         match tool {
-            AgentTool::Spawn(spec) => self.on_spawn(ask, by, *spec),
-            AgentTool::Stop(agent) => self.on_stop(ask, by, &agent),
-            AgentTool::Suspend(agent) => self.on_suspend(ask, by, &agent),
-            AgentTool::Resume(agent) => self.on_resume(ask, by, &agent),
-            AgentTool::Restart(agent) => self.on_restart(ask, by, &agent),
-            AgentTool::Inspect(_) => {}
+            KernelTool::Spawn(spec) => self.on_spawn(ask, by, *spec),
+            KernelTool::Stop(agent) => self.on_stop(ask, by, &agent),
+            KernelTool::Suspend(agent) => self.on_suspend(ask, by, &agent),
+            KernelTool::Resume(agent) => self.on_resume(ask, by, &agent),
+            KernelTool::Restart(agent) => self.on_restart(ask, by, &agent),
+            KernelTool::Inspect(_) => {}
+            KernelTool::CronAdd(spec) => self.on_cron_add(ask, by, *spec),
+            KernelTool::CronList => self.on_cron_list(ask, by),
+            KernelTool::CronRemove(job) => self.on_cron_remove(ask, by, job),
+            KernelTool::CronRun(job) => self.on_cron_run(ask, by, job),
         }
     }
 
@@ -239,6 +273,10 @@ impl Kernel {
                 let (agent, state) = (self.shown(process).0, "running".to_owned());
                 Ok(json(&PauseReport { agent, process: process.to_string(), node, state }))
             }
+            Answer::CronAdded(job) => Ok(json(&job.row())),
+            Answer::CronJobs(jobs) => Ok(json(&CronReport { jobs: jobs.iter().map(CronJob::row).collect() })),
+            Answer::CronRemoved { job } => Ok(json(&CronRemoveReport { id: job.to_string() })),
+            Answer::CronRan { job, message, result } => Ok(json(&run_report(job, message, &result))),
             other => Err(failed(&format!("BUG: the tool was answered with {other:?}"))),
         });
         self.end_tool_run(run, reply);
@@ -309,7 +347,7 @@ mod tests {
     use super::*;
 
     fn refused(name: &str, args: &str) -> String {
-        AgentTool::parse(name, args).expect_err("wrong").to_string()
+        KernelTool::parse(name, args).expect_err("wrong").to_string()
     }
 
     #[test]

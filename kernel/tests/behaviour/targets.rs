@@ -30,8 +30,10 @@ fn the_kernel_answers_a_few_questions_and_nothing_else() {
     assert!(json.contains(r#""name":"alpha""#) && json.contains(r#""agents":1"#), "{json}");
     assert_eq!(
         ask(&mut node, "kernel", "format disk", "executed"),
-        "answer 1 invalid: the kernel answers ping, status, agents, services and contract NAME [VERSION], not `format disk`"
+        "answer 1 invalid: the kernel answers ping, echo TEXT, status, agents, services and contract \
+         NAME [VERSION], not `format disk`"
     );
+    assert_eq!(ask(&mut node, "kernel", "echo a  b", "executed"), "answer 1 sent m3 executed `a  b`");
     assert!(ask(&mut node, "kernel", "ping", "received").starts_with("answer 1 invalid: the kernel answers"));
     let reader = node.start_agent(granted("reader", &["call:kernel"]));
     assert_eq!(effects(&node.run(by(&reader, 3, "kernel", "executed"))).len(), 1);

@@ -277,3 +277,63 @@ fn at_home_a_tool_of_the_kernel_is_judged_as_what_it_does_too() {
     let from = Sender { node: node.id(), principal: boss };
     assert!(node.facts().iter().any(|fact| matches!(fact, Fact::Denied(denial) if denial.by == from)));
 }
+
+#[test]
+fn jobs_are_made_listed_run_and_taken_back_by_tools_of_their_own_node_and_each_is_an_event_before_it_is_answered() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    let grants = ["call:kernel", "cron-add:echo", "cron-list:*", "cron-run:*", "cron-remove:agent/clerk", "send:echo"];
+    let clerk = node.start_agent(granted("clerk", &grants));
+    let asked = |by: &Principal, name: &str, args: Value| {
+        let syscall = Box::new(tool("kernel", name, &args));
+        Input::Asked { ask: AskId(1), by: by.clone(), syscall, route: Route::Local }
+    };
+    let replied = |outputs: &[Output]| {
+        let reply = outputs.iter().find_map(|output| match output {
+            Output::Answer { answer: Ok(Answer::Sent(report)), .. } => report.reply.clone(),
+            _ => None,
+        });
+        match reply {
+            Some(Payload::Json(text)) => serde_json::from_str::<Value>(&text).expect("JSON"),
+            _ => panic!("{:?}", effects(outputs)),
+        }
+    };
+    let job = json!({"expression": "30 2 * * *", "target": "echo", "payload": "tick"});
+    assert_eq!(
+        effects(&node.give(asked(&clerk, "cron.add", job.clone()))),
+        Vec::<String>::new(),
+        "the record is first"
+    );
+    let added = replied(&node.persist());
+    assert_eq!((&added["by"], &added["timezone"]), (&json!("agent/clerk"), &json!("UTC")), "{added}");
+    while node.writing.is_some() {
+        node.persist();
+    }
+    let id = json!({"job": added["id"]});
+    assert_eq!(replied(&node.run(asked(&clerk, "cron.list", json!({}))))["jobs"], json!([added]));
+
+    let outputs = node.run(asked(&clerk, "cron.run", id.clone()));
+    let delivered = outputs.iter().find_map(|output| match output {
+        Output::Deliver { process, delivery } => Some((*process, delivery.message)),
+        _ => None,
+    });
+    let (process, message) = delivered.expect("its message is delivered");
+    let mut outputs = outputs;
+    outputs.extend(node.run(Input::AgentAnswered { process, message, answer: Ok(None) }));
+    assert_eq!(replied(&outputs)["result"], "delivered");
+
+    assert_eq!(replied(&node.run(asked(&clerk, "cron.remove", id.clone()))), json!({"id": added["id"]}));
+    let gone = node.run(asked(&Principal::Operator, "cron.remove", id));
+    assert!(effects(&gone)[0].starts_with("answer 1 no-responder"), "{:?}", effects(&gone));
+    for kind in ["cron.added", "cron.fired", "cron.removed"] {
+        assert_eq!(node.kinds().iter().filter(|other| *other == kind).count(), 1, "{kind}");
+    }
+    let poor = node.start_agent(granted("poor", &["call:kernel"]));
+    for (name, args) in [("cron.add", job.clone()), ("cron.list", json!({}))] {
+        let denied = effects(&node.run(asked(&poor, name, args)));
+        assert_eq!(denied, ["answer 1 denied: denied by rule default-closed#4"], "{name}");
+    }
+    let mut pair = pair(Role::Admin);
+    assert_eq!(ask(&mut pair, "cron.add", &job), Err(denied("default-closed#4")), "a job is for its own node");
+    assert_eq!(ask(&mut pair, "cron.list", &json!({})), Err(denied("default-closed#4")));
+    assert!(!pair.nodes[1].kinds().contains(&"cron.added".to_owned()));
+}

@@ -506,11 +506,14 @@ pub(crate) struct MessageArgs {
     /// echo, echo@beta, #12.3@beta, svc:words.count, kernel@beta or broadcast@beta
     pub(crate) target: String,
     /// What to send; - reads it from stdin. To a method of a service one JSON value is sent as JSON
-    #[arg(required_unless_present = "signal")]
+    #[arg(required_unless_present_any = ["signal", "tool"])]
     pub(crate) text: Option<String>,
     /// Send this signal instead: shutdown, kill, suspend, resume, ping, pong, reload-config, dump-state or user-defined:N
     #[arg(long, value_name = "SIGNAL", conflicts_with = "text")]
     pub(crate) signal: Option<Signal>,
+    /// Call this tool instead, as agent.inspect or cron.list of kernel@beta; TEXT is its arguments, one JSON object
+    #[arg(long, value_name = "NAME", conflicts_with = "signal")]
+    pub(crate) tool: Option<String>,
     /// It may be executed twice: a service that does not answer is tried at another provider
     #[arg(long)]
     pub(crate) idempotent: bool,

@@ -118,7 +118,8 @@ fn report(home: &HomeDir, running: bool, checks: Vec<Check>, output: Output) -> 
     }
     let code = if with(Verdict::Damaged) > 0 { "damaged" } else { "failed" };
     let wrong = report.checks.len() as u64 - with(Verdict::Ok);
-    let message = format!("{} of {} need attention", plural(wrong, "check"), report.checks.len());
+    let need = if wrong == 1 { "needs" } else { "need" };
+    let message = format!("{} of {} {need} attention", plural(wrong, "check"), report.checks.len());
     Err(CliError::new(code, message).reported(output.json()))
 }
 

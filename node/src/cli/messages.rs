@@ -102,15 +102,27 @@ fn request(message: &MessageArgs, receipt: Level) -> Result<SendRequest, CliErro
     let target: Target = message.target.parse()?;
     Ok(SendRequest {
         target: message.target.clone(),
-        payload: match (&message.signal, &message.text) {
-            (Some(signal), _) => Body::Typed(TypedBody::Signal(serde_json::Value::String(signal.to_string()))),
-            (None, text) => arguments(&target, payload(text.as_deref().unwrap_or_default())?),
+        payload: match (&message.signal, &message.tool, message.text.as_deref()) {
+            (Some(signal), _, _) => Body::Typed(TypedBody::Signal(serde_json::Value::String(signal.to_string()))),
+            (None, Some(tool), text) => tool_call(tool, payload(text.unwrap_or("{}"))?)?,
+            (None, None, text) => arguments(&target, payload(text.unwrap_or_default())?),
         },
         receipt: Some(receipt.to_string()),
         deadline_ms: Some(millis(message.deadline)),
         trace: None,
         idempotent: message.idempotent,
     })
+}
+
+fn tool_call(name: &str, args: Body) -> Result<Body, CliError> {
+    let wrong = |problem: String| {
+        let message = format!("--tool {name}: its arguments are one JSON object: {problem}");
+        CliError::new("invalid", message).hint(format!("weft call kernel --tool {name} '{{\"agent\":\"echo\"}}'"))
+    };
+    let Body::Text(text) = args else { return Err(wrong("these are bytes".to_owned())) };
+    let args = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text)
+        .map_err(|error| wrong(error.to_string()))?;
+    Ok(Body::Typed(TypedBody::ToolCall { name: name.to_owned(), args: serde_json::Value::Object(args) }))
 }
 
 /// A method of a service takes JSON: text that is one JSON value is sent as that.

@@ -4,23 +4,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use weft_kernel::{Answer, CronJob, CronSpec, Syscall};
+use weft_kernel::{Answer, CronJob, CronSpec, Syscall, run_report};
 use weft_peer::{Question, Reply};
-use weft_protocol::control::{Body, CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport, ErrorBody};
-use weft_protocol::{CronId, MissedRule, Refusal};
+use weft_protocol::control::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport, ErrorBody};
+use weft_protocol::{CronId, Refusal};
 
 use super::failure::Failure;
 use super::request::JsonBody;
-use super::{Served, mismatch, text};
-
-/// The zone of a job that names none.
-const TIMEZONE_DEFAULT: &str = "UTC";
+use super::{Served, mismatch};
 
 /// All jobs of this node, by id.
 #[utoipa::path(get, path = "/v1/cron", responses((status = 200, body = CronReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn list(State(served): State<Arc<Served>>) -> Result<Json<CronReport>, Failure> {
     match ask(&served, Syscall::CronList).await? {
-        Reply::Kernel(Answer::CronJobs(jobs)) => Ok(Json(CronReport { jobs: jobs.iter().map(row).collect() })),
+        Reply::Kernel(Answer::CronJobs(jobs)) => Ok(Json(CronReport { jobs: jobs.iter().map(CronJob::row).collect() })),
         other => Err(mismatch(&other)),
     }
 }
@@ -32,19 +29,11 @@ pub(crate) async fn add(
     State(served): State<Arc<Served>>,
     JsonBody(request): JsonBody<CronRequest>,
 ) -> Result<Json<CronRow>, Failure> {
-    let spec = Box::new(spec(request)?);
+    let spec = Box::new(CronSpec::of(request)?);
     match ask(&served, Syscall::CronAdd { spec }).await? {
-        Reply::Kernel(Answer::CronAdded(job)) => Ok(Json(row(&job))),
+        Reply::Kernel(Answer::CronAdded(job)) => Ok(Json(job.row())),
         other => Err(mismatch(&other)),
     }
-}
-
-fn spec(request: CronRequest) -> Result<CronSpec, Failure> {
-    let CronRequest { expression, timezone, target, payload, missed } = request;
-    let payload = payload.to_payload().map_err(|error| Failure::new("invalid", error.to_string()))?;
-    let missed = missed.as_deref().map_or(Ok(MissedRule::Skip), str::parse)?;
-    let timezone = timezone.unwrap_or_else(|| TIMEZONE_DEFAULT.to_owned());
-    Ok(CronSpec { expression, timezone, target: target.parse()?, payload, missed })
 }
 
 /// Takes a job back.
@@ -70,12 +59,7 @@ pub(crate) async fn run(
 ) -> Result<Json<CronRunReport>, Failure> {
     let job: CronId = id.parse()?;
     match found(job, ask(&served, Syscall::CronRun { job }).await)? {
-        Reply::Kernel(Answer::CronRan { job, message, result }) => Ok(Json(CronRunReport {
-            id: job.to_string(),
-            result: result.name().to_owned(),
-            reason: result.reason().map(str::to_owned),
-            message: message.map(|message| message.to_string()),
-        })),
+        Reply::Kernel(Answer::CronRan { job, message, result }) => Ok(Json(run_report(job, message, &result))),
         other => Err(mismatch(&other)),
     }
 }
@@ -90,25 +74,4 @@ fn found(job: CronId, reply: Result<Reply, Refusal>) -> Result<Reply, Failure> {
         Refusal::NoResponder { .. } => Failure::new("not-found", format!("no cron job {job}")).hint("weft cron ls"),
         refusal => refusal.into(),
     })
-}
-
-/// One job as JSON.
-pub(crate) fn row(job: &CronJob) -> CronRow {
-    CronRow {
-        id: job.id.to_string(),
-        expression: job.added.expression.clone(),
-        timezone: job.added.timezone.clone(),
-        target: job.added.target.to_string(),
-        payload: Body::from(&job.added.payload),
-        missed: job.added.missed.to_string(),
-        by: job.added.by.to_string(),
-        added_at: text::time(job.added.added),
-        runs: job.runs,
-        missed_runs: job.missed,
-        last_run_at: job.last_run.map(text::time),
-        last_result: job.last_result.as_ref().map(|result| result.name().to_owned()),
-        last_reason: job.last_result.as_ref().and_then(|result| result.reason()).map(str::to_owned),
-        next_run_at: job.next_run.map(text::time),
-        problem: job.problem.clone(),
-    }
 }

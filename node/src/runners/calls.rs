@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
-use weft_kernel::{Answer, Registration, Syscall};
+use weft_kernel::{Answer, CronJob, Registration, Syscall};
 use weft_peer::{Question, Reply};
 use weft_protocol::control::{CronRemoveReport, CronReport};
 use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, DEADLINE_DEFAULT_US, DEADLINE_US_MAX};
@@ -21,7 +21,6 @@ use weft_protocol::{
 use self::bonds::{Link, Monitor};
 use self::cron::{CronAdd, CronList, CronRemove};
 use crate::ask::Asker;
-use crate::control::cron_row;
 use crate::runners::clip;
 use crate::runners::jsonrpc::{RpcError, write};
 use crate::runners::payload::PayloadJson;
@@ -406,8 +405,8 @@ fn result(reply: Reply) -> Answered {
         Reply::Kernel(Answer::Published { id, trace, seq, delivered }) => {
             write(&Published { id: id.to_string(), trace, seq, delivered })
         }
-        Reply::Kernel(Answer::CronAdded(job)) => write(&cron_row(&job)),
-        Reply::Kernel(Answer::CronJobs(jobs)) => write(&CronReport { jobs: jobs.iter().map(cron_row).collect() }),
+        Reply::Kernel(Answer::CronAdded(job)) => write(&job.row()),
+        Reply::Kernel(Answer::CronJobs(jobs)) => write(&CronReport { jobs: jobs.iter().map(CronJob::row).collect() }),
         Reply::Kernel(Answer::CronRemoved { job }) => write(&CronRemoveReport { id: job.to_string() }),
         Reply::Kernel(Answer::Granted(issued)) => write(&Granted { grant: issued.grant.id }),
         Reply::Kernel(Answer::ServiceRegistered(entry)) => {

@@ -72,6 +72,14 @@ pub struct CronRemoveReport {
     pub id: String,
 }
 
+/// The arguments of the tool calls that say no more than which job is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CronToolRequest {
+    /// Its id: `c12`.
+    pub job: String,
+}
+
 /// The answer to `POST /v1/cron/{id}/run`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CronRunReport {
