@@ -190,7 +190,7 @@ fn the_events_of_a_node_go_on_where_a_reader_was_cut() {
 fn a_message_that_was_given_up_waits_for_a_person_across_a_kill() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut alpha = Node::found(folder.path(), "alpha");
-    let beta = Node::join(folder.path(), "beta", &alpha.invite(&[]));
+    let mut beta = Node::join(folder.path(), "beta", &alpha.invite(&[]));
     alpha.wait_alive("beta", BOUND);
     beta.wait_alive("alpha", BOUND);
     let letters = |node: &Node| node.json(&["dlq", "ls"])["letters"].as_array().expect("a list").clone();
@@ -223,4 +223,18 @@ fn a_message_that_was_given_up_waits_for_a_person_across_a_kill() {
         .collect();
     let expected = ["ipc.dead-lettered", "ipc.dead-lettered", "ipc.dead-letter-removed", "ipc.dead-letter-retried"];
     assert_eq!(kinds, expected);
+
+    alpha.weft(&["call", "nobody@beta", "again", "--receipt", "durable"]);
+    let kept = letters(&alpha);
+    beta.down();
+    let said = wait_for("beta is known to be away", BOUND, || {
+        let said = alpha.weft(&["call", "echo@beta", "hi", "--deadline", "1s"]);
+        said.stderr.contains("unreachable").then_some(said)
+    });
+    assert!(said.stderr.starts_with("error: beta is unreachable"), "{said:?}");
+    let said = alpha.weft(&["dlq", "retry", &id(&kept[0]), "--deadline", "100ms", "--json"]);
+    assert_eq!((said.code, &said.json()["error"]["changed"]), (5, &json!(true)), "its letter is another one: {said:?}");
+    let again = letters(&alpha);
+    assert_eq!((again.len(), &again[0]["payload"], &again[0]["reason"]), (1, &json!("again"), &json!("deadline")));
+    assert_ne!(again[0]["id"], kept[0]["id"]);
 }

@@ -40,7 +40,7 @@ use axum::routing::{delete, get, post};
 use tokio::time::Instant;
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::limits::FRAME_BYTES_MAX;
-use weft_protocol::{Principal, Refusal};
+use weft_protocol::{NodeId, Principal, Refusal};
 use weft_storage::{Store, StoreError};
 
 use self::failure::Failure;
@@ -92,7 +92,20 @@ impl Served {
 
     /// Asks the peer as the operator.
     async fn ask(&self, question: Question) -> Result<Reply, Failure> {
-        Ok(self.control.asker.ask(Principal::Operator, question).await?)
+        match self.control.asker.ask(Principal::Operator, question).await {
+            Ok(reply) => Ok(reply),
+            Err(refusal) => Err(self.refused(refusal).await),
+        }
+    }
+
+    /// The refusal as people are told it: a node that cannot be reached by its name, where that is known.
+    async fn refused(&self, refusal: Refusal) -> Failure {
+        let Refusal::Unreachable { node } = refusal else { return refusal.into() };
+        let name = match node.parse::<NodeId>() {
+            Ok(id) => self.read(move |peer| peer.discovery().display_name(id)).await.unwrap_or(node),
+            Err(_not_an_id) => node,
+        };
+        Refusal::Unreachable { node: name }.into()
     }
 
     /// Reads from the store, off the threads that serve.

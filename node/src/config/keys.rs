@@ -14,6 +14,8 @@ const MS: u64 = 1_000;
 const SECOND: u64 = 1_000 * MS;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
+/// As long as it is written: 365.25 days.
+const YEAR: u64 = 8_766 * HOUR;
 
 /// When a change of a key counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -374,7 +376,7 @@ impl Key {
 const fn limit_range(resource: Resource) -> (u64, u64) {
     match resource {
         Resource::Memory => (1 << 20, 1 << 40),
-        Resource::Cpu => (100 * MS, 365 * 24 * HOUR),
+        Resource::Cpu => (100 * MS, YEAR),
         Resource::Disk => (64 << 10, 1 << 40),
         Resource::Messages | Resource::ToolCalls => (1, 1_000_000_000_000),
     }

@@ -53,7 +53,13 @@ pub(crate) async fn retry(
     let message: MessageId = id.parse()?;
     let deadline_us = deadline_us(request.deadline_ms)?;
     check_there(&served, message).await?;
-    match served.ask(kernel(Syscall::RetryDeadLetter { message, deadline_us })).await? {
+    let reply = match served.ask(kernel(Syscall::RetryDeadLetter { message, deadline_us })).await {
+        Ok(reply) => reply,
+        Err(failure) if is_kept(&served, message).await? => return Err(failure),
+        // It was sent, and what became of that may be a dead letter again.
+        Err(failure) => return Err(failure.changed().hint("weft dlq ls: given up again, it has a new id")),
+    };
+    match reply {
         Reply::Kernel(Answer::Sent(report)) => Ok(Json(RetryReport {
             id: report.id.to_string(),
             retried: message.to_string(),
@@ -84,11 +90,14 @@ pub(crate) async fn discard(
 
 /// That there is no such dead letter is said as such, with where to look.
 async fn check_there(served: &Served, message: MessageId) -> Result<(), Failure> {
-    let there = served.read(move |peer| peer.kernel().dead_letter_target(&message).is_some()).await?;
-    if there {
+    if is_kept(served, message).await? {
         return Ok(());
     }
     Err(Failure::new("not-found", format!("no dead letter {message} is kept on this node")).hint("weft dlq ls"))
+}
+
+async fn is_kept(served: &Served, message: MessageId) -> Result<bool, Failure> {
+    served.read(move |peer| peer.kernel().dead_letter_target(&message).is_some()).await
 }
 
 fn kernel(syscall: Syscall) -> Question {

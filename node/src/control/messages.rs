@@ -96,7 +96,7 @@ async fn deliver(
         Ok(Reply::Kernel(Answer::Sent(report))) => Ok(report),
         Ok(other) => Err(mismatch(&other)),
         Err(refusal @ Refusal::NoResponder { .. }) => Err(with_nearest(served, refusal, target).await),
-        Err(refusal) => Err(refusal.into()),
+        Err(refusal) => Err(served.refused(refusal).await),
     }
 }
 
