@@ -16,6 +16,7 @@ mod large;
 mod limits;
 mod refusals;
 mod remote;
+mod scope;
 mod services;
 mod settings;
 mod strangers;

@@ -13,7 +13,7 @@ use weft_protocol::{
 use crate::action::Action;
 use crate::ahead::Ahead;
 use crate::bonds::{BondHistory, Bonds};
-use crate::capability::{Ledger, Void};
+use crate::capability::{Ledger, Reach, Void};
 use crate::chain::{Promise, Writer};
 use crate::config::{KernelConfig, KernelIdentity};
 use crate::cron::{self, Crontab, Firings};
@@ -95,6 +95,8 @@ pub(crate) struct Asker {
     pub(crate) foreign: Vec<Grant>,
     /// The role of its node; none when that is this one.
     pub(crate) role: Option<Role>,
+    /// What an agent of this node reaches; none when that is everybody.
+    pub(crate) reach: Option<Box<Reach>>,
 }
 
 impl Asker {
@@ -410,14 +412,17 @@ impl Kernel {
 
     /// Who asks, with its grants; an agent must be alive.
     pub(crate) fn asker(&self, by: &Principal) -> Result<Asker, Refusal> {
+        let mut reach = None;
         let (grants, foreign) = match by {
             Principal::Operator => (Vec::new(), Vec::new()),
             Principal::Agent { agent, process } => {
                 let life = self.processes.living(*process).filter(|life| life.spec.agent == *agent);
-                self.grants_of(agent, &life.ok_or(Refusal::Gone { process: *process })?.grants)
+                let life = life.ok_or(Refusal::Gone { process: *process })?;
+                reach = Reach::of(life);
+                self.grants_of(agent, &life.grants)
             }
         };
-        Ok(Asker { sender: self.own_sender(by.clone()), grants, foreign, role: None })
+        Ok(Asker { sender: self.own_sender(by.clone()), grants, foreign, role: None, reach })
     }
 
     /// The source of what somebody causes: with its node, when that is another one.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use weft_protocol::{
-    AgentName, Backend, Bonded, ChainId, ChainState, Digest, ExitReason, Grant, Membership, MessageId, NodeId,
-    Principal, ProcessId, Resource, ResourceLimits, RestartPolicy, Timestamp, TopicPattern, Watched,
+    AgentName, Backend, Bonded, ChainId, ChainState, Digest, ExitReason, Grant, IpcScope, Membership, MessageId,
+    NodeId, Principal, ProcessId, Resource, ResourceLimits, RestartPolicy, Timestamp, TopicPattern, Watched,
 };
 
 use crate::config::KernelConfig;
@@ -148,6 +148,8 @@ pub struct ProcessInfo {
     pub topics: Vec<TopicPattern>,
     /// Whether it is told of the ends of those it is linked to instead of ending with them.
     pub traps_exits: bool,
+    /// With whom it exchanges messages.
+    pub ipc_scope: IpcScope,
     /// Processes of this node that it is linked to.
     pub links: Vec<Bonded>,
     /// Processes whose end it hears of.
@@ -298,6 +300,7 @@ impl Kernel {
             grants: rest.grants.clone(),
             topics: Vec::new(),
             traps_exits: rest.spec.traps_exits,
+            ipc_scope: rest.spec.ipc_scope.clone().unwrap_or(IpcScope::All),
             links: Vec::new(),
             monitors: Vec::new(),
             mailbox: 0,
@@ -350,6 +353,7 @@ impl Kernel {
             grants: life.grants.iter().chain(self.ledger.crossed_to(&life.spec.agent)).cloned().collect(),
             topics: self.topics.of_process(life.process),
             traps_exits: life.spec.traps_exits,
+            ipc_scope: life.spec.ipc_scope.clone().unwrap_or(IpcScope::All),
             links: self.bonds.links_of(life.process).filter_map(|process| self.bonded(process).ok()).collect(),
             monitors: self.bonds.monitors_of(life.process).cloned().collect(),
             mailbox: life.mailbox.waiting(),

@@ -451,6 +451,16 @@ pub enum Refusal {
         /// What is wrong there, at most 256 characters.
         reason: String,
     },
+    /// The scope of one of both agents does not reach the other end.
+    #[error("the ipc scope of {agent}, {scope}, does not reach {what}")]
+    OutOfScope {
+        /// Whose scope.
+        agent: AgentName,
+        /// The scope.
+        scope: String,
+        /// The other end.
+        what: String,
+    },
 }
 
 /// One side of a method's contract.
@@ -497,6 +507,7 @@ impl Refusal {
             Self::Restarting { .. } => "restarting",
             Self::Wider { .. } => "wider",
             Self::ContractViolated { .. } => "contract-violated",
+            Self::OutOfScope { .. } => "out-of-scope",
         }
     }
 
@@ -523,6 +534,7 @@ impl Refusal {
             | Self::Restarting { .. }
             | Self::Invalid { .. }
             | Self::LimitReached { .. }
+            | Self::OutOfScope { .. }
             | Self::Wider { .. } => false,
             Self::ContractViolated { part: ContractPart::Input, .. } => false,
         }
@@ -549,6 +561,7 @@ impl Refusal {
             | Self::Unreachable { .. }
             | Self::LimitReached { .. }
             | Self::Wider { .. }
+            | Self::OutOfScope { .. }
             | Self::Invalid { .. }
             | Self::ContractViolated { .. } => None,
         }
@@ -576,6 +589,7 @@ impl Refusal {
             | Self::Damaged
             | Self::Invalid { .. }
             | Self::LimitReached { .. }
+            | Self::OutOfScope { .. }
             | Self::Wider { .. } => false,
             Self::ContractViolated { .. } => false,
         }

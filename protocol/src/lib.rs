@@ -32,6 +32,7 @@ mod membership;
 mod merkle;
 mod process;
 mod record;
+mod scope;
 mod service;
 mod signature;
 mod sync;
@@ -80,6 +81,7 @@ pub use record::{
     Anchor, COMMIT_LABEL, Commit, CommitGroup, EVENT_VERSION, Event, EventProof, Head, SUITE, SignedCommit,
     chain_root_hash, commit_hash, leaf_hash, link_hash,
 };
+pub use scope::{IpcScope, ScopedAgent};
 pub use service::{
     AuditLevel, Contract, ContractError, ContractRef, ContractRegistered, Endpoint, MethodContract, ServiceEnd,
     ServiceEnded, ServiceEntry,

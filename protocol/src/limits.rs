@@ -53,6 +53,8 @@ pub const PAGE_BYTES_MAX: usize = 768 * 1024;
 /// Most chains whose heads travel in one answer; above that they are asked for by range.
 pub const HEADS_MAX: usize = 256;
 
+/// Most agents, or topics, that the scope of one agent names (guess).
+pub const SCOPE_ENTRIES_MAX: usize = 64;
 /// Most bonds of one process: its links, what it monitors, and ends that it was not told of yet. One more is refused (guess).
 pub const BONDS_MAX: usize = 64;
 /// Most messages that wait for one process; one more is answered `busy`.

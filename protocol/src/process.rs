@@ -10,6 +10,7 @@ use crate::capability::GrantSpec;
 use crate::error::ParseError;
 use crate::health::ProbeSpec;
 use crate::id::{AgentName, GroupName, ServiceName};
+use crate::scope::IpcScope;
 
 /// The agents that come with the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -286,6 +287,9 @@ pub struct AgentSpec {
     /// Whether it is told of the ends of those it is linked to, whatever they are, instead of ending with them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub traps_exits: bool,
+    /// With whom it exchanges messages; as whoever spawns it, or with everybody, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc_scope: Option<IpcScope>,
 }
 
 impl AgentSpec {
@@ -302,6 +306,7 @@ impl AgentSpec {
             probes: Vec::new(),
             needs: Vec::new(),
             traps_exits: false,
+            ipc_scope: None,
         }
     }
 }

@@ -40,6 +40,22 @@ impl TopicPattern {
         }
         words.next().is_none()
     }
+
+    /// Whether it means every topic that `other` means.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        let mut words = other.as_str().split('.');
+        for wanted in self.as_str().split('.') {
+            match words.next() {
+                None => return false,
+                Some(_) if wanted == REST => return true,
+                Some(REST) => return false,
+                Some(word) if wanted == ANY_WORD || wanted == word => {}
+                Some(_) => return false,
+            }
+        }
+        words.next().is_none()
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +88,30 @@ mod tests {
         for (pattern, topic, expected) in cases {
             assert_eq!(matches(pattern, topic), expected, "{pattern} {topic}");
         }
+    }
+
+    #[test]
+    fn a_pattern_includes_what_means_no_other_topics() {
+        let patterns = ["a", "a.b", "a.*", "a.>", "*.b", "*", ">"];
+        let included = patterns.iter().flat_map(|wide| patterns.iter().map(move |narrow| (*wide, *narrow)));
+        let included = included.filter(|(wide, narrow)| {
+            let [wide, narrow]: [TopicPattern; 2] = [wide, narrow].map(|text| text.parse().expect("a pattern"));
+            wide != narrow && wide.includes(&narrow)
+        });
+        let expected = [
+            ("a.*", "a.b"),
+            ("a.>", "a.b"),
+            ("a.>", "a.*"),
+            ("*.b", "a.b"),
+            ("*", "a"),
+            (">", "a"),
+            (">", "a.b"),
+            (">", "a.*"),
+            (">", "a.>"),
+            (">", "*.b"),
+            (">", "*"),
+        ];
+        assert_eq!(included.collect::<Vec<_>>(), expected);
     }
 
     #[test]

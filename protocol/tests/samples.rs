@@ -12,15 +12,15 @@ use weft_protocol::{
     DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Endpoint, Envelope, Escalated,
     Event, ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef,
     GrantRevoked, GrantTerms, GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation,
-    InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, Join, LargeEnvelope, LargeReceipt, Level,
-    Linked, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership,
+    InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt,
+    Level, Linked, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership,
     MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome, Payload,
     PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited,
     ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource,
-    ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, Sender, ServiceAdvert, ServiceEnd,
-    ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed, SignedCommit, Signer, Stage, Strategy,
-    StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow,
-    Unlinked, Watched, encode,
+    ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, ScopedAgent, Sender, ServiceAdvert,
+    ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed, SignedCommit, Signer, Stage,
+    Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId,
+    TraceRow, Unlinked, Watched, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -228,6 +228,11 @@ fn spec() -> AgentSpec {
         limits: ResourceLimits { memory_bytes: Some(1 << 26), ..ResourceLimits::default() },
         ..AgentSpec::new("words".parse().unwrap(), backend)
     }
+}
+
+fn restricted() -> IpcScope {
+    let scoped = |agent: &str, node| ScopedAgent { agent: agent.parse().unwrap(), node };
+    IpcScope::Restricted(vec![scoped("counts", None), scoped("echo", Some(node(2)))])
 }
 
 fn bonded(agent: &str) -> Bonded {
@@ -587,10 +592,31 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         Effect::Suspend { process, agent: "words".parse().unwrap(), by: by.clone(), from: None },
         Effect::Resume { process, agent: "words".parse().unwrap(), by: by.clone(), from: None },
         Effect::Stop { process, agent: "words".parse().unwrap(), by: by.clone(), from: Some(node(2)) },
-        Effect::Spawn { process, spec: AgentSpec { traps_exits: true, ..spec() }, grants: Vec::new(), by, from: None },
+        Effect::Spawn {
+            process,
+            spec: AgentSpec { traps_exits: true, ..spec() },
+            grants: Vec::new(),
+            by: by.clone(),
+            from: None,
+        },
+        Effect::Spawn {
+            process,
+            spec: AgentSpec { ipc_scope: Some(restricted()), ..spec() },
+            grants: Vec::new(),
+            by,
+            from: None,
+        },
     ];
-    let names =
-        ["spawn-in-group", "restart", "terminate", "suspend", "resume", "stop-from-another-node", "spawn-trapping"];
+    let names = [
+        "spawn-in-group",
+        "restart",
+        "terminate",
+        "suspend",
+        "resume",
+        "stop-from-another-node",
+        "spawn-trapping",
+        "spawn-scoped",
+    ];
     all.extend(names.iter().zip(&effects).map(|(name, effect)| (format!("effect-{name}"), encode(effect))));
     let end =
         ProcessEnd { node: node(2), agent: "words".parse().unwrap(), process: Some(process), reason: "gone".into() };
@@ -604,6 +630,9 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push(("signals".to_owned(), encode(&signals)));
     let restarting = Refusal::Restarting { agent: "words".parse().unwrap(), retry_after_us: 5 };
     all.push(("refusal-restarting".to_owned(), encode(&restarting)));
+    let out_of_scope =
+        Refusal::OutOfScope { agent: "words".parse().unwrap(), scope: restricted().to_string(), what: "counts".into() };
+    all.push(("refusal-out-of-scope".to_owned(), encode(&out_of_scope)));
     for fact in facts() {
         all.push((format!("fact-{}", fact.kind().replace('.', "-")), fact.encode()));
     }

@@ -4,8 +4,10 @@
 mod grants;
 mod ledger;
 mod limits;
+mod scope;
 mod usage;
 
 pub(crate) use ledger::{Ledger, Void};
 pub(crate) use limits::check_limits;
+pub(crate) use scope::{Reach, refuses};
 pub(crate) use usage::Usage;

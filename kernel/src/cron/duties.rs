@@ -287,6 +287,7 @@ fn result_of(refusal: &Refusal) -> CronResult {
         | Refusal::Gone { .. }
         | Refusal::LimitReached { .. }
         | Refusal::Wider { .. }
+        | Refusal::OutOfScope { .. }
         | Refusal::ContractViolated { .. }
         | Refusal::Invalid { .. } => CronResult::Refused { reason },
         Refusal::Busy { .. }

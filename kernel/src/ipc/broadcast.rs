@@ -83,7 +83,7 @@ impl Kernel {
         let action = Action::Deliver { role, agent };
         let judged = self.judge(&envelope.from, &action, &resources, envelope.grant.as_slice(), Some(id));
         let Ok(permit) = judged else { return false };
-        if let Err(refusal) = self.check_room(process, envelope.payload.size()) {
+        if let Err(refusal) = self.check_room(process, &envelope.from, envelope.payload.size()) {
             self.record_step(&Step {
                 stage: Stage::Refused,
                 message: id,

@@ -2,8 +2,8 @@
 
 use weft_protocol::limits::DEADLINE_US_MAX;
 use weft_protocol::{
-    Delivery, Envelope, LocalTarget, MessageId, NodeId, Outcome, Payload, ProcessId, Receipt, Refusal, Role, Stage,
-    StampVerdict, Timestamp,
+    Delivery, Envelope, LocalTarget, MessageId, NodeId, Outcome, Payload, ProcessId, Receipt, Refusal, Role, Sender,
+    Stage, StampVerdict, Timestamp,
 };
 
 use super::Bound;
@@ -14,6 +14,7 @@ use super::signal::life_signal;
 use super::tools::is_tool_call;
 use super::window::Seen;
 use crate::action::Action;
+use crate::capability::refuses;
 use crate::chain::Promise;
 use crate::event::Delivery as Delivered;
 use crate::kernel::{BUSY_RETRY_US, Kernel};
@@ -103,7 +104,7 @@ impl Kernel {
         if let Some(method) = &bound.method {
             method.check_input(&envelope.payload)?;
         }
-        self.check_room(process, envelope.payload.size())?;
+        self.check_room(process, &envelope.from, envelope.payload.size())?;
         Ok(Some((process, bound)))
     }
 
@@ -151,9 +152,13 @@ impl Kernel {
         }
     }
 
-    pub(super) fn check_room(&self, process: ProcessId, size: usize) -> Result<(), Refusal> {
-        let has_room = self.processes.living(process).is_some_and(|life| life.mailbox.has_room(size));
-        if has_room { Ok(()) } else { Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US }) }
+    pub(super) fn check_room(&self, process: ProcessId, from: &Sender, size: usize) -> Result<(), Refusal> {
+        let busy = Refusal::Busy { retry_after_us: BUSY_RETRY_US };
+        let Some(life) = self.processes.living(process) else { return Err(busy) };
+        if let Some(refusal) = refuses(life, self.identity.chain.node, from) {
+            return Err(refusal);
+        }
+        if life.mailbox.has_room(size) { Ok(()) } else { Err(busy) }
     }
 
     /// Lets a message into a mailbox. Its process may have a plain one at once, a durable one when its record is on disk.
@@ -265,6 +270,11 @@ impl Kernel {
     fn record_refused(&mut self, from: NodeId, envelope: &Envelope, refusal: &Refusal) {
         // A denial has an event of its own.
         if matches!(refusal, Refusal::Denied { .. }) {
+            return;
+        }
+        if let Refusal::OutOfScope { scope, .. } = refusal {
+            let (rule, target) = (format!("ipc scope {scope}"), envelope.target.to_string());
+            self.deny(&envelope.from, "receive", &target, &rule, Some(envelope.id));
             return;
         }
         let step = Step {

@@ -79,6 +79,13 @@ impl Kernel {
             Route::Local | Route::Remote(_) | Route::Nowhere(_) => by.grants.clone(),
         };
         let permit = self.judge(&by.sender, &action, &resources, &grants, Some(id))?;
+        if let Some(reach) = &by.reach {
+            match &route {
+                Route::Local => self.check_reach(by, reach, &message.target.local, own, id)?,
+                Route::Remote(node) => self.check_reach(by, reach, &message.target.local, *node, id)?,
+                Route::Nowhere(_) => {}
+            }
+        }
         let permit = if matches!(route, Route::Local) || matches!(route, Route::Remote(node) if node == own) {
             self.judge_signal(&message.payload, &by.sender, &message.target.local, &by.grants, id)?;
             permit

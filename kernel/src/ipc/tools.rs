@@ -191,7 +191,13 @@ impl Kernel {
         let sender = envelope.from.clone();
         let by = match role {
             None => self.asker(&sender.principal)?,
-            Some(_) => Asker { sender, grants: envelope.grant.iter().cloned().collect(), foreign: Vec::new(), role },
+            Some(_) => Asker {
+                sender,
+                grants: envelope.grant.iter().cloned().collect(),
+                foreign: Vec::new(),
+                role,
+                reach: None,
+            },
         };
         if self.tool_runs.runs.len() >= RUNS_MAX {
             return Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US });

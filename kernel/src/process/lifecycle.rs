@@ -1,6 +1,6 @@
 //! How processes begin and end: intent first, then the effect, then its outcome, then the answer.
 
-use weft_protocol::limits::{GRANTS_MAX, NEEDS_MAX};
+use weft_protocol::limits::{GRANTS_MAX, NEEDS_MAX, SCOPE_ENTRIES_MAX};
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Effect, EffectOutcome, EffectResult, ExitReason, Fact, Grant, GrantId, GrantTerms,
     LocalTarget, Membership, Principal, ProcessExited, ProcessId, Refusal, Sender, hash,
@@ -54,6 +54,7 @@ impl Kernel {
         let mut spec = spec;
         let process = self.free_process(&spec.agent)?;
         self.check_group(by, spec.group.as_mut())?;
+        self.narrow_scope(by, &mut spec)?;
         let grants = self.grants_for(by, process, &spec)?;
         self.spawn(process, spec, grants, by.sender.clone(), 0, ask.into_iter().collect())
     }
@@ -388,6 +389,9 @@ fn check_spec(spec: &AgentSpec) -> Result<(), Refusal> {
     }
     check_limits(spec)?;
     check_probes(&spec.probes)?;
+    if spec.ipc_scope.as_ref().is_some_and(|scope| !scope.is_bounded()) {
+        return invalid(format!("the ipc scope names more than {SCOPE_ENTRIES_MAX}"));
+    }
     if spec.needs.len() > NEEDS_MAX {
         return invalid(format!("{} needs, at most {NEEDS_MAX} are accepted", spec.needs.len()));
     }

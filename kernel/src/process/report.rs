@@ -40,6 +40,7 @@ impl ProcessInfo {
             grants: self.grants.iter().map(|grant| format!("{} {}", grant.id, grant.spec)).collect(),
             topics: self.topics.iter().map(ToString::to_string).collect(),
             traps_exits: self.traps_exits,
+            ipc_scope: self.ipc_scope.to_string(),
             links: self.links.iter().map(|end| format!("{} {}", end.agent, end.process)).collect(),
             monitors: self.monitors.iter().map(|target| watched_text(target, node)).collect(),
         }

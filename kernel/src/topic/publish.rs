@@ -42,6 +42,7 @@ impl Kernel {
         let id = self.chain.take_message_id();
         let action = Action::Publish { topic: topic.clone() };
         let permit = self.judge(&by.sender, &action, &[topic.to_string()], &by.grants, Some(id))?;
+        self.check_topic(by, &topic, id)?;
         self.spend(by, Resource::Messages)?;
         check_payload(&payload, PUBLICATION_BYTES_MAX)?;
         self.use_grant(&by.sender, &permit);

@@ -40,6 +40,7 @@ impl Kernel {
     fn subscribe(&mut self, ask: AskId, by: &Asker, pattern: TopicPattern, start: Start) -> Result<(), Refusal> {
         let action = Action::Subscribe { pattern: pattern.clone() };
         let permit = self.judge(&by.sender, &action, &[pattern.to_string()], &by.grants, None)?;
+        self.check_topics(by, &pattern)?;
         self.use_grant(&by.sender, &permit);
         let (who, is_new) = match by.process() {
             None if self.topics.listeners.asks() >= ASKS_MAX => {

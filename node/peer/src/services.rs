@@ -317,6 +317,7 @@ fn verdict(answer: &Result<Answer, Refusal>) -> Verdict {
             | Refusal::NoWitness
             | Refusal::LimitReached { .. }
             | Refusal::Wider { .. }
+            | Refusal::OutOfScope { .. }
             | Refusal::Invalid { .. }
             | Refusal::ContractViolated { part: ContractPart::Input, .. } => Verdict::Nothing,
         },
@@ -346,6 +347,7 @@ fn may_follow(refusal: &Refusal, idempotent: bool) -> bool {
         | Refusal::NoWitness
         | Refusal::LimitReached { .. }
         | Refusal::Wider { .. }
+        | Refusal::OutOfScope { .. }
         | Refusal::Invalid { .. }
         | Refusal::ContractViolated { .. } => false,
     }

@@ -114,6 +114,7 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         on: args.on.as_ref().map(ToString::to_string),
         deadline_ms: args.deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
         traps_exits: args.trap_exits,
+        ipc_scope: args.ipc_scope.as_ref().map(ToString::to_string),
     })
 }
 
@@ -172,6 +173,7 @@ async fn inspect(agent: &str, at: &At) -> Result<(), CliError> {
             ("mailbox", format!("{} waiting, {} in work", waiting("messages_waiting"), waiting("messages_in_flight"))),
             ("grants", list(&report.grants)),
             ("topics", list(&report.topics)),
+            ("scope", report.ipc_scope.clone()),
             (
                 "links",
                 match (report.traps_exits, list(&report.links)) {

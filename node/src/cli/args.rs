@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
 use weft_protocol::{
-    AgentName, AuditLevel, BuiltinKind, CronId, GrantId, GrantSpec, GroupName, InviteId, Level, MessageId, MissedRule,
-    NodeId, NodeName, NodeRef, Resource, RestartPolicy, Role, ServiceName, Signal, Strategy, TopicName, TopicPattern,
+    AgentName, AuditLevel, BuiltinKind, CronId, GrantId, GrantSpec, GroupName, InviteId, IpcScope, Level, MessageId,
+    MissedRule, NodeId, NodeName, NodeRef, Resource, RestartPolicy, Role, ServiceName, Signal, Strategy, TopicName,
+    TopicPattern,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -304,6 +305,9 @@ pub(crate) struct SpawnArgs {
     /// A service that somebody must serve before it starts; may be given again
     #[arg(long, value_name = "SERVICE")]
     pub(crate) needs: Vec<ServiceName>,
+    /// With whom it exchanges messages, both ways: all, parent-only, restricted:a,b@NODE-ID, topic:jobs.* or none
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) ipc_scope: Option<IpcScope>,
     /// Tell it of the ends of those it is linked to, instead of ending it with them
     #[arg(long)]
     pub(crate) trap_exits: bool,

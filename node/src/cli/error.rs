@@ -60,6 +60,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("unauthorized", exit::DENIED),
     ("limit-reached", exit::DENIED),
     ("wider", exit::DENIED),
+    ("out-of-scope", exit::DENIED),
     ("no-responder", exit::NOT_FOUND),
     ("ambiguous", exit::NOT_FOUND),
     ("gone", exit::NOT_FOUND),
@@ -221,6 +222,7 @@ fn refusal_hint(refusal: &Refusal) -> String {
         Refusal::ShuttingDown => "weft up",
         Refusal::AgentFailed { .. } => "weft agent inspect shows how it is",
         Refusal::Wider { .. } => "weft cap ls shows what is held; an operator gives more: weft cap grant",
+        Refusal::OutOfScope { .. } => "weft agent inspect shows its scope; it is set at its spawn: --ipc-scope",
         Refusal::LimitReached { .. } => "weft agent inspect shows what is used; a new start counts from zero",
         Refusal::Expired => "send it again as a new message",
         Refusal::ContractViolated { .. } => "weft services inspect shows the contract",
@@ -325,6 +327,7 @@ mod tests {
             (Refusal::Unreachable { node: "n".into() }, 4),
             (Refusal::Invalid { message: "m".into() }, 7),
             (Refusal::Wider { asked: "a".into(), held: "b".into() }, 3),
+            (Refusal::OutOfScope { agent: "a".parse().expect("a name"), scope: "none".into(), what: "b".into() }, 3),
             (
                 Refusal::ContractViolated {
                     target: "svc:s.m".into(),

@@ -62,6 +62,10 @@ pub struct SpawnRequest {
     /// Whether it is told of the ends of those it is linked to, instead of ending with them.
     #[serde(default)]
     pub traps_exits: bool,
+    /// With whom it exchanges messages: `all`, `parent-only`, `restricted:a,b@NODE-ID`, `topic:jobs.*` or `none`; as whoever
+    /// spawns it, or with everybody, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc_scope: Option<String>,
 }
 
 impl SpawnRequest {
@@ -114,6 +118,7 @@ impl SpawnRequest {
             probes,
             needs,
             traps_exits: self.traps_exits,
+            ipc_scope: self.ipc_scope.as_deref().map(str::parse).transpose()?,
         })
     }
 }
@@ -335,6 +340,9 @@ pub struct AgentReport {
     /// Whether it is told of the ends of those it is linked to, instead of ending with them.
     #[serde(default)]
     pub traps_exits: bool,
+    /// With whom it exchanges messages.
+    #[serde(default)]
+    pub ipc_scope: String,
     /// Agents that it is linked to, each with its process: `words #12.3`.
     #[serde(default)]
     pub links: Vec<String>,
