@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use weft_kernel::{
     AskId, CapabilityGate, Input, Kernel, KernelConfig, KernelIdentity, Output, Route, Syscall, genesis_rules,
 };
@@ -105,22 +105,22 @@ fn message(level: &str, wants_reply: bool) -> Syscall {
     }
 }
 
-/// Many messages between two writes: the disk takes as long as these take to arrive.
+/// Many messages between two writes: the disk takes as long as these take to arrive. Making them is not measured.
 fn messages(criterion: &mut Criterion) {
-    const BURST: u64 = 200;
+    const BURST: u64 = 500;
     let mut group = criterion.benchmark_group("local message");
     group.throughput(Throughput::Elements(BURST));
     for (name, level, wants_reply) in [("send", "received", false), ("call", "executed", true)] {
         group.bench_function(name, |bencher| {
             let mut node = Node::new();
-            bencher.iter(|| {
-                for _ in 0..BURST {
+            let syscalls = || (0..BURST).map(|_| Box::new(message(level, wants_reply))).collect::<Vec<_>>();
+            let work = |syscalls: Vec<Box<Syscall>>| {
+                let mut inputs = std::collections::VecDeque::new();
+                for syscall in syscalls {
                     node.next += 1;
                     node.now = node.now.after_us(1);
                     let (ask, by) = (AskId(node.next), node.sender.clone());
-                    let syscall = Box::new(message(level, wants_reply));
-                    let mut inputs =
-                        std::collections::VecDeque::from([Input::Asked { ask, by, syscall, route: Route::Local }]);
+                    inputs.push_back(Input::Asked { ask, by, syscall, route: Route::Local });
                     while let Some(input) = inputs.pop_front() {
                         node.kernel.handle(input, node.now, &mut node.outputs);
                         for output in node.outputs.drain(..) {
@@ -143,7 +143,8 @@ fn messages(criterion: &mut Criterion) {
                 if std::mem::take(&mut node.writing) {
                     node.give(Input::Persisted);
                 }
-            });
+            };
+            bencher.iter_batched(syscalls, work, BatchSize::LargeInput);
         });
     }
     group.finish();

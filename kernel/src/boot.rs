@@ -123,7 +123,7 @@ impl Kernel {
             receipt: None,
         };
         self.timers.set(call.expires, Timer::CallDeadline(id));
-        self.calls.insert(call);
+        self.calls.insert(Box::new(call));
         self.retry_at(&id, self.now);
     }
 }

@@ -1,5 +1,6 @@
 //! The kernel machine: the one dispatcher, and the tables it owns.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -90,7 +91,7 @@ pub struct Kernel {
 pub(crate) struct Asker {
     pub(crate) sender: Sender,
     /// What counts on this node.
-    pub(crate) grants: Vec<Grant>,
+    pub(crate) grants: Arc<Vec<Grant>>,
     /// What counts only towards other nodes.
     pub(crate) foreign: Vec<Grant>,
     /// The role of its node; none when that is this one.
@@ -125,7 +126,7 @@ impl Asker {
 /// What a gate permitted.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    rule: String,
+    rule: Cow<'static, str>,
     pub(crate) grant: Option<Grant>,
 }
 
@@ -134,7 +135,7 @@ impl Permit {
     pub(crate) fn text(&self) -> String {
         match &self.grant {
             Some(grant) => format!("{} {}", self.rule, grant.id),
-            None => self.rule.clone(),
+            None => self.rule.clone().into_owned(),
         }
     }
 }
@@ -186,7 +187,7 @@ impl Kernel {
             advertised: Vec::new(),
             advert_due: false,
             calls: Calls::default(),
-            inbox: Inbox::new(),
+            inbox: Inbox::default(),
             windows,
             receipts,
             dead_letters: DeadLetters::restored(&recovered.dead_letters),
@@ -414,7 +415,7 @@ impl Kernel {
     pub(crate) fn asker(&self, by: &Principal) -> Result<Asker, Refusal> {
         let mut reach = None;
         let (grants, foreign) = match by {
-            Principal::Operator => (Vec::new(), Vec::new()),
+            Principal::Operator => (Arc::default(), Vec::new()),
             Principal::Agent { agent, process } => {
                 let life = self.processes.living(*process).filter(|life| life.spec.agent == *agent);
                 let life = life.ok_or(Refusal::Gone { process: *process })?;
@@ -451,13 +452,13 @@ impl Kernel {
         // Whoever passed a right on may take it back, however much is left of its own.
         let taken_back = matches!(action, Action::Revoke { .. });
         let why = |grant: &Grant| if taken_back { None } else { self.ledger.void(by.node, grant) };
-        let judged = grants.iter().map(|grant| (grant.clone(), why(grant)));
-        let (void, standing): (Vec<_>, Vec<_>) = judged.partition(|(_, void)| void.is_some());
-        let standing = standing.into_iter().map(|(grant, _)| grant).collect::<Vec<_>>();
+        let standing = grants.iter().filter(|grant| why(grant).is_none()).collect::<Vec<_>>();
         match self.gate.decide(&Request { by, action, resources, grants: &standing, now }) {
             Decision::Permit { rule, grant } => Ok(Permit { rule, grant }),
             Decision::Deny { rule } | Decision::Defer { rule } => {
-                let rule = self.why_void(by, action, resources, &void).unwrap_or(rule);
+                let void = grants.iter().filter_map(|grant| why(grant).map(|void| (grant, void)));
+                let void = void.collect::<Vec<_>>();
+                let rule = self.why_void(by, action, resources, &void).unwrap_or_else(|| rule.into_owned());
                 let resource = resources.first().map_or("", String::as_str);
                 Err(self.deny(by, action.name(), resource, &rule, message))
             }
@@ -465,19 +466,12 @@ impl Kernel {
     }
 
     /// Why the grant that would have permitted it does not stand.
-    fn why_void(
-        &self,
-        by: &Sender,
-        action: &Action,
-        resources: &[String],
-        void: &[(Grant, Option<Void>)],
-    ) -> Option<String> {
+    fn why_void(&self, by: &Sender, action: &Action, resources: &[String], void: &[(&Grant, Void)]) -> Option<String> {
         let would_permit = |grant: &Grant| {
-            let grants = std::slice::from_ref(grant);
-            let decision = self.gate.decide(&Request { by, action, resources, grants, now: self.now });
+            let decision = self.gate.decide(&Request { by, action, resources, grants: &[grant], now: self.now });
             matches!(decision, Decision::Permit { .. })
         };
-        void.iter().find(|(grant, _)| would_permit(grant)).and_then(|(_, void)| void.map(Void::text))
+        void.iter().find(|(grant, _)| would_permit(grant)).map(|(_, void)| void.text())
     }
 
     /// Records a denial and returns it.

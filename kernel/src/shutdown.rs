@@ -128,7 +128,7 @@ impl Kernel {
             }
         }
         let own = self.identity.chain.node;
-        let awaited = std::mem::take(&mut self.inbox).into_iter();
+        let awaited = self.inbox.take_all();
         for (message, incoming) in awaited.filter(|(_, incoming)| incoming.is_awaited() && incoming.from != own) {
             let refusal = if incoming.was_delivered() {
                 failed("the receiving node's store is damaged; the message may have been executed")

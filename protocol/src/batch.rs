@@ -8,6 +8,7 @@ use crate::envelope::{Envelope, Publication};
 use crate::fact::{Fact, MessageRecord};
 use crate::hash::Digest;
 use crate::id::{ChainId, MessageId, NodeId};
+use crate::leaf::Leaves;
 use crate::record::{CommitGroup, SignedCommit};
 use crate::time::{Hlc, Timestamp};
 
@@ -19,7 +20,7 @@ pub struct DigestRow {
     /// Its place there.
     pub seq: u64,
     /// The leaves, in order.
-    pub records: Vec<MessageRecord>,
+    pub records: Leaves,
 }
 
 /// A message that must reach its receiver even if this node restarts.

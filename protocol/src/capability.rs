@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -118,10 +119,10 @@ impl fmt::Display for Right {
     }
 }
 
-/// A pattern of resources: an exact text, or a beginning followed by `*`. At most 192 bytes.
+/// A pattern of resources: an exact text, or a beginning followed by `*`. At most 192 bytes. Copies share it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Pattern(String);
+pub struct Pattern(Arc<str>);
 
 impl Pattern {
     /// Whether `resource` is covered.
@@ -129,7 +130,7 @@ impl Pattern {
     pub fn covers(&self, resource: &str) -> bool {
         match self.0.strip_suffix('*') {
             Some(beginning) => resource.starts_with(beginning),
-            None => resource == self.0,
+            None => resource == &*self.0,
         }
     }
 
@@ -152,7 +153,7 @@ impl fmt::Display for Pattern {
 
 impl From<Pattern> for String {
     fn from(pattern: Pattern) -> Self {
-        pattern.0
+        pattern.0.as_ref().to_owned()
     }
 }
 
@@ -163,7 +164,7 @@ impl TryFrom<String> for Pattern {
         let inner = text.strip_suffix('*').unwrap_or(&text);
         let plain = inner.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*');
         if plain && !text.is_empty() && text.len() <= 192 {
-            Ok(Self(text))
+            Ok(Self(text.into()))
         } else {
             Err(ParseError::new(&text, "a pattern (a name, or the beginning of one followed by *)"))
         }

@@ -70,14 +70,6 @@ pub struct MessageRecord {
     pub body: Option<Payload>,
 }
 
-impl MessageRecord {
-    /// The leaf of this record in the tree of its batch.
-    #[must_use]
-    pub fn leaf(&self) -> Digest {
-        crate::merkle::Blake3::leaf(&encode(self))
-    }
-}
-
 /// An effect on the world that must be on disk before it happens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -423,13 +424,13 @@ impl<'de> Deserialize<'de> for MessageId {
     }
 }
 
-/// Defines a checked text name that serializes as its text.
+/// Defines a checked text name that serializes as its text. Copies share it.
 macro_rules! text_name {
     ($(#[$meta:meta])* $name:ident, $check:ident, $expected:literal) => {
         $(#[$meta])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The text.
@@ -455,7 +456,7 @@ macro_rules! text_name {
             type Err = ParseError;
 
             fn from_str(text: &str) -> Result<Self, ParseError> {
-                if $check(text) { Ok(Self(text.to_owned())) } else { Err(ParseError::new(text, $expected)) }
+                if $check(text) { Ok(Self(text.into())) } else { Err(ParseError::new(text, $expected)) }
             }
         }
 
@@ -463,13 +464,19 @@ macro_rules! text_name {
             type Error = ParseError;
 
             fn try_from(text: String) -> Result<Self, ParseError> {
-                if $check(&text) { Ok(Self(text)) } else { Err(ParseError::new(&text, $expected)) }
+                text.parse()
             }
         }
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                name.as_str().to_owned()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
     };
@@ -512,7 +519,7 @@ impl GroupName {
     /// The group above; none when the root is.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
-        self.0.rsplit_once('/').map(|(above, _)| Self(above.to_owned()))
+        self.0.rsplit_once('/').map(|(above, _)| Self(above.into()))
     }
 
     /// Whether this is `other` or lies below it.

@@ -5,7 +5,7 @@
 //! is a member or where a message goes is the business of the machines that use it.
 //!
 //! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`,
-//! `merkle`, `fact`, `chain`; then what is said: `address`, `capability`, `service`, `process`, `boot`, `envelope`,
+//! `merkle`, `fact`, `leaf`, `chain`; then what is said: `address`, `capability`, `service`, `process`, `boot`, `envelope`,
 //! `membership`, `auth`, `sync`; `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and
 //! what it tells its own operator, [`control`].
 
@@ -28,6 +28,7 @@ mod fact;
 mod hash;
 mod health;
 mod id;
+mod leaf;
 mod membership;
 mod merkle;
 mod process;
@@ -69,6 +70,7 @@ pub use id::{
     AgentName, ChainId, ClusterId, ContractVersion, GrantId, GroupName, Incarnation, InviteId, MessageId, MethodName,
     NodeId, NodeName, ProcessId, ServiceName, TopicName, TopicPattern, TraceId,
 };
+pub use leaf::{Leaves, RecordedStep, names_of_leaf};
 pub use membership::{Certificate, Charter, Genesis, Token, TokenError, cluster_name, invite_id, secret_hash};
 pub use merkle::{
     Blake3, Frontier, InclusionProof, Shake, TreeHash, inclusion_root, prove_consistency, prove_inclusion, root,

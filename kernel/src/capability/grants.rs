@@ -1,5 +1,7 @@
 //! Giving rights, passing them on no wider than they are held, and taking them back with all that was passed on.
 
+use std::sync::Arc;
+
 use weft_protocol::limits::GRANTS_MAX;
 use weft_protocol::{
     AgentName, Fact, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed, NodeId,
@@ -58,7 +60,7 @@ impl Kernel {
         let seq = self.chain.append(&source, &Fact::GrantIssued(Box::new(issued.clone())), self.now).seq;
         self.ledger.give(own, &issued);
         if let Some(life) = issued.to.process.and_then(|process| self.processes.living_mut(process)) {
-            life.grants.push(issued.grant.clone());
+            Arc::make_mut(&mut life.grants).push(issued.grant.clone());
         }
         self.chain.hold(seq, Promise::Answer { ask, answer: Ok(Answer::Granted(Box::new(issued))) });
         Ok(())
@@ -148,7 +150,7 @@ impl Kernel {
     /// A grant of this id that stands, with what it was narrowed from.
     fn find_grant(&self, id: GrantId) -> Option<(GrantRef, Vec<GrantRef>)> {
         let own = self.identity.chain.node;
-        let held = self.processes.all_living().flat_map(|life| &life.grants);
+        let held = self.processes.all_living().flat_map(|life| life.grants.iter());
         let held = held.map(|grant| (grant.reference(own), grant.parents.clone()));
         let crossed = self.ledger.all().map(|one| (one.grant.reference(one.to.node), one.grant.parents.clone()));
         let mut whole = held.chain(crossed.filter(|(one, _)| one.node == own));
@@ -176,7 +178,7 @@ impl Kernel {
         let mut changed = Vec::new();
         for life in self.processes.all_living_mut() {
             let before = life.grants.len();
-            life.grants.retain(|held| !held.line(own).any(|one| one == grant));
+            Arc::make_mut(&mut life.grants).retain(|held| !held.line(own).any(|one| one == grant));
             if life.grants.len() != before {
                 changed.push(life.process);
             }
@@ -213,10 +215,15 @@ impl Kernel {
 
     /// The grants of an agent that count for what is on this node, and those that count only towards other nodes: what comes
     /// from another node decides nothing here.
-    pub(crate) fn grants_of(&self, agent: &AgentName, held: &[Grant]) -> (Vec<Grant>, Vec<Grant>) {
+    pub(crate) fn grants_of(&self, agent: &AgentName, held: &Arc<Vec<Grant>>) -> (Arc<Vec<Grant>>, Vec<Grant>) {
         let own = self.identity.chain.node;
+        let counts = |grant: &Grant| grant.line(own).all(|one| one.node == own);
+        if held.iter().all(counts) && self.ledger.crossed_to(agent).next().is_none() {
+            return (Arc::clone(held), Vec::new());
+        }
         let all = held.iter().chain(self.ledger.crossed_to(agent)).cloned();
-        all.partition(|grant| grant.line(own).all(|one| one.node == own))
+        let (own, foreign) = all.partition(counts);
+        (Arc::new(own), foreign)
     }
 }
 

@@ -44,6 +44,8 @@ impl Void {
 pub(crate) struct Ledger {
     own: NodeId,
     given: BTreeMap<GrantRef, GrantIssued>,
+    /// Those of them that an agent here holds, by its name: looked up with each message, made anew with each change.
+    here: BTreeMap<AgentName, Vec<GrantRef>>,
     revoked: BTreeMap<NodeId, BTreeSet<GrantRef>>,
     budgets: BTreeMap<GrantRef, u64>,
     used: BTreeMap<GrantRef, u64>,
@@ -55,6 +57,7 @@ impl Ledger {
         let mut ledger = Self {
             own,
             given: BTreeMap::new(),
+            here: BTreeMap::new(),
             revoked: BTreeMap::new(),
             budgets: BTreeMap::new(),
             used: BTreeMap::new(),
@@ -86,6 +89,7 @@ impl Ledger {
     pub(crate) fn has_room(&mut self, now: Timestamp) -> bool {
         if self.given.len() >= GIVEN_MAX {
             self.given.retain(|_, issued| issued.grant.expires.is_none_or(|expires| now < expires));
+            self.sort_out();
         }
         self.given.len() < GIVEN_MAX && self.budgets.len() < COUNTED_MAX
     }
@@ -100,6 +104,14 @@ impl Ledger {
         self.budgets.extend(issued.grant.uses.map(|uses| (grant, uses)));
         if issued.to.node != issuer {
             self.given.insert(grant, issued.clone());
+            self.sort_out();
+        }
+    }
+
+    fn sort_out(&mut self) {
+        self.here.clear();
+        for (grant, issued) in self.given.iter().filter(|(_, issued)| issued.to.node == self.own) {
+            self.here.entry(issued.to.agent.clone()).or_default().push(*grant);
         }
     }
 
@@ -114,6 +126,7 @@ impl Ledger {
             revoked.insert(grant);
         }
         self.given.retain(|_, issued| !issued.grant.line(issued.to.node).any(|one| one == grant));
+        self.sort_out();
         self.budgets.remove(&grant);
     }
 
@@ -182,8 +195,8 @@ impl Ledger {
 
     /// What other nodes have given to the agent of this name here.
     pub(crate) fn crossed_to<'a>(&'a self, agent: &'a AgentName) -> impl Iterator<Item = &'a Grant> {
-        let here = self.given.values().filter(|one| one.to.node == self.own);
-        here.filter(move |one| one.to.agent == *agent).map(|one| &one.grant)
+        let here = self.here.get(agent).into_iter().flatten();
+        here.filter_map(|grant| self.given.get(grant)).map(|one| &one.grant)
     }
 
     /// All that crossed from one node to another and stands, own and learned.

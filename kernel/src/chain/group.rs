@@ -2,7 +2,7 @@
 
 use serde_bytes::ByteBuf;
 use weft_protocol::limits::{COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX};
-use weft_protocol::{DeadLetter, Digest, DigestRow, Hlc, LoggedPublication, MessageId, MessageRecord, OutboxEntry};
+use weft_protocol::{DeadLetter, Digest, DigestRow, Hlc, Leaves, LoggedPublication, MessageId, OutboxEntry};
 
 use super::promise::Promise;
 
@@ -10,8 +10,8 @@ use super::promise::Promise;
 const EVENTS_MAX: usize = COMMIT_EVENTS_MAX - 1;
 /// Bytes of them: the root's event needs about 150.
 const BYTES_MAX: usize = COMMIT_BYTES_MAX - 1_024;
-/// Most steps of plain messages in one group: with 400 bytes each their row stays under half a MiB (guess).
-const RECORDS_MAX: usize = 1_024;
+/// Most steps of plain messages in one group: with 150 bytes each their row stays under a third of a MiB (guess).
+const RECORDS_MAX: usize = 2_048;
 
 /// Invariant: `events` hold consecutive places from `first_seq` on, with rising stamps.
 #[derive(Debug)]
@@ -21,7 +21,9 @@ pub(super) struct Group {
     pub(super) bytes: usize,
     pub(super) first_hlc: Hlc,
     pub(super) last_hlc: Hlc,
-    pub(super) records: Vec<MessageRecord>,
+    /// The leaves of plain messages that no event holds the root of yet, and their hashes.
+    pub(super) leaves: Leaves,
+    pub(super) hashes: Vec<Digest>,
     pub(super) digests: Vec<DigestRow>,
     pub(super) bodies: Vec<(Digest, ByteBuf)>,
     pub(super) outbox_put: Vec<OutboxEntry>,
@@ -35,14 +37,15 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) const fn new(first_seq: u64) -> Self {
+    pub(super) fn new(first_seq: u64) -> Self {
         Self {
             first_seq,
             events: Vec::new(),
             bytes: 0,
             first_hlc: Hlc(0),
             last_hlc: Hlc(0),
-            records: Vec::new(),
+            leaves: Leaves::default(),
+            hashes: Vec::new(),
             digests: Vec::new(),
             bodies: Vec::new(),
             outbox_put: Vec::new(),
@@ -63,7 +66,7 @@ impl Group {
 
     /// Whether one more step of a plain message fits in.
     pub(super) fn has_room_for_record(&self) -> bool {
-        self.records.len() < RECORDS_MAX && self.events.len() < EVENTS_MAX
+        self.hashes.len() < RECORDS_MAX && self.events.len() < EVENTS_MAX
     }
 
     pub(super) fn push(&mut self, event: Vec<u8>, hlc: Hlc) {
@@ -78,7 +81,7 @@ impl Group {
     /// Whether there is anything to write.
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
-            && self.records.is_empty()
+            && self.hashes.is_empty()
             && self.outbox_put.is_empty()
             && self.outbox_drop.is_empty()
             && self.topic_put.is_empty()

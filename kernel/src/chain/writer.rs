@@ -8,8 +8,8 @@ use weft_protocol::limits::{CHECKPOINT_AGE_US_MAX, CHECKPOINT_EVENTS_MAX, EVENT_
 use weft_protocol::{
     Batch, Blake3, COMMIT_LABEL, ChainError, ChainState, Commit, CommitGroup, DeadLetter, Digest, DigestRow,
     EVENT_VERSION, Effect, Event, Fact, Hlc, LoggedPublication, MessageBatch, MessageId, MessageRecord, OutboxEntry,
-    RecordRef, Reserved, SUITE, Shake, SignedCommit, Signer, StampVerdict, Timestamp, commit_hash, encode, leaf_hash,
-    link_hash, root,
+    RecordRef, RecordedStep, Reserved, SUITE, Shake, SignedCommit, Signer, StampVerdict, Timestamp, commit_hash,
+    encode, leaf_hash, link_hash, root,
 };
 
 use super::group::{Group, fits_one_group};
@@ -177,11 +177,14 @@ impl Writer {
     }
 
     /// Adds one step of a plain message to the batch of the group that closes next.
-    pub(crate) fn record(&mut self, record: MessageRecord, now: Timestamp) {
+    pub(crate) fn record(&mut self, step: &RecordedStep<'_>, now: Timestamp) {
         if self.open.back().is_some_and(|group| !group.has_room_for_record()) {
             self.turn_over(now);
         }
-        self.back().records.push(record);
+        let chain = self.durable.chain();
+        let group = self.back();
+        let hash = group.leaves.push(chain, step);
+        group.hashes.push(hash);
     }
 
     /// Keeps a message until it is acknowledged.
@@ -354,12 +357,13 @@ impl Writer {
 
     /// Appends the root over the plain messages that the newest group holds so far.
     fn gather_records(&mut self, now: Timestamp) {
-        let records = match self.open.back_mut() {
-            Some(group) if !group.records.is_empty() => std::mem::take(&mut group.records),
+        let (hashes, records) = match self.open.back_mut() {
+            Some(group) if !group.hashes.is_empty() => {
+                (std::mem::take(&mut group.hashes), std::mem::take(&mut group.leaves))
+            }
             _ => return,
         };
-        let leaves = records.iter().map(MessageRecord::leaf).collect::<Vec<_>>();
-        let batch = Fact::Batch(MessageBatch { root: root::<Blake3>(&leaves), count: leaves.len() as u64 });
+        let batch = Fact::Batch(MessageBatch { root: root::<Blake3>(&hashes), count: hashes.len() as u64 });
         let hlc = self.tick(now);
         let seq = self.push(hlc, "kernel", Vec::new(), &batch).seq;
         let chain = self.durable.chain();

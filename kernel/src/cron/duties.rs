@@ -63,7 +63,7 @@ impl Kernel {
         let target = spec.target.to_string();
         let resources = match &spec.target.node {
             None => self.local_resources(&target, &spec.target.local),
-            Some(_) => vec![target.clone()],
+            Some(_) => [target.clone()].into(),
         };
         let permit = self.judge(&by.sender, &Action::CronAdd { target }, &resources, &by.grants, None)?;
         self.use_grant(&by.sender, &permit);

@@ -106,7 +106,7 @@ impl CapabilityGate {
         match &request.by.principal {
             Principal::Operator if own => permit(OPERATOR_LOCAL),
             Principal::Agent { .. } if own => match request.grants.iter().find(|grant| is_enough(grant)) {
-                Some(grant) => Decision::Permit { rule: GRANT.to_owned(), grant: Some(grant.clone()) },
+                Some(grant) => Decision::Permit { rule: GRANT.into(), grant: Some((*grant).clone()) },
                 None => deny(GRANT),
             },
             Principal::Operator | Principal::Agent { .. } => deny(DEFAULT_CLOSED),
@@ -204,17 +204,17 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
 }
 
 fn by_grant(request: &Request<'_>, right: Right) -> Decision {
-    let allows = |grant: &&Grant| request.resources.iter().any(|text| grant.allows(right, text, request.now));
+    let allows = |grant: &&&Grant| request.resources.iter().any(|text| grant.allows(right, text, request.now));
     match request.grants.iter().find(allows) {
-        Some(grant) => Decision::Permit { rule: GRANT.to_owned(), grant: Some(grant.clone()) },
+        Some(grant) => Decision::Permit { rule: GRANT.into(), grant: Some((*grant).clone()) },
         None => deny(DEFAULT_CLOSED),
     }
 }
 
-fn permit(rule: &str) -> Decision {
-    Decision::Permit { rule: rule.to_owned(), grant: None }
+fn permit(rule: &'static str) -> Decision {
+    Decision::Permit { rule: rule.into(), grant: None }
 }
 
-fn deny(rule: &str) -> Decision {
-    Decision::Deny { rule: rule.to_owned() }
+fn deny(rule: &'static str) -> Decision {
+    Decision::Deny { rule: rule.into() }
 }

@@ -3,6 +3,7 @@
 mod capability;
 mod rules;
 
+use std::borrow::Cow;
 use std::fmt;
 
 pub use capability::CapabilityGate;
@@ -21,7 +22,7 @@ pub struct Request<'a> {
     /// Every text under which the touched resource goes: a local target as written, and with this node's name and id.
     pub resources: &'a [String],
     /// The grants that the acting agent holds, or the one its message carries; none for an operator.
-    pub grants: &'a [Grant],
+    pub grants: &'a [&'a Grant],
     /// When.
     pub now: Timestamp,
 }
@@ -32,19 +33,19 @@ pub enum Decision {
     /// Go on.
     Permit {
         /// The deciding rule.
-        rule: String,
+        rule: Cow<'static, str>,
         /// The grant that allowed it, to be carried by the message.
         grant: Option<Grant>,
     },
     /// No.
     Deny {
         /// The deciding rule.
-        rule: String,
+        rule: Cow<'static, str>,
     },
     /// Not before a person has decided.
     Defer {
         /// The deciding rule.
-        rule: String,
+        rule: Cow<'static, str>,
     },
 }
 

@@ -3,7 +3,7 @@
 use weft_protocol::{MessageId, NodeId, Outcome, ProcessId, Receipt, Refusal};
 
 use super::incoming::{Answered, Incoming};
-use super::record::{Step, end_of};
+use super::record::{Step, end_of, is_durable};
 use crate::chain::Promise;
 use crate::kernel::Kernel;
 use crate::timers::Timer;
@@ -85,6 +85,11 @@ impl Kernel {
         }
         if let Some(life) = self.processes.living_mut(incoming.process) {
             life.mailbox.remove(message);
+        }
+        let plain = !is_durable(incoming.level.durability) && !incoming.bound.in_full;
+        if plain && !incoming.is_awaited() && matches!(outcome, Outcome::Executed { .. }) {
+            // *received* says it all of a plain message that nobody waits for, unless it failed.
+            return;
         }
         let (stage, rule, body) = end_of(outcome);
         let step = Step {

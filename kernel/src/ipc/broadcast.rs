@@ -78,8 +78,9 @@ impl Kernel {
         let Some(agent) = self.processes.living(process).map(|life| life.spec.agent.clone()) else { return false };
         let id = self.chain.take_message_id();
         let target = LocalTarget::Agent(agent.clone());
-        let mut resources = self.local_resources(&target.to_string(), &target);
-        resources.extend(self.local_resources(&envelope.target.to_string(), &envelope.target));
+        let one = self.local_resources(&target.to_string(), &target);
+        let all = self.local_resources(&envelope.target.to_string(), &envelope.target);
+        let resources = one.iter().chain(all.iter()).cloned().collect::<Vec<_>>();
         let action = Action::Deliver { role, agent };
         let judged = self.judge(&envelope.from, &action, &resources, envelope.grant.as_slice(), Some(id));
         let Ok(permit) = judged else { return false };

@@ -51,7 +51,7 @@ impl Call {
 /// Invariant: `asks` names exactly the calls that somebody waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    calls: BTreeMap<MessageId, Call>,
+    calls: BTreeMap<MessageId, Box<Call>>,
     asks: BTreeMap<AskId, MessageId>,
 }
 
@@ -60,7 +60,7 @@ impl Calls {
         self.calls.len() >= CALLS_MAX
     }
 
-    pub(crate) fn insert(&mut self, call: Call) {
+    pub(crate) fn insert(&mut self, call: Box<Call>) {
         let message = call.envelope.id;
         if let Some(ask) = call.ask {
             self.asks.insert(ask, message);
@@ -69,14 +69,14 @@ impl Calls {
     }
 
     pub(crate) fn get(&self, message: &MessageId) -> Option<&Call> {
-        self.calls.get(message)
+        self.calls.get(message).map(AsRef::as_ref)
     }
 
     pub(crate) fn get_mut(&mut self, message: &MessageId) -> Option<&mut Call> {
-        self.calls.get_mut(message)
+        self.calls.get_mut(message).map(AsMut::as_mut)
     }
 
-    pub(crate) fn remove(&mut self, message: &MessageId) -> Option<Call> {
+    pub(crate) fn remove(&mut self, message: &MessageId) -> Option<Box<Call>> {
         let call = self.calls.remove(message)?;
         if let Some(ask) = call.ask {
             self.asks.remove(&ask);

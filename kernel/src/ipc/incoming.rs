@@ -36,8 +36,14 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    pub(crate) fn new(from: NodeId, envelope: Envelope, process: ProcessId, expires: Timestamp, bound: Bound) -> Self {
-        let target = envelope.target.to_string();
+    pub(crate) fn new(
+        from: NodeId,
+        target: String,
+        envelope: Envelope,
+        process: ProcessId,
+        expires: Timestamp,
+        bound: Bound,
+    ) -> Self {
         let delivery = Delivery {
             message: envelope.id,
             from: envelope.from.clone(),
@@ -103,4 +109,28 @@ impl Incoming {
 }
 
 /// The messages in all mailboxes; their number is bounded by those.
-pub(crate) type Inbox = BTreeMap<MessageId, Incoming>;
+#[derive(Debug, Default)]
+pub(crate) struct Inbox(BTreeMap<MessageId, Box<Incoming>>);
+
+impl Inbox {
+    pub(crate) fn insert(&mut self, message: MessageId, incoming: Box<Incoming>) {
+        self.0.insert(message, incoming);
+    }
+
+    pub(crate) fn get(&self, message: &MessageId) -> Option<&Incoming> {
+        self.0.get(message).map(AsRef::as_ref)
+    }
+
+    pub(crate) fn get_mut(&mut self, message: &MessageId) -> Option<&mut Incoming> {
+        self.0.get_mut(message).map(AsMut::as_mut)
+    }
+
+    pub(crate) fn remove(&mut self, message: &MessageId) -> Option<Box<Incoming>> {
+        self.0.remove(message)
+    }
+
+    /// All of them, in the order of their ids; none is left.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = (MessageId, Box<Incoming>)> + use<> {
+        std::mem::take(&mut self.0).into_iter()
+    }
+}

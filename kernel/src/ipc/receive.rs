@@ -2,8 +2,8 @@
 
 use weft_protocol::limits::DEADLINE_US_MAX;
 use weft_protocol::{
-    Delivery, Envelope, LocalTarget, MessageId, NodeId, Outcome, Payload, ProcessId, Receipt, Refusal, Role, Sender,
-    Stage, StampVerdict, Timestamp,
+    Delivery, Envelope, Hlc, LocalTarget, MessageId, NodeId, Outcome, Payload, ProcessId, Receipt, RecordRef, Refusal,
+    Role, Sender, Stage, StampVerdict, Timestamp,
 };
 
 use super::Bound;
@@ -89,23 +89,25 @@ impl Kernel {
             return self.resolve_signal(&envelope.target).map(|process| Some((process, Bound::default())));
         }
         match &envelope.target {
-            LocalTarget::Broadcast => {
-                return self.receive_broadcast(from, role, envelope, rule, expires).map(|()| None);
-            }
-            LocalTarget::Kernel => return self.receive_for_kernel(from, role, envelope, rule).map(|()| None),
+            LocalTarget::Broadcast => self.receive_broadcast(from, role, envelope, rule, expires).map(|()| None),
+            LocalTarget::Kernel => self.receive_for_kernel(from, role, envelope, rule).map(|()| None),
             LocalTarget::Process(_)
             | LocalTarget::Agent(_)
             | LocalTarget::Topic(_)
             | LocalTarget::Service(_)
-            | LocalTarget::ServiceMethod { .. } => {}
+            | LocalTarget::ServiceMethod { .. } => self.find_mailbox(envelope).map(Some),
         }
+    }
+
+    /// Whose mailbox a message for one process goes to, when there is room, and what its service holds it to.
+    pub(super) fn find_mailbox(&self, envelope: &Envelope) -> Result<(ProcessId, Bound), Refusal> {
         let process = self.resolve(&envelope.target)?;
         let bound = self.services.bind(&envelope.target)?;
         if let Some(method) = &bound.method {
             method.check_input(&envelope.payload)?;
         }
         self.check_room(process, &envelope.from, envelope.payload.size())?;
-        Ok(Some((process, bound)))
+        Ok((process, bound))
     }
 
     /// A message of this node to one of its own processes; the gate has permitted it as it was sent.
@@ -171,38 +173,11 @@ impl Kernel {
         rule: &str,
         bound: Bound,
     ) {
-        let (id, size) = (envelope.id, envelope.payload.size());
+        let (id, received) = (envelope.id, envelope.level.delivery != Delivery::Executed);
         let (signal, by) = (life_signal(&envelope.payload), envelope.from.clone());
         let target = envelope.target.to_string();
-        let step = Step {
-            stage: Stage::Received,
-            message: id,
-            trace: envelope.trace,
-            from: &envelope.from,
-            target: &target,
-            peer: from,
-            rule,
-            body: Some(&envelope.payload),
-            durability: envelope.level.durability,
-            cause: &envelope.cause,
-        };
-        let (hlc, record) = self.record_audited(&step, bound.in_full);
-        let mut incoming = Incoming::new(from, envelope, process, expires, bound);
-        incoming.deliverable = record.is_none();
-        match (signal, self.processes.living_mut(process)) {
-            // It is acted on at once, wherever in the mailbox it would be.
-            (Some(_), _) => incoming.delivery = None,
-            (None, Some(life)) => life.mailbox.push(id, size),
-            (None, None) => {}
-        }
+        let (hlc, record) = self.let_in(from, target, envelope, process, expires, rule, bound);
         let seq = record.as_ref().map(|record| record.seq);
-        match incoming.level.delivery {
-            Delivery::Executed => self.timers.set(expires, Timer::IncomingDeadline(id)),
-            // Once a receipt says that it is in the mailbox it stays there.
-            Delivery::Routed | Delivery::Received => incoming.expires = None,
-        }
-        let received = !incoming.is_awaited();
-        self.inbox.insert(id, incoming);
         if received {
             self.give_receipt(from, Receipt { message: id, hlc, outcome: Outcome::Received, record });
         }
@@ -213,6 +188,50 @@ impl Kernel {
             Some(seq) => self.chain.hold(seq, Promise::ReceivedRecorded { message: id }),
             None => self.deliver(process),
         }
+    }
+
+    /// Records a message as received and puts it into the mailbox; returns what its receipt will say.
+    #[expect(clippy::too_many_arguments, reason = "all of one message, each named")]
+    pub(super) fn let_in(
+        &mut self,
+        from: NodeId,
+        target: String,
+        envelope: Envelope,
+        process: ProcessId,
+        expires: Timestamp,
+        rule: &str,
+        bound: Bound,
+    ) -> (Hlc, Option<RecordRef>) {
+        let (id, size, level) = (envelope.id, envelope.payload.size(), envelope.level);
+        let signal = life_signal(&envelope.payload);
+        let step = Step {
+            stage: Stage::Received,
+            message: id,
+            trace: envelope.trace,
+            from: &envelope.from,
+            target: &target,
+            peer: from,
+            rule,
+            body: Some(&envelope.payload),
+            durability: level.durability,
+            cause: &envelope.cause,
+        };
+        let (hlc, record) = self.record_audited(&step, bound.in_full);
+        let mut incoming = Box::new(Incoming::new(from, target, envelope, process, expires, bound));
+        incoming.deliverable = record.is_none();
+        match (signal, self.processes.living_mut(process)) {
+            // It is acted on at once, wherever in the mailbox it would be.
+            (Some(_), _) => incoming.delivery = None,
+            (None, Some(life)) => life.mailbox.push(id, size),
+            (None, None) => {}
+        }
+        match level.delivery {
+            Delivery::Executed => self.timers.set(expires, Timer::IncomingDeadline(id)),
+            // Once a receipt says that it is in the mailbox it stays there.
+            Delivery::Routed | Delivery::Received => incoming.expires = None,
+        }
+        self.inbox.insert(id, incoming);
+        (hlc, record)
     }
 
     /// The record of a durable message is on disk: its process may have it.
@@ -267,7 +286,7 @@ impl Kernel {
         }
     }
 
-    fn record_refused(&mut self, from: NodeId, envelope: &Envelope, refusal: &Refusal) {
+    pub(super) fn record_refused(&mut self, from: NodeId, envelope: &Envelope, refusal: &Refusal) {
         // A denial has an event of its own.
         if matches!(refusal, Refusal::Denied { .. }) {
             return;

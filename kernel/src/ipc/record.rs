@@ -1,11 +1,17 @@
 //! How the steps of messages stand on the chain: an event each for durable ones, a leaf of a batch for all others.
 
 use weft_protocol::{
-    Digest, Durability, Hlc, MessageId, MessageRecord, NodeId, Outcome, Payload, RecordRef, Refusal, Sender, Stage,
-    TraceId, content_address,
+    Digest, Durability, Hlc, MessageId, MessageRecord, NodeId, Outcome, Payload, RecordRef, RecordedStep, Refusal,
+    Sender, Stage, TraceId,
 };
 
 use crate::kernel::Kernel;
+
+/// BLAKE3 of nothing: the address of the body of a step that has none.
+const EMPTY: Digest = Digest::from_bytes([
+    0xaf, 0x13, 0x49, 0xb9, 0xf5, 0xf9, 0xa1, 0xa6, 0xa0, 0x40, 0x4d, 0xea, 0x36, 0xdc, 0xc9, 0x49, 0x9b, 0xcb, 0x25,
+    0xc9, 0xad, 0xc1, 0x12, 0xb7, 0xcc, 0x9a, 0x93, 0xca, 0xe4, 0x1f, 0x32, 0x62,
+]);
 
 /// One step that is to be recorded.
 #[derive(Debug)]
@@ -33,23 +39,26 @@ impl Kernel {
         let now = self.now;
         let hlc = self.chain.tick(now);
         let durable = is_durable(step.durability);
-        let record = MessageRecord {
+        let (body_hash, body_bytes) = step.body.map_or((EMPTY, 0), |body| (body.content_address(), body.size() as u64));
+        let plain = !durable && !in_full;
+        let recorded = RecordedStep {
             stage: step.stage,
             message: step.message,
             trace: step.trace,
             hlc,
-            from: step.from.clone(),
-            target: step.target.to_owned(),
+            from: step.from,
+            target: step.target,
             peer: step.peer,
-            rule: step.rule.to_owned(),
-            body_hash: step.body.map_or_else(|| content_address(&[]), Payload::content_address),
-            body_bytes: step.body.map_or(0, |body| body.size() as u64),
-            body: if durable || in_full { step.body.cloned() } else { None },
+            rule: step.rule,
+            body_hash,
+            body_bytes,
+            body: step.body.filter(|_| !plain),
         };
-        if !durable && !in_full {
-            self.chain.record(record, now);
+        if plain {
+            self.chain.record(&recorded, now);
             return (hlc, None);
         }
+        let record = recorded.to_record();
         let source = if step.from.node == self.identity.chain.node {
             step.from.principal.to_string()
         } else {
@@ -93,5 +102,13 @@ pub(crate) fn outcome_of(record: &MessageRecord) -> Outcome {
             let reason = format!("the message was refused before its node restarted: {rule}");
             Outcome::Refused(Refusal::AgentFailed { reason })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_address_of_nothing_is_that_of_no_bytes() {
+        assert_eq!(super::EMPTY, weft_protocol::content_address(&[]));
     }
 }

@@ -1,5 +1,7 @@
 //! Sending: the gate, the record, the way to the receiver, and trying again until it answered or the time is over.
 
+use std::sync::Arc;
+
 use rand_chacha::rand_core::Rng as _;
 use weft_protocol::limits::{DEADLINE_US_MAX, HOPS_MAX};
 use weft_protocol::{
@@ -8,11 +10,12 @@ use weft_protocol::{
 };
 
 use super::call::Call;
-use super::record::Step;
+use super::record::{Step, is_durable};
+use super::signal::life_signal;
 use super::tools::is_tool_call;
 use crate::action::Action;
 use crate::chain::Promise;
-use crate::event::{AskId, Route};
+use crate::event::{Answer, AskId, Route, SendReport};
 use crate::kernel::{Asker, BUSY_RETRY_US, Kernel};
 use crate::timers::Timer;
 
@@ -33,6 +36,30 @@ pub(crate) struct Message {
     pub(crate) cause: Vec<Digest>,
 }
 
+/// A message that may leave; nothing of it is recorded yet.
+struct Permitted {
+    to: NodeId,
+    /// Its target as written.
+    written: String,
+    envelope: Envelope,
+    expires: Timestamp,
+    rule: String,
+}
+
+/// Whether a message to this node is done with for its sender when it is in a mailbox, and needs no record of its own.
+const fn is_put_in_a_mailbox(envelope: &Envelope) -> bool {
+    let waits = match envelope.level.delivery {
+        Delivery::Routed | Delivery::Received => is_durable(envelope.level.durability),
+        Delivery::Executed => true,
+    };
+    let has_mailbox = match envelope.target {
+        LocalTarget::Process(_) | LocalTarget::Agent(_) => true,
+        LocalTarget::Service(_) | LocalTarget::ServiceMethod { .. } => true,
+        LocalTarget::Topic(_) | LocalTarget::Broadcast | LocalTarget::Kernel => false,
+    };
+    !waits && has_mailbox && life_signal(&envelope.payload).is_none()
+}
+
 impl Kernel {
     /// Judges a message, records it and sends it on its way; whoever asked is answered now or later, once.
     pub(crate) fn on_send(&mut self, ask: AskId, by: &Asker, message: Message, route: Route) {
@@ -46,7 +73,11 @@ impl Kernel {
     }
 
     fn send(&mut self, ask: AskId, by: &Asker, message: Message, route: Route) -> Result<(), Refusal> {
-        let (call, rule, unreachable) = self.prepare(ask, by, message, route)?;
+        let permitted = self.permit(by, message, route)?;
+        if permitted.to == self.identity.chain.node && is_put_in_a_mailbox(&permitted.envelope) {
+            return self.put(ask, permitted);
+        }
+        let (call, rule, unreachable) = self.call_of(ask, by, permitted)?;
         self.start_call(call, &rule, unreachable);
         Ok(())
     }
@@ -59,26 +90,31 @@ impl Kernel {
         by: &Asker,
         message: Message,
         route: Route,
-    ) -> Result<(Call, String, bool), Refusal> {
+    ) -> Result<(Box<Call>, String, bool), Refusal> {
+        let permitted = self.permit(by, message, route)?;
+        self.call_of(ask, by, permitted)
+    }
+
+    fn permit(&mut self, by: &Asker, message: Message, route: Route) -> Result<Permitted, Refusal> {
         let written = message.target.to_string();
         let id = self.chain.take_message_id();
-        let action = if message.wants_reply {
-            Action::Call { target: written.clone() }
-        } else {
-            Action::Send { target: written.clone() }
-        };
         let own = self.identity.chain.node;
         let resources = match &route {
-            Route::Remote(node) if *node != own => vec![written.clone()],
+            Route::Remote(node) if *node != own => Arc::from([written.clone()]),
             Route::Local | Route::Remote(_) => self.local_resources(&written, &message.target.local),
-            Route::Nowhere(_) => vec![written.clone()],
+            Route::Nowhere(_) => Arc::from([written.clone()]),
         };
         // What another node gave counts towards other nodes alone.
         let grants = match &route {
-            Route::Remote(node) if *node != own => by.all_grants(),
-            Route::Local | Route::Remote(_) | Route::Nowhere(_) => by.grants.clone(),
+            Route::Remote(node) if *node != own => Arc::new(by.all_grants()),
+            Route::Local | Route::Remote(_) | Route::Nowhere(_) => Arc::clone(&by.grants),
         };
+        let action =
+            if message.wants_reply { Action::Call { target: written } } else { Action::Send { target: written } };
         let permit = self.judge(&by.sender, &action, &resources, &grants, Some(id))?;
+        let (Action::Call { target: written } | Action::Send { target: written }) = action else {
+            unreachable!("BUG: it was one of both a moment ago")
+        };
         if let Some(reach) = &by.reach {
             match &route {
                 Route::Local => self.check_reach(by, reach, &message.target.local, own, id)?,
@@ -132,8 +168,13 @@ impl Kernel {
             grant: permit.grant,
             cause: message.cause,
         };
+        Ok(Permitted { to, written, envelope, expires, rule })
+    }
+
+    fn call_of(&mut self, ask: AskId, by: &Asker, permitted: Permitted) -> Result<(Box<Call>, String, bool), Refusal> {
+        let Permitted { to, written, envelope, expires, rule } = permitted;
         let unreachable = self.reachable.get(&to) == Some(&false);
-        let call = Call {
+        let call = Box::new(Call {
             ask: Some(ask),
             process: by.process(),
             to,
@@ -147,7 +188,7 @@ impl Kernel {
             sent: None,
             sent_on_disk: false,
             receipt: None,
-        };
+        });
         if unreachable && !call.is_durable() {
             let refusal = Refusal::Unreachable { node: to.to_string() };
             self.record_call(&call, Stage::Refused, refusal.code());
@@ -156,8 +197,38 @@ impl Kernel {
         Ok((call, rule, unreachable))
     }
 
+    /// Puts a permitted message of this node into a mailbox of this node, and says at once whether it is there.
+    fn put(&mut self, ask: AskId, permitted: Permitted) -> Result<(), Refusal> {
+        let Permitted { written, envelope, expires, rule, .. } = permitted;
+        let own = self.identity.chain.node;
+        let (id, trace, level) = (envelope.id, envelope.trace, envelope.level);
+        let (process, bound) = match self.find_mailbox(&envelope) {
+            Ok(found) => found,
+            Err(refusal) => {
+                self.record_refused(own, &envelope, &refusal);
+                return Err(refusal);
+            }
+        };
+        let target = if written.contains('@') { envelope.target.to_string() } else { written };
+        self.let_in(own, target, envelope, process, expires, &rule, bound);
+        let report = SendReport {
+            id,
+            trace,
+            node: own,
+            level,
+            reply: None,
+            delivered: None,
+            latency_us: 0,
+            record: None,
+            remote_record: None,
+        };
+        self.effects.answer(ask, Ok(Answer::Sent(report)));
+        self.deliver(process);
+        Ok(())
+    }
+
     /// Records a permitted message and hands it to its receiver.
-    pub(super) fn start_call(&mut self, mut call: Call, rule: &str, unreachable: bool) {
+    pub(super) fn start_call(&mut self, mut call: Box<Call>, rule: &str, unreachable: bool) {
         self.record_start(&mut call, rule);
         let id = call.envelope.id;
         let local = (call.to == self.identity.chain.node).then(|| (call.envelope.clone(), call.expires));
@@ -289,27 +360,31 @@ impl Kernel {
     }
 
     /// Every text under which something on this node may be named in a grant.
-    pub(crate) fn local_resources(&self, written: &str, target: &LocalTarget) -> Vec<String> {
-        let target = target.to_string();
-        let named = [&self.own_names.0, &self.own_names.1].map(|name| format!("{target}@{name}"));
-        let mut texts = Vec::with_capacity(4);
-        texts.push(written.to_owned());
-        for text in std::iter::once(target).chain(named) {
-            if text != written {
-                texts.push(text);
-            }
+    pub(crate) fn local_resources(&self, written: &str, target: &LocalTarget) -> Arc<[String]> {
+        if let LocalTarget::Agent(agent) = target
+            && let Some(life) = self.processes.named(agent).and_then(|process| self.processes.living(process))
+            && life.names.first().is_some_and(|name| name == written)
+        {
+            return Arc::clone(&life.names);
         }
-        texts
+        self.names_of(written, &target.to_string())
+    }
+
+    /// The same for a target without its node; `written` comes first.
+    pub(crate) fn names_of(&self, written: &str, target: &str) -> Arc<[String]> {
+        let named = [&self.own_names.0, &self.own_names.1].map(|name| format!("{target}@{name}"));
+        let others = std::iter::once(target.to_owned()).chain(named).filter(|text| text != written);
+        std::iter::once(written.to_owned()).chain(others).collect()
     }
 
     /// Every text under which somebody of this node goes here; of a process its agent's too.
     pub(crate) fn resources_of(&self, local: &LocalTarget) -> Vec<String> {
-        let mut resources = self.local_resources(&local.to_string(), local);
+        let mut resources = self.local_resources(&local.to_string(), local).to_vec();
         if let LocalTarget::Process(process) = local
             && let Some(life) = self.processes.living(*process)
         {
             let agent = LocalTarget::Agent(life.spec.agent.clone());
-            resources.extend(self.local_resources(&agent.to_string(), &agent));
+            resources.extend(self.local_resources(&agent.to_string(), &agent).iter().cloned());
         }
         resources
     }

@@ -193,7 +193,7 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn remove_call(&mut self, id: &MessageId) -> Option<Call> {
+    pub(crate) fn remove_call(&mut self, id: &MessageId) -> Option<Box<Call>> {
         let call = self.calls.remove(id)?;
         self.timers.clear(call.expires, Timer::CallDeadline(*id));
         if let Some(at) = call.retry_at {

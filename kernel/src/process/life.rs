@@ -1,5 +1,7 @@
 //! One life of one process, and the states it may go through.
 
+use std::sync::Arc;
+
 use weft_protocol::{AgentSpec, ExitReason, Grant, ProcessId, ResourceLimits, Sender, Timestamp};
 
 use super::mailbox::Mailbox;
@@ -59,7 +61,9 @@ pub(crate) struct Pause {
 pub(crate) struct Life {
     pub(crate) process: ProcessId,
     pub(crate) spec: AgentSpec,
-    pub(crate) grants: Vec<Grant>,
+    /// Every text under which a grant may name it here, its plain name first.
+    pub(crate) names: Arc<[String]>,
+    pub(crate) grants: Arc<Vec<Grant>>,
     /// Its bounds, those of the node included.
     pub(crate) limits: ResourceLimits,
     pub(crate) usage: Usage,
@@ -79,13 +83,21 @@ pub(crate) struct Life {
 
 impl Life {
     /// A life whose intent is recorded.
-    pub(crate) fn new(process: ProcessId, spec: AgentSpec, grants: Vec<Grant>, by: Sender, restarts: u64) -> Self {
+    pub(crate) fn new(
+        process: ProcessId,
+        spec: AgentSpec,
+        names: Arc<[String]>,
+        grants: Vec<Grant>,
+        by: Sender,
+        restarts: u64,
+    ) -> Self {
         Self {
             process,
             limits: spec.limits.clone(),
             usage: Usage::default(),
             spec,
-            grants,
+            names,
+            grants: Arc::new(grants),
             by,
             restarts,
             started_at: None,

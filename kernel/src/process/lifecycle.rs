@@ -135,7 +135,8 @@ impl Kernel {
             return Err(Refusal::Invalid { message });
         }
         let intent = self.chain.intent(&source, effect, self.now);
-        let mut life = Life::new(process, spec.clone(), grants, by, restarts);
+        let names = self.names_of(spec.agent.as_str(), spec.agent.as_str());
+        let mut life = Life::new(process, spec.clone(), names, grants, by, restarts);
         life.limits = self.limits_of(&spec);
         let deadline = self.now.after_us(self.config.start_us_max);
         life.spawn = Some((intent.seq(), deadline));
@@ -275,7 +276,7 @@ impl Kernel {
         let Some(life) = self.processes.living_mut(process) else { return };
         let (agent, messages) = (life.spec.agent.clone(), life.mailbox.messages());
         let (spawn, spawn_asks, stop) = (life.spawn.take(), std::mem::take(&mut life.spawn_asks), life.stop.take());
-        let (spec, grants, by) = (life.spec.clone(), life.grants.clone(), life.by.clone());
+        let (spec, grants, by) = (life.spec.clone(), life.grants.to_vec(), life.by.clone());
         let pause = life.pause.take();
         let (restarts, rest) = (life.restarts, Rest { spec, grants, by, exit: reason.clone() });
         if let Some((intent, deadline)) = spawn {

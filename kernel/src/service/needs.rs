@@ -190,7 +190,8 @@ impl Kernel {
         let exited = ProcessExited { process, agent, reason: reason.clone() };
         self.chain.append("kernel", &Fact::Exited(exited), self.now);
         // Its supervisor never had it: it is tried again when the node starts, or when somebody asks.
-        self.processes.insert(Life::new(process, spec, grants, by, restarts));
+        let names = self.names_of(spec.agent.as_str(), spec.agent.as_str());
+        self.processes.insert(Life::new(process, spec, names, grants, by, restarts));
         self.processes.exit(process, reason);
     }
 

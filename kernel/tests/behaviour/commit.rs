@@ -138,7 +138,7 @@ fn the_root_of_a_batch_proves_each_of_its_steps() {
         let (_, group) = &batch.groups[0];
         let event = weft_protocol::Event::decode(group.events.last().expect("an event")).expect("an event");
         assert_eq!(event.seq, row.seq);
-        let leaves = row.records.iter().map(weft_protocol::MessageRecord::leaf).collect::<Vec<_>>();
+        let leaves = row.records.hashes();
         let expected = weft_protocol::Fact::Batch(weft_protocol::MessageBatch {
             root: weft_protocol::root::<weft_protocol::Blake3>(&leaves),
             count: count as u64,

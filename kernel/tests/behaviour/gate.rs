@@ -109,7 +109,8 @@ fn rule(by: &Sender, action: &Action, grants: &[&str]) -> String {
     let grant = |spec: &&str| Grant::root(GrantId(1), terms(spec));
     let grants = grants.iter().map(grant).collect::<Vec<_>>();
     let resources = ["t".to_owned()];
-    let request = Request { by, action, resources: &resources, grants: &grants, now: Timestamp(5) };
+    let request =
+        Request { by, action, resources: &resources, grants: &grants.iter().collect::<Vec<_>>(), now: Timestamp(5) };
     let number = |rule: &str| rule.rsplit('#').next().unwrap_or_default().to_owned();
     match gate().decide(&request) {
         Decision::Permit { rule, grant } => {
@@ -133,7 +134,13 @@ fn a_grant_ends_when_it_says_so() {
     let (by, action) = (Sender { node: OWN, principal }, Action::Call { target: "t".to_owned() });
     let resources = ["t".to_owned()];
     let permits = |now| {
-        let request = Request { by: &by, action: &action, resources: &resources, grants: &grants, now };
+        let request = Request {
+            by: &by,
+            action: &action,
+            resources: &resources,
+            grants: &grants.iter().collect::<Vec<_>>(),
+            now,
+        };
         matches!(gate().decide(&request), Decision::Permit { .. })
     };
     assert!(permits(Timestamp(9)));

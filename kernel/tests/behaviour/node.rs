@@ -32,7 +32,8 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn write(&mut self, batch: &Batch) {
         self.groups.extend(batch.groups.iter().map(|(_, group)| group.clone()));
-        self.records.extend(batch.digests.iter().flat_map(|row| row.records.clone()));
+        self.records
+            .extend(batch.digests.iter().flat_map(|row| row.records.records(row.chain).expect("leaves of its own")));
         self.bodies.extend(batch.bodies.iter().map(|(address, body)| (*address, body.to_vec())));
         self.outbox.extend(batch.outbox_put.iter().map(|entry| (entry.envelope.id, entry.clone())));
         batch.outbox_drop.iter().for_each(|message| drop(self.outbox.remove(message)));
@@ -380,7 +381,13 @@ fn show(output: &Output) -> String {
 fn show_batch(batch: &Batch) -> String {
     let mut words = vec!["persist".to_owned()];
     words.extend(batch.groups.iter().map(|(_, group)| kinds_of(group)));
-    words.extend(batch.digests.iter().flat_map(|row| &row.records).map(|record| format!("({})", show_record(record))));
+    words.extend(
+        batch
+            .digests
+            .iter()
+            .flat_map(|row| row.records.records(row.chain).expect("leaves of its own"))
+            .map(|record| format!("({})", show_record(&record))),
+    );
     words.extend(batch.outbox_put.iter().map(|entry| format!("+m{}", entry.envelope.id.counter)));
     words.extend(batch.outbox_drop.iter().map(|message| format!("-m{}", message.counter)));
     words.extend(batch.reserved.map(|_| "reserved".to_owned()));

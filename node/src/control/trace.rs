@@ -170,7 +170,7 @@ fn report(
 fn holder(store: &Store, chains: &[ChainId], node: NodeId, row: &TraceRow) -> Result<Option<ChainId>, StoreError> {
     for chain in chains.iter().filter(|chain| chain.node == node) {
         if let Some(bytes) = store.event(*chain, row.seq)?
-            && holds(&bytes, row)
+            && holds(*chain, &bytes, row)
         {
             return Ok(Some(*chain));
         }
@@ -178,12 +178,12 @@ fn holder(store: &Store, chains: &[ChainId], node: NodeId, row: &TraceRow) -> Re
     Ok(None)
 }
 
-fn holds(event: &[u8], row: &TraceRow) -> bool {
+fn holds(chain: ChainId, event: &[u8], row: &TraceRow) -> bool {
     let Ok(event) = Event::decode(event) else { return false };
     match (Fact::decode(&event.kind, &event.payload), &row.inclusion) {
         (Ok(Fact::Message(record)), None) => *record == row.record,
         (Ok(Fact::Batch(batch)), Some(inclusion)) => {
-            let root = inclusion_root::<Blake3>(&row.record.leaf(), inclusion);
+            let root = inclusion_root::<Blake3>(&row.record.leaf(chain), inclusion);
             inclusion.size == batch.count && root == Some(batch.root)
         }
         _ => false,

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 use weft_protocol::{
-    Batch, Blake3, ChainId, ChainState, CommitGroup, Digest, DigestRow, Event, Fact, MessageRecord, PlacedFact,
-    Recovered, RecoveredChain, chain_root_hash, decode, root,
+    Batch, Blake3, ChainId, ChainState, CommitGroup, Digest, DigestRow, Event, Fact, PlacedFact, Recovered,
+    RecoveredChain, chain_root_hash, decode, root,
 };
 
 use crate::backend::{StoreFile, file_backend, open_file, sync_folder_of};
@@ -304,7 +304,7 @@ impl DamagedStore {
         let Some(Fact::Batch(batch)) = Event::decode(&bytes).ok().as_ref().and_then(placed_fact) else {
             return Ok(false);
         };
-        let leaves: Vec<Digest> = digest.records.iter().map(MessageRecord::leaf).collect();
+        let leaves = digest.records.hashes();
         Ok(batch.count == leaves.len() as u64 && batch.root == root::<Blake3>(&leaves))
     }
 }

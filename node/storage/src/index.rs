@@ -22,9 +22,10 @@ fn key(tag: u8, id: &[u8], place: Place) -> Vec<u8> {
     [&[tag], id, &place.chain.to_bytes(), &place.seq.to_be_bytes(), &place.leaf.to_be_bytes()].concat()
 }
 
-/// Both keys of one step.
-pub(crate) fn keys(record: &MessageRecord, place: Place) -> [Vec<u8>; 2] {
-    [key(b'm', &record.message.to_bytes(), place), key(b't', &record.trace.0.to_be_bytes(), place)]
+/// The keys of one step: by its conversation, and by its message unless that began the conversation, whose id then tells.
+pub(crate) fn keys(message: MessageId, trace: TraceId, place: Place) -> impl Iterator<Item = Vec<u8>> {
+    let by_message = (message.new_trace() != trace).then(|| key(b'm', &message.to_bytes(), place));
+    by_message.into_iter().chain([key(b't', &trace.0.to_be_bytes(), place)])
 }
 
 /// The beginning of all keys of a message on one chain.

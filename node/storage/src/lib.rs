@@ -23,7 +23,8 @@
 //!                                                               each event, length-framed (u32)
 //! digests    chain (40) ‖ seq (u64)                          → row: canonical CBOR of a DigestRow
 //! bodies     BLAKE3 of the body (32)                        → row: the body of a durable message, as its event names it
-//! index      'm' ‖ message (48) or 't' ‖ trace (u64)         → nothing
+//! index      't' ‖ trace (u64), and 'm' ‖ message (48) for  → nothing
+//!              one that did not begin its conversation,
 //!              ‖ chain (40) ‖ seq (u64) ‖ leaf (u32, all ones: the event itself)
 //! outbox     message (48)                                    → row: canonical CBOR of an OutboxEntry
 //! topics     place (u64)                                     → row: canonical CBOR of a LoggedPublication

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase};
 use weft_protocol::{
-    Blake3, ChainId, CommitGroup, Digest, DigestRow, EventProof, MessageId, Payload, SignedCommit, TraceId, TraceRow,
-    decode, leaf_hash, prove_inclusion,
+    Blake3, ChainId, CommitGroup, Digest, DigestRow, EventProof, MessageId, MessageRecord, Payload, SignedCommit,
+    TraceId, TraceRow, decode, leaf_hash, prove_inclusion,
 };
 
 use crate::error::{StoreError, panic_text};
@@ -96,7 +96,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Read`].
     pub fn trace(&self, chain: ChainId, trace: TraceId, limit: usize) -> Result<Vec<TraceRow>, StoreError> {
-        self.steps(&index::trace_prefix(trace, chain), limit)
+        self.steps(&index::trace_prefix(trace, chain), limit, |_| true)
     }
 
     /// The first `limit` recorded steps of one message on one chain, as [`Store::trace`].
@@ -104,7 +104,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Read`].
     pub fn message(&self, chain: ChainId, message: MessageId, limit: usize) -> Result<Vec<TraceRow>, StoreError> {
-        self.steps(&index::message_prefix(message, chain), limit)
+        // One that began its conversation is found by that.
+        let begun =
+            self.steps(&index::trace_prefix(message.new_trace(), chain), limit, |step| step.message == message)?;
+        if begun.is_empty() { self.steps(&index::message_prefix(message, chain), limit, |_| true) } else { Ok(begun) }
     }
 
     /// Proves that an event is on its chain, under the newest checkpoint; `None` when the event is not held or no checkpoint
@@ -260,7 +263,12 @@ impl Store {
         Ok(events)
     }
 
-    fn steps(&self, prefix: &[u8], limit: usize) -> Result<Vec<TraceRow>, StoreError> {
+    fn steps(
+        &self,
+        prefix: &[u8],
+        limit: usize,
+        is_meant: impl Fn(&MessageRecord) -> bool,
+    ) -> Result<Vec<TraceRow>, StoreError> {
         self.reading(|transaction| {
             let indexed = transaction.open_table(INDEX)?;
             let groups = transaction.open_table(GROUPS)?;
@@ -278,7 +286,9 @@ impl Store {
                 } else {
                     self.leaf(&digests, place, &mut open)?
                 };
-                rows.push(row);
+                if is_meant(&row.record) {
+                    rows.push(row);
+                }
             }
             Ok(rows)
         })
@@ -298,11 +308,13 @@ impl Store {
                 digests.get(&key[..])?.ok_or_else(|| StoreError::read("the index names a digest that is gone"))?;
             let body = row::body(&self.salt, Kind::Digest, &key, value.value())?;
             let row: DigestRow = decode(body, BODY_BYTES_MAX).map_err(StoreError::read)?;
-            let leaves = row.records.iter().map(weft_protocol::MessageRecord::leaf).collect();
+            let leaves = row.records.hashes();
             *open = Some(OpenDigest { row, leaves });
         }
         let digest = open.as_ref().expect("BUG: opened above");
-        let record = digest.row.records.get(place.leaf as usize).cloned();
+        let record = digest.row.records.get(place.leaf as usize);
+        let record =
+            record.map(|leaf| MessageRecord::unpack(place.chain, leaf)).transpose().map_err(StoreError::read)?;
         let inclusion = prove_inclusion::<Blake3>(&digest.leaves, u64::from(place.leaf));
         let (Some(record), Some(inclusion)) = (record, inclusion) else {
             return Err(StoreError::read("the index names a leaf that is not in its digest"));

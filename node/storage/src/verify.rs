@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use redb::ReadableTable;
-use weft_protocol::{
-    Blake3, ChainId, ChainState, ClusterId, Digest, DigestRow, Fact, MessageBatch, MessageRecord, decode, root,
-};
+use weft_protocol::{Blake3, ChainId, ChainState, ClusterId, Digest, DigestRow, Fact, MessageBatch, decode, root};
 
 use crate::error::StoreError;
 use crate::index;
@@ -157,7 +155,7 @@ impl Audit {
     pub(crate) fn digest(&mut self, commit_no: u64, batch: &MessageBatch, row: Option<&[u8]>) {
         let Some(body) = row else { return };
         let good = decode::<DigestRow>(body, BODY_BYTES_MAX).is_ok_and(|row| {
-            let leaves: Vec<Digest> = row.records.iter().map(MessageRecord::leaf).collect();
+            let leaves = row.records.hashes();
             batch.count == leaves.len() as u64 && batch.root == root::<Blake3>(&leaves)
         });
         if good {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use redb::WriteTransaction;
-use weft_protocol::{Batch, ChainId, CommitGroup, DigestRow, Evidence, chain_root_hash, encode};
+use weft_protocol::{Batch, ChainId, CommitGroup, DigestRow, Evidence, chain_root_hash, encode, names_of_leaf};
 
 use crate::error::StoreError;
 use crate::index::{self, Place, WHOLE_EVENT};
@@ -109,7 +109,8 @@ fn write_groups(
         stored.insert(&key[..], &value[..])?;
         for (seq, event) in (commit.first_seq..).zip(&group.events) {
             if let Some(record) = index::message_of(event) {
-                for key in index::keys(&record, Place { chain: *chain, seq, leaf: WHOLE_EVENT }) {
+                let place = Place { chain: *chain, seq, leaf: WHOLE_EVENT };
+                for key in index::keys(record.message, record.trace, place) {
                     indexed.insert(&key[..], &[][..])?;
                 }
             }
@@ -127,10 +128,14 @@ fn write_digests(transaction: &WriteTransaction, salt: &Salt, digests: &[DigestR
     for digest in digests {
         let key = row::numbered_key(digest.chain, digest.seq);
         stored.insert(&key[..], &row::write(salt, Kind::Digest, &key, &encode(digest))[..])?;
-        for (leaf, record) in (0..).zip(&digest.records) {
-            for key in index::keys(record, Place { chain: digest.chain, seq: digest.seq, leaf }) {
-                indexed.insert(&key[..], &[][..])?;
-            }
+        let places = (0..).map(|leaf| Place { chain: digest.chain, seq: digest.seq, leaf });
+        let named = digest.records.iter().map(|leaf| names_of_leaf(digest.chain, leaf));
+        let keys = named.zip(places).filter_map(|(named, place)| named.map(|(message, trace)| (message, trace, place)));
+        let mut keys = keys.flat_map(|(message, trace, place)| index::keys(message, trace, place)).collect::<Vec<_>>();
+        // In order, so that neighbours share a page.
+        keys.sort_unstable();
+        for key in keys {
+            indexed.insert(&key[..], &[][..])?;
         }
     }
     Ok(())

@@ -75,5 +75,5 @@ fn only_the_living_count() {
 fn life(process: ProcessId, name: &AgentName) -> Life {
     let spec = AgentSpec::new(name.clone(), Backend::Builtin(BuiltinKind::Echo));
     let by = Sender { node: NodeId::from_bytes([1; 32]), principal: Principal::Operator };
-    Life::new(process, spec, Vec::new(), by, 0)
+    Life::new(process, spec, [].into(), Vec::new(), by, 0)
 }

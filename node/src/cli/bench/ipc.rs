@@ -267,7 +267,7 @@ fn audit(store: &Path, chain: ChainId, traces: &[TraceId]) -> Result<(u64, usize
         let event = store.event(chain, row.seq).map_err(|error| failed(&error))?;
         let event = Event::decode(&event.unwrap_or_default()).map_err(|error| failed(&error))?;
         let batch = Fact::decode(&event.kind, &event.payload).map_err(|error| failed(&error))?;
-        let root = row.inclusion.as_ref().and_then(|proof| inclusion_root::<Blake3>(&row.record.leaf(), proof));
+        let root = row.inclusion.as_ref().and_then(|proof| inclusion_root::<Blake3>(&row.record.leaf(chain), proof));
         match (batch, root) {
             (Fact::Batch(batch), Some(root)) if batch.root == root => proven += 1,
             _ => return Err(failed(&format!("a leaf of {trace} is not proven by event {}", row.seq))),
