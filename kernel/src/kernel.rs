@@ -134,7 +134,7 @@ impl Permit {
     /// The rule as records name it, with the grant that decided.
     pub(crate) fn text(&self) -> String {
         match &self.grant {
-            Some(grant) => format!("{} {}", self.rule, grant.id),
+            Some(grant) => [&*self.rule, " ", &grant.id.text()].concat(),
             None => self.rule.clone().into_owned(),
         }
     }

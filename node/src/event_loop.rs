@@ -19,6 +19,10 @@ use crate::runners::Runners;
 /// How long the loop sleeps at most, so that a wall clock that jumps forward is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
+/// Most events from inside that are handled before the mesh and the clock are looked at again: half a millisecond of plain
+/// messages (guess).
+const GATHERED_MAX: usize = 128;
+
 /// How long the disk is idle before the store is settled, which costs a sync that nobody waits for (guess).
 const IDLE: Duration = Duration::from_millis(20);
 
@@ -82,6 +86,7 @@ impl EventLoop {
     /// Runs until the peer halts, then lets go of agents and sockets.
     pub(crate) async fn run(mut self) {
         let mut outputs = Vec::new();
+        let mut gathered = 0;
         while !self.halted {
             while let Some(input) = self.inputs.pop_front() {
                 let now = self.clock.now();
@@ -90,13 +95,32 @@ impl EventLoop {
                     self.carry_out(output);
                 }
             }
-            if !self.halted {
-                let event = self.next_event().await;
-                self.take_in(event);
+            if self.halted {
+                break;
             }
+            let event = match self.gather(gathered) {
+                Some(event) => {
+                    gathered += 1;
+                    event
+                }
+                None => {
+                    gathered = 0;
+                    self.next_event().await
+                }
+            };
+            self.take_in(event);
         }
         self.runners.shutdown().await;
         self.network.shutdown().await;
+    }
+
+    /// What is here already, without a wake-up; none when the mesh and the clock have waited for long enough.
+    fn gather(&mut self, gathered: usize) -> Option<Event> {
+        if gathered >= GATHERED_MAX {
+            return None;
+        }
+        let disk = self.disk.results.try_recv().ok().map(Event::Disk);
+        disk.or_else(|| self.locals.try_recv().ok().map(Event::Local))
     }
 
     async fn next_event(&mut self) -> Event {
@@ -105,8 +129,9 @@ impl EventLoop {
         tokio::select! {
             biased;
             Some(result) = self.disk.results.recv() => Event::Disk(result),
-            Some(local) = self.locals.recv() => Event::Local(local),
+            // Before what comes from inside: that was gathered a moment ago.
             event = self.network.next() => Event::Network(event),
+            Some(local) = self.locals.recv() => Event::Local(local),
             () = tokio::time::sleep(sleep) => Event::Woken,
         }
     }

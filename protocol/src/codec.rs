@@ -20,6 +20,47 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     bytes
 }
 
+/// Canonical CBOR while it is written by hand, where it is written a million times: byte for byte what [`encode`] writes.
+pub(crate) struct Writer<'a>(pub(crate) &'a mut Vec<u8>);
+
+impl Writer<'_> {
+    pub(crate) fn head(&mut self, major: u8, argument: u64) {
+        let bytes = argument.to_be_bytes();
+        let (short, width) = match argument {
+            0..=23 => (bytes[7], 0),
+            24..=0xff => (24, 1),
+            0x100..=0xffff => (25, 2),
+            0x1_0000..=0xffff_ffff => (26, 4),
+            _ => (27, 8),
+        };
+        self.0.push(major << 5 | short);
+        self.0.extend_from_slice(&bytes[8 - width..]);
+    }
+
+    pub(crate) fn number(&mut self, number: u64) {
+        self.head(0, number);
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.head(2, bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn text(&mut self, text: &str) {
+        self.head(3, text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// Bytes that are encoded already.
+    pub(crate) fn append(&mut self, encoded: &[u8]) {
+        self.0.extend_from_slice(encoded);
+    }
+
+    pub(crate) fn none(&mut self) {
+        self.0.push(0xf6);
+    }
+}
+
 /// Decodes the one canonical encoding of a `T` of at most `bytes_max` bytes.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::address::LocalTarget;
 use crate::capability::Grant;
-use crate::codec::encode;
+use crate::codec::{Writer, encode};
 use crate::error::ParseError;
 use crate::hash::{Digest, hash};
 use crate::id::{AgentName, ChainId, MessageId, NodeId, ProcessId, TopicName, TraceId};
@@ -172,7 +172,13 @@ impl Payload {
     /// BLAKE3 of the canonical encoding: by which records name a body they do not hold.
     #[must_use]
     pub fn content_address(&self) -> Digest {
-        crate::hash::content_address(&encode(self))
+        let Self::Text(text) = self else { return crate::hash::content_address(&encode(self)) };
+        let mut bytes = Vec::with_capacity(16 + text.len());
+        let mut writer = Writer(&mut bytes);
+        writer.head(5, 1);
+        writer.text("text");
+        writer.text(text);
+        crate::hash::content_address(&bytes)
     }
 }
 

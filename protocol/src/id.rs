@@ -235,6 +235,15 @@ hex_number! {
 }
 
 impl GrantId {
+    /// The text form, as [`fmt::Display`] writes it.
+    #[must_use]
+    pub fn text(self) -> String {
+        let mut text = String::with_capacity(18);
+        text.push_str("g-");
+        data_encoding::HEXLOWER.encode_append(&self.0.to_be_bytes(), &mut text);
+        text
+    }
+
     /// The id that is the beginning of a hash.
     #[must_use]
     pub fn of(digest: &crate::hash::Digest) -> Self {

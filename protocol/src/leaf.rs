@@ -5,7 +5,7 @@ use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::{ByteArray, ByteBuf, Bytes};
 
-use crate::codec::{decode, encode};
+use crate::codec::{Writer, decode, encode};
 use crate::envelope::{Payload, Principal, Sender};
 use crate::error::DecodeError;
 use crate::fact::{MessageRecord, Stage};
@@ -51,41 +51,7 @@ struct Leaf(
     Option<Payload>,
 );
 
-/// The bytes of a leaf while they are written: canonical CBOR, as [`encode`] would write them.
-struct Writer<'a>(&'a mut Vec<u8>);
-
 impl Writer<'_> {
-    fn head(&mut self, major: u8, argument: u64) {
-        let bytes = argument.to_be_bytes();
-        let (short, width) = match argument {
-            0..=23 => (bytes[7], 0),
-            24..=0xff => (24, 1),
-            0x100..=0xffff => (25, 2),
-            0x1_0000..=0xffff_ffff => (26, 4),
-            _ => (27, 8),
-        };
-        self.0.push(major << 5 | short);
-        self.0.extend_from_slice(&bytes[8 - width..]);
-    }
-
-    fn number(&mut self, number: u64) {
-        self.head(0, number);
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.head(2, bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.head(3, text.len() as u64);
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    fn none(&mut self) {
-        self.0.push(0xf6);
-    }
-
     /// A node, unless it is the one that goes without saying.
     fn other_node(&mut self, node: &NodeId, own: &NodeId) {
         if node == own { self.none() } else { self.bytes(node.as_bytes()) }
@@ -169,7 +135,7 @@ impl RecordedStep<'_> {
         writer.bytes(self.body_hash.as_bytes());
         writer.number(self.body_bytes);
         match self.body {
-            Some(body) => writer.0.extend_from_slice(&encode(body)),
+            Some(body) => writer.append(&encode(body)),
             None => writer.none(),
         }
     }

@@ -56,6 +56,8 @@ pub struct Peer {
     discovery: Discovery,
     replication: Replication,
     steps: VecDeque<Step>,
+    /// Empty between two inputs; kept for its room.
+    kernel_out: Vec<kernel::Output>,
     links: Links,
     inbound: Inbound,
     persist: PersistQueue,
@@ -135,6 +137,7 @@ impl Peer {
             kernel,
             discovery,
             replication,
+            kernel_out: Vec::new(),
             steps: told.chain(rights).chain(ends).chain([Step::Discovery(discovery::Input::Woken)]).collect(),
             links: Links::default(),
             inbound: Inbound::default(),
@@ -260,7 +263,7 @@ impl Peer {
     }
 
     fn run_steps(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        let mut kernel_out = Vec::new();
+        let mut kernel_out = std::mem::take(&mut self.kernel_out);
         let mut discovery_out = Vec::new();
         let mut replication_out = Vec::new();
         while let Some(step) = self.steps.pop_front() {
@@ -282,6 +285,7 @@ impl Peer {
                 self.replication_asked(output, out);
             }
         }
+        self.kernel_out = kernel_out;
     }
 
     /// What waits for members, for our receipts and for the disk leaves as far as it may.

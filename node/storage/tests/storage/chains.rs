@@ -2,7 +2,7 @@
 
 use weft_protocol::{
     AgentName, Batch, Boot, COMMIT_LABEL, ChainId, ChainState, ClusterId, Commit, CommitGroup, Digest, DigestRow,
-    EVENT_VERSION, Envelope, Event, Evidence, Fact, Genesis, Hlc, Incarnation, KeyPair, Level, LocalTarget,
+    EVENT_VERSION, Envelope, Event, Evidence, Fact, Genesis, Hlc, Incarnation, KeyPair, Leaves, Level, LocalTarget,
     MessageBatch, MessageId, MessageRecord, NodeId, OutboxEntry, Payload, Principal, Recovered, Reserved, SUITE,
     Sender, Shake, SignedCommit, Signer, Stage, Timestamp, TraceId, commit_hash, encode, leaf_hash, link_hash, root,
 };
@@ -126,7 +126,13 @@ impl Writer {
     /// An event that covers these steps, and the row beside it.
     pub(crate) fn digest(&mut self, counters: std::ops::Range<u64>) -> (CommitGroup, DigestRow) {
         let records: Vec<MessageRecord> = counters.map(|counter| self.record(counter, None)).collect();
-        let leaves: Vec<Digest> = records.iter().map(MessageRecord::leaf).collect();
+        self.digest_of(&records)
+    }
+
+    /// The same for steps of any kind.
+    pub(crate) fn digest_of(&mut self, steps: &[MessageRecord]) -> (CommitGroup, DigestRow) {
+        let mut records = Leaves::default();
+        let leaves: Vec<Digest> = steps.iter().map(|step| records.push(self.chain(), &step.step())).collect();
         let batch = MessageBatch { root: root::<weft_protocol::Blake3>(&leaves), count: leaves.len() as u64 };
         let row = DigestRow { chain: self.chain(), seq: self.state.size(), records };
         (self.group(&[Fact::Batch(batch)], true), row)

@@ -63,7 +63,12 @@ fn a_flipped_byte_of_every_class_is_damage() {
             }
             for digest in &batch.digests {
                 assert_damaged(&bytes, &weft_protocol::encode(digest), "a digest");
-                let key = [&b"m"[..], &digest.records[0].message.to_bytes(), &digest.chain.to_bytes()].concat();
+                let key = [
+                    &b"m"[..],
+                    &digest.records.records(digest.chain).unwrap()[0].message.to_bytes(),
+                    &digest.chain.to_bytes(),
+                ]
+                .concat();
                 assert_damaged(&bytes, &key, "a row of the index");
             }
         }

@@ -1,7 +1,8 @@
 //! What the rest of the node reads.
 
 use weft_protocol::{
-    Batch, Blake3, Event, Fact, MessageBatch, MessageId, SignedCommit, TraceId, inclusion_root, verify_event_proof,
+    Batch, Blake3, Event, Fact, MessageBatch, MessageId, MessageRecord, SignedCommit, TraceId, inclusion_root,
+    verify_event_proof,
 };
 use weft_storage::{OrderKey, Store};
 
@@ -74,7 +75,7 @@ fn a_conversation_is_found_with_proofs() {
         assert_eq!(row.seq, seq);
         let proof = row.inclusion.as_ref().unwrap();
         assert_eq!(proof.size, count);
-        assert_eq!(inclusion_root::<Blake3>(&row.record.leaf(), proof), Some(root));
+        assert_eq!(inclusion_root::<Blake3>(&row.record.leaf(own), proof), Some(root));
     }
     assert_eq!(store.trace(own, TraceId(5), 1).unwrap(), rows[..1]);
     let alone = store.message(own, MessageId { chain: own, counter: 1 }, 9).unwrap();
@@ -83,6 +84,27 @@ fn a_conversation_is_found_with_proofs() {
     // The other chain has a conversation of the same number: it is not mixed in.
     assert_eq!(store.trace(peer, TraceId(0), 9).unwrap().len(), 1);
     assert_eq!(store.trace(own, TraceId(77), 9).unwrap(), []);
+}
+
+#[test]
+fn a_message_that_began_its_conversation_is_found_by_it() {
+    let (store, _) = Store::open_backend(Disk::default()).unwrap();
+    let mut writer = Writer::new(1);
+    let chain = writer.chain();
+    store.commit(&one(chain, writer.genesis())).unwrap();
+    let first = MessageId { chain, counter: 40 };
+    let step = |counter| MessageRecord { trace: first.new_trace(), ..writer.record(counter, None) };
+    let steps = [step(40), step(41), step(40)];
+    let (group, row) = writer.digest_of(&steps);
+    store.commit(&Batch { groups: vec![(chain, group)], digests: vec![row], ..Batch::default() }).unwrap();
+    let places = |message, limit| {
+        let rows = store.message(chain, message, limit).unwrap();
+        rows.iter().map(|row| (row.record.message.counter, row.inclusion.as_ref().unwrap().index)).collect::<Vec<_>>()
+    };
+    assert_eq!(places(first, 9), [(40, 0), (40, 2)], "another message of the conversation is left out");
+    assert_eq!(places(first, 1), [(40, 0)]);
+    assert_eq!(places(MessageId { chain, counter: 41 }, 9), [(41, 1)], "it did not begin it");
+    assert_eq!(store.trace(chain, first.new_trace(), 9).unwrap().len(), 3);
 }
 
 #[test]
