@@ -378,12 +378,16 @@ impl MessageId {
         }
     }
 
-    /// The trace that a message starts when it belongs to no other.
+    /// The trace that a message starts when it belongs to no other: 32 bits that stand for its chain and the high half of its
+    /// number, then the low half. Those of one chain follow each other, so that what is sorted by trace is written in order;
+    /// those of a thousand chains meet with a chance of one in ten thousand.
     #[must_use]
     pub fn new_trace(&self) -> TraceId {
-        let digest = content_address(&self.to_bytes());
-        let (first, _) = digest.as_bytes().split_at(8);
-        TraceId(u64::from_be_bytes(first.try_into().expect("BUG: 8 of 32 bytes")))
+        let low = self.counter & u64::from(u32::MAX);
+        let digest = content_address(&Self { counter: self.counter >> 32, ..*self }.to_bytes());
+        let (first, _) = digest.as_bytes().split_at(4);
+        let high = u64::from(u32::from_be_bytes(first.try_into().expect("BUG: 4 of 32 bytes")));
+        TraceId(high << 32 | low)
     }
 }
 

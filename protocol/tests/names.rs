@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use weft_protocol::{
-    AgentName, Grant, GrantId, GrantRef, GrantSpec, GrantTerms, Level, LocalTarget, MessageId, MethodName, NodeId,
-    NodeRef, Pattern, ProcessId, Right, ServiceName, Target, Timestamp, Token, TokenError, TopicName, TopicPattern,
-    cluster_name,
+    AgentName, ChainId, Grant, GrantId, GrantRef, GrantSpec, GrantTerms, Incarnation, Level, LocalTarget, MessageId,
+    MethodName, NodeId, NodeRef, Pattern, ProcessId, Right, ServiceName, Target, Timestamp, Token, TokenError,
+    TopicName, TopicPattern, cluster_name,
 };
 
 use crate::samples;
@@ -104,6 +104,11 @@ fn ids_print_as_they_parse() {
     let message = MessageId { chain: samples::chain(), counter: 5 };
     assert_eq!(message.to_string().parse(), Ok(message));
     assert_eq!(message.new_trace().to_string().parse(), Ok(message.new_trace()));
+    let begun = |counter| MessageId { counter, ..message }.new_trace().0;
+    assert_eq!(begun(8), begun(7) + 1, "those of one chain follow each other");
+    assert_ne!(begun(7 + (1 << 32)), begun(7), "the low half of a number comes again, the trace does not");
+    let other = ChainId { incarnation: Incarnation(message.chain.incarnation.0 + 1), ..message.chain };
+    assert_ne!(MessageId { chain: other, ..message }.new_trace(), message.new_trace());
     assert_eq!("#12.3".parse(), Ok(ProcessId { index: 12, generation: 3 }));
     assert!("t-+00000000000000f".parse::<weft_protocol::TraceId>().is_err());
 }

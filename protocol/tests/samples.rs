@@ -530,6 +530,8 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
             let (content, path) = (ByteBuf::from(vec![1, 2, 3]), vec![digest(22)]);
             encode(&BlobResponse::Chunk(BlobChunk { content, path }))
         }),
+        ("leaf".to_owned(), message_record().pack(chain())),
+        ("leaf-of-another".to_owned(), message_record().pack(ChainId { node: node(9), ..chain() })),
         ("a2a-response".to_owned(), encode(&A2aResponse { receipts: vec![receipt(), refusal] })),
         ("sync-hello".to_owned(), encode(&SyncRequest::Hello { vector_root: digest(20) })),
         ("sync-range".to_owned(), encode(&SyncRequest::Range { chain: chain(), from_commit: 3, bytes_max: 1_024 })),

@@ -26,6 +26,30 @@ fn a_local_call_does_not_wait_for_the_disk() {
 }
 
 #[test]
+fn of_a_plain_message_that_nobody_waits_for_its_arrival_is_recorded_and_its_failure() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    let send = |node: &mut Node, ask| {
+        let asked = node.asked(ask, message("echo@alpha", "hi", "received"));
+        let outputs = node.run(asked);
+        assert_eq!(
+            effects(&outputs),
+            [format!("answer {ask} sent m{} received", ask - 1), format!("deliver m{} to #0.0 `hi`", ask - 1)]
+        );
+        delivered(&outputs)
+    };
+    let first = send(&mut node, 1);
+    node.run(Input::AgentAnswered { process: ECHO, message: first, answer: Ok(Some(text("ho"))) });
+    let second = send(&mut node, 2);
+    node.run(Input::AgentAnswered { process: ECHO, message: second, answer: Err("no".to_owned()) });
+    let expected = ["received m0 operator-local#1", "received m1 operator-local#1", "refused m1 agent-failed"];
+    assert_eq!(node.steps(), expected);
+    let targets: Vec<_> = node.disk.records.iter().map(|record| record.target.as_str()).collect();
+    assert_eq!(targets, ["echo"; 3], "recorded without its node");
+    // Its place is free again.
+    assert_eq!(delivered(&node.give(node.asked(3, message("echo", "hi", "executed")))).counter, 2);
+}
+
+#[test]
 fn a_remote_call_is_recorded_on_both_sides_and_waits_for_neither_disk() {
     let mut pair = Pair::new();
     let asked = pair.asked(1, Principal::Operator, message("echo@beta", "hi", "executed"));

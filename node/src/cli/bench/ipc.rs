@@ -31,9 +31,8 @@ use crate::run::{keys_of, shut_down, start};
 
 /// Bytes of one message.
 const BODY_BYTES: usize = 64;
-/// Messages inside the kernel between two writes, and how often that is measured.
-const BURST: u64 = 200;
-const BURSTS: usize = 500;
+/// Messages inside the kernel that are measured, in bursts of as many as one commit held in the loop.
+const KERNEL_MESSAGES: u64 = 200_000;
 /// Messages through the event loop, and how many are on their way at once.
 const MESSAGES: usize = 100_000;
 const IN_FLIGHT: usize = 256;
@@ -42,19 +41,30 @@ const PROVEN: usize = 100;
 
 /// Measures in `folder`.
 pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
-    let kernel_ns = tokio::task::spawn_blocking(kernel_alone).await.map_err(|error| failed("kernel", &error))??;
     let (per_s, traces, chain) = through_the_loop(&folder.join("alpha")).await?;
     let store = folder.join("alpha").join("store.redb");
     let audited = tokio::task::spawn_blocking(move || audit(&store, chain, &traces)).await;
-    let (leaves, proven) = audited.map_err(|error| failed("audit", &error))??;
+    let Audited { leaves, commits, proven } = audited.map_err(|error| failed("audit", &error))??;
+    let burst = (MESSAGES as u64 / commits.max(1)).clamp(1, KERNEL_MESSAGES);
+    let kernel = tokio::task::spawn_blocking(move || kernel_alone(burst)).await;
+    let kernel_ns = kernel.map_err(|error| failed("kernel", &error))??;
     let (channel_ns, channel_per_s) = raw_channel().await?;
     let channel = "raw tokio mpsc channel of 1,024, 64 B, one task to another";
     #[expect(clippy::cast_precision_loss, reason = "counts of one run fit a double")]
     let (leaves, proven, messages, asked) = (leaves as f64, proven as f64, MESSAGES as f64, PROVEN as f64);
+    #[expect(clippy::cast_precision_loss, reason = "counts of one run fit a double")]
+    let (commits, burst) = (commits as f64, burst as f64);
     Ok(vec![
         Figure::new("ipc_send_ns", "ns", kernel_ns, channel, channel_ns),
         Figure::new("ipc_loop_messages_per_s", "messages/s", per_s, channel, channel_per_s),
         Figure::new("ipc_leaves", "leaves", leaves, "messages sent through the loop", messages),
+        Figure::new(
+            "ipc_commits",
+            "commits with leaves",
+            commits,
+            "messages of one, and of a burst in the kernel",
+            burst,
+        ),
         Figure::new("ipc_leaves_proven", "leaves", proven, "drawn at random", asked),
     ])
 }
@@ -151,7 +161,7 @@ impl Alone {
 
 /// Nanoseconds of one message with all that belongs to it: gate, grant, mailbox, hand-over, its end, its leaves and its share
 /// of the commits.
-fn kernel_alone() -> Result<f64, CliError> {
+fn kernel_alone(burst: u64) -> Result<f64, CliError> {
     let mut alone = Alone::new()?;
     alone.settle();
     for (number, spec) in [(1, spec("sink", &[])?), (2, spec("source", &["send:sink"])?)] {
@@ -162,16 +172,18 @@ fn kernel_alone() -> Result<f64, CliError> {
     let process = alone.kernel.agent(&agent).ok_or_else(|| failed("kernel", &"the agent did not start"))?;
     let by = Principal::Agent { agent, process };
     let (mut number, body) = (2, "x".repeat(BODY_BYTES));
-    let mut times = Vec::with_capacity(BURSTS);
-    for _ in 0..BURSTS {
+    let mut times = Vec::new();
+    for _ in 0..KERNEL_MESSAGES / burst {
+        // Making a message is its sender's work.
+        let syscalls = (0..burst).map(|_| sent(&body, None)).collect::<Result<Vec<_>, _>>()?;
         let begin = Instant::now();
-        for _ in 0..BURST {
+        for syscall in syscalls {
             number += 1;
             alone.now = alone.now.after_us(1);
-            alone.ask(number, by.clone(), sent(&body, None)?);
+            alone.ask(number, by.clone(), syscall);
         }
         alone.settle();
-        times.push(super::micros(begin) * 1_000.0 / f64::from(u32::try_from(BURST).unwrap_or(u32::MAX)));
+        times.push(super::micros(begin) * 1_000.0 / f64::from(u32::try_from(burst).unwrap_or(u32::MAX)));
     }
     Ok(median(&mut times))
 }
@@ -232,11 +244,19 @@ async fn send(asker: &Asker, by: Principal, syscall: Syscall) -> Result<TraceId,
     }
 }
 
+/// What the store of a run holds.
+struct Audited {
+    leaves: u64,
+    /// Commits that hold leaves.
+    commits: u64,
+    proven: usize,
+}
+
 /// Opens the store of the run, which verifies its chain, counts the leaves and proves some, drawn at random.
-fn audit(store: &Path, chain: ChainId, traces: &[TraceId]) -> Result<(u64, usize), CliError> {
+fn audit(store: &Path, chain: ChainId, traces: &[TraceId]) -> Result<Audited, CliError> {
     let failed = |error: &dyn std::fmt::Display| failed("audit", error);
     let (store, _) = Store::open(store).map_err(|error| failed(&error))?;
-    let mut leaves = 0;
+    let (mut leaves, mut commits) = (0, 0);
     let (mut from, mut stamp) = (0, Hlc(0));
     loop {
         let events = store.events(chain, from, 1_000).map_err(|error| failed(&error))?;
@@ -252,6 +272,7 @@ fn audit(store: &Path, chain: ChainId, traces: &[TraceId]) -> Result<(u64, usize
             stamp = event.hlc;
             if let Ok(Fact::Batch(batch)) = Fact::decode(&event.kind, &event.payload) {
                 leaves += batch.count;
+                commits += 1;
             }
         }
     }
@@ -273,7 +294,7 @@ fn audit(store: &Path, chain: ChainId, traces: &[TraceId]) -> Result<(u64, usize
             _ => return Err(failed(&format!("a leaf of {trace} is not proven by event {}", row.seq))),
         }
     }
-    Ok((leaves, proven))
+    Ok(Audited { leaves, commits, proven })
 }
 
 /// Nanoseconds of one message over a raw channel between two tasks, and messages per second.
