@@ -94,7 +94,7 @@ impl CapabilityGate {
             (Role::Admin | Role::Worker, Principal::Agent { .. }) => {
                 let given =
                     request.grants.iter().filter(|grant| grant.line(by).next().is_some_and(|one| counts(one.node)));
-                let grants: Vec<Grant> = given.cloned().collect();
+                let grants: Vec<&Grant> = given.copied().collect();
                 by_grants(&Request { grants: &grants, ..request.clone() })
             }
         }

@@ -7,6 +7,7 @@
 //! node alone. The answer is the JSON of the same report that the local API gives. What a tool does is judged as its own action by the gate of the node on which it runs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -193,7 +194,7 @@ impl Kernel {
             None => self.asker(&sender.principal)?,
             Some(_) => Asker {
                 sender,
-                grants: envelope.grant.iter().cloned().collect(),
+                grants: Arc::new(envelope.grant.iter().cloned().collect()),
                 foreign: Vec::new(),
                 role,
                 reach: None,
