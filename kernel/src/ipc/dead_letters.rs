@@ -164,7 +164,7 @@ impl Kernel {
 
     /// One commit says that the letter is sent once more, takes it away and holds the message that carries it now. What could
     /// be executed leaves when that is on disk: a node that is killed before has the letter still and has sent nothing.
-    fn send_again(&mut self, source: &str, letter: MessageId, mut call: Call, rule: String) {
+    fn send_again(&mut self, source: &str, letter: MessageId, mut call: Box<Call>, rule: String) {
         self.chain.make_room(RETRY_EVENTS, RETRY_BYTES, self.now);
         self.dead_letters.remove(&letter);
         self.chain.drop_dead(letter);

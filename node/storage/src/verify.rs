@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use redb::ReadableTable;
-use weft_protocol::{Blake3, ChainId, ChainState, ClusterId, Digest, DigestRow, Fact, MessageBatch, decode, root};
+use weft_protocol::{
+    Blake3, ChainId, ChainState, ClusterId, Digest, DigestRow, Fact, MessageBatch, MessageRecord, decode, root,
+};
 
 use crate::error::StoreError;
 use crate::index;
