@@ -19,9 +19,9 @@ use crate::runners::Runners;
 /// How long the loop sleeps at most, so that a wall clock that jumps forward is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
-/// Most events from inside that are handled before the mesh and the clock are looked at again: half a millisecond of plain
-/// messages (guess).
-const GATHERED_MAX: usize = 128;
+/// Most events from inside that are handled before the mesh and the clock are looked at again: less than a millisecond of
+/// plain messages (guess).
+const GATHERED_MAX: usize = 256;
 
 /// How long the disk is idle before the store is settled, which costs a sync that nobody waits for (guess).
 const IDLE: Duration = Duration::from_millis(20);

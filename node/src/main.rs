@@ -16,6 +16,10 @@ mod runners;
 mod shim;
 mod since;
 
+/// Messages are made in one thread and let go in another, which the system's allocator pays for with locks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

@@ -33,9 +33,9 @@ use crate::run::{keys_of, shut_down, start};
 const BODY_BYTES: usize = 64;
 /// Messages inside the kernel that are measured, in bursts of as many as one commit held in the loop.
 const KERNEL_MESSAGES: u64 = 200_000;
-/// Messages through the event loop, and how many are on their way at once.
+/// Messages through the event loop, and how many are on their way at once: a little less than wait for it at most.
 const MESSAGES: usize = 100_000;
-const IN_FLIGHT: usize = 256;
+const IN_FLIGHT: usize = 1_000;
 /// Leaves that are proven at the end.
 const PROVEN: usize = 100;
 
