@@ -154,7 +154,7 @@ fn rights_are_given_used_up_and_taken_back_at_home() {
     let said = alpha.weft(&["cap", "revoke", &held, "--json"]);
     assert_eq!((said.code, &json(&said)["error"]["code"]), (4, &"not-found".into()), "{said:?}");
     let said = alpha.weft(&["cap", "grant", "nobody", "call:echo", "--json"]);
-    assert_eq!((said.code, &json(&said)["error"]["code"]), (4, &"no-responder".into()), "{said:?}");
+    assert_eq!((said.code, &json(&said)["error"]["code"]), (4, &"not-found".into()), "{said:?}");
     let said = alpha.weft(&["cap", "grant", "boss@nowhere", "call:echo", "--json"]);
     assert_eq!(said.code, 4, "{said:?}");
     let kinds = alpha.weft(&["chain", "log", "--kind", "grant.*", "--json"]);

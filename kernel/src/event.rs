@@ -261,10 +261,9 @@ pub struct Delivery {
 
 /// What became of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "an answer is passed on once and never stored")]
 pub enum Answer {
     /// A message reached the level it was sent with.
-    Sent(SendReport),
+    Sent(Box<SendReport>),
     /// A publication left.
     Published {
         /// Its id.
@@ -401,7 +400,6 @@ pub struct SendReport {
 
 /// What the world must do, in this order.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "an output is carried out once and never stored")]
 pub enum Output {
     /// Write this, sync, then give `Persisted`. At most one is out at a time.
     Persist(Box<Batch>),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use weft_protocol::{
-    AgentName, ChainState, Denial, Fact, Grant, LocalTarget, MessageId, NodeId, Principal, ProcessId, Recovered,
-    Refusal, Role, Sender, Signer, Target, Timestamp,
+    AgentName, ChainState, Denial, Fact, Grant, LocalTarget, MessageId, NewTraces, NodeId, Principal, ProcessId,
+    Recovered, Refusal, Role, Sender, Signer, Target, Timestamp,
 };
 
 use crate::action::Action;
@@ -68,6 +68,7 @@ pub struct Kernel {
     pub(crate) calls: Calls,
     pub(crate) inbox: Inbox,
     pub(crate) windows: Windows,
+    pub(crate) new_traces: NewTraces,
     pub(crate) receipts: Receipts,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) reachable: BTreeMap<NodeId, bool>,
@@ -188,6 +189,7 @@ impl Kernel {
             advert_due: false,
             calls: Calls::default(),
             inbox: Inbox::default(),
+            new_traces: NewTraces::default(),
             windows,
             receipts,
             dead_letters: DeadLetters::restored(&recovered.dead_letters),

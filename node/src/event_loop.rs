@@ -112,6 +112,7 @@ impl EventLoop {
         }
         self.runners.shutdown().await;
         self.network.shutdown().await;
+        self.disk.shutdown().await;
     }
 
     /// What is here already, without a wake-up; none when the mesh and the clock have waited for long enough.
@@ -316,6 +317,7 @@ fn next_batch(incoming: &std::sync::mpsc::Receiver<Batch>, store: &Store) -> Opt
 struct Disk {
     batches: std::sync::mpsc::SyncSender<Batch>,
     results: mpsc::Receiver<Result<(), weft_storage::StoreError>>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 impl Disk {
@@ -323,14 +325,21 @@ impl Disk {
         let (batches, incoming) = std::sync::mpsc::sync_channel::<Batch>(1);
         let (done, results) = mpsc::channel(1);
         #[expect(clippy::disallowed_methods, reason = "writing blocks, and the loop must not")]
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             while let Some(batch) = next_batch(&incoming, &store) {
                 if done.blocking_send(store.commit(&batch)).is_err() {
                     return;
                 }
             }
         });
-        Self { batches, results }
+        Self { batches, results, thread }
+    }
+
+    /// Lets go of the store, once what was given is written.
+    async fn shutdown(self) {
+        let Self { batches, results, thread } = self;
+        drop((batches, results));
+        let _it_has_no_result = tokio::task::spawn_blocking(move || thread.join()).await;
     }
 
     /// The peer has at most one batch out, so there is always room.

@@ -383,11 +383,31 @@ impl MessageId {
     /// those of a thousand chains meet with a chance of one in ten thousand.
     #[must_use]
     pub fn new_trace(&self) -> TraceId {
-        let low = self.counter & u64::from(u32::MAX);
-        let digest = content_address(&Self { counter: self.counter >> 32, ..*self }.to_bytes());
-        let (first, _) = digest.as_bytes().split_at(4);
-        let high = u64::from(u32::from_be_bytes(first.try_into().expect("BUG: 4 of 32 bytes")));
-        TraceId(high << 32 | low)
+        NewTraces::default().of(self)
+    }
+}
+
+/// Makes [`MessageId::new_trace`] of many messages, most of them of one chain, without hashing for each.
+#[derive(Debug, Clone, Default)]
+pub struct NewTraces {
+    /// The beginning of the last one, with its high half in place.
+    last: Option<(MessageId, u64)>,
+}
+
+impl NewTraces {
+    /// The trace that this message starts when it belongs to no other.
+    pub fn of(&mut self, message: &MessageId) -> TraceId {
+        let block = MessageId { counter: message.counter >> 32, ..*message };
+        let high = match self.last {
+            Some((last, high)) if last == block => high,
+            Some(_) | None => {
+                let digest = content_address(&block.to_bytes());
+                let (first, _) = digest.as_bytes().split_at(4);
+                u64::from(u32::from_be_bytes(first.try_into().expect("BUG: 4 of 32 bytes"))) << 32
+            }
+        };
+        self.last = Some((block, high));
+        TraceId(high | message.counter & u64::from(u32::MAX))
     }
 }
 

@@ -68,7 +68,7 @@ pub use hash::{Digest, content_address, hash};
 pub use health::{Health, HealthChanged, HealthSubject, NodeCheck, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming};
 pub use id::{
     AgentName, ChainId, ClusterId, ContractVersion, GrantId, GroupName, Incarnation, InviteId, MessageId, MethodName,
-    NodeId, NodeName, ProcessId, ServiceName, TopicName, TopicPattern, TraceId,
+    NewTraces, NodeId, NodeName, ProcessId, ServiceName, TopicName, TopicPattern, TraceId,
 };
 pub use leaf::{Leaves, RecordedStep, names_of_leaf};
 pub use membership::{Certificate, Charter, Genesis, Token, TokenError, cluster_name, invite_id, secret_hash};

@@ -157,7 +157,7 @@ impl Kernel {
         let envelope = Envelope {
             id,
             hlc: weft_protocol::Hlc(0),
-            trace: message.trace.unwrap_or_else(|| id.new_trace()),
+            trace: message.trace.unwrap_or_else(|| self.new_traces.of(&id)),
             from: by.sender.clone(),
             target: message.target.local,
             payload: message.payload,
@@ -222,7 +222,7 @@ impl Kernel {
             record: None,
             remote_record: None,
         };
-        self.effects.answer(ask, Ok(Answer::Sent(report)));
+        self.effects.answer(ask, Ok(Answer::Sent(Box::new(report))));
         self.deliver(process);
         Ok(())
     }

@@ -99,7 +99,7 @@ impl Kernel {
         let Some(ask) = self.calls.release_ask(id) else { return };
         let Some(call) = self.calls.get(id) else { return };
         let report = self.report(call, None);
-        self.effects.answer(ask, Ok(Answer::Sent(report)));
+        self.effects.answer(ask, Ok(Answer::Sent(Box::new(report))));
     }
 
     /// Ends a message whose receipt is there, as soon as its own record is where it must be.
@@ -121,7 +121,7 @@ impl Kernel {
             }
             Outcome::Executed { reply } => Ok(SendReport { reply, ..self.report(&call, receipt.record) }),
         };
-        self.effects.answer(ask, answer.map(Answer::Sent));
+        self.effects.answer(ask, answer.map(|report| Answer::Sent(Box::new(report))));
     }
 
     fn report(&self, call: &Call, remote_record: Option<weft_protocol::RecordRef>) -> SendReport {

@@ -287,7 +287,6 @@ pub enum Input {
 
 /// What became of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "handed over once and never stored in numbers")]
 pub enum Reply {
     /// Of the kernel.
     Kernel(Answer),
@@ -301,7 +300,6 @@ pub enum Reply {
 
 /// What the world must do, in this order.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "carried out at once and never stored in numbers")]
 pub enum Output {
     /// Write all of this in one transaction, sync, then give `Persisted`. At most one is out at a time.
     Persist(Box<Batch>),

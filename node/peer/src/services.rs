@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use weft_discovery::Discovery;
-use weft_kernel::{self as kernel, Answer, Kernel, Route, SendReport, Syscall};
+use weft_kernel::{self as kernel, Answer, Kernel, Route, Syscall};
 use weft_protocol::{ContractPart, NodeId, Principal, Refusal, ServiceName, Timestamp, TraceId};
 
 use crate::balance::{Choice, Provider, choose};
@@ -34,7 +34,6 @@ struct Open {
 
 /// What the peer must do for a call.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "followed at once and never stored")]
 pub(crate) enum Next {
     /// Ask the kernel under this number.
     Ask(Attempt),
@@ -217,7 +216,10 @@ impl Services {
         }
         let asked_at = self.open.remove(&ask).map_or(world.now, |open| open.asked_at);
         let answer = answer.map(|answer| match answer {
-            Answer::Sent(report) => Answer::Sent(SendReport { latency_us: world.now.since_us(asked_at), ..report }),
+            Answer::Sent(mut report) => {
+                report.latency_us = world.now.since_us(asked_at);
+                Answer::Sent(report)
+            }
             other => other,
         });
         Next::Answer(ask, answer)

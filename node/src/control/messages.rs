@@ -93,7 +93,7 @@ async fn deliver(
         idempotent: request.idempotent,
     };
     match served.control.asker.ask(weft_protocol::Principal::Operator, Question::Kernel(Box::new(syscall))).await {
-        Ok(Reply::Kernel(Answer::Sent(report))) => Ok(report),
+        Ok(Reply::Kernel(Answer::Sent(report))) => Ok(*report),
         Ok(other) => Err(mismatch(&other)),
         Err(refusal @ Refusal::NoResponder { .. }) => Err(with_nearest(served, refusal, target).await),
         Err(refusal) => Err(served.refused(refusal).await),

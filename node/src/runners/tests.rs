@@ -150,7 +150,7 @@ fn example(name: &str) -> String {
 }
 
 fn sent(level: weft_protocol::Level, reply: &str) -> Result<Reply, Refusal> {
-    Ok(Reply::Kernel(Answer::Sent(SendReport {
+    Ok(Reply::Kernel(Answer::Sent(Box::new(SendReport {
         id: message(9),
         trace: TraceId(77),
         node: NodeId::from_bytes([3; 32]),
@@ -160,7 +160,7 @@ fn sent(level: weft_protocol::Level, reply: &str) -> Result<Reply, Refusal> {
         latency_us: 5,
         record: None,
         remote_record: None,
-    })))
+    }))))
 }
 
 /// Whether the process runs; one that ended and was not waited for does not.

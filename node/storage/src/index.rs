@@ -1,6 +1,6 @@
 //! Where the steps of a message and of a conversation stand: keys that find them without reading a chain.
 
-use weft_protocol::{ChainId, Event, Fact, MessageId, MessageRecord, TraceId};
+use weft_protocol::{ChainId, Event, Fact, MessageId, MessageRecord, NewTraces, TraceId};
 
 /// The leaf number that says: the event itself.
 pub(crate) const WHOLE_EVENT: u32 = u32::MAX;
@@ -23,8 +23,13 @@ fn key(tag: u8, id: &[u8], place: Place) -> Vec<u8> {
 }
 
 /// The keys of one step: by its conversation, and by its message unless that began the conversation, whose id then tells.
-pub(crate) fn keys(message: MessageId, trace: TraceId, place: Place) -> impl Iterator<Item = Vec<u8>> {
-    let by_message = (message.new_trace() != trace).then(|| key(b'm', &message.to_bytes(), place));
+pub(crate) fn keys(
+    new_traces: &mut NewTraces,
+    message: MessageId,
+    trace: TraceId,
+    place: Place,
+) -> impl Iterator<Item = Vec<u8>> + use<> {
+    let by_message = (new_traces.of(&message) != trace).then(|| key(b'm', &message.to_bytes(), place));
     by_message.into_iter().chain([key(b't', &trace.0.to_be_bytes(), place)])
 }
 

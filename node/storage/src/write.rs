@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use redb::WriteTransaction;
-use weft_protocol::{Batch, ChainId, CommitGroup, DigestRow, Evidence, chain_root_hash, encode, names_of_leaf};
+use weft_protocol::{
+    Batch, ChainId, CommitGroup, DigestRow, Evidence, NewTraces, chain_root_hash, encode, names_of_leaf,
+};
 
 use crate::error::StoreError;
 use crate::index::{self, Place, WHOLE_EVENT};
@@ -110,7 +112,7 @@ fn write_groups(
         for (seq, event) in (commit.first_seq..).zip(&group.events) {
             if let Some(record) = index::message_of(event) {
                 let place = Place { chain: *chain, seq, leaf: WHOLE_EVENT };
-                for key in index::keys(record.message, record.trace, place) {
+                for key in index::keys(&mut NewTraces::default(), record.message, record.trace, place) {
                     indexed.insert(&key[..], &[][..])?;
                 }
             }
@@ -131,7 +133,9 @@ fn write_digests(transaction: &WriteTransaction, salt: &Salt, digests: &[DigestR
         let places = (0..).map(|leaf| Place { chain: digest.chain, seq: digest.seq, leaf });
         let named = digest.records.iter().map(|leaf| names_of_leaf(digest.chain, leaf));
         let keys = named.zip(places).filter_map(|(named, place)| named.map(|(message, trace)| (message, trace, place)));
-        let mut keys = keys.flat_map(|(message, trace, place)| index::keys(message, trace, place)).collect::<Vec<_>>();
+        let mut new_traces = NewTraces::default();
+        let keys = keys.flat_map(|(message, trace, place)| index::keys(&mut new_traces, message, trace, place));
+        let mut keys = keys.collect::<Vec<_>>();
         // In order, so that neighbours share a page.
         keys.sort_unstable();
         for key in keys {
