@@ -246,7 +246,7 @@ pub(crate) enum InviteCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
     /// Start an agent on this node, or on another one
-    Spawn(SpawnArgs),
+    Spawn(Box<SpawnArgs>),
     /// List the agents of this node
     Ls(OnlyAt),
     /// Show everything about an agent
