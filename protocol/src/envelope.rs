@@ -467,6 +467,16 @@ pub enum Refusal {
         /// The other end.
         what: String,
     },
+    /// Nothing on that node can run an agent like this.
+    #[error("no backend {backend}: {reason}")]
+    BackendNotAvailable {
+        /// `wasm`, `container` or `tee`.
+        backend: String,
+        /// What is missing.
+        reason: String,
+        /// What to use instead.
+        instead: String,
+    },
 }
 
 /// One side of a method's contract.
@@ -514,6 +524,7 @@ impl Refusal {
             Self::Wider { .. } => "wider",
             Self::ContractViolated { .. } => "contract-violated",
             Self::OutOfScope { .. } => "out-of-scope",
+            Self::BackendNotAvailable { .. } => "backend-not-available",
         }
     }
 
@@ -542,7 +553,7 @@ impl Refusal {
             | Self::LimitReached { .. }
             | Self::OutOfScope { .. }
             | Self::Wider { .. } => false,
-            Self::ContractViolated { part: ContractPart::Input, .. } => false,
+            Self::ContractViolated { part: ContractPart::Input, .. } | Self::BackendNotAvailable { .. } => false,
         }
     }
 
@@ -569,7 +580,8 @@ impl Refusal {
             | Self::Wider { .. }
             | Self::OutOfScope { .. }
             | Self::Invalid { .. }
-            | Self::ContractViolated { .. } => None,
+            | Self::ContractViolated { .. }
+            | Self::BackendNotAvailable { .. } => None,
         }
     }
 
@@ -597,7 +609,7 @@ impl Refusal {
             | Self::LimitReached { .. }
             | Self::OutOfScope { .. }
             | Self::Wider { .. } => false,
-            Self::ContractViolated { .. } => false,
+            Self::ContractViolated { .. } | Self::BackendNotAvailable { .. } => false,
         }
     }
 }

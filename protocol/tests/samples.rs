@@ -631,6 +631,9 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     ];
     all.push(("signals".to_owned(), encode(&signals)));
     let restarting = Refusal::Restarting { agent: "words".parse().unwrap(), retry_after_us: 5 };
+    let backend =
+        Refusal::BackendNotAvailable { backend: "wasm".into(), reason: "no engine".into(), instead: "--exec".into() };
+    all.push(("refusal-backend-not-available".to_owned(), encode(&backend)));
     all.push(("refusal-restarting".to_owned(), encode(&restarting)));
     let out_of_scope =
         Refusal::OutOfScope { agent: "words".parse().unwrap(), scope: restricted().to_string(), what: "counts".into() };

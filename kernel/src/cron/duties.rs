@@ -289,6 +289,7 @@ fn result_of(refusal: &Refusal) -> CronResult {
         | Refusal::Wider { .. }
         | Refusal::OutOfScope { .. }
         | Refusal::ContractViolated { .. }
+        | Refusal::BackendNotAvailable { .. }
         | Refusal::Invalid { .. } => CronResult::Refused { reason },
         Refusal::Busy { .. }
         | Refusal::NoResponder { .. }

@@ -27,7 +27,8 @@ pub struct HealthRow {
 /// How a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthReport {
-    /// `Unhealthy` when the node itself is; `Degraded` when anything else is not well. With nothing to probe, `Healthy`.
+    /// `Unhealthy` when the node itself is; `Degraded` when anything else is not well, `Unknown` until the node has answered
+    /// each of its own checks once. With nothing to probe, `Healthy`.
     pub health: Health,
     /// What is not well, one line each.
     pub reasons: Vec<String>,
@@ -46,13 +47,17 @@ impl Kernel {
         let is_down = |row: &HealthRow| {
             matches!((&row.subject, &row.health), (HealthSubject::Node { .. }, Health::Unhealthy { .. }))
         };
+        let is_unanswered =
+            |row: &HealthRow| matches!(row.subject, HealthSubject::Node { .. }) && row.health == Health::Unknown;
         let reason = reasons.join("; ");
         let health = if damaged || rows.iter().any(is_down) {
             Health::Unhealthy { reason }
-        } else if reasons.is_empty() {
-            Health::Healthy
-        } else {
+        } else if !reasons.is_empty() {
             Health::Degraded { reason }
+        } else if rows.iter().any(is_unanswered) {
+            Health::Unknown
+        } else {
+            Health::Healthy
         };
         HealthReport { health, reasons, rows }
     }

@@ -242,6 +242,7 @@ fn node_that_checks(checks: &[NodeCheck]) -> Node {
 #[test]
 fn the_node_checks_itself_every_ten_seconds_and_records_changes_alone() {
     let mut node = node_that_checks(&[NodeCheck::Disk, NodeCheck::Network, NodeCheck::Chain]);
+    assert_eq!(node.kernel.health().health, Health::Unknown, "it has not looked yet");
     for round in 0..60 {
         let full = (20..40).contains(&round);
         pass(&mut node, 10 * SECOND, |target| {

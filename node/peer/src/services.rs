@@ -321,7 +321,8 @@ fn verdict(answer: &Result<Answer, Refusal>) -> Verdict {
             | Refusal::Wider { .. }
             | Refusal::OutOfScope { .. }
             | Refusal::Invalid { .. }
-            | Refusal::ContractViolated { part: ContractPart::Input, .. } => Verdict::Nothing,
+            | Refusal::ContractViolated { part: ContractPart::Input, .. }
+            | Refusal::BackendNotAvailable { .. } => Verdict::Nothing,
         },
     }
 }
@@ -351,6 +352,7 @@ fn may_follow(refusal: &Refusal, idempotent: bool) -> bool {
         | Refusal::Wider { .. }
         | Refusal::OutOfScope { .. }
         | Refusal::Invalid { .. }
-        | Refusal::ContractViolated { .. } => false,
+        | Refusal::ContractViolated { .. }
+        | Refusal::BackendNotAvailable { .. } => false,
     }
 }

@@ -78,6 +78,7 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
     let builtin = match (&args.builtin, &exec) {
         (Some(kind), _) => Some(kind.to_string()),
         (None, Some(_)) => None,
+        (None, None) if args.wasm.is_some() || args.image.is_some() || args.tee.is_some() => None,
         (None, None) => match args.name.parse::<weft_protocol::BuiltinKind>() {
             Ok(kind) => Some(kind.to_string()),
             Err(_) => {
@@ -102,6 +103,9 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         agent: args.name.clone(),
         builtin,
         exec,
+        wasm: args.wasm.clone(),
+        image: args.image.clone(),
+        tee: args.tee.clone(),
         environment: args.env.iter().cloned().collect(),
         trusted: args.trusted,
         restart: Some(args.restart.to_string()),

@@ -246,7 +246,7 @@ pub(crate) enum InviteCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
     /// Start an agent on this node, or on another one
-    Spawn(SpawnArgs),
+    Spawn(Box<SpawnArgs>),
     /// List the agents of this node
     Ls(OnlyAt),
     /// Show everything about an agent
@@ -284,6 +284,15 @@ pub(crate) struct SpawnArgs {
     /// A program that speaks JSON-RPC lines on stdin and stdout; quotes group words, no shell is involved
     #[arg(long, value_name = "CMD")]
     pub(crate) exec: Option<String>,
+    /// A WebAssembly module; no node of this version can run one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["builtin", "exec", "image", "tee"])]
+    pub(crate) wasm: Option<String>,
+    /// The image of a container; no node of this version can run one
+    #[arg(long, value_name = "REF", conflicts_with_all = ["builtin", "exec", "tee"])]
+    pub(crate) image: Option<String>,
+    /// A trusted execution environment; no node of this version knows one
+    #[arg(long, value_name = "ENCLAVE", conflicts_with_all = ["builtin", "exec"])]
+    pub(crate) tee: Option<String>,
     /// What it may do: call:echo@beta, send:*, publish:jobs.*, subscribe:jobs; may be given again
     #[arg(long, value_name = "RIGHT:PATTERN")]
     pub(crate) grant: Vec<GrantSpec>,

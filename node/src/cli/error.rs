@@ -71,6 +71,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("shutting-down", exit::NOT_RUNNING),
     ("invalid", exit::REFUSED),
     ("contract-violated", exit::REFUSED),
+    ("backend-not-available", exit::REFUSED),
     ("too-large", exit::REFUSED),
     ("unsupported", exit::REFUSED),
     ("bad-token", exit::REFUSED),
@@ -209,6 +210,7 @@ impl From<ErrorDetail> for CliError {
 /// What to do about a refusal, when there is one thing to do.
 fn refusal_hint(refusal: &Refusal) -> String {
     match refusal {
+        Refusal::BackendNotAvailable { instead, .. } => instead,
         Refusal::Denied { .. } => "ask an admin of the cluster for the right",
         Refusal::Busy { .. } | Refusal::Restarting { .. } => "try again after that time",
         Refusal::NoResponder { .. } | Refusal::Gone { .. } => "weft ps lists what runs",
@@ -338,6 +340,7 @@ mod tests {
                 },
                 7,
             ),
+            (Refusal::BackendNotAvailable { backend: "wasm".into(), reason: "r".into(), instead: "i".into() }, 7),
             (Refusal::LimitReached { resource: weft_protocol::Resource::Messages, limit: 1 }, 3),
             (Refusal::Restarting { agent: "a".parse().expect("a name"), retry_after_us: 1 }, 1),
         ];

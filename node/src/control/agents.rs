@@ -384,8 +384,15 @@ mod tests {
                 "`A` is not a name (1 to 63 of a-z 0-9 - _, beginning with a letter or digit; not kernel or broadcast)",
             ),
             (r#"{"agent":"a","builtin":"ecko"}"#, "`ecko` is not a built-in agent (echo, counter or clock)"),
-            (r#"{"agent":"a"}"#, "exactly one of `builtin` and `exec` says what runs"),
-            (r#"{"agent":"a","builtin":"echo","exec":["x"]}"#, "exactly one of `builtin` and `exec` says what runs"),
+            (r#"{"agent":"a"}"#, "exactly one of `builtin`, `exec`, `wasm`, `image` and `tee` says what runs"),
+            (
+                r#"{"agent":"a","builtin":"echo","exec":["x"]}"#,
+                "exactly one of `builtin`, `exec`, `wasm`, `image` and `tee` says what runs",
+            ),
+            (
+                r#"{"agent":"a","builtin":"echo","wasm":"a.wasm"}"#,
+                "exactly one of `builtin`, `exec`, `wasm`, `image` and `tee` says what runs",
+            ),
             (r#"{"agent":"a","exec":[]}"#, "`exec` names no program"),
             (r#"{"agent":"a","exec":["","x"]}"#, "`exec` names no program"),
             (

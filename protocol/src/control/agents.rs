@@ -12,8 +12,8 @@ use crate::id::{AgentName, ServiceName};
 use crate::limits::{GRANTS_MAX, NEEDS_MAX};
 use crate::process::{AgentSpec, Backend, Membership, Resource, ResourceLimits, RestartPolicy};
 
-/// The body of `POST /v1/agents`, and the arguments of the tool call `agent.spawn`. Exactly one of `builtin` and `exec` is
-/// given.
+/// The body of `POST /v1/agents`, and the arguments of the tool call `agent.spawn`. Exactly one of `builtin`, `exec`, `wasm`,
+/// `image` and `tee` is given; of these, this version runs the first two.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpawnRequest {
@@ -25,6 +25,15 @@ pub struct SpawnRequest {
     /// Program and arguments of a child process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<Vec<String>>,
+    /// A WebAssembly module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wasm: Option<String>,
+    /// The image of a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// A trusted execution environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tee: Option<String>,
     /// What its environment holds besides the node's own three variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
@@ -75,6 +84,23 @@ impl SpawnRequest {
     /// [`Refusal::Invalid`] that says what is wrong with it: nothing changed.
     pub fn into_spec(self) -> Result<AgentSpec, Refusal> {
         let agent: AgentName = self.agent.parse()?;
+        let missing = [
+            ("wasm", &self.wasm, "this version has no WebAssembly engine"),
+            ("container", &self.image, "this version speaks to no container engine"),
+            ("tee", &self.tee, "this version knows no trusted execution environment"),
+        ];
+        let named = missing.iter().filter(|(_, named, _)| named.is_some()).count();
+        if named + usize::from(self.builtin.is_some()) + usize::from(self.exec.is_some()) != 1 {
+            return Err(invalid("exactly one of `builtin`, `exec`, `wasm`, `image` and `tee` says what runs"));
+        }
+        if let Some((backend, _, reason)) = missing.iter().find(|(_, named, _)| named.is_some()) {
+            return Err(Refusal::BackendNotAvailable {
+                backend: (*backend).to_owned(),
+                reason: (*reason).to_owned(),
+                instead: "--exec 'CMD' runs a program that speaks JSON-RPC lines, --builtin KIND what comes along"
+                    .to_owned(),
+            });
+        }
         let backend = match (self.builtin, self.exec) {
             (Some(kind), None) => {
                 if !self.environment.is_empty() || self.trusted {
@@ -86,9 +112,7 @@ impl SpawnRequest {
                 Backend::Command { command, environment: self.environment, trusted: self.trusted }
             }
             (None, Some(_)) => return Err(invalid("`exec` names no program")),
-            (Some(_), Some(_)) | (None, None) => {
-                return Err(invalid("exactly one of `builtin` and `exec` says what runs"));
-            }
+            (Some(_), Some(_)) | (None, None) => return Err(invalid("one of `builtin` and `exec` says what runs")),
         };
         let restart = self.restart.as_deref().map_or(Ok(RestartPolicy::Temporary), str::parse)?;
         let group = match (self.group, self.strategy) {

@@ -52,7 +52,7 @@ impl ProbeJson {
 /// The answer to `GET /v1/health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HealthReport {
-    /// `healthy`, `degraded`, or `unhealthy` when the node itself is.
+    /// `healthy`, `degraded`, `unhealthy` when the node itself is, or `unknown` until it has checked itself once.
     pub health: String,
     /// What is not well, one line each.
     pub reasons: Vec<String>,
