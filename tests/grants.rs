@@ -136,6 +136,11 @@ fn rights_are_given_used_up_and_taken_back_at_home() {
     assert!(row["expires_at"].is_string(), "{shown}");
     let passed_on = act(&alpha, "boss", "grant helper call echo 2");
     assert_eq!(act(&alpha, "helper", "call echo"), "ok hi");
+    // A plain call is answered before its records are on disk; what counts after a kill is what is.
+    wait_for("the use is on disk", BOUND, || {
+        let used = alpha.weft(&["chain", "log", "--kind", "grant.used", "--json"]);
+        (used.stdout.matches("grant.used").count() >= 2).then_some(())
+    });
     alpha.kill();
     alpha.restart();
     for agent in ["boss", "helper"] {
