@@ -291,7 +291,12 @@ impl World {
 
     /// Whether an output never reaches anybody.
     pub(crate) fn is_swallowed(&self, output: &Output) -> bool {
-        self.begun && self.mutation == Some(Mutation::SwallowAnswers) && matches!(output, Output::Answer { .. })
+        self.begun
+            && matches!(
+                (self.mutation, output),
+                (Some(Mutation::SwallowAnswers), Output::Answer { .. })
+                    | (Some(Mutation::DeliverNothing), Output::Deliver { .. })
+            )
     }
 
     /// What a start with the chosen defect does not know any more.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::faults::Fault;
 use crate::report::CheckReport;
+use crate::scenario::Scenario;
+use crate::transition::{Step, Transition};
 
 /// Reasons that are kept; the first one is what matters.
 const FAILURES_MAX: usize = 16;
@@ -10,7 +13,7 @@ const FAILURES_MAX: usize = 16;
 /// Declares each check once: its variant, its name in reports and what it says.
 macro_rules! checks {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
-        /// One property that must always hold. Each must be made at least once in every run: what was never checked is not shown.
+        /// One property that must always hold. Each that is due must be made at least once in a run: what was never checked is not shown.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Check {
             $($(#[$doc])+ $variant,)+
@@ -69,12 +72,46 @@ checks! {
     PublicationsReachAll = "publications-reach-all",
     /// No publisher gives a number twice in one topic, before a crash and after it.
     NumbersAreUnique = "numbers-are-unique",
+    /// A call to a service succeeds as long as one provider that was there when it was asked stays there.
+    ServiceGoesOn = "service-goes-on",
+    /// A breaker opens after more than half of ten calls failed, lets one call through when its time has come, and closes after
+    /// that has worked and not before.
+    BreakersHold = "breakers-hold",
+    /// An agent started from another node is on the chain of its own before that is told, lives there alone, answers while its
+    /// node is there, and comes back with it as its next life.
+    ElsewhereIsKept = "elsewhere-is-kept",
+    /// What a node denies somebody of another one is told as denied, and is on both chains.
+    DenialsAreOnBoth = "denials-are-on-both",
 }
 
 impl Check {
-    /// Whether only a scenario that publishes can make it.
-    pub(crate) const fn is_of_topics(self) -> bool {
-        matches!(self, Self::PublicationsInOrder | Self::PublicationsReachAll | Self::NumbersAreUnique)
+    /// Whether a scenario of these steps must have made it: some checks are of what not every scenario does.
+    pub(crate) fn is_due(self, scenario: &Scenario, steps: &[Step]) -> bool {
+        let has = |found: fn(&Transition) -> bool| steps.iter().any(|step| found(&step.transition));
+        match self {
+            Self::PublicationsInOrder | Self::PublicationsReachAll | Self::NumbersAreUnique => {
+                scenario.weights.publish > 0
+            }
+            Self::ServiceGoesOn | Self::BreakersHold => has(|it| matches!(it, Transition::CallService { .. })),
+            Self::ElsewhereIsKept => has(|it| matches!(it, Transition::SpawnOn { .. })),
+            Self::DenialsAreOnBoth => scenario.promises.iter().any(|name| name == Fault::DeniedElsewhere.name()),
+            Self::AcknowledgedIsKept
+            | Self::SpokenIsDurable
+            | Self::StoredIsVerified
+            | Self::OneHistory
+            | Self::EqualRootsEqualBytes
+            | Self::Converges
+            | Self::OrderIsPure
+            | Self::OrderIsCausal
+            | Self::StampsIncrease
+            | Self::EffectsHaveIntents
+            | Self::IntentsHaveOneOutcome
+            | Self::OneAnswer
+            | Self::ExecutedOnce
+            | Self::RecoversWhatWasSynced
+            | Self::IdsAreUnique
+            | Self::FramesAreCanonical => true,
+        }
     }
 }
 

@@ -6,73 +6,90 @@ use crate::disk::DiskCounts;
 use crate::network::NetworkCounts;
 use crate::scenario::Scenario;
 
-/// One kind of fault, counted where it has its effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fault {
+/// Declares the kinds with the names that reports and promises give them.
+macro_rules! faults {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
+        /// One kind of fault, or of what a fault leads to, counted where it has its effect.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Fault {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Fault {
+            /// All of them.
+            const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its name in reports.
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+faults! {
     /// A frame that got lost.
-    FrameLost,
+    FrameLost = "frames-lost",
     /// A frame that arrived twice.
-    FrameDoubled,
+    FrameDoubled = "frames-doubled",
     /// A frame that overtook another.
-    FrameOvertook,
+    FrameOvertook = "frames-overtook",
     /// A frame that was held up.
-    FrameDelayed,
+    FrameDelayed = "frames-delayed",
     /// A frame stopped between two sides.
-    FramePartitioned,
+    FramePartitioned = "frames-partitioned",
     /// A frame stopped in one direction.
-    FrameCut,
+    FrameCut = "frames-cut-one-way",
     /// A process ended between writes.
-    Crash,
+    Crash = "crashes",
     /// A process ended in the middle of a write that stayed.
-    Kill,
+    Kill = "kills-while-writing",
     /// A process ended in the middle of a write of which some sectors stayed.
-    Scattered,
+    Scattered = "writes-scattered",
     /// A process ended in the middle of a write that was cut.
-    Torn,
+    Torn = "writes-torn",
     /// A write, or a sector of one, that a crash took back.
-    WriteLost,
+    WriteLost = "writes-lost",
     /// An operation that failed.
-    DiskError,
+    DiskError = "disk-errors",
     /// A node that went down in order, and stayed down for a while.
-    Shutdown,
+    Shutdown = "shutdowns",
     /// A clock that jumped forward.
-    ClockForward,
+    ClockForward = "clocks-forward",
     /// A clock that jumped back.
-    ClockBack,
+    ClockBack = "clocks-back",
     /// A clock that stood still.
-    ClockFreeze,
+    ClockFreeze = "clocks-frozen",
     /// A clock that was off from the start.
-    ClockOff,
+    ClockOff = "clocks-off",
     /// A node that joined while things happened.
-    LateJoin,
+    LateJoin = "late-joins",
     /// A chunk of a body that no frame holds was served.
-    BodyApart,
+    BodyApart = "bodies-apart",
+    /// A breaker that opened: a provider of a service failed too often.
+    BreakerOpened = "breakers-opened",
+    /// A call that was the probe of an open breaker.
+    BreakerProbed = "breakers-probed",
+    /// A breaker that its probe closed.
+    BreakerClosed = "breakers-closed",
+    /// A call to a service that was answered while one of its providers was down.
+    ServedByOthers = "calls-served-by-others",
+    /// An agent that was started from another node.
+    SpawnedElsewhere = "spawns-elsewhere",
+    /// A start on another node that was denied there.
+    DeniedElsewhere = "spawns-denied-elsewhere",
+    /// A call to such an agent that failed because its node was down.
+    FailedElsewhere = "calls-failed-elsewhere",
+    /// A call that such an agent answered in a later run of its node than the one in which it was started.
+    AnsweredAgain = "calls-answered-after-return",
 }
 
 impl Fault {
-    /// Its name in reports.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::FrameLost => "frames-lost",
-            Self::FrameDoubled => "frames-doubled",
-            Self::FrameOvertook => "frames-overtook",
-            Self::FrameDelayed => "frames-delayed",
-            Self::FramePartitioned => "frames-partitioned",
-            Self::FrameCut => "frames-cut-one-way",
-            Self::Crash => "crashes",
-            Self::Kill => "kills-while-writing",
-            Self::Scattered => "writes-scattered",
-            Self::Torn => "writes-torn",
-            Self::WriteLost => "writes-lost",
-            Self::DiskError => "disk-errors",
-            Self::Shutdown => "shutdowns",
-            Self::ClockForward => "clocks-forward",
-            Self::ClockBack => "clocks-back",
-            Self::ClockFreeze => "clocks-frozen",
-            Self::ClockOff => "clocks-off",
-            Self::LateJoin => "late-joins",
-            Self::BodyApart => "bodies-apart",
-        }
+    /// The one of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|fault| fault.name() == name)
     }
 }
 
@@ -122,7 +139,7 @@ impl FaultCounts {
     }
 }
 
-/// What a scenario promises by giving it a weight or a rate.
+/// What a scenario promises by giving it a weight or a rate, or by name.
 fn promised(scenario: &Scenario) -> Vec<Fault> {
     let (weights, network, clock) = (&scenario.weights, &scenario.network, &scenario.clock);
     let promises = [
@@ -146,7 +163,8 @@ fn promised(scenario: &Scenario) -> Vec<Fault> {
         (Fault::LateJoin, scenario.late as u64),
         (Fault::BodyApart, scenario.agents.large_per_mille),
     ];
-    promises.into_iter().filter(|(_, weight)| *weight > 0).map(|(fault, _)| fault).collect()
+    let weighed = promises.into_iter().filter(|(_, weight)| *weight > 0).map(|(fault, _)| fault);
+    weighed.chain(scenario.promises.iter().filter_map(|name| Fault::named(name))).collect()
 }
 
 #[cfg(test)]

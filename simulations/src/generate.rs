@@ -2,7 +2,7 @@
 
 use crate::dice::{Dice, Stream};
 use crate::disk::Unsynced;
-use crate::scenario::{Scenario, Weights};
+use crate::scenario::{Scenario, Scripted, Weights};
 use crate::transition::{AgentKind, Step, Transition};
 
 /// Number of topics that users publish to.
@@ -77,8 +77,14 @@ fn choices(weights: &Weights) -> Vec<(u64, Choice)> {
 }
 
 /// What happens in a run of `scenario` under `seed`, in order of time: first every node's echo agent, then at least one of
-/// each kind that has a weight, mixed with others by weight, each with what undoes it later.
+/// each kind that has a weight, mixed with others by weight, each with what undoes it later. What is scripted happens as it is
+/// written, whatever the seed.
 pub(crate) fn plan(scenario: &Scenario, seed: u64) -> Vec<Step> {
+    if !scenario.script.is_empty() {
+        let mut steps: Vec<Step> = scenario.script.iter().flat_map(Scripted::steps).collect();
+        steps.sort_by_key(|step| step.at_us);
+        return steps;
+    }
     let mut plan = Plan {
         dice: Dice::new(seed, Stream::Plan),
         scenario,

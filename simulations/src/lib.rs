@@ -10,13 +10,14 @@
 //! Modules in reading order: `scenario` and `transition` (what may happen), `generate` (what does), `run` (from beginning to
 //! end), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
 //! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; what is shown: `checks`, `reference` (the model),
-//! `publications`, `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
+//! `publications`, `services`, `elsewhere`, `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
 
 mod carry;
 mod checks;
 mod clock;
 mod dice;
 mod disk;
+mod elsewhere;
 mod faults;
 mod generate;
 mod invariants;
@@ -31,6 +32,7 @@ mod reference;
 mod report;
 mod run;
 mod scenario;
+mod services;
 mod trace;
 mod transition;
 mod world;
@@ -40,5 +42,7 @@ pub use mutation::Mutation;
 pub use network::LinkSettings;
 pub use report::{CheckReport, SimReport};
 pub use run::{run, run_and_shrink, run_mutated, run_steps};
-pub use scenario::{AgentSettings, ClockSettings, DiskSettings, Scenario, ScenarioError, Weights, names, scenario};
+pub use scenario::{
+    AgentSettings, ClockSettings, DiskSettings, Scenario, ScenarioError, Scripted, Weights, names, scenario,
+};
 pub use transition::{AgentKind, Step, Transition};

@@ -40,6 +40,8 @@ pub enum Mutation {
     RepairNothing,
     /// Hands a publication to its subscription twice.
     NotifyTwice,
+    /// Hands no message to any agent.
+    DeliverNothing,
 }
 
 impl Mutation {
@@ -74,7 +76,8 @@ impl Mutation {
             | Self::EncodeWrongly
             | Self::IgnoreStamps
             | Self::RepairNothing
-            | Self::NotifyTwice => {}
+            | Self::NotifyTwice
+            | Self::DeliverNothing => {}
         }
     }
 
@@ -100,7 +103,8 @@ impl Mutation {
             | Self::EncodeWrongly
             | Self::IgnoreStamps
             | Self::RepairNothing
-            | Self::NotifyTwice => {}
+            | Self::NotifyTwice
+            | Self::DeliverNothing => {}
         }
     }
 

@@ -86,6 +86,23 @@ pub(crate) enum Asked {
         /// The node's wall clock when it was asked.
         wall: Timestamp,
     },
+    /// A call to the service, with its providers that could answer when it was asked: each with its run and the connection.
+    Service {
+        /// Which.
+        steady: Vec<(usize, u64, u64)>,
+    },
+    /// The start of the guest on another node.
+    SpawnOn {
+        /// Which node.
+        on: usize,
+    },
+    /// A call to the guest of another node.
+    Guest {
+        /// Which node.
+        on: usize,
+        /// Its run and the connection, when the guest could answer when it was asked.
+        steady: Option<(u64, u64)>,
+    },
     /// The admission of a joiner.
     Join {
         /// Which.
@@ -330,10 +347,14 @@ impl Reference {
 
     /// Whether a node's own disk holds a fact that `wanted` accepts.
     pub(crate) fn holds_fact(&self, node: usize, wanted: impl Fn(&Fact) -> bool) -> bool {
-        let Some(chain) = self.own[node] else { return false };
-        let held = self.events_held(node, &chain);
-        let events = self.chronicles.get(&chain).into_iter().flat_map(|chronicle| &chronicle.events[..held]);
-        events.filter_map(|event| event.fact.as_ref()).any(wanted)
+        self.facts(node).any(wanted)
+    }
+
+    /// The facts of a node's own chain that its disk holds, in order.
+    pub(crate) fn facts(&self, node: usize) -> impl Iterator<Item = &Fact> {
+        let held = self.own[node].map(|chain| (self.events_held(node, &chain), self.chronicles.get(&chain)));
+        let events = held.into_iter().filter_map(|(held, chronicle)| chronicle?.events.get(..held)).flatten();
+        events.filter_map(|event| event.fact.as_ref())
     }
 
     /// Notes that a message was handed to an agent; the run in which that had happened before.

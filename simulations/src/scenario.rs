@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::faults::Fault;
 use crate::network::LinkSettings;
+use crate::transition::{Step, Transition};
 
 /// Most nodes of one run: each keeps two images of its database in memory.
 const NODES_MAX: usize = 32;
@@ -43,7 +45,44 @@ pub struct Scenario {
     #[serde(default)]
     pub agents: AgentSettings,
     /// How often each thing happens.
+    #[serde(default)]
     pub weights: Weights,
+    /// What must come about at least once, by name, besides what the weights promise.
+    #[serde(default)]
+    pub promises: Vec<String>,
+    /// What happens, in place of what would be drawn by weight; `steps` and `pause_us` mean nothing then.
+    #[serde(default)]
+    pub script: Vec<Scripted>,
+}
+
+/// One thing that a scenario lets happen at its time, once or again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scripted {
+    /// Microseconds after the nodes that begin together have joined.
+    pub at_us: u64,
+    /// How often.
+    #[serde(default = "once")]
+    pub times: u64,
+    /// Microseconds from one time to the next.
+    #[serde(default)]
+    pub every_us: u64,
+    /// What.
+    pub transition: Transition,
+}
+
+const fn once() -> u64 {
+    1
+}
+
+impl Scripted {
+    /// Each time it happens.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step> {
+        (0..self.times).map(|time| {
+            let at_us = self.at_us.saturating_add(time.saturating_mul(self.every_us));
+            Step { at_us, transition: self.transition.clone() }
+        })
+    }
 }
 
 /// How disks behave.
@@ -193,7 +232,7 @@ pub enum ScenarioError {
     },
 }
 
-const SHIPPED: [(&str, &str); 9] = [
+const SHIPPED: [(&str, &str); 11] = [
     ("calm", include_str!("../scenarios/calm.toml")),
     ("partition", include_str!("../scenarios/partition.toml")),
     ("crash", include_str!("../scenarios/crash.toml")),
@@ -202,6 +241,8 @@ const SHIPPED: [(&str, &str); 9] = [
     ("topics", include_str!("../scenarios/topics.toml")),
     ("skew", include_str!("../scenarios/skew.toml")),
     ("join", include_str!("../scenarios/join.toml")),
+    ("failover", include_str!("../scenarios/failover.toml")),
+    ("elsewhere", include_str!("../scenarios/elsewhere.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
 ];
 
@@ -254,6 +295,8 @@ impl Scenario {
         let times = [agents.start_us, agents.answer_us, agents.slow_answer_us];
         let rates =
             [network.loss_per_mille, network.duplicate_per_mille, agents.never_per_mille, agents.large_per_mille];
+        let scripted = self.script.iter().fold(0_u64, |sum, step| sum.saturating_add(step.times));
+        let known = |promise: &String| Fault::named(promise).is_some();
         let checks = [
             ("nodes", "from 2 to 32", (2..=NODES_MAX).contains(&self.nodes)),
             ("late", "less than nodes", self.late < self.nodes),
@@ -262,7 +305,9 @@ impl Scenario {
             ("a rate", "at most 1000", rates.iter().all(|rate| *rate <= 1_000)),
             ("clock.offset_us_max", "at most 20000000", self.clock.offset_us_max <= 20_000_000),
             ("clock.drift_ppm_max", "at most 10000", self.clock.drift_ppm_max <= 10_000),
-            ("weights", "not all zero", self.weights != Weights::default()),
+            ("weights", "not all zero", self.weights != Weights::default() || !self.script.is_empty()),
+            ("script", "of at most 10000 steps", scripted <= STEPS_MAX as u64),
+            ("promises", "names that reports give to faults and events", self.promises.iter().all(known)),
         ];
         match checks.into_iter().find(|(_, _, holds)| !holds) {
             Some((field, expected, _)) => Err(ScenarioError::OutOfRange { name: self.name.clone(), field, expected }),
@@ -297,5 +342,7 @@ mod tests {
         assert!(refusal(|text| format!("surprise = 1\n{text}")).contains("unknown field `surprise`"));
         assert!(refusal(|text| text.replace("[weights]", "[weights]\ncal = 1")).contains("unknown field `cal`"));
         assert_eq!(refusal(|text| text.replace("nodes = 3", "nodes = 1")), "calm: nodes must be from 2 to 32");
+        let promise = refusal(|text| text.replace("[weights]", "promises = [\"miracles\"]\n[weights]"));
+        assert_eq!(promise, "calm: promises must be names that reports give to faults and events");
     }
 }

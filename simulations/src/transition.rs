@@ -18,10 +18,12 @@ pub enum AgentKind {
     Clock,
     /// Answers after seconds, or never.
     Slow,
+    /// A shipped built-in that only operators of other nodes start.
+    Guest,
 }
 
 impl AgentKind {
-    /// All of them.
+    /// Those that operators start on their own nodes.
     pub const ALL: [Self; 4] = [Self::Echo, Self::Counter, Self::Clock, Self::Slow];
 
     /// The name under which every node runs it.
@@ -32,6 +34,7 @@ impl AgentKind {
             Self::Counter => "counter",
             Self::Clock => "clock",
             Self::Slow => "slow",
+            Self::Guest => "guest",
         }
     }
 }
@@ -54,6 +57,25 @@ pub enum Transition {
         node: usize,
         /// Which.
         agent: AgentKind,
+    },
+    /// An operator starts the guest on another node, by a call to the kernel there.
+    SpawnOn {
+        /// From where.
+        node: usize,
+        /// On which node.
+        on: usize,
+    },
+    /// An operator lets the echo agent of a node answer for the service.
+    Serve {
+        /// Where.
+        node: usize,
+    },
+    /// An operator calls the service, wherever it is served; the call may be executed twice.
+    CallService {
+        /// From where.
+        node: usize,
+        /// How long it may take, in microseconds.
+        deadline_us: u64,
     },
     /// An operator sends a message that wants no answer.
     Send {

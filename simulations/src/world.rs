@@ -16,6 +16,7 @@ use weft_storage::Store;
 use crate::clock::{Reading, WallClock};
 use crate::dice::{Dice, Stream};
 use crate::disk::{Disk, Unsynced};
+use crate::elsewhere::GuestBook;
 use crate::faults::{Fault, FaultCounts};
 use crate::generate::TOPICS;
 use crate::invariants::Judge;
@@ -97,6 +98,10 @@ pub(crate) struct World {
     pub(crate) token: Option<Token>,
     /// Handshakes of joiners that wait for their inviter's disk.
     pub(crate) joining: BTreeMap<AskId, Joining>,
+    /// Whether somebody registered the service.
+    pub(crate) served: bool,
+    /// Guests that were started and that nobody stopped, and denials of such starts.
+    pub(crate) guests: GuestBook,
     /// Whether the steps of the plan have begun.
     pub(crate) begun: bool,
     /// Whether everything was made whole after them.
@@ -137,6 +142,8 @@ impl World {
             next_text: 0,
             token: None,
             joining: BTreeMap::new(),
+            served: false,
+            guests: GuestBook::default(),
             begun: false,
             mended: false,
             wakeups: BTreeMap::new(),
@@ -217,7 +224,11 @@ impl World {
         let Some(now) = self.nodes[node].now(self.now_us) else { return };
         let Some(running) = self.nodes[node].running.as_mut() else { return };
         let mut outputs = Vec::new();
+        let before = if self.served { running.peer.providers_called().collect() } else { Vec::new() };
         running.peer.handle(input, now, &mut outputs);
+        if self.served {
+            self.judge_breakers(node, &before, now);
+        }
         self.mutate(&mut outputs);
         let actor = self.nodes[node].actor();
         self.judge.now_us = self.now_us;
@@ -228,6 +239,10 @@ impl World {
             }
             // A node whose disk failed can record nothing, and must be able to end all the same.
             let damaged = self.nodes[node].running.as_ref().is_some_and(|running| running.damaged);
+            if let Output::Answer { ask, answer } = &output {
+                self.judge_service(*ask, answer);
+                self.judge_guest(node, *ask, answer);
+            }
             if !(damaged && matches!(output, Output::Halt)) {
                 self.judge.output(actor, &output);
             }
@@ -437,6 +452,11 @@ impl World {
         self.trace.add(self.now_us, None, format_args!("{transition:?}"));
         match transition {
             Transition::Spawn { node, agent } => self.when_running(node, |world| world.spawn(node, agent)),
+            Transition::SpawnOn { node, on } => self.when_running(node, |world| world.spawn_on(node, on)),
+            Transition::Serve { node } => self.when_running(node, |world| world.serve(node)),
+            Transition::CallService { node, deadline_us } => {
+                self.when_running(node, |world| world.call_service(node, deadline_us));
+            }
             Transition::Stop { node, agent } => self.when_running(node, |world| world.stop_agent(node, agent)),
             Transition::Send { node, to, agent, durable } => {
                 self.when_running(node, |world| world.send(node, Some(to), agent, durable, false));
@@ -513,14 +533,14 @@ impl World {
     fn spawn(&mut self, node: usize, agent: AgentKind) {
         let backend = match agent {
             AgentKind::Echo => Backend::Builtin(BuiltinKind::Echo),
-            AgentKind::Counter => Backend::Builtin(BuiltinKind::Counter),
+            AgentKind::Counter | AgentKind::Guest => Backend::Builtin(BuiltinKind::Counter),
             AgentKind::Clock => Backend::Builtin(BuiltinKind::Clock),
             AgentKind::Slow => {
                 Backend::Command { command: vec!["slow".to_owned()], environment: BTreeMap::new(), trusted: false }
             }
         };
         let restart = match agent {
-            AgentKind::Echo | AgentKind::Counter => RestartPolicy::Permanent,
+            AgentKind::Echo | AgentKind::Counter | AgentKind::Guest => RestartPolicy::Permanent,
             AgentKind::Clock | AgentKind::Slow => RestartPolicy::Temporary,
         };
         let spec = AgentSpec { restart, ..AgentSpec::new(agent_name(agent), backend) };
@@ -529,6 +549,9 @@ impl World {
     }
 
     fn stop_agent(&mut self, node: usize, agent: AgentKind) {
+        if agent == AgentKind::Guest {
+            self.guests.forget(node);
+        }
         let syscall = Syscall::Stop { agent: AgentRef::Name(agent_name(agent)) };
         self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);
     }
@@ -556,7 +579,11 @@ impl World {
             cause: Vec::new(),
             idempotent: false,
         };
-        self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Send { payload, durable });
+        let asked = match (agent, to) {
+            (AgentKind::Guest, Some(on)) => Asked::Guest { on, steady: self.steady_guest(node, on) },
+            _ => Asked::Send { payload, durable },
+        };
+        self.ask(node, Question::Kernel(Box::new(syscall)), asked);
     }
 
     fn publish(&mut self, node: usize, topic: u64) {
@@ -565,7 +592,7 @@ impl World {
     }
 
     /// A text that nobody else sends.
-    fn text(&mut self) -> Payload {
+    pub(crate) fn text(&mut self) -> Payload {
         self.next_text += 1;
         Payload::Text(format!("text {}", self.next_text))
     }

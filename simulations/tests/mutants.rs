@@ -121,6 +121,16 @@ fn a_start_that_forgets_its_topic_numbers() {
 }
 
 #[test]
+fn a_service_whose_agents_are_handed_nothing() {
+    caught("failover", 1, Mutation::DeliverNothing, "service-goes-on");
+}
+
+#[test]
+fn an_agent_elsewhere_that_its_node_forgets() {
+    caught("elsewhere", 1, Mutation::ForgetIntents, "elsewhere-is-kept");
+}
+
+#[test]
 fn an_answer_that_never_comes() {
     caught("calm", 1, Mutation::SwallowAnswers, "one-answer");
 }

@@ -55,6 +55,28 @@ fn join_passes() {
 }
 
 #[test]
+fn calls_to_a_service_go_on_without_a_provider_which_is_tried_again_when_it_is_back() {
+    for seed in 0..4 {
+        let report = run(&shipped("failover"), seed);
+        assert!(report.pass, "failover {seed}:\n{}", report.failures.join("\n"));
+        let count = |name: &str| report.faults.get(name).copied().unwrap_or_default();
+        let breaker = ["breakers-opened", "breakers-probed", "breakers-closed"].map(count);
+        assert_eq!(breaker, [1, 1, 1], "one provider died once, and was tried once when it was back");
+        assert_eq!(report.checks["service-goes-on"].count, 500, "every call was answered");
+    }
+}
+
+#[test]
+fn an_agent_started_elsewhere_comes_back_with_its_node_and_what_is_denied_there_is_on_both_chains() {
+    for seed in 0..4 {
+        let report = run(&shipped("elsewhere"), seed);
+        assert!(report.pass, "elsewhere {seed}:\n{}", report.failures.join("\n"));
+        assert_eq!(report.faults["spawns-denied-elsewhere"], 2);
+        assert_eq!(report.checks["elsewhere-is-kept"].count, 82, "the start, 80 calls, and the end");
+    }
+}
+
+#[test]
 fn chaos_passes() {
     passes("chaos", 0..3);
 }

@@ -11,6 +11,26 @@ const OPEN_US: u64 = 30_000_000;
 /// Most providers that are remembered; of more, one that fails least is forgotten (guess: 512 services on 8 nodes).
 const BREAKERS_MAX: usize = 4_096;
 
+/// Where the breaker of a provider stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// It is called.
+    Closed {
+        /// How many of the last ten calls failed.
+        failures: usize,
+    },
+    /// It is left alone.
+    Open {
+        /// Until when; the first call from then on is its probe.
+        until: Timestamp,
+    },
+    /// One call is out that decides.
+    Probing {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
 /// What a call says about its provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -84,6 +104,18 @@ pub(crate) struct Breakers {
 }
 
 impl Breakers {
+    /// Where each of them stands.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&ServiceName, NodeId, BreakerState)> {
+        self.breakers.iter().map(|((service, node), breaker)| {
+            let state = match breaker.state {
+                State::Closed => BreakerState::Closed { failures: breaker.failures() },
+                State::Open { until } => BreakerState::Open { until },
+                State::Probing { since } => BreakerState::Probing { since },
+            };
+            (service, *node, state)
+        })
+    }
+
     /// When that provider may be called; now or earlier means that it may.
     pub(crate) fn admits_at(&self, service: &ServiceName, node: NodeId) -> Timestamp {
         self.breakers.get(&(service.clone(), node)).map_or(Timestamp(0), Breaker::admits_at)

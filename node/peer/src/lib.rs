@@ -25,6 +25,8 @@ mod route;
 mod services;
 mod waiting;
 
+pub use breaker::BreakerState;
 pub use config::{PeerConfig, PeerIdentity};
 pub use event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
 pub use peer::Peer;
+pub use services::ProviderView;

@@ -22,7 +22,7 @@ use crate::inbound::Inbound;
 use crate::links::{Links, envelope_id};
 use crate::persist::PersistQueue;
 use crate::route::{Routed, nowhere_for, route, see_watched};
-use crate::services::{Attempt, Next, Services, World, balanced};
+use crate::services::{Attempt, Next, ProviderView, Services, World, balanced};
 use crate::waiting::{Parked, Waiting};
 
 /// What one of the three cores is to be told next.
@@ -175,6 +175,11 @@ impl Peer {
     #[must_use]
     pub const fn replication(&self) -> &Replication {
         &self.replication
+    }
+
+    /// What is known of the providers of services that were called from here.
+    pub fn providers_called(&self) -> impl Iterator<Item = ProviderView> {
+        self.services.called()
     }
 
     /// When the peer wants [`Input::Woken`], if nothing happens before.

@@ -9,7 +9,7 @@ use weft_kernel::{self as kernel, Answer, Kernel, Route, Syscall};
 use weft_protocol::{ContractPart, NodeId, Principal, Refusal, ServiceName, Timestamp, TraceId};
 
 use crate::balance::{Choice, Provider, choose};
-use crate::breaker::{Breakers, Verdict};
+use crate::breaker::{BreakerState, Breakers, Verdict};
 use crate::event::AskId;
 
 /// Numbers of attempts begin here, below the kernel's own: the world numbers its questions from zero and never comes so far.
@@ -62,6 +62,19 @@ pub(crate) struct Services {
     /// How many attempts are out at each provider; none is not kept.
     outstanding: BTreeMap<(ServiceName, NodeId), u64>,
     next: u64,
+}
+
+/// What this node knows of a provider that it called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderView {
+    /// What it serves.
+    pub service: ServiceName,
+    /// Who.
+    pub node: NodeId,
+    /// Its breaker.
+    pub breaker: BreakerState,
+    /// How many attempts of calls are out there.
+    pub outstanding: u64,
 }
 
 /// The service that a syscall calls without naming a node.
@@ -132,6 +145,14 @@ impl Services {
             Choice::Nobody => Route::Nowhere(nobody(syscall, "")),
             Choice::AllOpen { until } => Route::Nowhere(all_fail(syscall, providers.len(), until, world.now)),
         }
+    }
+
+    /// The providers that were called, as far as they are remembered.
+    pub(crate) fn called(&self) -> impl Iterator<Item = ProviderView> {
+        self.breakers.all().map(|(service, node, breaker)| {
+            let outstanding = self.outstanding.get(&(service.clone(), node)).copied().unwrap_or(0);
+            ProviderView { service: service.clone(), node, breaker, outstanding }
+        })
     }
 
     /// Everybody who serves it, as far as this node knows.
