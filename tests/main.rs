@@ -14,6 +14,7 @@ mod journey;
 mod kill;
 mod large;
 mod limits;
+mod load;
 mod refusals;
 mod remote;
 mod scope;

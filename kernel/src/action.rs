@@ -1,5 +1,7 @@
 //! All that a gate judges. An action nobody thought of does not compile: every match over this enum names each case.
 
+use std::sync::Arc;
+
 use weft_protocol::{
     AgentName, CronId, GrantId, GrantTerms, MessageId, NodeId, Role, ServiceName, TopicName, TopicPattern,
 };
@@ -10,12 +12,12 @@ pub enum Action {
     /// Send a message that wants no answer.
     Send {
         /// The target as text, with `@node` when it is on another one.
-        target: String,
+        target: Arc<str>,
     },
     /// Send a message and wait for its answer.
     Call {
         /// The target as text.
-        target: String,
+        target: Arc<str>,
     },
     /// Let a message of another node into a mailbox of this one.
     Receive {

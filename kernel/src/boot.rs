@@ -111,7 +111,7 @@ impl Kernel {
             ask: None,
             process: None,
             to: entry.to,
-            target: format!("{}@{}", entry.envelope.target, entry.to),
+            target: format!("{}@{}", entry.envelope.target, entry.to).into(),
             envelope: entry.envelope.clone(),
             asked_at: self.now,
             expires: entry.expires,

@@ -1,33 +1,105 @@
 //! The agents that come with the program: pure behaviours, run alike by a node and by the simulator.
 
-use weft_protocol::{BuiltinKind, Payload, Timestamp};
+mod load;
+
+use weft_protocol::{BuiltinKind, MessageId, Payload, Refusal, Timestamp};
+
+use crate::builtin::load::Load;
+use crate::event::{Answer, Delivery};
+use crate::syscall::Syscall;
 
 /// One running built-in agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Builtin {
-    kind: BuiltinKind,
-    count: u64,
+#[derive(Debug)]
+pub struct Builtin(Behaviour);
+
+#[derive(Debug)]
+enum Behaviour {
+    Echo,
+    Counter(Counter),
+    Clock,
+    Load(Load),
+}
+
+/// What a built-in agent does because of something.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Act {
+    /// It is done with a message.
+    Answer {
+        /// Which.
+        message: MessageId,
+        /// Its answer, or what it says went wrong.
+        answer: Result<Option<Payload>, String>,
+    },
+    /// It asks the kernel for something. Whoever runs it gives it the answer.
+    Ask(Box<Syscall>),
 }
 
 impl Builtin {
     /// A fresh agent of this kind.
     #[must_use]
-    pub const fn new(kind: BuiltinKind) -> Self {
-        Self { kind, count: 0 }
+    pub fn new(kind: BuiltinKind) -> Self {
+        Self(match kind {
+            BuiltinKind::Echo => Behaviour::Echo,
+            BuiltinKind::Counter => Behaviour::Counter(Counter::default()),
+            BuiltinKind::Clock => Behaviour::Clock,
+            BuiltinKind::Load => Behaviour::Load(Load::default()),
+        })
     }
 
-    /// Its answer to one message.
-    ///
-    /// # Errors
-    /// What it says is wrong with the message; its state has not changed.
-    pub fn handle(&mut self, payload: &Payload, now: Timestamp) -> Result<Option<Payload>, String> {
-        match self.kind {
-            BuiltinKind::Echo => Ok(Some(payload.clone())),
-            BuiltinKind::Counter => self.count(payload).map(|count| Some(Payload::Text(count.to_string()))),
-            BuiltinKind::Clock => Ok(Some(Payload::Text(rfc3339(now)))),
+    /// A message was handed to it.
+    pub fn deliver(&mut self, delivery: Delivery, now: Timestamp, acts: &mut Vec<Act>) {
+        let message = delivery.message;
+        let answer = match &mut self.0 {
+            Behaviour::Echo => Ok(Some(delivery.payload)),
+            Behaviour::Counter(counter) => {
+                counter.count(&delivery.payload).map(|count| Some(Payload::Text(count.to_string())))
+            }
+            Behaviour::Clock => Ok(Some(Payload::Text(rfc3339(now)))),
+            Behaviour::Load(load) => return load.order(&delivery, now, acts),
+        };
+        acts.push(Act::Answer { message, answer });
+    }
+
+    /// Something that it asked for was answered.
+    pub fn answered(&mut self, answer: &Result<Answer, Refusal>, now: Timestamp, acts: &mut Vec<Act>) {
+        match &mut self.0 {
+            Behaviour::Load(load) => load.answered(answer, now, acts),
+            Behaviour::Echo | Behaviour::Counter(_) | Behaviour::Clock => {}
         }
     }
 
+    /// Nobody waits for its answer to this message any more.
+    pub fn cancel(&mut self, message: &MessageId) {
+        match &mut self.0 {
+            Behaviour::Load(load) => load.cancel(message),
+            Behaviour::Echo | Behaviour::Counter(_) | Behaviour::Clock => {}
+        }
+    }
+
+    /// When it wants [`Self::woken`].
+    #[must_use]
+    pub const fn next_wakeup(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Behaviour::Load(load) => load.next_wakeup(),
+            Behaviour::Echo | Behaviour::Counter(_) | Behaviour::Clock => None,
+        }
+    }
+
+    /// The time of [`Self::next_wakeup`] has come.
+    pub fn woken(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
+        match &mut self.0 {
+            Behaviour::Load(load) => load.woken(now, acts),
+            Behaviour::Echo | Behaviour::Counter(_) | Behaviour::Clock => {}
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counter {
+    count: u64,
+}
+
+impl Counter {
     /// Adds one, or N for a text `+N`; stays at the greatest number instead of wrapping.
     fn count(&mut self, payload: &Payload) -> Result<u64, String> {
         let added = match payload {
@@ -80,16 +152,26 @@ mod tests {
         Payload::Text(text.to_owned())
     }
 
+    /// What an agent answers to one message.
+    fn answer(agent: &mut Builtin, payload: Payload, now: Timestamp) -> Result<Option<Payload>, String> {
+        let mut acts = Vec::new();
+        agent.deliver(load::tests::delivery(payload), now, &mut acts);
+        match acts.pop() {
+            Some(Act::Answer { answer, .. }) if acts.is_empty() => answer,
+            other => panic!("not one answer: {other:?}"),
+        }
+    }
+
     #[test]
     fn echo_answers_with_what_it_was_sent() {
         let sent = Payload::Json("{\"a\":1}".to_owned());
-        assert_eq!(Builtin::new(BuiltinKind::Echo).handle(&sent, Timestamp(0)), Ok(Some(sent.clone())));
+        assert_eq!(answer(&mut Builtin::new(BuiltinKind::Echo), sent.clone(), Timestamp(0)), Ok(Some(sent)));
     }
 
     #[test]
     fn counter_counts_messages_and_adds_what_it_is_told() {
         let mut counter = Builtin::new(BuiltinKind::Counter);
-        let mut say = |word: &str| counter.handle(&text(word), Timestamp(0));
+        let mut say = |word: &str| answer(&mut counter, text(word), Timestamp(0));
         assert_eq!(say("hi"), Ok(Some(text("1"))));
         assert_eq!(say("+40"), Ok(Some(text("41"))));
         assert_eq!(say("+x"), Err("`+x` is not + and a number".to_owned()));
@@ -114,7 +196,7 @@ mod tests {
             (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
         ];
         for (time, expected) in cases {
-            let told = Builtin::new(BuiltinKind::Clock).handle(&text(""), Timestamp(time));
+            let told = answer(&mut Builtin::new(BuiltinKind::Clock), text(""), Timestamp(time));
             assert_eq!(told, Ok(Some(text(expected))), "{time}");
         }
     }

@@ -1,6 +1,7 @@
 //! What can happen to the kernel, and all that it can ask of the world.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use weft_protocol::{
     AgentName, Batch, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, GrantId, GrantIssued, GrantRef,
@@ -248,7 +249,7 @@ pub struct Delivery {
     /// Who sent it.
     pub from: Sender,
     /// What was addressed, as text.
-    pub target: String,
+    pub target: Arc<str>,
     /// What it carries.
     pub payload: Payload,
     /// Whether somebody waits for the answer.

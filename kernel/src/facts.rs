@@ -83,9 +83,8 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
 
 fn resource(action: &Action) -> String {
     match action {
-        Action::Send { target }
-        | Action::Call { target }
-        | Action::CronAdd { target }
+        Action::Send { target } | Action::Call { target } => target.to_string(),
+        Action::CronAdd { target }
         | Action::Receive { target, .. }
         | Action::Stop { target }
         | Action::Suspend { target }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
+use smallvec::SmallVec;
 use weft_protocol::{
-    AgentName, ChainState, Denial, Fact, Grant, LocalTarget, MessageId, NewTraces, NodeId, Principal, ProcessId,
-    Recovered, Refusal, Role, Sender, Signer, Target, Timestamp,
+    AgentName, ChainState, Denial, Fact, Grant, GrantId, LocalTarget, MessageId, NewTraces, NodeId, Principal,
+    ProcessId, Recovered, Refusal, Role, Sender, Signer, Target, Timestamp,
 };
 
 use crate::action::Action;
@@ -135,7 +136,13 @@ impl Permit {
     /// The rule as records name it, with the grant that decided.
     pub(crate) fn text(&self) -> String {
         match &self.grant {
-            Some(grant) => [&*self.rule, " ", &grant.id.text()].concat(),
+            Some(grant) => {
+                let mut text = String::with_capacity(self.rule.len() + 1 + GrantId::TEXT_BYTES);
+                text.push_str(&self.rule);
+                text.push(' ');
+                grant.id.push_text(&mut text);
+                text
+            }
             None => self.rule.clone().into_owned(),
         }
     }
@@ -454,7 +461,7 @@ impl Kernel {
         // Whoever passed a right on may take it back, however much is left of its own.
         let taken_back = matches!(action, Action::Revoke { .. });
         let why = |grant: &Grant| if taken_back { None } else { self.ledger.void(by.node, grant) };
-        let standing = grants.iter().filter(|grant| why(grant).is_none()).collect::<Vec<_>>();
+        let standing = grants.iter().filter(|grant| why(grant).is_none()).collect::<SmallVec<[_; 8]>>();
         match self.gate.decide(&Request { by, action, resources, grants: &standing, now }) {
             Decision::Permit { rule, grant } => Ok(Permit { rule, grant }),
             Decision::Deny { rule } | Decision::Defer { rule } => {

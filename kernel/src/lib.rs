@@ -43,7 +43,7 @@ mod topic;
 
 pub use action::Action;
 pub use boot_log::{BootEntry, BootLevel, BootLog};
-pub use builtin::Builtin;
+pub use builtin::{Act, Builtin};
 pub use config::{KernelConfig, KernelIdentity};
 pub use cron::{CronJob, CronSpec, run_report};
 pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendReport, Ticket};

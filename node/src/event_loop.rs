@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weft_kernel::ProbeTarget;
 use weft_peer::{AskId, Input, Output, Peer, Question, Reply};
-use weft_protocol::{Admission, AgentSpec, AuthRefusal, Batch, NodeCheck, Principal, ProcessId, Refusal};
+use weft_protocol::{Admission, AgentSpec, AuthRefusal, Batch, NodeCheck, Principal, ProcessId, Refusal, Timestamp};
 use weft_storage::Store;
 
 use crate::ask::{Asker, Local, Notified};
@@ -22,6 +22,10 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Most events from inside that are handled before the mesh and the clock are looked at again: less than a millisecond of
 /// plain messages (guess).
 const GATHERED_MAX: usize = 256;
+
+/// Most inputs in a row that are handled while what they cause goes on causing more, before anything outside is looked at:
+/// half a millisecond of plain messages (guess).
+const TAKEN_MAX: usize = 1_024;
 
 /// How long the disk is idle before the store is settled, which costs a sync that nobody waits for (guess).
 const IDLE: Duration = Duration::from_millis(20);
@@ -86,47 +90,73 @@ impl EventLoop {
     /// Runs until the peer halts, then lets go of agents and sockets.
     pub(crate) async fn run(mut self) {
         let mut outputs = Vec::new();
-        let mut gathered = 0;
+        let (mut taken, mut gathered) = (0, 0);
         while !self.halted {
-            while let Some(input) = self.inputs.pop_front() {
-                let now = self.clock.now();
-                self.peer.handle(input, now, &mut outputs);
-                for output in outputs.drain(..) {
-                    self.carry_out(output);
-                }
+            if self.inputs.is_empty() {
+                self.wait(&mut gathered).await;
+            } else if taken >= TAKEN_MAX {
+                self.look_around().await;
+                taken = 0;
             }
-            if self.halted {
-                break;
+            let Some(input) = self.inputs.pop_front() else { continue };
+            taken += 1;
+            let now = self.clock.now();
+            self.peer.handle(input, now, &mut outputs);
+            for output in outputs.drain(..) {
+                self.carry_out(output, now);
             }
-            let event = match self.gather(gathered) {
-                Some(event) => {
-                    gathered += 1;
-                    event
-                }
-                None => {
-                    gathered = 0;
-                    self.next_event().await
-                }
-            };
-            self.take_in(event);
         }
         self.runners.shutdown().await;
         self.network.shutdown().await;
         self.disk.shutdown().await;
     }
 
-    /// What is here already, without a wake-up; none when the mesh and the clock have waited for long enough.
-    fn gather(&mut self, gathered: usize) -> Option<Event> {
-        if gathered >= GATHERED_MAX {
-            return None;
+    /// Takes in one thing that is here already, without a wake-up, or waits for the next; the mesh and the clock are looked at
+    /// every so often.
+    async fn wait(&mut self, gathered: &mut usize) {
+        let here = if *gathered < GATHERED_MAX { self.gather() } else { None };
+        match here {
+            Some(event) => {
+                *gathered += 1;
+                self.take_in(event);
+            }
+            None => {
+                *gathered = 0;
+                let event = self.next_event().await;
+                self.take_in(event);
+            }
         }
+    }
+
+    /// Takes in what is here from outside while the agents of the loop itself keep it busy, and lets others run.
+    async fn look_around(&mut self) {
+        let event = tokio::select! {
+            biased;
+            event = self.network.next() => Some(Event::Network(event)),
+            () = tokio::task::yield_now() => None,
+        };
+        self.clock.now();
+        let due = self.next_wakeup().is_some_and(|wakeup| self.clock.until(wakeup).is_zero());
+        event.into_iter().chain(due.then_some(Event::Woken)).for_each(|event| self.take_in(event));
+        for _ in 0..GATHERED_MAX {
+            let Some(event) = self.gather() else { break };
+            self.take_in(event);
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<Timestamp> {
+        self.peer.next_wakeup().into_iter().chain(self.runners.next_wakeup()).min()
+    }
+
+    /// What is here already, without a wake-up.
+    fn gather(&mut self) -> Option<Event> {
         let disk = self.disk.results.try_recv().ok().map(Event::Disk);
         disk.or_else(|| self.locals.try_recv().ok().map(Event::Local))
     }
 
     async fn next_event(&mut self) -> Event {
         self.clock.now();
-        let sleep = self.peer.next_wakeup().map_or(SLEEP_MAX, |wakeup| self.clock.until(wakeup).min(SLEEP_MAX));
+        let sleep = self.next_wakeup().map_or(SLEEP_MAX, |wakeup| self.clock.until(wakeup).min(SLEEP_MAX));
         tokio::select! {
             biased;
             Some(result) = self.disk.results.recv() => Event::Disk(result),
@@ -154,7 +184,11 @@ impl EventLoop {
                 }
                 self.inputs.push_back(Input::PersistFailed);
             }
-            Event::Woken => self.inputs.push_back(Input::Woken),
+            Event::Woken => {
+                self.inputs.push_back(Input::Woken);
+                let now = self.clock.now();
+                self.runners.woken(now, &mut self.inputs);
+            }
         }
     }
 
@@ -186,10 +220,10 @@ impl EventLoop {
         self.inputs.extend(self.runners.start(process, spec, limits));
     }
 
-    fn carry_out(&mut self, output: Output) {
+    fn carry_out(&mut self, output: Output, now: Timestamp) {
         match output {
             Output::Persist(batch) => self.disk.write(*batch),
-            Output::Answer { ask, answer } => self.answer(ask, answer),
+            Output::Answer { ask, answer } => self.answer(ask, answer, now),
             Output::AnswerJoin { ask, answer } => {
                 if let Some(join) = self.joins.remove(&ask) {
                     let _joiner_is_gone = join.send(answer);
@@ -205,7 +239,9 @@ impl EventLoop {
             Output::Gossip { topic, content } => self.network.gossip(&topic, &content),
             Output::Follow { topics, wildcards } => self.network.follow(topics, wildcards),
             Output::Start { process, spec } => self.start(process, *spec),
-            Output::Deliver { process, delivery } => self.inputs.extend(self.runners.deliver(process, *delivery)),
+            Output::Deliver { process, delivery } => {
+                self.runners.deliver(process, *delivery, now, &mut self.inputs);
+            }
             Output::DeliverPublication { process, publication } => {
                 self.runners.deliver_publication(process, *publication);
             }
@@ -263,7 +299,8 @@ impl EventLoop {
         }
     }
 
-    fn answer(&mut self, ask: AskId, answer: Result<Reply, Refusal>) {
+    fn answer(&mut self, ask: AskId, answer: Result<Reply, Refusal>, now: Timestamp) {
+        let Some(answer) = self.runners.answered(ask, answer, now, &mut self.inputs) else { return };
         if answer.is_err() {
             self.notifies.remove(&ask);
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,22 @@ impl LocalTarget {
     }
 }
 
+impl LocalTarget {
+    /// The text form, as [`fmt::Display`] writes it; an agent's is shared.
+    #[must_use]
+    pub fn text(&self) -> Arc<str> {
+        match self {
+            Self::Agent(agent) => agent.shared(),
+            Self::Process(_)
+            | Self::Topic(_)
+            | Self::Service(_)
+            | Self::ServiceMethod { .. }
+            | Self::Broadcast
+            | Self::Kernel => self.to_string().into(),
+        }
+    }
+}
+
 impl fmt::Display for LocalTarget {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -97,6 +114,17 @@ pub struct Target {
     pub node: Option<NodeRef>,
     /// What on that node.
     pub local: LocalTarget,
+}
+
+impl Target {
+    /// The text form, as [`fmt::Display`] writes it; that of an agent without its node is shared.
+    #[must_use]
+    pub fn text(&self) -> Arc<str> {
+        match &self.node {
+            Some(_) => self.to_string().into(),
+            None => self.local.text(),
+        }
+    }
 }
 
 impl fmt::Display for Target {

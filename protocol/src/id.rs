@@ -235,13 +235,21 @@ hex_number! {
 }
 
 impl GrantId {
+    /// Length of the text form.
+    pub const TEXT_BYTES: usize = 18;
+
     /// The text form, as [`fmt::Display`] writes it.
     #[must_use]
     pub fn text(self) -> String {
-        let mut text = String::with_capacity(18);
-        text.push_str("g-");
-        data_encoding::HEXLOWER.encode_append(&self.0.to_be_bytes(), &mut text);
+        let mut text = String::with_capacity(Self::TEXT_BYTES);
+        self.push_text(&mut text);
         text
+    }
+
+    /// Puts the text form behind another text.
+    pub fn push_text(self, text: &mut String) {
+        text.push_str("g-");
+        data_encoding::HEXLOWER.encode_append(&self.0.to_be_bytes(), text);
     }
 
     /// The id that is the beginning of a hash.
@@ -470,6 +478,12 @@ macro_rules! text_name {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// The text, shared.
+            #[must_use]
+            pub fn shared(&self) -> Arc<str> {
+                Arc::clone(&self.0)
             }
         }
 

@@ -29,9 +29,16 @@ impl TreeHash for Shake {
     }
 }
 
-/// The tree of one batch of messages: BLAKE3 with the prefix byte of RFC 6962.
+/// The tree of one batch of messages: leaves are BLAKE3 behind the prefix byte of RFC 6962, nodes are BLAKE3 under a key,
+/// so that both children fill one block.
 #[derive(Debug, Clone, Copy)]
 pub struct Blake3;
+
+/// The key of nodes: `BLAKE3("weft/ipc-batch-node")`.
+const NODE_KEY: [u8; 32] = [
+    0x80, 0x4c, 0x4c, 0x82, 0xd0, 0x2a, 0x73, 0x0a, 0xc0, 0x4f, 0xe1, 0xe9, 0xdd, 0x72, 0x89, 0xf8, 0x98, 0xc9, 0x0a,
+    0x52, 0x0f, 0x99, 0xa4, 0x0f, 0xb2, 0x53, 0x8a, 0xdd, 0x80, 0x67, 0xa2, 0x0b,
+];
 
 impl Blake3 {
     /// The hash of one leaf: `BLAKE3(0 ‖ bytes)`.
@@ -59,10 +66,10 @@ impl TreeHash for Blake3 {
     }
 
     fn node(left: &Digest, right: &Digest) -> Digest {
-        let mut whole = [1; 65];
-        whole[1..33].copy_from_slice(left.as_bytes());
-        whole[33..].copy_from_slice(right.as_bytes());
-        content_address(&whole)
+        let mut both = [0; 64];
+        both[..32].copy_from_slice(left.as_bytes());
+        both[32..].copy_from_slice(right.as_bytes());
+        Digest::from_bytes(*blake3::keyed_hash(&NODE_KEY, &both).as_bytes())
     }
 }
 
@@ -257,4 +264,12 @@ pub fn verify_consistency<H: TreeHash>(
         last >>= 1;
     }
     last == 0 && old_side == *old_root && new_side == *new_root
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_key_of_nodes_is_the_hash_of_its_name() {
+        assert_eq!(super::NODE_KEY, *blake3::hash(b"weft/ipc-batch-node").as_bytes());
+    }
 }

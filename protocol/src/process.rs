@@ -22,6 +22,8 @@ pub enum BuiltinKind {
     Counter,
     /// Answers with the node's time, in RFC 3339.
     Clock,
+    /// Sends as many messages as it is told, as fast as they are taken, and answers with what became of them.
+    Load,
 }
 
 impl fmt::Display for BuiltinKind {
@@ -30,6 +32,7 @@ impl fmt::Display for BuiltinKind {
             Self::Echo => "echo",
             Self::Counter => "counter",
             Self::Clock => "clock",
+            Self::Load => "load",
         })
     }
 }
@@ -42,7 +45,8 @@ impl FromStr for BuiltinKind {
             "echo" => Ok(Self::Echo),
             "counter" => Ok(Self::Counter),
             "clock" => Ok(Self::Clock),
-            _ => Err(ParseError::new(text, "a built-in agent (echo, counter or clock)")),
+            "load" => Ok(Self::Load),
+            _ => Err(ParseError::new(text, "a built-in agent (echo, counter, clock or load)")),
         }
     }
 }

@@ -139,6 +139,23 @@ fn every_changed_field_is_found_and_changes_nothing() {
 }
 
 #[test]
+fn of_an_own_group_all_is_checked_but_the_signature_between_two_checkpoints() {
+    let writer = begun();
+    let facts = [fact(1), fact(2)];
+    let honest = writer.group(&facts, false, |_, _| {});
+    assert!(writer.state.clone().extend_own(&honest).is_ok());
+    let mut unsigned = honest.clone();
+    unsigned.signed.ed25519 = ByteArray::new([7; 64]);
+    assert!(matches!(writer.state.clone().extend(&unsigned), Err(ChainError::Signature { .. })));
+    assert!(writer.state.clone().extend_own(&unsigned).is_ok());
+    let mut checkpoint = writer.group(&facts, true, |_, _| {});
+    checkpoint.signed.ed25519 = ByteArray::new([7; 64]);
+    assert!(matches!(writer.state.clone().extend_own(&checkpoint), Err(ChainError::Signature { .. })));
+    let changed = writer.group(&facts, false, |commit, _| commit.tree_size += 1);
+    assert!(matches!(writer.state.clone().extend_own(&changed), Err(ChainError::Broken { field: "tree_size", .. })));
+}
+
+#[test]
 fn one_flipped_bit_anywhere_is_found() {
     let writer = begun();
     let group = writer.group(&[fact(1)], true, |_, _| {});

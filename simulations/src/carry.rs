@@ -1,7 +1,7 @@
 //! Carries out what a peer wants, as the node's own loop does: one exhaustive match, so that a forgotten effect does not compile.
 
 use weft_discovery::Answer as DiscoveryAnswer;
-use weft_kernel::{Builtin, Delivery, ProbeAnswer};
+use weft_kernel::{Act, Builtin, Delivery, ProbeAnswer};
 use weft_peer::{Input, Output, Reply};
 use weft_protocol::{AgentSpec, Backend, Batch, ExitReason, MessageId, Payload, ProcessId, Recovered, Refusal, Token};
 
@@ -249,11 +249,24 @@ impl World {
         let running = self.nodes[node].running.as_mut();
         let Some(agent) = running.and_then(|running| running.agents.get_mut(&process)) else { return };
         let Some(delivery) = agent.working.remove(&message) else { return };
-        let answer = match &mut agent.builtin {
-            Some(builtin) => builtin.handle(&delivery.payload, now),
-            None => Ok(Some(Payload::Text("at last".to_owned()))),
-        };
-        self.tell(node, Input::AgentAnswered { process, message, answer });
+        let mut acts = Vec::new();
+        match &mut agent.builtin {
+            Some(builtin) => builtin.deliver(delivery, now, &mut acts),
+            None => {
+                let answer = Ok(Some(Payload::Text("at last".to_owned())));
+                acts.push(Act::Answer { message, answer });
+            }
+        }
+        for act in acts {
+            match act {
+                Act::Answer { message, answer } => {
+                    self.tell(node, Input::AgentAnswered { process, message, answer });
+                }
+                Act::Ask(syscall) => {
+                    self.judge.book.complain(format!("no agent of a scenario asks for anything: {syscall:?}"));
+                }
+            }
+        }
     }
 
     fn stop_process(&mut self, node: usize, process: ProcessId, grace_us: u64) {

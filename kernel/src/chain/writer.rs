@@ -370,7 +370,7 @@ impl Writer {
         self.back().digests.push(DigestRow { chain, seq, records });
     }
 
-    /// Signs the group and verifies it as another node would.
+    /// Signs the group and verifies it, a checkpoint with its signatures.
     fn build(&mut self, group: &Group, now: Timestamp) -> Result<(ChainState, CommitGroup), ChainError> {
         let leaves = group.events.iter().map(|event| leaf_hash(event)).collect::<Vec<_>>();
         let mut frontier = self.durable.frontier().clone();
@@ -395,7 +395,7 @@ impl Writer {
         let signed = self.sign(&commit, checkpoint);
         let built = CommitGroup { signed, events: group.events.clone() };
         let mut next = self.durable.clone();
-        next.extend(&built)?;
+        next.extend_own(&built)?;
         Ok((next, built))
     }
 

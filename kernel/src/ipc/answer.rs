@@ -72,7 +72,7 @@ impl Kernel {
             let refusal = if incoming.was_delivered() {
                 failed(why)
             } else {
-                Refusal::NoResponder { target: incoming.target.clone() }
+                Refusal::NoResponder { target: incoming.target.to_string() }
             };
             self.end_incoming(message, &Outcome::Refused(refusal));
         }

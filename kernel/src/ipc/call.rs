@@ -1,6 +1,7 @@
 //! Messages of this node that wait for a receipt, whoever asked for them still being there or not.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weft_protocol::limits::CALLS_MAX;
 use weft_protocol::{Envelope, GrantRef, MessageId, NodeId, ProcessId, Receipt, RecordRef, Timestamp};
@@ -19,7 +20,7 @@ pub(crate) struct Call {
     /// Where it goes.
     pub(crate) to: NodeId,
     /// Its target as written.
-    pub(crate) target: String,
+    pub(crate) target: Arc<str>,
     pub(crate) envelope: Envelope,
     pub(crate) asked_at: Timestamp,
     pub(crate) expires: Timestamp,

@@ -75,7 +75,7 @@ impl Kernel {
     /// Puts a durable message of ours that ended badly among the dead letters; one that may be lost is forgotten.
     pub(super) fn bury(&mut self, call: &Call, reason: &str) {
         if call.is_durable() {
-            self.keep_dead_letter(call.envelope.clone(), call.to, call.target.clone(), reason);
+            self.keep_dead_letter(call.envelope.clone(), call.to, call.target.to_string(), reason);
         }
     }
 
@@ -97,7 +97,7 @@ impl Kernel {
             grant: None,
             cause: incoming.cause.clone(),
         };
-        let (own, target) = (self.identity.chain.node, incoming.target.clone());
+        let (own, target) = (self.identity.chain.node, incoming.target.to_string());
         self.keep_dead_letter(envelope, own, target, MAILBOX);
     }
 

@@ -1,6 +1,7 @@
 //! Messages that were let into a mailbox of this node and are not answered yet.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weft_protocol::{
     Delivery as Reached, Digest, Envelope, Level, MessageId, NodeId, Outcome, Payload, ProcessId, Sender, Timestamp,
@@ -20,7 +21,7 @@ pub(crate) struct Incoming {
     pub(crate) from: NodeId,
     pub(crate) sender: Sender,
     pub(crate) trace: TraceId,
-    pub(crate) target: String,
+    pub(crate) target: Arc<str>,
     pub(crate) level: Level,
     pub(crate) cause: Vec<Digest>,
     /// Whose mailbox it is in.
@@ -38,16 +39,17 @@ pub(crate) struct Incoming {
 impl Incoming {
     pub(crate) fn new(
         from: NodeId,
-        target: String,
-        envelope: Envelope,
+        target: Arc<str>,
+        envelope: Box<Envelope>,
         process: ProcessId,
         expires: Timestamp,
         bound: Bound,
     ) -> Self {
+        let envelope = *envelope;
         let delivery = Delivery {
             message: envelope.id,
             from: envelope.from.clone(),
-            target: target.clone(),
+            target: Arc::clone(&target),
             payload: envelope.payload,
             wants_reply: envelope.wants_reply,
             deadline: expires,

@@ -1,5 +1,7 @@
 //! Receiving: what arrives is checked by this node alone, let into a mailbox once, and answered in every case.
 
+use std::sync::Arc;
+
 use weft_protocol::limits::DEADLINE_US_MAX;
 use weft_protocol::{
     Delivery, Envelope, Hlc, LocalTarget, MessageId, NodeId, Outcome, Payload, ProcessId, Receipt, RecordRef, Refusal,
@@ -175,8 +177,8 @@ impl Kernel {
     ) {
         let (id, received) = (envelope.id, envelope.level.delivery != Delivery::Executed);
         let (signal, by) = (life_signal(&envelope.payload), envelope.from.clone());
-        let target = envelope.target.to_string();
-        let (hlc, record) = self.let_in(from, target, envelope, process, expires, rule, bound);
+        let target = envelope.target.text();
+        let (hlc, record) = self.let_in(from, target, Box::new(envelope), process, expires, rule, bound);
         let seq = record.as_ref().map(|record| record.seq);
         if received {
             self.give_receipt(from, Receipt { message: id, hlc, outcome: Outcome::Received, record });
@@ -195,8 +197,8 @@ impl Kernel {
     pub(super) fn let_in(
         &mut self,
         from: NodeId,
-        target: String,
-        envelope: Envelope,
+        target: Arc<str>,
+        envelope: Box<Envelope>,
         process: ProcessId,
         expires: Timestamp,
         rule: &str,

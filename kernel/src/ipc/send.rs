@@ -40,8 +40,9 @@ pub(crate) struct Message {
 struct Permitted {
     to: NodeId,
     /// Its target as written.
-    written: String,
-    envelope: Envelope,
+    written: Arc<str>,
+    /// Too large to be moved from hand to hand.
+    envelope: Box<Envelope>,
     expires: Timestamp,
     rule: String,
 }
@@ -96,13 +97,13 @@ impl Kernel {
     }
 
     fn permit(&mut self, by: &Asker, message: Message, route: Route) -> Result<Permitted, Refusal> {
-        let written = message.target.to_string();
+        let written = message.target.text();
         let id = self.chain.take_message_id();
         let own = self.identity.chain.node;
         let resources = match &route {
-            Route::Remote(node) if *node != own => Arc::from([written.clone()]),
+            Route::Remote(node) if *node != own => Arc::from([written.to_string()]),
             Route::Local | Route::Remote(_) => self.local_resources(&written, &message.target.local),
-            Route::Nowhere(_) => Arc::from([written.clone()]),
+            Route::Nowhere(_) => Arc::from([written.to_string()]),
         };
         // What another node gave counts towards other nodes alone.
         let grants = match &route {
@@ -154,7 +155,7 @@ impl Kernel {
         self.use_grant(&by.sender, &permit);
         let expires = self.now.after_us(message.deadline_us.min(DEADLINE_US_MAX));
         let rule = permit.text();
-        let envelope = Envelope {
+        let envelope = Box::new(Envelope {
             id,
             hlc: weft_protocol::Hlc(0),
             trace: message.trace.unwrap_or_else(|| self.new_traces.of(&id)),
@@ -167,7 +168,7 @@ impl Kernel {
             hops: HOPS_MAX,
             grant: permit.grant,
             cause: message.cause,
-        };
+        });
         Ok(Permitted { to, written, envelope, expires, rule })
     }
 
@@ -179,7 +180,7 @@ impl Kernel {
             process: by.process(),
             to,
             target: written,
-            envelope,
+            envelope: *envelope,
             asked_at: self.now,
             expires,
             attempts: 0,
@@ -209,7 +210,7 @@ impl Kernel {
                 return Err(refusal);
             }
         };
-        let target = if written.contains('@') { envelope.target.to_string() } else { written };
+        let target = if written.contains('@') { envelope.target.text() } else { written };
         self.let_in(own, target, envelope, process, expires, &rule, bound);
         let report = SendReport {
             id,

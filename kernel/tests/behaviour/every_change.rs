@@ -6,16 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weft_kernel::{
-    Action, AgentRef, Answer, AskId, Builtin, CronSpec, Input, KernelConfig, Measured, Output, ProbeAnswer,
-    Registration, Route, Start, Syscall, Ticket,
+    Action, AgentRef, Answer, AskId, CronSpec, Input, KernelConfig, Measured, Output, ProbeAnswer, Registration, Route,
+    Start, Syscall, Ticket,
 };
 use weft_protocol::{
-    AgentSpec, AuditLevel, Backend, BuiltinKind, CronId, ExitReason, Fact, GrantIssued, GrantRef, GrantTerms, InviteId,
+    AgentSpec, AuditLevel, Backend, CronId, ExitReason, Fact, GrantIssued, GrantRef, GrantTerms, InviteId,
     InviteRevoked, MessageId, MissedRule, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessExited,
     ProcessId, Refusal, ResourceLimits, RestartPolicy, Role, Target, Watched,
 };
 
-use crate::node::{Node, acknowledged, echo, effects, granted, message, name, text, transmitted};
+use crate::node::{Node, acknowledged, echo, echoed, effects, granted, message, name, text, transmitted};
 use crate::pair::Pair;
 
 const SECOND: u64 = 1_000_000;
@@ -143,24 +143,21 @@ fn tell(node: &mut Node, input: Input) -> Told {
                     told.before = node.kinds().split_off(known);
                 }
                 Output::FactsRecorded { .. } => told.before = node.kinds().split_off(known),
-                output => queue.extend(obey(node, output)),
+                output => queue.extend(obey(output)),
             }
         }
     }
 }
 
 /// What the world does for an output.
-fn obey(node: &Node, output: Output) -> Option<Input> {
+fn obey(output: Output) -> Option<Input> {
     match output {
         Output::Gather { gather, .. } => Some(Input::Gathered { gather }),
         Output::Start { process, .. } => Some(Input::AgentStarted { process, pid: None }),
         Output::Stop { process, .. } => Some(Input::AgentExited { process, reason: ExitReason::Stopped }),
         Output::Suspend { process } => Some(Input::AgentSuspended { process }),
         Output::Resume { process } => Some(Input::AgentResumed { process }),
-        Output::Deliver { process, delivery } => {
-            let answer = Builtin::new(BuiltinKind::Echo).handle(&delivery.payload, node.now);
-            Some(Input::AgentAnswered { process, message: delivery.message, answer })
-        }
+        Output::Deliver { process, delivery } => Some(echoed(process, *delivery)),
         _ => None,
     }
 }

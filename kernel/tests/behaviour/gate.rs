@@ -18,8 +18,8 @@ fn the_table_of_all_decisions() {
     let agent = || Principal::Agent { agent: name("a"), process: ProcessId { index: 0, generation: 0 } };
     let topic = || "jobs".parse().expect("a topic");
     let actions = [
-        Action::Send { target: "t".to_owned() },
-        Action::Call { target: "t".to_owned() },
+        Action::Send { target: "t".into() },
+        Action::Call { target: "t".into() },
         Action::Receive { role: Role::Admin, target: "t".to_owned(), wants_reply: false },
         Action::Receive { role: Role::Worker, target: "t".to_owned(), wants_reply: true },
         Action::Receive { role: Role::Observer, target: "t".to_owned(), wants_reply: true },
@@ -28,8 +28,8 @@ fn the_table_of_all_decisions() {
         Action::ReceivePublication { role: Role::Worker, topic: topic() },
         Action::ReceivePublication { role: Role::Observer, topic: topic() },
         Action::Spawn { agent: name("a") },
-        Action::Stop { target: "t".to_owned() },
-        Action::CronAdd { target: "t".to_owned() },
+        Action::Stop { target: "t".into() },
+        Action::CronAdd { target: "t".into() },
         Action::CronRemove { job: CronId(1) },
         Action::CronRun { job: CronId(1) },
         Action::CronList,
@@ -131,7 +131,7 @@ fn a_grant_ends_when_it_says_so() {
     let spec = "call:t".parse().expect("a grant");
     let grants = [Grant::root(GrantId(1), GrantTerms { spec, expires: Some(Timestamp(10)), uses: None })];
     let principal = Principal::Agent { agent: name("a"), process: ProcessId { index: 0, generation: 0 } };
-    let (by, action) = (Sender { node: OWN, principal }, Action::Call { target: "t".to_owned() });
+    let (by, action) = (Sender { node: OWN, principal }, Action::Call { target: "t".into() });
     let resources = ["t".to_owned()];
     let permits = |now| {
         let request = Request {

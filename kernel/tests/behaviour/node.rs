@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use weft_kernel::{
-    Answer, AskId, CapabilityGate, GatherId, Input, Kernel, KernelConfig, KernelIdentity, Output, Route, Syscall,
-    genesis_rules,
+    Answer, AskId, CapabilityGate, Delivery, GatherId, Input, Kernel, KernelConfig, KernelIdentity, Output, Route,
+    Syscall, genesis_rules,
 };
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Batch, BuiltinKind, ChainId, ChainState, ClusterId, CommitGroup, DeadLetter,
     Envelope, Fact, Hlc, Incarnation, KeyPair, Level, LocalTarget, LoggedPublication, MessageId, MessageRecord, NodeId,
-    OutboxEntry, Outcome, Payload, PlacedFact, PlacedMessage, Principal, Publication, Receipt, Recovered,
+    OutboxEntry, Outcome, Payload, PlacedFact, PlacedMessage, Principal, ProcessId, Publication, Receipt, Recovered,
     RecoveredChain, Refusal, Reserved, Signer, Stage, Timestamp, TopicPattern, hash,
 };
 
@@ -261,6 +261,11 @@ fn cluster() -> ClusterId {
 
 pub(crate) fn echo(name: &str) -> AgentSpec {
     AgentSpec::new(name.parse().expect("a name"), Backend::Builtin(BuiltinKind::Echo))
+}
+
+/// What an echo does with what it is handed.
+pub(crate) fn echoed(process: ProcessId, delivery: Delivery) -> Input {
+    Input::AgentAnswered { process, message: delivery.message, answer: Ok(Some(delivery.payload)) }
 }
 
 pub(crate) fn granted(name: &str, grants: &[&str]) -> AgentSpec {

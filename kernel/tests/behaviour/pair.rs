@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use weft_kernel::{Answer, AskId, Builtin, Input, Output, Route, Syscall};
-use weft_protocol::{BuiltinKind, ExitReason, NodeId, Principal, Refusal, Role};
+use weft_kernel::{Answer, AskId, Input, Output, Route, Syscall};
+use weft_protocol::{ExitReason, NodeId, Principal, Refusal, Role};
 
-use crate::node::Node;
+use crate::node::{Node, echoed};
 
 pub(crate) struct Pair {
     pub(crate) nodes: [Node; 2],
@@ -61,10 +61,7 @@ impl Pair {
             Output::Publish(publication) => {
                 Some((other, Input::PublicationArrived { from, role, publication, fetched: false }))
             }
-            Output::Deliver { process, delivery } if self.agents_answer => {
-                let answer = Builtin::new(BuiltinKind::Echo).handle(&delivery.payload, self.nodes[place].now);
-                Some((place, Input::AgentAnswered { process, message: delivery.message, answer }))
-            }
+            Output::Deliver { process, delivery } if self.agents_answer => Some((place, echoed(process, *delivery))),
             Output::Start { process, .. } => Some((place, Input::AgentStarted { process, pid: None })),
             Output::Stop { process, .. } => Some((place, Input::AgentExited { process, reason: ExitReason::Stopped })),
             Output::Suspend { process } => Some((place, Input::AgentSuspended { process })),

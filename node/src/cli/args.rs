@@ -278,7 +278,7 @@ pub(crate) enum AgentCommand {
 pub(crate) struct SpawnArgs {
     /// Its name; of a built-in agent its kind too, without --builtin
     pub(crate) name: String,
-    /// A built-in agent: echo, counter or clock
+    /// A built-in agent: echo, counter, clock or load
     #[arg(long, value_name = "KIND", conflicts_with = "exec")]
     pub(crate) builtin: Option<BuiltinKind>,
     /// A program that speaks JSON-RPC lines on stdin and stdout; quotes group words, no shell is involved

@@ -314,7 +314,7 @@ impl Key {
             Field::Listen => "multiaddresses".to_owned(),
             Field::Log => "error, warn, info, debug, trace, or tracing's directives".to_owned(),
             Field::LogFormat => "text or json".to_owned(),
-            Field::BootAgents => "of echo, counter, clock".to_owned(),
+            Field::BootAgents => "of echo, counter, clock, load".to_owned(),
             Field::Time(_, least, most) => format!("{} to {}", show_time(least), show_time(most)),
             Field::Count(_, least, most) => format!("{least} to {most}"),
             Field::Bytes(_, least, most) => format!("{} to {}", show_bytes(least), show_bytes(most)),

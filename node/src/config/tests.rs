@@ -76,7 +76,7 @@ fn wrong_files_are_refused_with_line_and_nearest_key() {
         ("kernel.in_flight = 65\n", 1, "`kernel.in_flight` is 65; allowed is 1 to 64"),
         ("kernel.in_flight = -1\n", 1, "`kernel.in_flight` wants a whole number, and not -1"),
         ("kernel.in_flight = true\n", 1, "`kernel.in_flight` wants a whole number, and not a boolean"),
-        ("kernel.boot_agents = [\"ecko\"]\n", 1, "`ecko` is not a built-in agent (echo, counter or clock)"),
+        ("kernel.boot_agents = [\"ecko\"]\n", 1, "`ecko` is not a built-in agent (echo, counter, clock or load)"),
         ("kernel.boot_agents = [\"echo\", \"echo\"]\n", 1, "`echo` is named twice, and a name has one agent"),
         ("replication.page = \"1TB\"\n", 1, "`replication.page` wants a size, as \"64KiB\", and not `1TB`"),
         (

@@ -383,7 +383,7 @@ mod tests {
                 r#"{"agent":"A","builtin":"echo"}"#,
                 "`A` is not a name (1 to 63 of a-z 0-9 - _, beginning with a letter or digit; not kernel or broadcast)",
             ),
-            (r#"{"agent":"a","builtin":"ecko"}"#, "`ecko` is not a built-in agent (echo, counter or clock)"),
+            (r#"{"agent":"a","builtin":"ecko"}"#, "`ecko` is not a built-in agent (echo, counter, clock or load)"),
             (r#"{"agent":"a"}"#, "exactly one of `builtin`, `exec`, `wasm`, `image` and `tee` says what runs"),
             (
                 r#"{"agent":"a","builtin":"echo","exec":["x"]}"#,

@@ -22,7 +22,7 @@ mod payload;
 mod probe;
 mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,15 +30,16 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use weft_kernel::{Builtin, Delivery, ProbeAnswer};
-use weft_peer::Input;
+use weft_kernel::{Delivery, ProbeAnswer};
+use weft_peer::{AskId, Input, Reply};
 use weft_protocol::limits::{AGENT_HISTORY_MAX, AGENT_IN_FLIGHT_MAX};
 use weft_protocol::{
     AgentSpec, Backend, ExitReason, MessageId, NodeId, NodeName, ProbeCheck, ProbeKind, ProcessId, Publication,
-    Resource, ResourceLimits, Sender, Signal,
+    Refusal, Resource, ResourceLimits, Sender, Signal, Timestamp,
 };
 
 use crate::ask::Asker;
+use crate::runners::builtin::Builtins;
 use crate::runners::command::{Control, Ending, Order};
 
 pub(crate) use crate::runners::confinement::Confinement;
@@ -82,13 +83,16 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Runners {
     shared: Arc<Shared>,
+    builtins: Builtins,
     running: BTreeMap<ProcessId, Running>,
 }
 
+/// One child process.
 #[derive(Debug)]
-enum Running {
-    Builtin(Builtin),
-    Command { orders: mpsc::Sender<Order>, controls: mpsc::Sender<Control>, task: JoinHandle<()> },
+struct Running {
+    orders: mpsc::Sender<Order>,
+    controls: mpsc::Sender<Control>,
+    task: JoinHandle<()>,
 }
 
 impl Runners {
@@ -101,8 +105,9 @@ impl Runners {
                 let _gone_already = std::fs::remove_file(path);
             }
         }
+        let builtins = Builtins::new(asker.clone());
         let shared = Shared { config, asker, processes: AgentProcesses::default(), initialize_within: INITIALIZE };
-        Self { shared: Arc::new(shared), running: BTreeMap::new() }
+        Self { shared: Arc::new(shared), builtins, running: BTreeMap::new() }
     }
 
     /// By which the local API tells agents from the operator's programs.
@@ -116,7 +121,7 @@ impl Runners {
         self.forget_ended();
         match spec.backend {
             Backend::Builtin(kind) => {
-                self.running.insert(process, Running::Builtin(Builtin::new(kind)));
+                self.builtins.start(process, spec.agent, kind);
                 Some(Input::AgentStarted { process, pid: None })
             }
             Backend::Command { .. } => {
@@ -124,30 +129,56 @@ impl Runners {
                 let (controls, controlled) = mpsc::channel(CONTROLS_MAX);
                 let task =
                     tokio::spawn(command::run(Arc::clone(&self.shared), process, spec, limits, ordered, controlled));
-                self.running.insert(process, Running::Command { orders, controls, task });
+                self.running.insert(process, Running { orders, controls, task });
                 None
             }
         }
     }
 
-    /// Hands over a message. Returned is what is known at once: a built-in agent's answer, or that there is no room.
-    pub(crate) fn deliver(&mut self, process: ProcessId, delivery: Delivery) -> Option<Input> {
+    /// Hands over a message. Added to `inputs` is what is known at once: what a built-in agent does, or that there is no room.
+    pub(crate) fn deliver(
+        &mut self,
+        process: ProcessId,
+        delivery: Delivery,
+        now: Timestamp,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let Some(delivery) = self.builtins.deliver(process, delivery, now, inputs) else { return };
         let message = delivery.message;
-        let failed = |reason: &str| Some(Input::AgentAnswered { process, message, answer: Err(reason.to_owned()) });
-        match self.running.get_mut(&process) {
-            None => failed("the process has ended"),
-            Some(Running::Builtin(builtin)) => Some(builtin::deliver(builtin, process, &delivery)),
-            Some(Running::Command { orders, .. }) => match orders.try_send(Order::Deliver(Box::new(delivery))) {
-                Ok(()) => None,
-                Err(mpsc::error::TrySendError::Full(_)) => failed("busy: too many messages wait for the agent"),
-                Err(mpsc::error::TrySendError::Closed(_)) => failed("the process has ended"),
-            },
-        }
+        let failed =
+            match self.running.get(&process).map(|running| running.orders.try_send(Order::Deliver(Box::new(delivery))))
+            {
+                Some(Ok(())) => return,
+                Some(Err(mpsc::error::TrySendError::Full(_))) => "busy: too many messages wait for the agent",
+                Some(Err(mpsc::error::TrySendError::Closed(_))) | None => "the process has ended",
+            };
+        inputs.push_back(Input::AgentAnswered { process, message, answer: Err(failed.to_owned()) });
+    }
+
+    /// Hands over an answer of the peer; gives it back when no built-in agent asked. Added to `inputs` is what the agent does.
+    pub(crate) fn answered(
+        &mut self,
+        ask: AskId,
+        answer: Result<Reply, Refusal>,
+        now: Timestamp,
+        inputs: &mut VecDeque<Input>,
+    ) -> Option<Result<Reply, Refusal>> {
+        self.builtins.answered(ask, answer, now, inputs)
+    }
+
+    /// When [`Self::woken`] is wanted.
+    pub(crate) fn next_wakeup(&self) -> Option<Timestamp> {
+        self.builtins.next_wakeup()
+    }
+
+    /// The time of [`Self::next_wakeup`] may have come. Added to `inputs` is what agents do.
+    pub(crate) fn woken(&mut self, now: Timestamp, inputs: &mut VecDeque<Input>) {
+        self.builtins.woken(now, inputs);
     }
 
     /// Hands over a publication. One that finds no room is lost; the gap in its numbers tells the agent.
     pub(crate) fn deliver_publication(&mut self, process: ProcessId, publication: Publication) {
-        if let Some(Running::Command { orders, .. }) = self.running.get(&process)
+        if let Some(Running { orders, .. }) = self.running.get(&process)
             && orders.capacity() > ORDERS_MAX / 2
         {
             let _ended = orders.try_send(Order::Publish(Box::new(publication)));
@@ -156,14 +187,15 @@ impl Runners {
 
     /// Tells an agent that nobody waits for its answer any more.
     pub(crate) fn cancel(&mut self, process: ProcessId, message: MessageId) {
-        if let Some(Running::Command { orders, .. }) = self.running.get(&process) {
+        self.builtins.cancel(process, &message);
+        if let Some(Running { orders, .. }) = self.running.get(&process) {
             let _lost_or_ended = orders.try_send(Order::Cancel(message));
         }
     }
 
     /// Tells an agent that it uses four fifths of what it may. A built-in one has no use for that.
     pub(crate) fn warn(&mut self, process: ProcessId, resource: Resource, measured: u64, limit: u64) {
-        if let Some(Running::Command { orders, .. }) = self.running.get(&process) {
+        if let Some(Running { orders, .. }) = self.running.get(&process) {
             let _lost_or_ended = orders.try_send(Order::Warn { resource, measured, limit });
         }
     }
@@ -175,10 +207,12 @@ impl Runners {
             let answer = ProbeAnswer::Failed { reason: reason.to_owned() };
             Some(Input::ProbeAnswered { number, answer })
         };
+        if self.builtins.runs(process) {
+            return Some(Input::ProbeAnswered { number, answer: ProbeAnswer::Healthy });
+        }
         match self.running.get(&process) {
             None => failed("the process has ended"),
-            Some(Running::Builtin(_)) => Some(Input::ProbeAnswered { number, answer: ProbeAnswer::Healthy }),
-            Some(Running::Command { orders, .. }) => match orders.try_send(Order::Probe { number, kind, check }) {
+            Some(Running { orders, .. }) => match orders.try_send(Order::Probe { number, kind, check }) {
                 Ok(()) => None,
                 Err(mpsc::error::TrySendError::Full(_)) => failed("too much waits for the agent"),
                 Err(mpsc::error::TrySendError::Closed(_)) => failed("the process has ended"),
@@ -203,18 +237,16 @@ impl Runners {
 
     /// Of a process that has ended its end is reported, and nothing else.
     fn control(&mut self, process: ProcessId, control: Control, at_once: Input) -> Option<Input> {
-        match self.running.get(&process)? {
-            Running::Builtin(_) => Some(at_once),
-            Running::Command { controls, .. } => {
-                let _ended = controls.try_send(control);
-                None
-            }
+        if self.builtins.runs(process) {
+            return Some(at_once);
         }
+        let _ended = self.running.get(&process)?.controls.try_send(control);
+        None
     }
 
     /// Tells an agent a signal. A built-in one has no ear for it.
     pub(crate) fn signal(&mut self, process: ProcessId, signal: Box<Signal>, from: Option<Sender>) {
-        if let Some(Running::Command { orders, .. }) = self.running.get(&process)
+        if let Some(Running { orders, .. }) = self.running.get(&process)
             && orders.try_send(Order::Signal { signal, from }).is_err()
         {
             tracing::warn!(%process, "a signal found no room and is lost");
@@ -223,13 +255,12 @@ impl Runners {
 
     /// Ends an agent within the grace time. A built-in one has ended at once; of another, its end is reported later.
     pub(crate) fn stop(&mut self, process: ProcessId, grace_us: u64) -> Option<Input> {
+        if self.builtins.stop(process) {
+            return Some(Input::AgentExited { process, reason: ExitReason::Stopped });
+        }
         match self.running.get(&process) {
             None => Some(Input::AgentExited { process, reason: ExitReason::Stopped }),
-            Some(Running::Builtin(_)) => {
-                self.running.remove(&process);
-                Some(Input::AgentExited { process, reason: ExitReason::Stopped })
-            }
-            Some(Running::Command { controls, .. }) => {
+            Some(Running { controls, .. }) => {
                 let grace = (grace_us > 0).then(|| Duration::from_micros(grace_us));
                 let _ending_already = controls.try_send(Control::End(Ending { grace, node_stops: false }));
                 None
@@ -239,13 +270,12 @@ impl Runners {
 
     /// Ends everything that still runs, without grace. After at most four seconds nothing of it is left.
     pub(crate) async fn shutdown(&mut self) {
+        self.builtins.stop_all();
         let mut tasks = Vec::new();
-        for running in std::mem::take(&mut self.running).into_values() {
-            if let Running::Command { controls, task, .. } = running {
-                let ending = Ending { grace: Some(Duration::ZERO), node_stops: true };
-                let _ended_already = controls.try_send(Control::End(ending));
-                tasks.push(task);
-            }
+        for Running { controls, task, .. } in std::mem::take(&mut self.running).into_values() {
+            let ending = Ending { grace: Some(Duration::ZERO), node_stops: true };
+            let _ended_already = controls.try_send(Control::End(ending));
+            tasks.push(task);
         }
         let all = async {
             for task in &mut tasks {
@@ -263,10 +293,7 @@ impl Runners {
 
     /// The task of an ended process says so by being over.
     fn forget_ended(&mut self) {
-        self.running.retain(|_, running| match running {
-            Running::Builtin(_) => true,
-            Running::Command { task, .. } => !task.is_finished(),
-        });
+        self.running.retain(|_, running| !running.task.is_finished());
     }
 }
 

@@ -216,8 +216,15 @@ impl Session {
             Err(error) => return failed(error),
         };
         let id = self.next_id;
-        let params =
-            Message { id: message, from: from.into(), target, payload, wants_reply, deadline_ms: left_ms, trace };
+        let params = Message {
+            id: message,
+            from: from.into(),
+            target: target.to_string(),
+            payload,
+            wants_reply,
+            deadline_ms: left_ms,
+            trace,
+        };
         let line = jsonrpc::request(Some(id), "message", &params);
         if line.len() > LINE_BYTES_MAX {
             return failed(format!("the message takes {} bytes as a line, at most {LINE_BYTES_MAX}", line.len()));

@@ -1,6 +1,7 @@
 //! Real child processes in Python, and an event loop played by the test. The guard is a stand-in that only becomes the
 //! program: the real one is another program, tested where that is built.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,7 +10,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use weft_kernel::{Answer, SendReport, Syscall};
 use weft_peer::{Question, Reply};
-use weft_protocol::{BuiltinKind, ChainId, Incarnation, Payload, Principal, Refusal, ResourceLimits, Sender, TraceId};
+use weft_protocol::{
+    BuiltinKind, ChainId, Incarnation, Payload, Principal, Refusal, ResourceLimits, Sender, Timestamp, TraceId,
+};
 
 use super::*;
 use crate::ask::{Local, door};
@@ -111,7 +114,17 @@ impl Node {
     }
 
     fn deliver(&mut self, counter: u64, text: &str) {
-        assert!(self.runners.deliver(PROCESS, delivery(counter, text)).is_none());
+        assert_eq!(self.at_once(counter, text), None);
+    }
+
+    /// What is known at once of a message.
+    fn at_once(&mut self, counter: u64, text: &str) -> Option<Result<Option<Payload>, String>> {
+        let mut inputs = VecDeque::new();
+        self.runners.deliver(PROCESS, delivery(counter, text), Timestamp(0), &mut inputs);
+        inputs.pop_front().map(|input| match input {
+            Input::AgentAnswered { answer, .. } => answer,
+            other => panic!("{other:?}"),
+        })
     }
 
     async fn call(&mut self, text: &str) -> String {
@@ -174,17 +187,11 @@ fn built_in_agents_answer_in_the_same_turn() {
     let started = node.runners.start(PROCESS, spec(Backend::Builtin(BuiltinKind::Counter)), ResourceLimits::default());
     assert!(matches!(started, Some(Input::AgentStarted { process: PROCESS, pid: None })));
     for expected in ["1", "2"] {
-        let Some(Input::AgentAnswered { answer, .. }) = node.runners.deliver(PROCESS, delivery(1, "x")) else {
-            panic!("no answer")
-        };
-        assert_eq!(answer, Ok(Some(Payload::Text(expected.into()))));
+        assert_eq!(node.at_once(1, "x"), Some(Ok(Some(Payload::Text(expected.into())))));
     }
     let stopped = node.runners.stop(PROCESS, 0);
     assert!(matches!(stopped, Some(Input::AgentExited { reason: ExitReason::Stopped, .. })));
-    let Some(Input::AgentAnswered { answer, .. }) = node.runners.deliver(PROCESS, delivery(1, "x")) else {
-        panic!("no answer")
-    };
-    assert_eq!(answer, Err("the process has ended".into()));
+    assert_eq!(node.at_once(1, "x"), Some(Err("the process has ended".into())));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ pub(crate) const FRONT_BYTES: u64 = 3 * PAGE_BYTES as u64;
 /// Size of each of them: what disks write at once or not at all, at best; the checks do not rely on it.
 pub(crate) const PAGE_BYTES: usize = 4096;
 /// The layout this program reads and writes.
-pub(crate) const LAYOUT_VERSION: u32 = 2;
+pub(crate) const LAYOUT_VERSION: u32 = 3;
 /// Heads in one mark: 80 bytes each beside 50 of its own and the check. A batch that moved more chains is still noticed
 /// when it is lost; only which chains it moved is then not known.
 const HEADS_MAX: usize = 49;

@@ -1,5 +1,6 @@
-//! Messages between two agents of one node: inside the kernel alone, and through the event loop of a whole node with its
-//! chain and its store; afterwards leaves of the run, drawn at random, are proven against the chain.
+//! Messages between two built-in agents of one node: inside the kernel alone, and through the event loop of a whole node with
+//! its chain and its store, sent by an agent in the loop and by a task at its door; afterwards leaves of the run, drawn at
+//! random, are proven against the chain.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hint::black_box;
@@ -16,8 +17,8 @@ use weft_kernel::{
 use weft_peer::{Question, Reply};
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Blake3, BuiltinKind, ChainId, ClusterId, Delivery, Durability, Event, Fact, Hlc,
-    Incarnation, KeyPair, Level, Payload, Principal, Recovered, Refusal, Signer as _, Timestamp, TraceId, hash,
-    inclusion_root,
+    Incarnation, KeyPair, Level, MessageId, Payload, Principal, Recovered, Refusal, Signer as _, Timestamp, TraceId,
+    hash, inclusion_root,
 };
 use weft_storage::Store;
 
@@ -41,22 +42,23 @@ const PROVEN: usize = 100;
 
 /// Measures in `folder`.
 pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
-    let (per_s, traces, chain) = through_the_loop(&folder.join("alpha")).await?;
+    let Loop { per_s, door_per_s, traces, chain } = through_the_loop(&folder.join("alpha")).await?;
     let store = folder.join("alpha").join("store.redb");
     let audited = tokio::task::spawn_blocking(move || audit(&store, chain, &traces)).await;
     let Audited { leaves, commits, proven } = audited.map_err(|error| failed("audit", &error))??;
-    let burst = (MESSAGES as u64 / commits.max(1)).clamp(1, KERNEL_MESSAGES);
+    let burst = (2 * MESSAGES as u64 / commits.max(1)).clamp(1, KERNEL_MESSAGES);
     let kernel = tokio::task::spawn_blocking(move || kernel_alone(burst)).await;
     let kernel_ns = kernel.map_err(|error| failed("kernel", &error))??;
     let (channel_ns, channel_per_s) = raw_channel().await?;
     let channel = "raw tokio mpsc channel of 1,024, 64 B, one task to another";
     #[expect(clippy::cast_precision_loss, reason = "counts of one run fit a double")]
-    let (leaves, proven, messages, asked) = (leaves as f64, proven as f64, MESSAGES as f64, PROVEN as f64);
+    let (leaves, proven, messages, asked) = (leaves as f64, proven as f64, 2.0 * MESSAGES as f64, PROVEN as f64);
     #[expect(clippy::cast_precision_loss, reason = "counts of one run fit a double")]
     let (commits, burst) = (commits as f64, burst as f64);
     Ok(vec![
         Figure::new("ipc_send_ns", "ns", kernel_ns, channel, channel_ns),
         Figure::new("ipc_loop_messages_per_s", "messages/s", per_s, channel, channel_per_s),
+        Figure::new("ipc_door_messages_per_s", "messages/s", door_per_s, channel, channel_per_s),
         Figure::new("ipc_leaves", "leaves", leaves, "messages sent through the loop", messages),
         Figure::new(
             "ipc_commits",
@@ -82,9 +84,13 @@ fn sent(body: &str, trace: Option<TraceId>) -> Result<Syscall, CliError> {
     })
 }
 
-fn spec(name: &str, grants: &[&str]) -> Result<AgentSpec, CliError> {
+fn spec(name: &str, kind: BuiltinKind, grants: &[&str]) -> Result<AgentSpec, CliError> {
     let grants = grants.iter().map(|grant| grant.parse()).collect::<Result<_, _>>()?;
-    Ok(AgentSpec { grants, ..AgentSpec::new(name.parse()?, Backend::Builtin(BuiltinKind::Echo)) })
+    Ok(AgentSpec { grants, ..AgentSpec::new(name.parse()?, Backend::Builtin(kind)) })
+}
+
+fn sink_and_source() -> Result<[AgentSpec; 2], CliError> {
+    Ok([spec("sink", BuiltinKind::Echo, &[])?, spec("source", BuiltinKind::Load, &["send:sink"])?])
 }
 
 // The kernel alone.
@@ -164,7 +170,7 @@ impl Alone {
 fn kernel_alone(burst: u64) -> Result<f64, CliError> {
     let mut alone = Alone::new()?;
     alone.settle();
-    for (number, spec) in [(1, spec("sink", &[])?), (2, spec("source", &["send:sink"])?)] {
+    for (number, spec) in (1..).zip(sink_and_source()?) {
         alone.ask(number, Principal::Operator, Syscall::Spawn { spec: Box::new(spec) });
         alone.settle();
     }
@@ -190,8 +196,18 @@ fn kernel_alone(burst: u64) -> Result<f64, CliError> {
 
 // A whole node.
 
-/// Messages per second through the event loop, the conversations they began, and the chain that holds them.
-async fn through_the_loop(home: &Path) -> Result<(f64, Vec<TraceId>, ChainId), CliError> {
+/// What became of messages through the event loop.
+struct Loop {
+    /// Of those that the built-in agent sent.
+    per_s: f64,
+    /// Of those that a task sent in its name, each through the door that other programs use as well.
+    door_per_s: f64,
+    /// The conversations they began.
+    traces: Vec<TraceId>,
+    chain: ChainId,
+}
+
+async fn through_the_loop(home: &Path) -> Result<Loop, CliError> {
     let home = Home::open(HomeDir::new(home)?)?;
     let mut config = crate::config::load(&home, &Flags::default())?;
     config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()];
@@ -200,7 +216,7 @@ async fn through_the_loop(home: &Path) -> Result<(f64, Vec<TraceId>, ChainId), C
     let live = Live::new(HomeDir::new(home.path())?, Flags::default(), None, config);
     let running = start(home, live, keys, Boot::new()).await?;
     let asker = running.asker.clone();
-    for spec in [spec("sink", &[])?, spec("source", &["send:sink"])?] {
+    for spec in sink_and_source()? {
         let spawn = Question::Kernel(Box::new(Syscall::Spawn { spec: Box::new(spec) }));
         asker.ask(Principal::Operator, spawn).await.map_err(|refusal| CliError::from(&refusal))?;
     }
@@ -211,6 +227,7 @@ async fn through_the_loop(home: &Path) -> Result<(f64, Vec<TraceId>, ChainId), C
     let process = process.ok_or_else(|| failed("node", &"the agent did not start"))?;
     let by = Principal::Agent { agent, process };
 
+    let (per_s, first) = by_the_agent(&asker).await?;
     let body = "x".repeat(BODY_BYTES);
     let mut traces = Vec::with_capacity(MESSAGES);
     let mut on_their_way = FuturesUnordered::new();
@@ -225,11 +242,42 @@ async fn through_the_loop(home: &Path) -> Result<(f64, Vec<TraceId>, ChainId), C
             on_their_way.push(send(&asker, by.clone(), sent(&body, None)?));
         }
     }
-    let per_s = per_second(traces.len(), begin);
+    let door_per_s = per_second(traces.len(), begin);
     drop(on_their_way);
     shut_down(&asker).await.map_err(|refusal| CliError::from(&refusal))?;
     running.ended().await?;
-    Ok((per_s, traces, chain))
+    traces.extend(first);
+    Ok(Loop { per_s, door_per_s, traces, chain })
+}
+
+/// Tells the built-in agent to send; returns its messages per second, by this task's clock, and the conversations they began.
+async fn by_the_agent(asker: &Asker) -> Result<(f64, Vec<TraceId>), CliError> {
+    let order = format!(r#"{{"to":"sink","messages":{MESSAGES},"bytes":{BODY_BYTES}}}"#);
+    let syscall = Syscall::Send {
+        target: "source".parse()?,
+        payload: Payload::Json(order),
+        wants_reply: true,
+        level: Level { delivery: Delivery::Executed, durability: Durability::None },
+        deadline_us: 60_000_000,
+        trace: None,
+        cause: Vec::new(),
+        idempotent: false,
+    };
+    let begin = Instant::now();
+    let answer = asker.ask(Principal::Operator, Question::Kernel(Box::new(syscall))).await;
+    let per_s = per_second(MESSAGES, begin);
+    let report = match answer.map_err(|refusal| CliError::from(&refusal))? {
+        Reply::Kernel(Answer::Sent(report)) => report,
+        other => return Err(failed("load", &format!("not a report: {other:?}"))),
+    };
+    match report.reply {
+        Some(Payload::Json(report)) if report.starts_with(&format!(r#"{{"sent":{MESSAGES},"refused":{{}},"#)) => {}
+        other => return Err(failed("load", &format!("not all was sent: {other:?}"))),
+    }
+    // The numbers after that of the order; a leaf that is not there is found out when it is to be proven.
+    let numbers = (1..).take(MESSAGES).map(|place| report.id.counter + place);
+    let traces = numbers.map(|counter| MessageId { counter, ..report.id }.new_trace()).collect();
+    Ok((per_s, traces))
 }
 
 /// One message; what is told to come again comes again.
