@@ -348,3 +348,24 @@ fn ten_thousand_lives_leave_nothing_behind() {
     let children = std::process::Command::new("pgrep").args(["-P", &alpha.pid().to_string()]).output().expect("pgrep");
     assert_eq!(String::from_utf8_lossy(&children.stdout), "", "no child is left, ended or not");
 }
+
+#[test]
+fn a_suspended_agent_is_suspended_again_after_its_node_was_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut alpha = Node::found(folder.path(), "alpha");
+    let command = script(folder.path(), MORTAL);
+    alpha.json(&["agent", "spawn", "worker", "--exec", &command, "--restart", "permanent"]);
+    alpha.json(&["agent", "suspend", "worker"]);
+    for _ in 0..2 {
+        alpha.kill();
+        alpha.restart();
+        wait_state(&alpha, "worker", "suspended");
+        let late = alpha.weft(&["call", "worker", "pid", "--deadline", "300ms", "--json"]);
+        assert_eq!(late.json_error(), ("deadline".to_owned(), 5), "{late:?}");
+    }
+    alpha.json(&["agent", "resume", "worker"]);
+    assert_eq!(alpha.weft(&["call", "worker", "pid"]).code, 0);
+    alpha.kill();
+    alpha.restart();
+    wait_state(&alpha, "worker", "running");
+}

@@ -39,7 +39,12 @@ impl Kernel {
         };
         let failed = reason.is_abnormal() && !wanted;
         for partner in freed.linked {
-            let Some(life) = self.processes.living(partner).filter(|life| life.stop.is_none()) else { continue };
+            let Some(life) = self.processes.living(partner).filter(|life| life.stop.is_none()) else {
+                if self.traps_exits_again(partner) {
+                    self.tell_end(partner, BondKind::Link, end.clone(), false);
+                }
+                continue;
+            };
             let ends = failed && !life.spec.traps_exits;
             if ends || life.spec.traps_exits {
                 self.tell_end(partner, BondKind::Link, end.clone(), ends);
@@ -77,9 +82,14 @@ impl Kernel {
         }
     }
 
-    /// Records that a process is told of an end; it is when that is on disk.
+    /// Records that a process is told of an end; it is when that is on disk. One that waits to run again is told when it does.
     pub(super) fn tell_end(&mut self, process: ProcessId, kind: BondKind, end: ProcessEnd, ends: bool) {
-        let Some(life) = self.processes.living(process) else { return };
+        let Some(life) = self.processes.living(process) else {
+            if self.is_waiting_again(process) {
+                self.bonds.keep_unheard(process, kind, end);
+            }
+            return;
+        };
         let told = Bonded { agent: life.spec.agent.clone(), process };
         let fired = BondFired { kind, told, end: end.clone(), ends };
         let seq = self.chain.append("kernel", &Fact::BondFired(Box::new(fired)), self.now).seq;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use weft_protocol::{
-    BondKind, Bonded, ExitReason, Fact, Linked, Monitored, NodeId, PlacedFact, ProcessEnd, ProcessId, Watched,
+    BondKind, Bonded, Effect, ExitReason, Fact, Linked, Monitored, NodeId, PlacedFact, ProcessEnd, ProcessId, Watched,
 };
 
 use super::fire::text;
+use super::table::Tie;
 use crate::kernel::Kernel;
 
 /// The fold over the own chain's facts: no more than the bonds of its last run.
@@ -40,6 +41,7 @@ impl BondHistory {
                     }
                 }
                 Fact::Exited(exited) => history.exited(own, exited.process, &exited.reason),
+                Fact::Intent(effect) => history.intended(own, effect),
                 _ => {}
             }
         }
@@ -49,6 +51,18 @@ impl BondHistory {
     fn unlink(&mut self, one: ProcessId, other: ProcessId) {
         self.links.remove(&(one, other));
         self.links.remove(&(other, one));
+    }
+
+    /// An agent that waited runs again: its bonds are recorded anew, as those of its new process.
+    fn intended(&mut self, own: NodeId, effect: &Effect) {
+        let Effect::Spawn { process, spec, .. } = effect else { return };
+        let is_last = |end: &Bonded| end.agent == spec.agent && end.process != *process;
+        self.links.retain(|_, linked| !is_last(&linked.one) && !is_last(&linked.other));
+        self.monitors.retain(|_, (Monitored { watcher, target, .. }, ended)| {
+            let target_is_last =
+                target.node == own && ended.is_none() && target.agent == spec.agent && target.process != *process;
+            !is_last(watcher) && !target_is_last
+        });
     }
 
     fn exited(&mut self, own: NodeId, process: ProcessId, reason: &ExitReason) {
@@ -71,9 +85,7 @@ impl Kernel {
         for linked in history.links.into_values() {
             let ends = (self.again(&linked.one), self.again(&linked.other));
             if let (Some(one), Some(other)) = ends {
-                self.bonds.link(one.process, other.process);
-                let source = linked.by.to_string();
-                self.chain.append(&source, &Fact::Linked(Linked { one, other, ..linked }), self.now);
+                self.tie_again(Tie::Link(Linked { one, other, ..linked }));
             }
         }
         for (monitored, ended) in history.monitors.into_values() {
@@ -94,12 +106,7 @@ impl Kernel {
             Some(_) => None,
         };
         match target {
-            Some(target) => {
-                self.bonds.monitor(watcher.process, target.clone());
-                let source = monitored.by.to_string();
-                let fact = Fact::Monitored(Monitored { watcher, target, ..monitored });
-                self.chain.append(&source, &fact, self.now);
-            }
+            Some(target) => self.tie_again(Tie::Monitor(Monitored { watcher, target, ..monitored })),
             None => {
                 let Watched { node, agent, process } = monitored.target;
                 let reason = text(&ended.unwrap_or(ExitReason::NodeStopped));
@@ -109,9 +116,36 @@ impl Kernel {
         }
     }
 
-    /// The process that was started in the place of one that went down with the node.
+    /// Records that a bond stands; one with an end that waits to run again is recorded anew when that does.
+    fn tie_again(&mut self, tie: Tie) {
+        self.bonds.tie(&tie);
+        let own = self.identity.chain.node;
+        if tie.ends(own).any(|end| self.is_waiting_again(end)) {
+            self.bonds.wait(tie.clone());
+        }
+        let (by, fact) = match tie {
+            Tie::Link(linked) => (linked.by.to_string(), Fact::Linked(linked)),
+            Tie::Monitor(monitored) => (monitored.by.to_string(), Fact::Monitored(monitored)),
+        };
+        self.chain.append(&by, &fact, self.now);
+    }
+
+    /// An agent that waited since the node restarted runs as its next process: what was of its last one is of that.
+    pub(crate) fn bonds_wait_no_more(&mut self, last: ProcessId, next: ProcessId) {
+        let own = self.identity.chain.node;
+        let (ties, unheard) = self.bonds.wait_no_more(own, last);
+        self.bonds.end(own, last, true);
+        for tie in ties {
+            self.tie_again(tie.with(last, next, own));
+        }
+        for (kind, end) in unheard {
+            self.tell_end(next, kind, end, false);
+        }
+    }
+
+    /// The process that was started in the place of one that went down with the node; of an agent that waits, the last one.
     fn again(&self, before: &Bonded) -> Option<Bonded> {
-        let process = self.processes.named(&before.agent)?;
+        let process = self.processes.named(&before.agent).or_else(|| self.waits_again(&before.agent))?;
         Some(Bonded { agent: before.agent.clone(), process })
     }
 }

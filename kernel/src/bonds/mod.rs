@@ -9,7 +9,8 @@
 //!
 //! A bond belongs to processes, not to names: an agent that is started again is another process and has none. But when a whole
 //! node goes down and comes back, bonds of processes that went down with it stand again between those that were started in their
-//! places; a watcher whose target does not come back with it is told. Whoever is told hears of it once the record is on disk, and
+//! places; a watcher whose target does not come back with it is told. Of an agent that waits for what it needs they stand already
+//! with its last process, and pass on to the next when it starts. Whoever is told hears of it once the record is on disk, and
 //! while it starts or stands still what it is to hear waits.
 //!
 //! Modules in reading order: `table` (which bonds there are), `request` (making and undoing them), `fire` (what an end does),

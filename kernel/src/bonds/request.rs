@@ -2,8 +2,8 @@
 
 use weft_protocol::limits::BONDS_MAX;
 use weft_protocol::{
-    BondKind, Bonded, Demonitored, ExitReason, Fact, Linked, LocalTarget, Monitored, ProcessEnd, ProcessId, Refusal,
-    Target, Unlinked, Watched,
+    BondKind, Bonded, Demonitored, ExitReason, Fact, Linked, LocalTarget, Monitored, Principal, ProcessEnd, ProcessId,
+    Refusal, Target, Unlinked, Watched,
 };
 
 use super::fire::text;
@@ -16,6 +16,14 @@ use crate::status::ProcessState;
 use crate::supervisor::Meant;
 use crate::syscall::AgentRef;
 
+/// What came of a request.
+enum Done {
+    /// It is recorded there; the answer follows when that is on disk.
+    Recorded(u64, Answer),
+    /// It was so already.
+    Stands(Answer),
+}
+
 /// What is to be monitored.
 enum Goal {
     Living(Watched),
@@ -26,79 +34,14 @@ enum Goal {
 impl Kernel {
     /// Links two processes of this node; the answer follows when that is on disk.
     pub(crate) fn on_link(&mut self, ask: AskId, by: &Asker, agent: Option<&AgentRef>, with: &Target, route: Route) {
-        if let Err(refusal) = self.link(ask, by, agent, with, route) {
-            self.effects.answer(ask, Err(refusal));
-        }
-    }
-
-    fn link(
-        &mut self,
-        ask: AskId,
-        by: &Asker,
-        agent: Option<&AgentRef>,
-        with: &Target,
-        route: Route,
-    ) -> Result<(), Refusal> {
-        let action = |target| Action::Link { target };
-        if let Some(refusal) = self.not_here(&route, with) {
-            self.judge(&by.sender, &action(with.to_string()), &[with.to_string()], &by.all_grants(), None)?;
-            return Err(refusal);
-        }
-        let other = self.living_meant(by, &agent_ref(with)?, action)?;
-        let one = self.tied(by, agent, action)?;
-        if one == other {
-            return Err(Refusal::Invalid { message: "a process is not linked to itself".to_owned() });
-        }
-        let answer = Answer::Linked { one, other };
-        if self.bonds.are_linked(one, other) {
-            self.answer_when_written(ask, answer);
-            return Ok(());
-        }
-        self.check_bonds(one)?;
-        self.check_bonds(other)?;
-        let principal = by.sender.principal.clone();
-        let (one_end, other_end) = (self.bonded(one)?, self.bonded(other)?);
-        let source = principal.to_string();
-        let fact = Fact::Linked(Linked { one: one_end, other: other_end, by: principal });
-        let seq = self.chain.append(&source, &fact, self.now).seq;
-        self.bonds.link(one, other);
-        self.chain.hold(seq, Promise::Answer { ask, answer: Ok(answer) });
-        Ok(())
+        let done = self.link(by, agent, with, &route);
+        self.conclude(ask, done);
     }
 
     /// Undoes a link; the answer follows when that is on disk.
     pub(crate) fn on_unlink(&mut self, ask: AskId, by: &Asker, agent: Option<&AgentRef>, with: &Target, route: Route) {
-        if let Err(refusal) = self.unlink(ask, by, agent, with, &route) {
-            self.effects.answer(ask, Err(refusal));
-        }
-    }
-
-    fn unlink(
-        &mut self,
-        ask: AskId,
-        by: &Asker,
-        agent: Option<&AgentRef>,
-        with: &Target,
-        route: &Route,
-    ) -> Result<(), Refusal> {
-        let action = |target| Action::Unlink { target };
-        if let Some(refusal) = self.not_here(route, with) {
-            self.judge(&by.sender, &action(with.to_string()), &[with.to_string()], &by.all_grants(), None)?;
-            return Err(refusal);
-        }
-        let other = self.living_meant(by, &agent_ref(with)?, action)?;
-        let one = self.tied(by, agent, action)?;
-        if !self.bonds.are_linked(one, other) {
-            return Err(Refusal::Invalid { message: format!("{one} and {other} are not linked") });
-        }
-        let principal = by.sender.principal.clone();
-        let (one_end, other_end) = (self.bonded(one)?, self.bonded(other)?);
-        let source = principal.to_string();
-        let fact = Fact::Unlinked(Unlinked { one: one_end, other: other_end, by: principal });
-        let seq = self.chain.append(&source, &fact, self.now).seq;
-        self.bonds.unlink(one, other);
-        self.chain.hold(seq, Promise::Answer { ask, answer: Ok(Answer::Unlinked { one, other }) });
-        Ok(())
+        let done = self.unlink(by, agent, with, &route);
+        self.conclude(ask, done);
     }
 
     /// Lets a process hear of the end of another, on whichever node; `seen` is what the directory says of a target elsewhere.
@@ -111,61 +54,174 @@ impl Kernel {
         seen: Option<Watched>,
         route: Route,
     ) {
-        if let Err(refusal) = self.monitor(ask, by, watcher, target, seen, route) {
-            self.effects.answer(ask, Err(refusal));
-        }
+        let done = self.monitor(by, watcher, target, seen, &route);
+        self.conclude(ask, done);
     }
 
-    fn monitor(
+    /// Undoes a monitor; the answer follows when that is on disk.
+    pub(crate) fn on_demonitor(
         &mut self,
         ask: AskId,
         by: &Asker,
         watcher: Option<&AgentRef>,
         target: &Target,
-        seen: Option<Watched>,
         route: Route,
-    ) -> Result<(), Refusal> {
-        let action = |target| Action::Monitor { target };
+    ) {
+        let done = self.demonitor(by, watcher, target, &route);
+        self.conclude(ask, done);
+    }
+
+    fn conclude(&mut self, ask: AskId, done: Result<Done, Refusal>) {
+        match done {
+            Ok(Done::Recorded(seq, answer)) => self.chain.hold(seq, Promise::Answer { ask, answer: Ok(answer) }),
+            Ok(Done::Stands(answer)) => self.answer_when_written(ask, answer),
+            Err(refusal) => self.effects.answer(ask, Err(refusal)),
+        }
+    }
+
+    fn link(&mut self, by: &Asker, agent: Option<&AgentRef>, with: &Target, route: &Route) -> Result<Done, Refusal> {
+        let (one, other) = self.ends_of_link(by, agent, with, route, |target| Action::Link { target })?;
+        let answer = Answer::Linked { one: one.process, other: other.process };
+        if one == other {
+            return Err(Refusal::Invalid { message: "a process is not linked to itself".to_owned() });
+        }
+        if self.bonds.are_linked(one.process, other.process) {
+            return Ok(Done::Stands(answer));
+        }
+        self.check_bonds(one.process)?;
+        self.check_bonds(other.process)?;
+        self.bonds.link(one.process, other.process);
+        let seq = self.record_for(by, |by| Fact::Linked(Linked { one, other, by }));
+        Ok(Done::Recorded(seq, answer))
+    }
+
+    fn unlink(&mut self, by: &Asker, agent: Option<&AgentRef>, with: &Target, route: &Route) -> Result<Done, Refusal> {
+        let (one, other) = self.ends_of_link(by, agent, with, route, |target| Action::Unlink { target })?;
+        if !self.bonds.are_linked(one.process, other.process) {
+            let message = format!("{} and {} are not linked", one.process, other.process);
+            return Err(Refusal::Invalid { message });
+        }
+        let answer = Answer::Unlinked { one: one.process, other: other.process };
+        self.bonds.unlink(one.process, other.process);
+        let seq = self.record_for(by, |by| Fact::Unlinked(Unlinked { one, other, by }));
+        Ok(Done::Recorded(seq, answer))
+    }
+
+    /// The two living processes that a link is about.
+    fn ends_of_link(
+        &mut self,
+        by: &Asker,
+        agent: Option<&AgentRef>,
+        with: &Target,
+        route: &Route,
+        action: impl Fn(String) -> Action,
+    ) -> Result<(Bonded, Bonded), Refusal> {
+        if let Some(refusal) = self.not_here(route, with) {
+            self.judge_target(by, with, &action, Vec::new())?;
+            return Err(refusal);
+        }
+        let other = self.living_meant(by, &agent_ref(with)?, &action)?;
+        let one = self.tied(by, agent, action)?;
+        Ok((self.bonded(one)?, self.bonded(other)?))
+    }
+
+    fn monitor(
+        &mut self,
+        by: &Asker,
+        watcher: Option<&AgentRef>,
+        target: &Target,
+        seen: Option<Watched>,
+        route: &Route,
+    ) -> Result<Done, Refusal> {
         let goal = self.goal(by, target, seen, route)?;
-        let watcher = self.tied(by, watcher, action)?;
+        let watcher = self.tied(by, watcher, |target| Action::Monitor { target })?;
         let (target, gone) = match goal {
             Goal::Living(target) => (target, None),
             Goal::Gone(target, reason) => (target, Some(reason)),
         };
-        let (own, answer) = (self.identity.chain.node, Answer::Monitored { watcher, target: target.clone() });
-        if target.node == own && target.process == watcher {
+        let answer = Answer::Monitored { watcher, target: target.clone() };
+        if target.node == self.identity.chain.node && target.process == watcher {
             return Err(Refusal::Invalid { message: "a process does not monitor itself".to_owned() });
         }
         if self.bonds.monitors_of(watcher).any(|watched| *watched == target) {
-            self.answer_when_written(ask, answer);
-            return Ok(());
+            return Ok(Done::Stands(answer));
         }
         self.check_bonds(watcher)?;
-        let principal = by.sender.principal.clone();
-        let (source, by) = (principal.to_string(), principal);
-        let fact = Fact::Monitored(Monitored { watcher: self.bonded(watcher)?, target: target.clone(), by });
-        let seq = self.chain.append(&source, &fact, self.now).seq;
-        self.chain.hold(seq, Promise::Answer { ask, answer: Ok(answer) });
-        let Some(reason) = gone else {
-            self.bonds.monitor(watcher, target);
-            return Ok(());
+        let (bonded, watched) = (self.bonded(watcher)?, target.clone());
+        let seq = self.record_for(by, |by| Fact::Monitored(Monitored { watcher: bonded, target: watched, by }));
+        match gone {
+            None => self.bonds.monitor(watcher, target),
+            Some(reason) => {
+                let Watched { node, agent, process } = target;
+                let end = ProcessEnd { node, agent, process: Some(process), reason };
+                self.tell_end(watcher, BondKind::Monitor, end, false);
+            }
+        }
+        Ok(Done::Recorded(seq, answer))
+    }
+
+    fn demonitor(
+        &mut self,
+        by: &Asker,
+        watcher: Option<&AgentRef>,
+        target: &Target,
+        route: &Route,
+    ) -> Result<Done, Refusal> {
+        let action = |target| Action::Demonitor { target };
+        self.judge_target(by, target, action, Vec::new())?;
+        let watcher = self.tied(by, watcher, action)?;
+        let on = match route {
+            Route::Local => Some(self.identity.chain.node),
+            Route::Remote(node) => Some(*node),
+            // The directory has forgotten it; the monitor may still stand.
+            Route::Nowhere(_) => None,
         };
-        let Watched { node, agent, process } = target;
-        let end = ProcessEnd { node, agent, process: Some(process), reason };
-        self.tell_end(watcher, BondKind::Monitor, end, false);
-        Ok(())
+        let agent = agent_ref(target)?;
+        let is_meant = |watched: &&Watched| {
+            let named = match &agent {
+                AgentRef::Name(name) => watched.agent == *name,
+                AgentRef::Process(process) => watched.process == *process,
+            };
+            named && on.is_none_or(|node| watched.node == node)
+        };
+        let Some(watched) = self.bonds.monitors_of(watcher).find(is_meant).cloned() else {
+            return Err(Refusal::Invalid { message: format!("{watcher} does not monitor {target}") });
+        };
+        let answer = Answer::Demonitored { watcher, target: watched.clone() };
+        self.bonds.demonitor(watcher, &watched);
+        let watcher = self.bonded(watcher)?;
+        let seq = self.record_for(by, |by| Fact::Demonitored(Demonitored { watcher, target: watched, by }));
+        Ok(Done::Recorded(seq, answer))
+    }
+
+    /// Records what somebody of this node asked for.
+    fn record_for(&mut self, by: &Asker, fact: impl FnOnce(Principal) -> Fact) -> u64 {
+        let principal = by.sender.principal.clone();
+        let source = principal.to_string();
+        self.chain.append(&source, &fact(principal), self.now).seq
+    }
+
+    /// Asks the gate about a target by what was written, and by these texts besides.
+    fn judge_target(
+        &mut self,
+        by: &Asker,
+        target: &Target,
+        action: impl Fn(String) -> Action,
+        besides: Vec<String>,
+    ) -> Result<(), Refusal> {
+        let texts = [vec![target.to_string()], besides].concat();
+        self.judge(&by.sender, &action(target.to_string()), &texts, &by.all_grants(), None).map(drop)
     }
 
     /// What a permitted target stands for.
-    fn goal(&mut self, by: &Asker, target: &Target, seen: Option<Watched>, route: Route) -> Result<Goal, Refusal> {
+    fn goal(&mut self, by: &Asker, target: &Target, seen: Option<Watched>, route: &Route) -> Result<Goal, Refusal> {
         let own = self.identity.chain.node;
         let action = |target| Action::Monitor { target };
         match route {
             Route::Local => self.goal_here(by, &agent_ref(target)?),
-            Route::Remote(node) if node == own => self.goal_here(by, &agent_ref(target)?),
+            Route::Remote(node) if *node == own => self.goal_here(by, &agent_ref(target)?),
             Route::Remote(node) => {
-                let texts = [target.to_string(), format!("{}@{node}", target.local)];
-                self.judge(&by.sender, &action(target.to_string()), &texts, &by.all_grants(), None)?;
+                self.judge_target(by, target, action, vec![format!("{}@{node}", target.local)])?;
                 agent_ref(target)?;
                 let Some(watched) = seen else {
                     return Err(match target.local {
@@ -173,12 +229,12 @@ impl Kernel {
                         _ => Refusal::NoResponder { target: target.to_string() },
                     });
                 };
-                let end = self.bonds.end_elsewhere(node, watched.process).map(|exited| text(&exited.reason));
+                let end = self.bonds.end_elsewhere(*node, watched.process).map(|exited| text(&exited.reason));
                 Ok(end.map_or(Goal::Living(watched.clone()), |reason| Goal::Gone(watched, reason)))
             }
             Route::Nowhere(refusal) => {
-                self.judge(&by.sender, &action(target.to_string()), &[target.to_string()], &by.all_grants(), None)?;
-                Err(refusal)
+                self.judge_target(by, target, action, Vec::new())?;
+                Err(refusal.clone())
             }
         }
     }
@@ -218,63 +274,6 @@ impl Kernel {
             }
             ProcessState::Starting | ProcessState::Running | ProcessState::Suspended | ProcessState::Stopping => None,
         }
-    }
-
-    /// Undoes a monitor; the answer follows when that is on disk.
-    pub(crate) fn on_demonitor(
-        &mut self,
-        ask: AskId,
-        by: &Asker,
-        watcher: Option<&AgentRef>,
-        target: &Target,
-        route: Route,
-    ) {
-        if let Err(refusal) = self.demonitor(ask, by, watcher, target, &route) {
-            self.effects.answer(ask, Err(refusal));
-        }
-    }
-
-    fn demonitor(
-        &mut self,
-        ask: AskId,
-        by: &Asker,
-        watcher: Option<&AgentRef>,
-        target: &Target,
-        route: &Route,
-    ) -> Result<(), Refusal> {
-        let action = |target| Action::Demonitor { target };
-        self.judge(&by.sender, &action(target.to_string()), &[target.to_string()], &by.all_grants(), None)?;
-        let watcher = self.tied(by, watcher, action)?;
-        let own = self.identity.chain.node;
-        let on = match route {
-            Route::Local => Some(own),
-            Route::Remote(node) => Some(*node),
-            // The directory has forgotten it; the monitor may still stand.
-            Route::Nowhere(_) => None,
-        };
-        let is_meant = |watched: &&Watched| {
-            let named = match &target.local {
-                LocalTarget::Agent(agent) => watched.agent == *agent,
-                LocalTarget::Process(process) => watched.process == *process,
-                LocalTarget::Topic(_)
-                | LocalTarget::Service(_)
-                | LocalTarget::ServiceMethod { .. }
-                | LocalTarget::Broadcast
-                | LocalTarget::Kernel => false,
-            };
-            named && on.is_none_or(|node| watched.node == node)
-        };
-        let Some(watched) = self.bonds.monitors_of(watcher).find(is_meant).cloned() else {
-            return Err(Refusal::Invalid { message: format!("{watcher} does not monitor {target}") });
-        };
-        let principal = by.sender.principal.clone();
-        let (source, by) = (principal.to_string(), principal);
-        let fact = Fact::Demonitored(Demonitored { watcher: self.bonded(watcher)?, target: watched.clone(), by });
-        let seq = self.chain.append(&source, &fact, self.now).seq;
-        self.bonds.demonitor(watcher, &watched);
-        let answer = Ok(Answer::Demonitored { watcher, target: watched });
-        self.chain.hold(seq, Promise::Answer { ask, answer });
-        Ok(())
     }
 
     /// Why a link cannot lead there, when its end is not on this node.

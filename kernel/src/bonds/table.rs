@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use weft_protocol::{NodeId, ProcessExited, ProcessId, Signal, Watched};
+use weft_protocol::{BondKind, Linked, Monitored, NodeId, ProcessEnd, ProcessExited, ProcessId, Signal, Watched};
 
 /// Most ends of processes of other nodes that are remembered, for whoever monitors one before the directory knows that it is
 /// gone; the oldest make room (guess).
@@ -17,6 +17,52 @@ pub(crate) struct Bonds {
     /// Signals of processes that could not be handed one when it was due, in order.
     untold: BTreeMap<ProcessId, Vec<Signal>>,
     ends_elsewhere: VecDeque<(NodeId, ProcessExited)>,
+    /// Bonds as they were recorded, with an end that went down with the node and waits to run again.
+    waiting: Vec<Tie>,
+    /// Ends that such a one is to be told of when it runs.
+    unheard: BTreeMap<ProcessId, Vec<(BondKind, ProcessEnd)>>,
+}
+
+/// One bond as it is recorded.
+#[derive(Debug, Clone)]
+pub(super) enum Tie {
+    Link(Linked),
+    Monitor(Monitored),
+}
+
+impl Tie {
+    /// The same bond with the next life of an agent in place of its last.
+    pub(super) fn with(mut self, last: ProcessId, next: ProcessId, own: NodeId) -> Self {
+        let renew = |process: &mut ProcessId| {
+            if *process == last {
+                *process = next;
+            }
+        };
+        match &mut self {
+            Self::Link(linked) => {
+                renew(&mut linked.one.process);
+                renew(&mut linked.other.process);
+            }
+            Self::Monitor(monitored) => {
+                renew(&mut monitored.watcher.process);
+                if monitored.target.node == own {
+                    renew(&mut monitored.target.process);
+                }
+            }
+        }
+        self
+    }
+
+    /// The processes of this node that it ties.
+    pub(super) fn ends(&self, own: NodeId) -> impl Iterator<Item = ProcessId> {
+        let (one, other) = match self {
+            Self::Link(linked) => (linked.one.process, Some(linked.other.process)),
+            Self::Monitor(Monitored { watcher, target, .. }) => {
+                (watcher.process, (target.node == own).then_some(target.process))
+            }
+        };
+        std::iter::once(one).chain(other)
+    }
 }
 
 /// Who was tied to a process that has ended.
@@ -66,6 +112,47 @@ impl Bonds {
         self.monitors.get(&process).into_iter().flatten()
     }
 
+    /// Whether a bond stands as it was recorded.
+    fn stands(&self, tie: &Tie) -> bool {
+        match tie {
+            Tie::Link(linked) => self.are_linked(linked.one.process, linked.other.process),
+            Tie::Monitor(Monitored { watcher, target, .. }) => {
+                self.monitors.get(&watcher.process).is_some_and(|targets| targets.contains(target))
+            }
+        }
+    }
+
+    /// A bond stands.
+    pub(super) fn tie(&mut self, tie: &Tie) {
+        match tie {
+            Tie::Link(linked) => self.link(linked.one.process, linked.other.process),
+            Tie::Monitor(monitored) => self.monitor(monitored.watcher.process, monitored.target.clone()),
+        }
+    }
+
+    /// A bond that stands has an end that waits to run again.
+    pub(super) fn wait(&mut self, tie: Tie) {
+        self.waiting.push(tie);
+    }
+
+    /// The bonds of a process that waits no more, as far as they stand, forgotten here; and what it is to be told.
+    pub(super) fn wait_no_more(&mut self, own: NodeId, process: ProcessId) -> (Vec<Tie>, Vec<(BondKind, ProcessEnd)>) {
+        let (its, others) = std::mem::take(&mut self.waiting).into_iter().partition(|tie| {
+            let mut ends = tie.ends(own);
+            ends.any(|end| end == process)
+        });
+        self.waiting = others;
+        let its: Vec<Tie> = its;
+        let standing = its.into_iter().filter(|tie| self.stands(tie)).collect();
+        let unheard = self.unheard.remove(&process).unwrap_or_default();
+        (standing, unheard)
+    }
+
+    /// Keeps an end for a process that waits to run again.
+    pub(super) fn keep_unheard(&mut self, process: ProcessId, kind: BondKind, end: ProcessEnd) {
+        self.unheard.entry(process).or_default().push((kind, end));
+    }
+
     pub(super) fn is_watched(&self, node: NodeId, process: ProcessId) -> bool {
         self.watchers.contains_key(&(node, process))
     }
@@ -103,6 +190,7 @@ impl Bonds {
             remove(&mut self.watchers, &(target.node, target.process), &process);
         }
         self.untold.remove(&process);
+        self.unheard.remove(&process);
         Freed { linked, watchers }
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Past {
     pub(crate) ended: Option<ExitReason>,
     /// Whether somebody stopped it.
     stopped: bool,
+    /// Who let it stand still, when it did to the end: its next life does too.
+    pub(crate) suspended: Option<Sender>,
     /// Why it was given up.
     pub(crate) failed: Option<String>,
 }
@@ -39,6 +41,8 @@ pub(crate) struct Spent {
 #[derive(Debug)]
 enum Open {
     Stop(ProcessId),
+    Suspend(ProcessId, Sender),
+    Resume(ProcessId),
     Other,
 }
 
@@ -94,7 +98,11 @@ impl History {
                 }
                 Open::Other
             }
-            Effect::Terminate { .. } | Effect::Suspend { .. } | Effect::Resume { .. } => Open::Other,
+            Effect::Suspend { process, by, from, .. } => {
+                Open::Suspend(*process, Sender { node: from.unwrap_or(own), principal: by.clone() })
+            }
+            Effect::Resume { process, .. } => Open::Resume(*process),
+            Effect::Terminate { .. } => Open::Other,
         };
         self.open.insert(seq, open);
     }
@@ -102,6 +110,8 @@ impl History {
     fn begun(&mut self, seq: u64, process: ProcessId, spec: &AgentSpec, grants: &[Grant], by: Sender) {
         let last = self.agents.get(&spec.agent).filter(|past| past.failed.is_none() && !past.was_stopped());
         let (first, restarts) = last.map_or((seq, 0), |past| (past.first, past.restarts + 1));
+        // One that ended by itself, or that somebody wanted to begin anew, runs.
+        let suspended = last.and_then(|past| past.suspended.clone());
         let past = Past {
             process,
             spec: spec.clone(),
@@ -111,6 +121,7 @@ impl History {
             first,
             ended: None,
             stopped: false,
+            suspended,
             failed: None,
         };
         self.agents.insert(spec.agent.clone(), past);
@@ -119,10 +130,16 @@ impl History {
     }
 
     fn ended(&mut self, intent: u64, result: &EffectResult) {
-        let Some(Open::Stop(process)) = self.open.remove(&intent) else { return };
-        if *result != EffectResult::Done {
-            return;
+        let Some(open) = self.open.remove(&intent).filter(|_| *result == EffectResult::Done) else { return };
+        match open {
+            Open::Stop(process) => self.stopped(process),
+            Open::Suspend(process, by) => self.paused(process, Some(by)),
+            Open::Resume(process) => self.paused(process, None),
+            Open::Other => {}
         }
+    }
+
+    fn stopped(&mut self, process: ProcessId) {
         let Some((agent, past)) = self.agents.iter_mut().find(|(_, past)| past.process == process) else { return };
         past.stopped = true;
         if past.ended.is_some() {
@@ -131,10 +148,19 @@ impl History {
         }
     }
 
+    fn paused(&mut self, process: ProcessId, by: Option<Sender>) {
+        if let Some(past) = self.agents.values_mut().find(|past| past.process == process) {
+            past.suspended = by;
+        }
+    }
+
     fn exited(&mut self, process: ProcessId, agent: &AgentName, reason: &ExitReason) {
         self.living.remove(&process);
         let Some(past) = self.agents.get_mut(agent).filter(|past| past.process == process) else { return };
         past.ended = Some(reason.clone());
+        if *reason != ExitReason::NodeStopped {
+            past.suspended = None;
+        }
         if !past.may_come_back() {
             self.forget(agent);
         }

@@ -77,6 +77,8 @@ pub(crate) struct Life {
     pub(crate) spawn_asks: Vec<AskId>,
     pub(crate) stop: Option<Stop>,
     pub(crate) pause: Option<Pause>,
+    /// On whose behalf it stands still as soon as it runs, as its life before the node restarted did.
+    pub(crate) stands_still: Option<Sender>,
     pub(crate) mailbox: Mailbox,
     state: ProcessState,
 }
@@ -106,6 +108,7 @@ impl Life {
             spawn_asks: Vec::new(),
             stop: None,
             pause: None,
+            stands_still: None,
             mailbox: Mailbox::default(),
             state: ProcessState::Starting,
         }

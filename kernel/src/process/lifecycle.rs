@@ -159,7 +159,7 @@ impl Kernel {
         let Some((intent, deadline)) = life.spawn.take() else { return };
         life.pid = pid;
         life.started_at = Some(now);
-        let asks = std::mem::take(&mut life.spawn_asks);
+        let (asks, stands_still) = (std::mem::take(&mut life.spawn_asks), life.stands_still.take());
         life.enter(ProcessState::Running);
         self.timers.clear(deadline, Timer::Start(process));
         let seq = self.record_outcome(intent, EffectResult::Done);
@@ -168,6 +168,10 @@ impl Kernel {
         }
         self.watch(process);
         self.advertise();
+        if let Some(by) = stands_still {
+            // It runs and nothing is under way, so this cannot be refused; from now on it is handed nothing.
+            let _intended = self.pause(process, &by, false, None);
+        }
         self.tell_untold(process);
         self.deliver(process);
         self.start_waiting();

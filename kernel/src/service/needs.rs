@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_protocol::{
     AgentName, AgentSpec, Effect, EffectOutcome, EffectResult, ExitReason, Fact, Grant, LocalTarget, Principal,
-    ProcessExited, Refusal, Sender, ServiceName, Timestamp,
+    ProcessExited, ProcessId, Refusal, Sender, ServiceName, Timestamp,
 };
 
 use crate::event::AskId;
@@ -140,10 +140,14 @@ impl Kernel {
                     let _refused_by_form = self.spawn_permitted(&operator, spec, None);
                 }
             }
-            Waiting::Again(Past { process, spec, grants, by, restarts, .. }) => {
-                let Some(process) = self.processes.next_life_of(process) else { return };
+            Waiting::Again(Past { process: last, spec, grants, by, restarts, suspended, .. }) => {
+                let Some(process) = self.processes.next_life_of(last) else { return };
                 // The record of its last start had the same size, so it cannot be refused.
                 let _fits = self.spawn(process, spec, grants, by, restarts.saturating_add(1), Vec::new());
+                if let Some(life) = self.processes.living_mut(process) {
+                    life.stands_still = suspended;
+                }
+                self.bonds_wait_no_more(last, process);
             }
         }
     }
@@ -169,8 +173,10 @@ impl Kernel {
                 let operator = self.own_sender(Principal::Operator);
                 self.record_unstarted(spec, Vec::new(), operator, 0, reason);
             }
-            Waiting::Again(Past { spec, grants, by, restarts, .. }) => {
+            Waiting::Again(Past { process, spec, grants, by, restarts, .. }) => {
+                let agent = spec.agent.clone();
                 self.record_unstarted(spec, grants, by, restarts, reason);
+                self.fire_bonds(process, &agent, &ExitReason::StartFailed { reason: reason.to_owned() }, None);
             }
         }
     }
@@ -243,6 +249,28 @@ impl Kernel {
             }
         }
         Ok(())
+    }
+
+    /// The last process of an agent that ran before the node restarted and waits to run again.
+    pub(crate) fn waits_again(&self, agent: &AgentName) -> Option<ProcessId> {
+        self.pasts().find(|past| past.spec.agent == *agent).map(|past| past.process)
+    }
+
+    /// Whether the agent of a process that went down with the node waits to run again.
+    pub(crate) fn is_waiting_again(&self, process: ProcessId) -> bool {
+        self.pasts().any(|past| past.process == process)
+    }
+
+    /// Whether such a one hears of the ends of those it is linked to, instead of ending with them.
+    pub(crate) fn traps_exits_again(&self, process: ProcessId) -> bool {
+        self.pasts().any(|past| past.process == process && past.spec.traps_exits)
+    }
+
+    fn pasts(&self) -> impl Iterator<Item = &Past> {
+        self.needs.waiting.values().filter_map(|(_, waiting)| match waiting {
+            Waiting::Again(past) => Some(past),
+            Waiting::Asked { .. } | Waiting::Configured(_) => None,
+        })
     }
 
     /// What the agent of that name needs, living or waiting.

@@ -1,9 +1,9 @@
 //! Links and monitors: who ends with whom, who is told of what and when, and what a restart of the node makes of them.
 
-use weft_kernel::{AgentRef, AskId, Input, Output, ProcessState, Route, Syscall};
+use weft_kernel::{AgentRef, AskId, Input, Output, ProcessState, Registration, Route, Syscall};
 use weft_protocol::{
-    AgentSpec, BondKind, ExitReason, Fact, NodeId, Principal, ProcessExited, ProcessId, RestartPolicy, Signal, Target,
-    Watched,
+    AgentSpec, AuditLevel, BondKind, ExitReason, Fact, NodeId, Principal, ProcessExited, ProcessId, RestartPolicy,
+    Signal, Target, Watched,
 };
 
 use crate::node::{Node, echo, effects, granted, name};
@@ -381,4 +381,89 @@ fn a_node_that_goes_down_in_order_fires_nothing() {
     node.crash();
     node.run(Input::Woken);
     assert_eq!(bond_kinds(&node), ["bond.linked", "bond.linked"], "and the link stands again");
+}
+
+/// A permanent agent that needs `svc:sum`, which the permanent agent `z` serves, and two that are tied to it both ways.
+fn tied_to_one_that_needs() -> Node {
+    let mut node = Node::with_agents("alpha", &[]);
+    let permanent = |name: &str| AgentSpec { restart: RestartPolicy::Permanent, ..echo(name) };
+    node.start_agent(permanent("z"));
+    let registration = Registration {
+        service: "sum".parse().expect("a name"),
+        agent: Some(name("z")),
+        contract: None,
+        audit_level: AuditLevel::GateOnly,
+    };
+    ask(&mut node, 1, Syscall::RegisterService(Box::new(registration)));
+    node.start_agent(AgentSpec { needs: vec!["sum".parse().expect("a name")], ..permanent("needy") });
+    node.start_agent(permanent("friend"));
+    node.start_agent(permanent("seen"));
+    ask(&mut node, 2, link("needy", "friend"));
+    ask(&mut node, 3, monitor("needy", "seen"));
+    ask(&mut node, 4, monitor("friend", "needy"));
+    node
+}
+
+fn started(node: &mut Node, process: ProcessId) -> Vec<Output> {
+    node.run(Input::AgentStarted { process, pid: None })
+}
+
+#[test]
+fn bonds_of_an_agent_that_waits_for_what_it_needs_hold_when_it_starts() {
+    let mut node = tied_to_one_that_needs();
+    for generation in 1..4 {
+        let [z, friend, seen] = [0, 2, 3].map(|index| ProcessId { index, generation });
+        node.crash();
+        node.run(Input::Woken);
+        for process in [friend, seen] {
+            started(&mut node, process);
+        }
+        assert_eq!(node.kernel.agent(&name("needy")), None, "it waits");
+        if generation == 2 {
+            // Once more before it started.
+            continue;
+        }
+        started(&mut node, z);
+        let needy = node.kernel.agent(&name("needy")).expect("it starts");
+        started(&mut node, needy);
+        let info = node.kernel.process(needy).unwrap_or_else(|| panic!("{generation}: it lives"));
+        assert_eq!(info.links.iter().map(|end| end.process).collect::<Vec<_>>(), [friend]);
+        assert_eq!(info.monitors.iter().map(|target| target.process).collect::<Vec<_>>(), [seen]);
+        let info = node.kernel.process(friend).expect("it lives");
+        assert_eq!(info.links.iter().map(|end| end.process).collect::<Vec<_>>(), [needy]);
+        assert_eq!(info.monitors.iter().map(|target| target.process).collect::<Vec<_>>(), [needy]);
+    }
+    let needy = node.kernel.agent(&name("needy")).expect("it lives");
+    let friend = id(node.kernel.agent(&name("friend")));
+    assert_eq!(
+        told(&failed(&mut node, needy)),
+        [
+            format!("{friend} monitor-down needy{needy} exited with code 4"),
+            format!("{friend} link-exit needy{needy} exited with code 4")
+        ]
+    );
+}
+
+#[test]
+fn what_ends_while_an_agent_waits_is_told_when_it_starts_and_an_agent_that_never_starts_is_told_of() {
+    let mut node = tied_to_one_that_needs();
+    node.crash();
+    node.run(Input::Woken);
+    let [z, needy, friend, seen] = [0, 1, 2, 3].map(|index| ProcessId { index, generation: 1 });
+    for process in [friend, seen] {
+        started(&mut node, process);
+    }
+    assert_eq!(told(&failed(&mut node, seen)), Vec::<String>::new(), "it cannot hear yet");
+    started(&mut node, z);
+    assert_eq!(told(&started(&mut node, needy)), ["#1.1 monitor-down seen#3.1 exited with code 4"]);
+
+    let mut node = tied_to_one_that_needs();
+    node.crash();
+    node.run(Input::Woken);
+    started(&mut node, friend);
+    exit(&mut node, z, ExitReason::StartFailed { reason: "no".to_owned() });
+    let outputs = told(&node.pass(60_000_000));
+    assert_eq!(outputs.len(), 2, "{outputs:?}");
+    assert!(outputs[0].starts_with("#2.1 monitor-down needy#1.0 ") && outputs[0].contains("svc:sum"), "{outputs:?}");
+    assert!(outputs[1].starts_with("#2.1 link-exit needy#1.0 ") && outputs[1].contains("svc:sum"), "{outputs:?}");
 }

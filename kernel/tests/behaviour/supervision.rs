@@ -391,3 +391,80 @@ fn a_forged_restart_is_denied_and_recorded() {
     let recorded = |fact: &Fact| matches!(fact, Fact::Denied(denial) if denial.action == "restart");
     assert!(node.facts().iter().any(recorded));
 }
+
+/// What the start of a process leads to, besides that others hear of it.
+fn runs(node: &mut Node, process: ProcessId) -> Vec<String> {
+    let effects = effects(&node.run(Input::AgentStarted { process, pid: None }));
+    effects.into_iter().filter(|effect| !effect.starts_with("advertise")).collect()
+}
+
+#[test]
+fn who_stood_still_when_the_node_went_down_stands_still_again_until_somebody_lets_it_go_on() {
+    for orderly in [false, true] {
+        let mut node = Node::with_agents("alpha", &["brief"]);
+        let keeper = AgentSpec { restart: RestartPolicy::Permanent, ..echo("keeper") };
+        node.start_agent(keeper);
+        let suspend = Syscall::Suspend { agent: AgentRef::Name(name("keeper")) };
+        let process = |generation| ProcessId { index: 1, generation };
+        ask(&mut node, suspend);
+        node.run(Input::AgentSuspended { process: process(0) });
+        for generation in 1..3 {
+            if orderly {
+                ask(&mut node, Syscall::Shutdown);
+                for process in [ProcessId { index: 0, generation: 0 }, process(generation - 1)] {
+                    node.run(Input::AgentExited { process, reason: ExitReason::Stopped });
+                }
+            }
+            node.crash();
+            node.run(Input::Woken);
+            let asked = node.asked(3, message("keeper", "hi", "received"));
+            node.run(asked);
+            let started = runs(&mut node, process(generation));
+            assert_eq!(started, [format!("suspend #1.{generation}")], "it is handed nothing first");
+            // A crash between the intent and its outcome forgets nothing.
+            if generation == 1 {
+                node.run(Input::AgentSuspended { process: process(1) });
+            }
+        }
+        node.run(Input::AgentSuspended { process: process(2) });
+        assert_eq!(node.kernel.process(process(2)).expect("it lives").state, ProcessState::Suspended);
+        let resume = Syscall::Resume { agent: AgentRef::Name(name("keeper")) };
+        ask(&mut node, resume);
+        let resumed = effects(&node.run(Input::AgentResumed { process: process(2) }));
+        assert!(resumed.iter().any(|effect| effect.starts_with("deliver ")), "what waited: {resumed:?}");
+        node.crash();
+        node.run(Input::Woken);
+        let started = runs(&mut node, process(3));
+        assert!(started.iter().all(|effect| !effect.starts_with("suspend")), "it went on: {started:?}");
+    }
+}
+
+#[test]
+fn who_is_started_again_by_its_supervisor_runs_and_so_it_does_after_a_restart_of_the_node() {
+    let mut node = Node::with_agents("alpha", &[]);
+    node.start_agent(AgentSpec { restart: RestartPolicy::Permanent, ..echo("keeper") });
+    let process = |generation| ProcessId { index: 0, generation };
+    ask(&mut node, Syscall::Suspend { agent: AgentRef::Name(name("keeper")) });
+    node.run(Input::AgentSuspended { process: process(0) });
+    node.run(Input::AgentExited { process: process(0), reason: ExitReason::Killed { signal: 9 } });
+    node.pass(100_000);
+    assert_eq!(runs(&mut node, process(1)), Vec::<String>::new());
+    node.crash();
+    node.run(Input::Woken);
+    assert_eq!(runs(&mut node, process(2)), Vec::<String>::new());
+}
+
+#[test]
+fn whom_its_node_failed_to_serve_is_started_again() {
+    for (restart, expected) in [
+        (RestartPolicy::Permanent, vec!["start a#0.1"]),
+        (RestartPolicy::Transient, vec!["start a#0.1"]),
+        (RestartPolicy::Temporary, Vec::new()),
+    ] {
+        let mut node = Node::with_agents("alpha", &[]);
+        node.start_agent(with("a", restart));
+        let reason = ExitReason::Terminated { reason: "its node failed to serve it".to_owned() };
+        node.run(Input::AgentExited { process: process(0, 0), reason });
+        assert_eq!(run_started(&mut node, 100_000), expected, "{restart:?}");
+    }
+}

@@ -1,10 +1,13 @@
 //! One child process: started under its guard, spoken to in JSON-RPC lines, ended with everything it started.
 
+use std::any::Any;
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -52,6 +55,10 @@ const INCOMING_MAX: usize = 64;
 /// Longest line of the error output that is looked at whole.
 const ERROR_LINE_BYTES_MAX: usize = 8 * 1024;
 
+/// The delivery of the message of this number panics, as a defect would.
+#[cfg(test)]
+pub(crate) const FAILS_AT: u64 = u64::MAX;
+
 /// What the event loop wants of a running child process.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -89,12 +96,24 @@ pub(crate) async fn run(
     process: ProcessId,
     spec: AgentSpec,
     limits: ResourceLimits,
-    orders: mpsc::Receiver<Order>,
+    mut orders: mpsc::Receiver<Order>,
     mut controls: mpsc::Receiver<Control>,
 ) {
     let (reason, node_stops) = match launch::launch(&shared, process, &spec) {
         Err(reason) => (ExitReason::StartFailed { reason: clip(&reason, 1_024) }, false),
-        Ok(launch) => Running::new(&shared, process, &spec, limits, launch).run(orders, &mut controls).await,
+        Ok(launch) => {
+            let mut running = Running::new(&shared, process, &spec, limits, launch);
+            // After a panic nothing of it is used but what ends its processes, which no panic leaves half changed.
+            let ended = AssertUnwindSafe(running.run(&mut orders, &mut controls)).catch_unwind().await;
+            orders.close();
+            match ended {
+                Ok(reason) => (reason, running.node_stops),
+                Err(panic) => {
+                    running.abandon().await;
+                    (failure_of_ours(&*panic), running.node_stops)
+                }
+            }
+        }
     };
     if !node_stops {
         shared.asker.happened(Input::AgentExited { process, reason }).await;
@@ -194,11 +213,8 @@ impl<'a> Running<'a> {
         running
     }
 
-    async fn run(
-        mut self,
-        mut orders: mpsc::Receiver<Order>,
-        controls: &mut mpsc::Receiver<Control>,
-    ) -> (ExitReason, bool) {
+    /// The conversation from its beginning to the end of the process, and why it ended.
+    async fn run(&mut self, orders: &mut mpsc::Receiver<Order>, controls: &mut mpsc::Receiver<Control>) -> ExitReason {
         let status = loop {
             let (until, measure_at) = (self.until, self.measure_at);
             tokio::select! {
@@ -223,8 +239,24 @@ impl<'a> Running<'a> {
         // Closed first: what is delivered from now on is refused by the sender's side instead of vanishing here.
         orders.close();
         self.bury().await;
-        let reason = self.reason(status);
-        (reason, self.node_stops)
+        self.reason(status)
+    }
+
+    /// The conversation failed by a defect of this program: the whole family is ended, and nothing more is heard of it.
+    async fn abandon(&mut self) {
+        for _ in 0..KILL_ROUNDS_MAX {
+            if kill_members(self.guard) == 0 {
+                break;
+            }
+            tokio::time::sleep(KILL_AGAIN).await;
+        }
+        self.signal(Signal::KILL);
+        if let Err(error) = self.child.wait().await {
+            tracing::warn!(process = %self.process, %error, "the end of an agent's guard was not seen");
+        }
+        self.shared.processes.remove(self.guard);
+        self.helpers.shutdown().await;
+        self.asked.shutdown().await;
     }
 
     async fn control(&mut self, control: Control) {
@@ -290,6 +322,8 @@ impl<'a> Running<'a> {
     async fn order(&mut self, order: Order) {
         let steps = match order {
             Order::Deliver(delivery) => {
+                #[cfg(test)]
+                assert_ne!(delivery.message.counter, FAILS_AT, "a defect, for a test");
                 let left_ms = delivery.deadline.since_us(wall()) / 1_000;
                 self.session.deliver(*delivery, left_ms)
             }
@@ -486,6 +520,13 @@ impl<'a> Running<'a> {
         let said = if last.is_empty() { String::new() } else { format!("; it said: {last}") };
         ExitReason::StartFailed { reason: clip(&format!("it {ended} before it answered initialize{said}"), 1_024) }
     }
+}
+
+/// What is told of an agent whose conversation panicked.
+fn failure_of_ours(panic: &(dyn Any + Send)) -> ExitReason {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let said = said.unwrap_or("nothing that can be shown");
+    ExitReason::Terminated { reason: clip(&format!("its node failed to serve it, a defect of weft: {said}"), 1_024) }
 }
 
 /// A guard that ended with 128 + N and said so passes on the signal N that ended the program.
