@@ -108,6 +108,9 @@ fn what_goes_wrong_elsewhere_is_told_with_whose_fault_it_is_and_whether_anything
     let denied = error(&on(&beta, "alpha", &[]), 3, "denied");
     assert_eq!(denied["message"], "denied by rule member-role#2", "beta is a worker");
     assert_eq!(denied["changed"], false);
+    assert_eq!(denied["hint"], "alpha says no: ask an admin of that node for the right");
+    let jobs = error(&alpha.weft(&["call", "kernel@beta", "--tool", "cron.list", "--json"]), 3, "denied");
+    assert_eq!(jobs["hint"], "jobs are for their own node: ask an admin of beta to type there: weft cron ls");
     assert_eq!(starts(&alpha, "w"), 0);
     let denial = events(&alpha, "gate.denied");
     assert_eq!(denial.last().expect("on alpha's chain")["detail"]["action"], "spawn", "{denial:?}");
@@ -166,4 +169,59 @@ fn an_agent_starts_others_elsewhere_as_far_as_it_was_granted() {
     assert!(ask("w2 beta").starts_with("denied: "), "it was not granted w2");
     assert!(ask("w1 alpha").starts_with("denied: "), "nor w1 at home");
     assert_eq!((starts(&beta, "w1"), starts(&beta, "w2"), starts(&alpha, "w1")), (1, 0, 0));
+}
+
+#[test]
+fn a_kernel_is_told_commands_as_json_here_and_elsewhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (alpha, beta) = two(folder.path());
+    for target in ["kernel", "kernel@beta"] {
+        let told = |command: &str| alpha.json(&["call", target, command])["reply"].clone();
+        assert_eq!(told(r#"{"cmd": "ping"}"#), "pong");
+        assert_eq!(told(r#"{"cmd": "echo", "text": "hi there"}"#), "hi there");
+        let node = if target == "kernel" { &alpha } else { &beta };
+        assert_eq!(told(r#"{"cmd": "status"}"#)["json"]["node"], node.up["node"]);
+        let inspected = told(r#"{"cmd": "exec", "tool": "agent.inspect", "args": {"agent": "echo"}}"#);
+        assert_eq!((&inspected["json"]["agent"], &inspected["json"]["node"]), (&"echo".into(), &node.up["node"]));
+    }
+    assert_eq!(
+        alpha.json(&["call", "kernel", r#"{"cmd": "cron.list"}"#])["reply"]["json"]["jobs"],
+        serde_json::json!([])
+    );
+    error(&alpha.weft(&["call", "kernel", r#"{"cmd": "dance"}"#, "--json"]), 7, "invalid");
+}
+
+#[test]
+fn a_trace_says_that_both_sides_agree_only_when_the_other_side_has_a_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (alpha, mut beta) = two(folder.path());
+    let whole = alpha.json(&["call", "echo@beta", "hi"]);
+    let both = || {
+        let trace = alpha.json(&["trace", whole["trace"].as_str()?]);
+        (trace["agree"] == true && trace["unheard"] == serde_json::json!([])).then_some(())
+    };
+    wait_for("both sides agree", BOUND, both);
+
+    beta.kill();
+    let lost =
+        alpha.weft(&["send", "echo@beta", "lost", "--receipt", "received+durable", "--deadline", "1s", "--json"]);
+    assert_ne!(lost.code, 0, "{lost:?}");
+    let sent = events(&alpha, "ipc.message").into_iter().rfind(|event| event["detail"]["stage"] == "sent");
+    let id = sent.expect("it is recorded")["detail"]["trace"].as_str().expect("a trace").to_owned();
+    let trace = alpha.json(&["trace", &id]);
+    assert_eq!((&trace["agree"], &trace["disagreements"]), (&false.into(), &serde_json::json!([])), "{trace}");
+    let unheard = trace["unheard"][0].as_str().expect("a sentence");
+    assert!(unheard.starts_with("beta could not be asked") && unheard.contains("next: weft members"), "{trace}");
+    let text = alpha.weft(&["trace", &id]).stdout;
+    assert!(text.contains("one side alone") && !text.contains("both sides agree"), "{text}");
+
+    beta.restart();
+    alpha.wait_alive("beta", BOUND);
+    let asked = || {
+        let trace = alpha.json(&["trace", &id]);
+        let unheard = trace["unheard"][0].as_str()?;
+        unheard.starts_with("the other side has no record").then(|| unheard.to_owned())
+    };
+    let unheard = wait_for("beta says that it has no record", BOUND, asked);
+    assert!(unheard.contains("(deadline) and beta never let it in; next: weft members shows"), "{unheard}");
 }

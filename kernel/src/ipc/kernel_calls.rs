@@ -1,7 +1,7 @@
 //! The kernel as the target of a call: a few questions about this node, each of which only reads.
 //!
 //! `ping` answers `pong`; `echo TEXT` the text; `status`, `agents` and `services` answer JSON; `contract NAME [VERSION]` the contract of a
-//! service. The question is text, or `{"cmd": "ping"}`. A tool call is for `tools`.
+//! service. The question is text, or `{"cmd": "ping"}`, `{"cmd": "echo", "text": TEXT}`. A tool call is for `tools`.
 
 use serde_json::{Value, json};
 use weft_protocol::{Envelope, NodeId, Outcome, Payload, Receipt, Refusal, Role, ServiceName, Stage};
@@ -58,7 +58,11 @@ impl Kernel {
             Payload::Json(text) => {
                 let value: Value = serde_json::from_str(text).map_err(|_| unknown(text))?;
                 let command = value.as_str().or_else(|| value.get("cmd").and_then(Value::as_str));
-                command.ok_or_else(|| unknown(text))?.to_owned()
+                let command = command.ok_or_else(|| unknown(text))?;
+                match (command, value.get("text").and_then(Value::as_str)) {
+                    ("echo", Some(words)) => format!("echo {words}"),
+                    _ => command.to_owned(),
+                }
             }
             Payload::Binary(_) | Payload::ToolCall { .. } | Payload::ToolResult { .. } | Payload::Signal(_) => {
                 return Err(unknown("that"));

@@ -125,14 +125,31 @@ fn tool_call(name: &str, args: Body) -> Result<Body, CliError> {
     Ok(Body::Typed(TypedBody::ToolCall { name: name.to_owned(), args: serde_json::Value::Object(args) }))
 }
 
-/// A method of a service takes JSON: text that is one JSON value is sent as that.
+/// A method of a service takes JSON: text that is one JSON value is sent as that. So does a kernel that is told `{"cmd": …}`.
 fn arguments(target: &Target, body: Body) -> Body {
     match (&target.local, body) {
+        (LocalTarget::Kernel, Body::Text(text)) => command(&text).map_or(Body::Text(text), Body::Typed),
         (LocalTarget::ServiceMethod { .. }, Body::Text(text)) => match serde_json::from_str(&text) {
             Ok(value) => Body::Typed(TypedBody::Json(value)),
             Err(_) => Body::Text(text),
         },
         (_, body) => body,
+    }
+}
+
+/// What `{"cmd": …}` tells a kernel: to run a tool (`exec` with `tool` and `args`, or the tool's own name with `args`), or one of
+/// its questions.
+fn command(text: &str) -> Option<TypedBody> {
+    use serde_json::Value;
+    let command: serde_json::Map<String, Value> = serde_json::from_str(text).ok()?;
+    let word = command.get("cmd")?.as_str()?;
+    let tool = if word == "exec" { command.get("tool").and_then(Value::as_str) } else { Some(word) };
+    match tool.filter(|tool| tool.contains('.')) {
+        Some(tool) => {
+            let args = command.get("args").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+            Some(TypedBody::ToolCall { name: tool.to_owned(), args })
+        }
+        None => Some(TypedBody::Json(Value::Object(command))),
     }
 }
 
@@ -167,5 +184,29 @@ pub(crate) fn body_text(body: &Body) -> String {
         Body::Text(text) | Body::Typed(TypedBody::Text(text)) => text.clone(),
         Body::Typed(TypedBody::Json(value)) => value.to_string(),
         Body::Typed(other) => serde_json::to_string(other).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_told_commands_as_json_and_everybody_else_text() {
+        let told =
+            |target: &str, text: &str| arguments(&target.parse().expect("a target"), Body::Text(text.to_owned()));
+        let tool = |name: &str, args| Body::Typed(TypedBody::ToolCall { name: name.to_owned(), args });
+        let ping = r#"{"cmd": "ping"}"#;
+        assert_eq!(told("kernel", ping), Body::Typed(TypedBody::Json(json!({"cmd": "ping"}))));
+        assert_eq!(told("kernel@beta", "ping"), Body::Text("ping".to_owned()));
+        assert_eq!(told("echo", ping), Body::Text(ping.to_owned()));
+        assert_eq!(told("kernel", r#"{"cmd": "cron.list"}"#), tool("cron.list", json!({})));
+        let run = r#"{"cmd": "exec", "tool": "agent.inspect", "args": {"agent": "echo"}}"#;
+        assert_eq!(told("kernel", run), tool("agent.inspect", json!({"agent": "echo"})));
+        for text in ["{}", r#"{"cmd": 1}"#, r#"["cmd"]"#] {
+            assert_eq!(told("kernel", text), Body::Text(text.to_owned()));
+        }
     }
 }

@@ -38,9 +38,15 @@ fn row(hop: &TraceHop) -> [String; 7] {
 }
 
 fn verdict(report: &TraceReport) -> String {
-    let agree = if report.agree { good("both sides agree") } else { bad("not agreed") };
+    let agree = match (report.agree, report.disagreements.is_empty()) {
+        (true, _) if report.hops.iter().all(|hop| hop.kind == "refused") => doubtful("it was not sent"),
+        (true, _) => good("both sides agree"),
+        (false, true) => doubtful("one side alone"),
+        (false, false) => bad("not agreed"),
+    };
     let sealed = if report.sealed { good("sealed") } else { doubtful("not sealed yet") };
     let mut lines = vec![format!("{agree}, {sealed}")];
-    lines.extend(report.disagreements.iter().map(|sentence| format!("  {sentence}")));
+    let sentences = report.disagreements.iter().chain(&report.unheard);
+    lines.extend(sentences.map(|sentence| format!("  {sentence}")));
     lines.join("\n")
 }

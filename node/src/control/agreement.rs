@@ -13,18 +13,34 @@ pub(crate) struct Step {
     pub(crate) record: MessageRecord,
 }
 
-/// What does not fit, one sentence each; nothing when every message with two sides was recorded alike by both.
-/// `name` gives the name of a node.
-pub(crate) fn disagreements(steps: &[Step], name: impl Fn(NodeId) -> String) -> Vec<String> {
+/// What the sides of a conversation say of each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Agreement {
+    /// What does not fit, one sentence each.
+    pub(crate) disagreements: Vec<String>,
+    /// Messages of which the other side has no record, and what to do next, one sentence each.
+    pub(crate) unheard: Vec<String>,
+}
+
+/// Whether every message with two sides was recorded alike by both. `name` gives the name of a node; of those in `silent` it
+/// could not be found out what they recorded.
+pub(crate) fn agreement(steps: &[Step], silent: &BTreeSet<NodeId>, name: impl Fn(NodeId) -> String) -> Agreement {
     let mut messages: BTreeMap<MessageId, Vec<&Step>> = BTreeMap::new();
     for step in steps {
         messages.entry(step.record.message).or_default().push(step);
     }
-    messages.values().flat_map(|steps| message_disagreements(steps, &name)).collect()
+    let mut found = Agreement::default();
+    messages.values().for_each(|steps| compare_message(steps, silent, &name, &mut found));
+    found
 }
 
-fn message_disagreements(steps: &[&Step], name: &impl Fn(NodeId) -> String) -> Vec<String> {
-    let mut found = Vec::new();
+fn compare_message(
+    steps: &[&Step],
+    silent: &BTreeSet<NodeId>,
+    name: &impl Fn(NodeId) -> String,
+    agreement: &mut Agreement,
+) {
+    let Agreement { disagreements: found, unheard } = agreement;
     let at = |stage: Stage| steps.iter().copied().filter(move |step| step.record.stage == stage);
     let senders: BTreeSet<&_> = steps.iter().map(|step| &step.record.from).collect();
     if senders.len() > 1 {
@@ -33,16 +49,37 @@ fn message_disagreements(steps: &[&Step], name: &impl Fn(NodeId) -> String) -> V
     for sent in at(Stage::Sent) {
         let (here, there) = (name(sent.node), name(sent.record.peer));
         let theirs = |stage: Stage| at(stage).find(|step| step.node == sent.record.peer);
+        let ours = |stage: Stage| at(stage).find(|step| step.node == sent.node);
         let turned_away = at(Stage::Refused).any(|step| step.node == sent.record.peer);
         match theirs(Stage::Received) {
-            Some(received) => compare(sent, received, &here, &there, &mut found),
+            Some(received) => compare(sent, received, &here, &there, found),
             None if turned_away => {}
-            // The sender may know that it never arrived.
-            None if at(Stage::Refused).any(|step| step.node == sent.node) => {}
-            None => found.push(format!("{here} sent a message to {there}, which recorded nothing of it")),
+            None if silent.contains(&sent.record.peer) => unheard.push(format!(
+                "{there} could not be asked what it recorded; next: weft members shows whether it can be reached, then ask again"
+            )),
+            None => match (ours(Stage::Refused), ours(Stage::Acknowledged)) {
+                // The sender knows that nobody let it in.
+                (Some(ended), _) => unheard.push(format!(
+                    "the other side has no record: {here} ended it ({}) and {there} never let it in; next: weft members shows \
+                     whether {there} can be reached, then send it again",
+                    ended.record.rule
+                )),
+                (None, Some(answer)) if answer.record.rule == "denied" || answer.record.rule == "out-of-scope" => {
+                    unheard.push(format!(
+                        "the other side has no record of the message: {there} denied it, which is an event of its own; next: \
+                         weft chain log --node {there} --kind gate.denied"
+                    ));
+                }
+                (None, Some(answer)) if !matches!(answer.record.rule.as_str(), "received" | "executed") => {
+                    unheard.push(format!(
+                        "the other side has no record: {there} turned it away ({}); next: send it again",
+                        answer.record.rule
+                    ));
+                }
+                (None, _) => found.push(format!("{here} sent a message to {there}, which recorded nothing of it")),
+            },
         }
-        let acknowledged = at(Stage::Acknowledged).find(|step| step.node == sent.node);
-        if let (Some(answered), Some(acknowledged)) = (theirs(Stage::Answered), acknowledged)
+        if let (Some(answered), Some(acknowledged)) = (theirs(Stage::Answered), ours(Stage::Acknowledged))
             && answered.record.body_hash != acknowledged.record.body_hash
         {
             found.push(format!("the answer that {there} recorded is not the one that {here} recorded"));
@@ -52,24 +89,26 @@ fn message_disagreements(steps: &[&Step], name: &impl Fn(NodeId) -> String) -> V
         let sender = received.record.from.node;
         // Of a plain message to its own node *received* is the record of both sides.
         if sender != received.node && !at(Stage::Sent).any(|step| step.node == sender) {
-            found.push(format!(
-                "{} received a message from {}, which recorded nothing of it",
-                name(received.node),
-                name(sender)
-            ));
+            let (there, here) = (name(received.node), name(sender));
+            if silent.contains(&sender) {
+                unheard.push(format!(
+                    "{here} could not be asked what it recorded; next: weft members shows whether it can be reached, then ask again"
+                ));
+            } else {
+                found.push(format!("{there} received a message from {here}, which recorded nothing of it"));
+            }
         }
     }
     for delivered in at(Stage::Delivered) {
         let publisher = delivered.record.from.node;
         match at(Stage::Published).find(|step| step.node == publisher) {
-            Some(published) => compare(published, delivered, &name(publisher), &name(delivered.node), &mut found),
+            Some(published) => compare(published, delivered, &name(publisher), &name(delivered.node), found),
             None => {
                 let (there, here) = (name(delivered.node), name(publisher));
                 found.push(format!("{there} delivered a publication of {here}, which recorded nothing of it"));
             }
         }
     }
-    found
 }
 
 fn compare(ours: &Step, theirs: &Step, here: &str, there: &str, found: &mut Vec<String>) {
@@ -115,13 +154,31 @@ mod tests {
         if node == ALPHA { "alpha".to_owned() } else { "beta".to_owned() }
     }
 
+    fn acknowledged(rule: &str, body: &str) -> Step {
+        let mut step = step(BETA, Stage::Acknowledged, "echo@alpha", body);
+        step.record.rule = rule.to_owned();
+        step
+    }
+
     fn call() -> Vec<Step> {
         vec![
             step(BETA, Stage::Sent, "echo@alpha", "hi"),
             step(ALPHA, Stage::Received, "echo", "hi"),
             step(ALPHA, Stage::Answered, "echo", "hi back"),
-            step(BETA, Stage::Acknowledged, "echo@alpha", "hi back"),
+            acknowledged("executed", "hi back"),
         ]
+    }
+
+    fn disagreements(steps: &[Step], name: fn(NodeId) -> String) -> Vec<String> {
+        let Agreement { disagreements, unheard } = agreement(steps, &BTreeSet::new(), name);
+        assert_eq!(unheard, Vec::<String>::new());
+        disagreements
+    }
+
+    fn unheard(steps: &[Step], silent: &[NodeId]) -> Vec<String> {
+        let Agreement { disagreements, unheard } = agreement(steps, &silent.iter().copied().collect(), name);
+        assert_eq!(disagreements, Vec::<String>::new());
+        unheard
     }
 
     #[test]
@@ -158,8 +215,22 @@ mod tests {
         let turned_away = step(ALPHA, Stage::Refused, "echo", "hi");
         assert_eq!(disagreements(&[sent.clone(), turned_away], name), Vec::<String>::new());
         let lost = step(BETA, Stage::Refused, "echo@alpha", "hi");
-        assert_eq!(disagreements(&[sent, lost.clone()], name), Vec::<String>::new());
-        assert_eq!(disagreements(&[lost], name), Vec::<String>::new());
+        assert_eq!(disagreements(std::slice::from_ref(&lost), name), Vec::<String>::new(), "nothing was sent");
+        let reached_nobody = unheard(&[sent.clone(), lost], &[]);
+        let expected = "the other side has no record: beta ended it (rule) and alpha never let it in; next: weft members shows \
+                        whether alpha can be reached, then send it again";
+        assert_eq!(reached_nobody, [expected]);
+        let denied = unheard(&[sent.clone(), acknowledged("denied", "")], &[]);
+        assert!(denied[0].ends_with("next: weft chain log --node alpha --kind gate.denied"), "{denied:?}");
+        let busy = unheard(&[sent.clone(), acknowledged("busy", "")], &[]);
+        assert!(busy[0].starts_with("the other side has no record: alpha turned it away (busy)"), "{busy:?}");
+        // Whoever says that it received it must have recorded that.
+        let lies = disagreements(&[sent.clone(), acknowledged("executed", "")], name);
+        assert_eq!(lies, ["beta sent a message to alpha, which recorded nothing of it"]);
+        let silent = unheard(&[sent, acknowledged("executed", "")], &[ALPHA]);
+        assert!(silent[0].starts_with("alpha could not be asked what it recorded; next: weft members"), "{silent:?}");
+        let received = step(ALPHA, Stage::Received, "echo", "hi");
+        assert!(unheard(&[received], &[BETA])[0].starts_with("beta could not be asked"));
     }
 
     #[test]

@@ -43,6 +43,24 @@ pub(super) async fn place<'a>(served: &'a Served, agent: &str) -> Result<Place<'
     }
 }
 
+/// A denial by the node of that name, with what can be done there; as it is, when that is this node.
+pub(super) async fn denied(served: &Served, failure: Failure, node: &NodeRef, tool: Option<&str>) -> Failure {
+    let text = node.to_string();
+    let there = move |peer: &weft_peer::Peer| {
+        let node = find(peer, &text).ok().filter(|node| *node != peer.node())?;
+        Some(peer.discovery().display_name(node))
+    };
+    let Ok(Some(name)) = served.read(there).await else { return failure };
+    let command = match tool {
+        Some("cron.add") => "weft cron add",
+        Some("cron.list") => "weft cron ls",
+        Some("cron.remove") => "weft cron rm",
+        Some("cron.run") => "weft cron run",
+        _ => return failure.hint(format!("{name} says no: ask an admin of that node for the right")),
+    };
+    failure.hint(format!("jobs are for their own node: ask an admin of {name} to type there: {command}"))
+}
+
 impl<'a> There<'a> {
     /// The member of that name or id; none when that is this node.
     pub(super) async fn of(
@@ -80,9 +98,13 @@ impl<'a> There<'a> {
             cause: Vec::new(),
             idempotent: false,
         };
-        let reply = match self.served.ask(Question::Kernel(Box::new(call))).await? {
-            Reply::Kernel(Answer::Sent(report)) => report.reply,
-            other => return Err(mismatch(&other)),
+        let reply = match self.served.ask(Question::Kernel(Box::new(call))).await {
+            Ok(Reply::Kernel(Answer::Sent(report))) => report.reply,
+            Ok(other) => return Err(mismatch(&other)),
+            Err(failure) if failure.code() == "denied" => {
+                return Err(denied(self.served, failure, &self.written, Some(tool)).await);
+            }
+            Err(failure) => return Err(failure),
         };
         let report = match &reply {
             Some(Payload::Json(text)) => serde_json::from_str(text).ok(),

@@ -26,6 +26,11 @@ impl Failure {
         Self(self.0.hint(hint))
     }
 
+    /// Its code.
+    pub(crate) fn code(&self) -> &str {
+        &self.0.detail().code
+    }
+
     /// Something may have changed.
     #[must_use]
     pub(crate) fn changed(self) -> Self {

@@ -82,9 +82,14 @@ async fn deliver(
     if wants_reply && level.delivery != Delivery::Executed {
         return Err(Failure::new("invalid", format!("a call waits for its answer; `{level}` does not")));
     }
+    let payload = payload(&request.payload)?;
+    let tool = match &payload {
+        Payload::ToolCall { name, .. } => Some(name.clone()),
+        _ => None,
+    };
     let syscall = Syscall::Send {
         target: target.clone(),
-        payload: payload(&request.payload)?,
+        payload,
         wants_reply,
         level,
         deadline_us: deadline_us(request.deadline_ms)?,
@@ -96,6 +101,7 @@ async fn deliver(
         Ok(Reply::Kernel(Answer::Sent(report))) => Ok(*report),
         Ok(other) => Err(mismatch(&other)),
         Err(refusal @ Refusal::NoResponder { .. }) => Err(with_nearest(served, refusal, target).await),
+        Err(refusal @ Refusal::Denied { .. }) => Err(denied(served, refusal, &target, tool.as_deref()).await),
         Err(refusal) => Err(served.refused(refusal).await),
     }
 }
@@ -111,6 +117,15 @@ async fn with_nearest(served: &Served, refusal: Refusal, target: Target) -> Fail
     match nodes.as_slice() {
         [node] => failure.hint(format!("did you mean {near}@{node}?")),
         _ => failure.hint(format!("did you mean {near}, on {}?", nodes.join(" or "))),
+    }
+}
+
+/// A denial, with who can change it: an operator's own node lets every message go, so the one that it was for said no.
+async fn denied(served: &Served, refusal: Refusal, target: &Target, tool: Option<&str>) -> Failure {
+    let failure = Failure::from(refusal);
+    match &target.node {
+        Some(node) => super::elsewhere::denied(served, failure, node, tool).await,
+        None => failure,
     }
 }
 

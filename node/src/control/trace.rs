@@ -12,7 +12,7 @@ use weft_protocol::control::{ErrorBody, TraceHop, TraceReport};
 use weft_protocol::{Blake3, ChainId, Event, Fact, NodeId, Stage, TraceId, TraceRow, inclusion_root};
 use weft_storage::{Store, StoreError};
 
-use super::agreement::{Step, disagreements};
+use super::agreement::{Agreement, Step, agreement};
 use super::failure::Failure;
 use super::{Served, text};
 
@@ -42,7 +42,9 @@ pub(crate) async fn trace(
     loop {
         let report = collect(&served, id).await?;
         let settled = report.agree && report.sealed && !report.hops.is_empty();
-        let patience = if report.hops.is_empty() { FIRST_ROW_TIME_MAX } else { SETTLE_TIME_MAX };
+        // Of what the other side never had no record will come; of what it has one is there with its next commit.
+        let one_sided = report.disagreements.is_empty() && !report.unheard.is_empty() && report.sealed;
+        let patience = if report.hops.is_empty() || one_sided { FIRST_ROW_TIME_MAX } else { SETTLE_TIME_MAX };
         if settled || begun.elapsed() >= patience {
             if report.hops.is_empty() {
                 let message = format!("nobody that can be asked has recorded {id}");
@@ -59,7 +61,7 @@ async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failu
     let chain = view.own;
     let own_rows = served.stored(move |store| store.trace(chain, id, ROWS_MAX)).await?;
     let mut rows: Vec<(NodeId, TraceRow)> = own_rows.into_iter().map(|row| (chain.node, row)).collect();
-    let mut asked = BTreeSet::from([chain.node]);
+    let (mut asked, mut silent) = (BTreeSet::from([chain.node]), BTreeSet::new());
     loop {
         let next: Vec<NodeId> = concerned(&rows, &view).difference(&asked).copied().take(NODES_MAX).collect();
         if next.is_empty() || asked.len() > NODES_MAX {
@@ -67,18 +69,24 @@ async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failu
         }
         asked.extend(&next);
         for (node, theirs) in join_all(next.into_iter().map(|node| ask(served, node, id))).await {
-            rows.extend(theirs.into_iter().take(ROWS_MAX).map(|row| (node, row)));
+            match theirs {
+                Some(theirs) => rows.extend(theirs.into_iter().take(ROWS_MAX).map(|row| (node, row))),
+                None => drop(silent.insert(node)),
+            }
         }
     }
-    served.stored(move |store| report(store, id, rows, &view)).await
+    // Whoever is no member any more, or one too many, was not asked.
+    let named = rows.iter().flat_map(|(_, row)| [row.record.peer, row.record.from.node]);
+    silent.extend(named.filter(|node| !asked.contains(node)));
+    served.stored(move |store| report(store, id, rows, &view, &silent)).await
 }
 
-async fn ask(served: &Served, node: NodeId, trace: TraceId) -> (NodeId, Vec<TraceRow>) {
+/// What another node recorded; none when it does not say.
+async fn ask(served: &Served, node: NodeId, trace: TraceId) -> (NodeId, Option<Vec<TraceRow>>) {
     let question = served.ask(Question::Trace { node, trace });
     match tokio::time::timeout(ASK_TIME_MAX, question).await {
-        Ok(Ok(Reply::Trace(rows))) => (node, rows),
-        // What is missing shows in the report: the other side's records do not fit.
-        Ok(Ok(_) | Err(_)) | Err(_) => (node, Vec::new()),
+        Ok(Ok(Reply::Trace(rows))) => (node, Some(rows)),
+        Ok(Ok(_) | Err(_)) | Err(_) => (node, None),
     }
 }
 
@@ -125,6 +133,7 @@ fn report(
     id: TraceId,
     mut rows: Vec<(NodeId, TraceRow)>,
     view: &View,
+    silent: &BTreeSet<NodeId>,
 ) -> Result<TraceReport, StoreError> {
     rows.retain(|(_, row)| row.record.trace == id);
     rows.sort_by_key(|(node, row)| (row.record.hlc, *node, row.seq));
@@ -158,12 +167,13 @@ fn report(
         });
     }
     let steps: Vec<Step> = rows.into_iter().map(|(node, row)| Step { node, record: row.record }).collect();
-    let mut disagreements = disagreements(&steps, |node| view.name(node));
+    let Agreement { mut disagreements, unheard } = agreement(&steps, silent, |node| view.name(node));
     let unproven: BTreeSet<&str> = hops.iter().filter(|hop| !hop.proven).map(|hop| hop.name.as_str()).collect();
     disagreements
         .extend(unproven.iter().map(|name| format!("what {name} says is not on its chain as this node holds it")));
     let sealed = hops.iter().all(|hop| hop.sealed);
-    Ok(TraceReport { id: id.to_string(), agree: disagreements.is_empty(), sealed, hops, disagreements })
+    let agree = disagreements.is_empty() && unheard.is_empty();
+    Ok(TraceReport { id: id.to_string(), agree, sealed, hops, disagreements, unheard })
 }
 
 /// The chain of `node` on which the row is really recorded, by what this node holds and has verified.

@@ -57,7 +57,7 @@ const ERROR_LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// The delivery of the message of this number panics, as a defect would.
 #[cfg(test)]
-pub(crate) const FAILS_AT: u64 = u64::MAX;
+const FAILS_AT: u64 = u64::MAX;
 
 /// What the event loop wants of a running child process.
 #[derive(Debug)]
@@ -590,3 +590,6 @@ pub(crate) fn guard_command(exe: &std::path::Path, plan: &str, folder: &std::pat
     command.process_group(0).kill_on_drop(true);
     command
 }
+
+#[cfg(test)]
+mod tests;

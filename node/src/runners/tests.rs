@@ -307,35 +307,6 @@ threading.Event().wait()
 }
 
 #[tokio::test]
-async fn a_conversation_that_panics_ends_its_whole_family_and_is_told_of_as_a_failure() {
-    let mut node = Node::new();
-    // The grandchild has left the group: only below its guard it is found.
-    node.start_script(
-        r#"
-import os, subprocess
-child = subprocess.Popen(["sh", "-c", "setsid tail -f /dev/null >/dev/null & echo $!; exec tail -f /dev/null >/dev/null"], stdout=subprocess.PIPE)
-pids = f"{os.getpid()} {child.pid} {child.stdout.readline().decode().strip()}"
-Agent(lambda agent, message: {"text": pids}).run()
-"#,
-    );
-    node.started().await;
-    let pids: Vec<u32> = node.call("pids").await.split(' ').map(|pid| pid.parse().expect("a number")).collect();
-    assert!(pids.len() == 3 && pids.iter().all(|pid| runs(*pid)), "{pids:?}");
-    node.deliver(command::FAILS_AT, "x");
-    let ExitReason::Terminated { reason } = node.exited().await else { panic!("another reason") };
-    assert!(reason.starts_with("its node failed to serve it, a defect of weft: ") && reason.contains("for a test"));
-    assert!(!pids.iter().any(|pid| runs(*pid)), "{pids:?}");
-    let Some(Input::AgentAnswered { answer, .. }) = node.runners.deliver(PROCESS, delivery(3, "x")) else {
-        panic!("nobody is left to answer")
-    };
-    assert_eq!(answer, Err("the process has ended".into()));
-    assert_eq!(fs::read_dir(node.home().join("run")).expect("a folder").count(), 0, "the socket is gone");
-    node.start_script("Agent(lambda agent, message: {'text': 'again'}).run()");
-    node.started().await;
-    assert_eq!(node.call("x").await, "again");
-}
-
-#[tokio::test]
 async fn shutdown_leaves_nothing_and_tells_nobody() {
     let mut node = Node::new();
     node.start_script("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nAgent(None).run()");

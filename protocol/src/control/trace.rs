@@ -16,6 +16,10 @@ pub struct TraceReport {
     pub sealed: bool,
     /// What kept `agree` from being true, one sentence each.
     pub disagreements: Vec<String>,
+    /// Messages of which the other side has no record, or does not say whether it has one, with what to do next, one sentence
+    /// each: nothing contradicts what is shown, and nothing confirms it.
+    #[serde(default)]
+    pub unheard: Vec<String>,
 }
 
 /// One recorded step.
