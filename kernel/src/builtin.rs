@@ -13,6 +13,7 @@ use crate::syscall::Syscall;
 pub struct Builtin(Behaviour);
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each built-in agent, and they are few")]
 enum Behaviour {
     Echo,
     Counter(Counter),

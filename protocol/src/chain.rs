@@ -210,7 +210,7 @@ impl ChainState {
     /// # Errors
     /// [`ChainError`] with the first check that failed.
     pub fn extend(&mut self, group: &CommitGroup) -> Result<CheckedGroup, ChainError> {
-        self.extend_signed(group, |keys, signed, hash, commit_no| check_signatures(keys, signed, hash, commit_no))
+        self.extend_signed(group, check_signatures)
     }
 
     /// The same for a group that this process has built and signed a moment ago: all is checked but the signature of a commit

@@ -47,6 +47,13 @@ fn delivery(counter: u64) -> Delivery {
     }
 }
 
+/// What is known at once of a message that is handed over.
+fn deliver(runners: &mut Runners, counter: u64) -> Option<Input> {
+    let mut inputs = std::collections::VecDeque::new();
+    runners.deliver(PROCESS, delivery(counter), wall(), &mut inputs);
+    inputs.pop_front()
+}
+
 async fn happened(locals: &mut mpsc::Receiver<Local>) -> Input {
     match tokio::time::timeout(PATIENCE, locals.recv()).await.expect("nothing happened in time") {
         Some(Local::Happened(input)) => *input,
@@ -79,19 +86,19 @@ async fn a_conversation_that_panics_ends_its_whole_family_and_is_told_of_as_a_fa
     let spec = AgentSpec::new("a".parse().expect("a name"), backend);
     assert!(runners.start(PROCESS, spec.clone(), ResourceLimits::default()).is_none());
     assert!(matches!(happened(&mut locals).await, Input::AgentStarted { process: PROCESS, .. }));
-    assert!(runners.deliver(PROCESS, delivery(1)).is_none());
+    assert!(deliver(&mut runners, 1).is_none());
     let Input::AgentAnswered { answer: Ok(Some(Payload::Text(pids))), .. } = happened(&mut locals).await else {
         panic!("no answer")
     };
     let pids: Vec<u32> = pids.split(' ').map(|pid| pid.parse().expect("a number")).collect();
     assert!(pids.len() == 3 && pids.iter().all(|pid| runs(*pid)), "{pids:?}");
 
-    assert!(runners.deliver(PROCESS, delivery(FAILS_AT)).is_none());
+    assert!(deliver(&mut runners, FAILS_AT).is_none());
     let ended = happened(&mut locals).await;
     let Input::AgentExited { reason: ExitReason::Terminated { reason }, .. } = ended else { panic!("{ended:?}") };
     assert!(reason.starts_with("its node failed to serve it, a defect of weft: ") && reason.contains("for a test"));
     assert!(!pids.iter().any(|pid| runs(*pid)), "{pids:?}");
-    let Some(Input::AgentAnswered { answer, .. }) = runners.deliver(PROCESS, delivery(3)) else { panic!("no answer") };
+    let Some(Input::AgentAnswered { answer, .. }) = deliver(&mut runners, 3) else { panic!("no answer") };
     assert_eq!(answer, Err("the process has ended".into()), "nobody is left to answer");
     assert_eq!(fs::read_dir(home.join("run")).expect("a folder").count(), 0, "the socket is gone");
 
