@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::cluster::{BOUND, Node, wait_for};
 
 fn order(node: &Node, order: &str) -> Value {
-    let said = node.json(&["call", "load", order, "--json-payload", "--timeout", "60s"]);
+    let said = node.json(&["call", "load", order, "--deadline", "60s"]);
     serde_json::from_str(said["reply"].as_str().expect("a text")).expect("a report")
 }
 
@@ -18,7 +18,7 @@ fn what_it_sends_is_on_the_chain_and_what_it_may_not_send_is_refused() {
     assert_eq!((&report["sent"], &report["refused"]), (&500.into(), &serde_json::json!({})), "{report}");
     let report = order(&alpha, r#"{"to":"load","messages":3}"#);
     assert_eq!((&report["sent"], &report["refused"]["denied"]), (&0.into(), &3.into()), "{report}");
-    let wrong = alpha.weft(&["call", "load", r#"{"to":"echo","messages":0}"#, "--json-payload"]);
+    let wrong = alpha.weft(&["call", "load", r#"{"to":"echo","messages":0}"#]);
     assert!(wrong.stderr.contains("messages is 0: from 1 to 10000000"), "{wrong:?}");
 
     let leaves = || -> u64 {
@@ -41,8 +41,8 @@ fn a_node_under_load_hears_others_and_stops_when_nobody_waits() {
     alpha.json(&["agent", "spawn", "load", "--grant", "send:echo"]);
     std::thread::scope(|scope| {
         let all = r#"{"to":"echo","messages":10000000,"bytes":8}"#;
-        let loading = scope.spawn(|| alpha.weft(&["call", "load", all, "--json-payload", "--timeout", "5s"]));
-        let is_busy = || alpha.weft(&["call", "load", "{}", "--json-payload"]).stderr.contains("still sending");
+        let loading = scope.spawn(|| alpha.weft(&["call", "load", all, "--deadline", "5s"]));
+        let is_busy = || alpha.weft(&["call", "load", "{}"]).stderr.contains("still sending");
         wait_for("it sends", BOUND, || is_busy().then_some(()));
         assert_eq!(alpha.json(&["call", "echo", "hi"])["reply"], "hi");
         assert!(is_busy(), "it was still sending while echo answered");

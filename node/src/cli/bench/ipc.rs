@@ -34,7 +34,9 @@ use crate::run::{keys_of, shut_down, start};
 const BODY_BYTES: usize = 64;
 /// Messages inside the kernel that are measured, in bursts of as many as one commit held in the loop.
 const KERNEL_MESSAGES: u64 = 200_000;
-/// Messages through the event loop, and how many are on their way at once: a little less than wait for it at most.
+/// Messages through the event loop, of the agent and of the task, and how many of the task are on their way at once: a little
+/// less than wait for the loop at most.
+const AGENT_MESSAGES: usize = 300_000;
 const MESSAGES: usize = 100_000;
 const IN_FLIGHT: usize = 1_000;
 /// Leaves that are proven at the end.
@@ -46,13 +48,14 @@ pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
     let store = folder.join("alpha").join("store.redb");
     let audited = tokio::task::spawn_blocking(move || audit(&store, chain, &traces)).await;
     let Audited { leaves, commits, proven } = audited.map_err(|error| failed("audit", &error))??;
-    let burst = (2 * MESSAGES as u64 / commits.max(1)).clamp(1, KERNEL_MESSAGES);
+    let burst = ((AGENT_MESSAGES + MESSAGES) as u64 / commits.max(1)).clamp(1, KERNEL_MESSAGES);
     let kernel = tokio::task::spawn_blocking(move || kernel_alone(burst)).await;
     let kernel_ns = kernel.map_err(|error| failed("kernel", &error))??;
     let (channel_ns, channel_per_s) = raw_channel().await?;
     let channel = "raw tokio mpsc channel of 1,024, 64 B, one task to another";
     #[expect(clippy::cast_precision_loss, reason = "counts of one run fit a double")]
-    let (leaves, proven, messages, asked) = (leaves as f64, proven as f64, 2.0 * MESSAGES as f64, PROVEN as f64);
+    let (leaves, proven, messages, asked) =
+        (leaves as f64, proven as f64, (AGENT_MESSAGES + MESSAGES) as f64, PROVEN as f64);
     #[expect(clippy::cast_precision_loss, reason = "counts of one run fit a double")]
     let (commits, burst) = (commits as f64, burst as f64);
     Ok(vec![
@@ -252,7 +255,7 @@ async fn through_the_loop(home: &Path) -> Result<Loop, CliError> {
 
 /// Tells the built-in agent to send; returns its messages per second, by this task's clock, and the conversations they began.
 async fn by_the_agent(asker: &Asker) -> Result<(f64, Vec<TraceId>), CliError> {
-    let order = format!(r#"{{"to":"sink","messages":{MESSAGES},"bytes":{BODY_BYTES}}}"#);
+    let order = format!(r#"{{"to":"sink","messages":{AGENT_MESSAGES},"bytes":{BODY_BYTES}}}"#);
     let syscall = Syscall::Send {
         target: "source".parse()?,
         payload: Payload::Json(order),
@@ -265,17 +268,18 @@ async fn by_the_agent(asker: &Asker) -> Result<(f64, Vec<TraceId>), CliError> {
     };
     let begin = Instant::now();
     let answer = asker.ask(Principal::Operator, Question::Kernel(Box::new(syscall))).await;
-    let per_s = per_second(MESSAGES, begin);
+    let per_s = per_second(AGENT_MESSAGES, begin);
     let report = match answer.map_err(|refusal| CliError::from(&refusal))? {
         Reply::Kernel(Answer::Sent(report)) => report,
         other => return Err(failed("load", &format!("not a report: {other:?}"))),
     };
     match report.reply {
-        Some(Payload::Json(report)) if report.starts_with(&format!(r#"{{"sent":{MESSAGES},"refused":{{}},"#)) => {}
+        Some(Payload::Json(report)) if report.starts_with(&format!(r#"{{"sent":{AGENT_MESSAGES},"refused":{{}},"#)) => {
+        }
         other => return Err(failed("load", &format!("not all was sent: {other:?}"))),
     }
     // The numbers after that of the order; a leaf that is not there is found out when it is to be proven.
-    let numbers = (1..).take(MESSAGES).map(|place| report.id.counter + place);
+    let numbers = (1..).take(AGENT_MESSAGES).map(|place| report.id.counter + place);
     let traces = numbers.map(|counter| MessageId { counter, ..report.id }.new_trace()).collect();
     Ok((per_s, traces))
 }
