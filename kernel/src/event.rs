@@ -48,7 +48,15 @@ pub enum Route {
     /// On that node.
     Remote(NodeId),
     /// Nowhere, or in too many places; the gate is asked first all the same.
-    Nowhere(Refusal),
+    Nowhere(Box<Refusal>),
+}
+
+impl Route {
+    /// Nowhere, for this reason.
+    #[must_use]
+    pub fn nowhere(refusal: Refusal) -> Self {
+        Self::Nowhere(Box::new(refusal))
+    }
 }
 
 /// What happened.

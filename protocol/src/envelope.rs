@@ -152,8 +152,8 @@ pub enum Payload {
         /// What came out.
         result: String,
     },
-    /// A signal.
-    Signal(Signal),
+    /// A signal; in a box, because it is the largest and the rarest.
+    Signal(Box<Signal>),
 }
 
 impl Payload {

@@ -234,7 +234,7 @@ impl Kernel {
             }
             Route::Nowhere(refusal) => {
                 self.judge_target(by, target, action, Vec::new())?;
-                Err(refusal.clone())
+                Err((**refusal).clone())
             }
         }
     }
@@ -285,7 +285,7 @@ impl Kernel {
                 let what = format!("a link to {with}, which is on another node; monitor it instead");
                 Some(Refusal::Unsupported { what })
             }
-            Route::Nowhere(refusal) => Some(refusal.clone()),
+            Route::Nowhere(refusal) => Some((**refusal).clone()),
         }
     }
 

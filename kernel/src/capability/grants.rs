@@ -46,7 +46,7 @@ impl Kernel {
         let node = match route {
             Route::Local => own,
             Route::Remote(node) => node,
-            Route::Nowhere(refusal) => return Err(refusal),
+            Route::Nowhere(refusal) => return Err(*refusal),
         };
         let id = self.new_grant_id();
         let grant = self.grant_for(by, id, terms, &agent)?;

@@ -258,7 +258,7 @@ impl Kernel {
             let Some(delivery) = incoming.delivery.take() else { continue };
             match *delivery {
                 Delivered { payload: Payload::Signal(signal), from, .. } => {
-                    self.deliver_signal(&message, process, signal, from);
+                    self.deliver_signal(&message, process, *signal, from);
                 }
                 delivery => self.effects.deliver(process, Box::new(delivery)),
             }

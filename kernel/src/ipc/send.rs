@@ -143,7 +143,7 @@ impl Kernel {
             Route::Remote(node) => node,
             Route::Nowhere(refusal) => {
                 self.record_nowhere(id, by, &written, &message, &refusal);
-                return Err(refusal);
+                return Err(*refusal);
             }
         };
         if message.deadline_us == 0 {

@@ -24,7 +24,7 @@ pub(crate) enum LifeSignal {
 /// What the signal that a message carries does to a life; none when it carries none, or one that is for the agent.
 pub(crate) const fn life_signal(payload: &Payload) -> Option<LifeSignal> {
     match payload {
-        Payload::Signal(signal) => match signal {
+        Payload::Signal(signal) => match **signal {
             Signal::Shutdown => Some(LifeSignal::Shutdown),
             Signal::Kill => Some(LifeSignal::Kill),
             Signal::Suspend => Some(LifeSignal::Suspend),
@@ -58,7 +58,7 @@ impl Kernel {
     ) -> Result<(), Refusal> {
         let Payload::Signal(signal) = payload else { return Ok(()) };
         let text = target.to_string();
-        let action = match signal {
+        let action = match **signal {
             Signal::Shutdown | Signal::Kill => Action::Stop { target: text.clone() },
             Signal::Suspend => Action::Suspend { target: text.clone() },
             Signal::Resume => Action::Resume { target: text.clone() },
@@ -128,7 +128,7 @@ impl Kernel {
     /// Hands a signal to its agent, or answers it.
     pub(super) fn deliver_signal(&mut self, message: &MessageId, process: ProcessId, signal: Signal, from: Sender) {
         let reply = if signal == Signal::Ping {
-            Some(Payload::Signal(Signal::Pong))
+            Some(Payload::Signal(Box::new(Signal::Pong)))
         } else {
             self.effects.signal(process, signal, Some(from));
             None

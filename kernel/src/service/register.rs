@@ -28,7 +28,7 @@ impl Kernel {
         let action = Action::RegisterService { service: service.clone() };
         self.judge(&by.sender, &action, &[service.to_string()], &by.grants, None)?;
         if let Route::Nowhere(refusal) = route {
-            return Err(refusal);
+            return Err(*refusal);
         }
         let agent = self.endpoint_of(by, agent)?;
         let owner = by.sender.principal.clone();

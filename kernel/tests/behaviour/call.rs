@@ -113,7 +113,7 @@ fn refusals_are_typed_and_come_at_once() {
     );
     let ambiguous = Refusal::Ambiguous { targets: vec!["echo@alpha".to_owned(), "echo@beta".to_owned()] };
     assert_eq!(
-        refused("echo", "executed", Route::Nowhere(ambiguous)),
+        refused("echo", "executed", Route::nowhere(ambiguous)),
         "answer 1 ambiguous: ambiguous: echo@alpha, echo@beta"
     );
     assert!(node.steps().contains(&"refused m4 ambiguous".to_owned()), "{:?}", node.steps());

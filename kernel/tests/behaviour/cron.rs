@@ -367,7 +367,7 @@ fn what_cannot_be_a_job_is_refused_and_changes_nothing() {
     assert_eq!(refused(CronSpec { payload: large, ..good() }), "too large: 16385 bytes, at most 16384");
     let broken = Payload::Json("{".to_owned());
     assert!(refused(CronSpec { payload: broken, ..good() }).starts_with("not one JSON value"));
-    let signal = Payload::Signal(weft_protocol::Signal::Kill);
+    let signal = Payload::Signal(Box::new(weft_protocol::Signal::Kill));
     assert_eq!(refused(CronSpec { payload: signal, ..good() }), "the message of a cron job is text or JSON");
     assert!(refused(spec("61 * * * *", MissedRule::Skip)).contains("minute `61`"));
     assert_eq!(

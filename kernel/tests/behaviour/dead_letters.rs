@@ -66,7 +66,7 @@ fn a_retry_is_a_new_message_that_names_the_letter_as_its_cause() {
     let (id, route) = (letter.envelope.id, Route::Remote(away()));
     // Where it cannot be sent it stays.
     let refusal = weft_protocol::Refusal::NoResponder { target: "echo".into() };
-    let nowhere = Route::Nowhere(refusal);
+    let nowhere = Route::nowhere(refusal);
     let refused = node.run(Input::Asked { ask: AskId(5), by: Principal::Operator, syscall: retry(id), route: nowhere });
     assert_eq!(effects(&refused), ["answer 5 no-responder: no responder: echo"]);
     assert_eq!(letters(&mut node).len(), 1);

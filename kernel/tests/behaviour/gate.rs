@@ -170,7 +170,7 @@ fn an_agent_without_a_grant_is_denied_and_that_is_an_event() {
         effects(&node.run(Input::Asked { ask, by: by.clone(), syscall, route })).join("; ")
     };
     assert_eq!(call("echo", Route::Local), "answer 1 denied: denied by rule default-closed#4");
-    let nowhere = Route::Nowhere(Refusal::NoResponder { target: "secret".to_owned() });
+    let nowhere = Route::nowhere(Refusal::NoResponder { target: "secret".to_owned() });
     assert_eq!(
         call("secret", nowhere),
         "answer 1 denied: denied by rule default-closed#4",

@@ -129,7 +129,7 @@ impl Node {
         match syscall {
             Syscall::Send { target, .. } => match &target.local {
                 LocalTarget::Agent(agent) if !self.kernel.has_agent(agent) => {
-                    Route::Nowhere(Refusal::NoResponder { target: target.to_string() })
+                    Route::nowhere(Refusal::NoResponder { target: target.to_string() })
                 }
                 _ => Route::Local,
             },

@@ -25,7 +25,7 @@ fn resume(agent: &str) -> Syscall {
 fn signal(target: &str, signal: Signal) -> Syscall {
     match message(target, "", "executed") {
         Syscall::Send { target, wants_reply, level, deadline_us, trace, cause, idempotent, .. } => {
-            let payload = Payload::Signal(signal);
+            let payload = Payload::Signal(Box::new(signal));
             Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent }
         }
         other => other,
@@ -190,7 +190,7 @@ fn a_worker_changes_no_life_on_another_node() {
     let asked = pair.asked(2, Principal::Operator, signal("echo@beta", Signal::Ping));
     let answers = pair.run(asked);
     let Some((2, Ok(weft_kernel::Answer::Sent(report)))) = answers.into_iter().next() else { panic!("not answered") };
-    assert_eq!(report.reply, Some(Payload::Signal(Signal::Pong)));
+    assert_eq!(report.reply, Some(Payload::Signal(Box::new(Signal::Pong))));
     let asked = pair.asked(3, Principal::Operator, message("echo@beta", "hi", "executed"));
     let [(3, Ok(weft_kernel::Answer::Sent(report)))] = &pair.run(asked)[..] else { panic!("not answered") };
     assert_eq!(report.reply, Some(text("hi")), "it is as it was");

@@ -114,7 +114,7 @@ fn all_that_can_be_done_to_an_agent_can_be_done_from_an_admin_node() {
 fn a_signal_that_changes_a_life_counts_from_an_admin_node_alone() {
     let kill = || match message("echo@beta", "", "executed") {
         Syscall::Send { target, wants_reply, level, deadline_us, trace, cause, idempotent, .. } => {
-            let payload = Payload::Signal(Signal::Kill);
+            let payload = Payload::Signal(Box::new(Signal::Kill));
             Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent }
         }
         other => other,

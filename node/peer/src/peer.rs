@@ -377,7 +377,7 @@ impl Peer {
         }
         // The gate is asked first all the same, and the kernel answers whoever asked, itself included.
         let refusal = Refusal::Busy { retry_after_us: crate::config::PARKED_US_MAX };
-        self.ask_kernel(ask, by, syscall, Route::Nowhere(refusal));
+        self.ask_kernel(ask, by, syscall, Route::nowhere(refusal));
     }
 
     /// Calls whoever serves it; a call that has waited already does so until `until`.

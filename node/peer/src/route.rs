@@ -58,7 +58,7 @@ fn route_target(own: NodeId, kernel: &Kernel, discovery: &Discovery, target: &Ta
     match (&target.node, &target.local) {
         (_, LocalTarget::Topic(topic)) => {
             let message = format!("a topic has no single receiver; publish to it: weft pub {topic} TEXT");
-            Routed::Now(Route::Nowhere(Refusal::Invalid { message }))
+            Routed::Now(Route::nowhere(Refusal::Invalid { message }))
         }
         (Some(node), _) => Routed::Now(route_node(own, discovery, node)),
         (None, LocalTarget::Process(_) | LocalTarget::Broadcast | LocalTarget::Kernel) => Routed::Now(Route::Local),
@@ -101,7 +101,7 @@ fn route_node(own: NodeId, discovery: &Discovery, node: &NodeRef) -> Route {
     match discovery.node_by_ref(node) {
         Ok(node) if node == own => Route::Local,
         Ok(node) => Route::Remote(node),
-        Err(refusal) => Route::Nowhere(refusal),
+        Err(refusal) => Route::nowhere(refusal),
     }
 }
 
@@ -113,7 +113,7 @@ fn route_agent(kernel: &Kernel, discovery: &Discovery, agent: &AgentName, deadli
         Resolution::Found(node) => Routed::Now(Route::Remote(node)),
         Resolution::Ambiguous(nodes) => {
             let targets = nodes.iter().map(|node| format!("{agent}@{}", discovery.display_name(*node))).collect();
-            Routed::Now(Route::Nowhere(Refusal::Ambiguous { targets }))
+            Routed::Now(Route::nowhere(Refusal::Ambiguous { targets }))
         }
         Resolution::Unknown { complete: true } => Routed::Now(nowhere(agent)),
         Resolution::Unknown { complete: false } => Routed::Later { deadline_us },
@@ -137,22 +137,22 @@ fn check_contract(discovery: &Discovery, registration: &Registration) -> Route {
                 reference.version,
                 discovery.display_name(node)
             );
-            Route::Nowhere(Refusal::Invalid { message })
+            Route::nowhere(Refusal::Invalid { message })
         }
     }
 }
 
 /// The route to an agent that nobody advertises.
 pub(crate) fn nowhere(agent: &AgentName) -> Route {
-    Route::Nowhere(Refusal::NoResponder { target: agent.to_string() })
+    Route::nowhere(Refusal::NoResponder { target: agent.to_string() })
 }
 
 /// The route of a message that has waited long enough.
 pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
     match syscall {
-        Syscall::Send { target, .. } => Route::Nowhere(Refusal::NoResponder { target: target.to_string() }),
+        Syscall::Send { target, .. } => Route::nowhere(Refusal::NoResponder { target: target.to_string() }),
         Syscall::RetryDeadLetter { message, .. } => {
-            Route::Nowhere(Refusal::NoResponder { target: format!("the target of {message}") })
+            Route::nowhere(Refusal::NoResponder { target: format!("the target of {message}") })
         }
         Syscall::Publish { .. }
         | Syscall::Subscribe { .. }

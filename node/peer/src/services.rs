@@ -142,8 +142,8 @@ impl Services {
         match choose(&providers, &BTreeSet::new(), &mut self.random, world.now) {
             Choice::Take(node) if node == world.own => Route::Local,
             Choice::Take(node) => Route::Remote(node),
-            Choice::Nobody => Route::Nowhere(nobody(syscall, "")),
-            Choice::AllOpen { until } => Route::Nowhere(all_fail(syscall, providers.len(), until, world.now)),
+            Choice::Nobody => Route::nowhere(nobody(syscall, "")),
+            Choice::AllOpen { until } => Route::nowhere(all_fail(syscall, providers.len(), until, world.now)),
         }
     }
 
@@ -199,8 +199,8 @@ impl Services {
                 return Next::Answer(ask, Err(last));
             }
             // The kernel says so, after it has asked the gate, and records it.
-            Choice::Nobody => Route::Nowhere(nobody(&open.syscall, "")),
-            Choice::AllOpen { until } => Route::Nowhere(all_fail(&open.syscall, providers.len(), until, world.now)),
+            Choice::Nobody => Route::nowhere(nobody(&open.syscall, "")),
+            Choice::AllOpen { until } => Route::nowhere(all_fail(&open.syscall, providers.len(), until, world.now)),
         };
         self.next += 1;
         self.attempts.insert(kernel_ask, ask);

@@ -317,7 +317,7 @@ pub(crate) async fn signal(
     };
     let send = Syscall::Send {
         target,
-        payload: Payload::Signal(signal),
+        payload: Payload::Signal(Box::new(signal)),
         wants_reply: true,
         level: Level { delivery: Delivery::Executed, durability: Durability::None },
         deadline_us: DEADLINE_DEFAULT_US,

@@ -32,7 +32,7 @@ impl PayloadJson {
             }
             Self::ToolCall { name, args } => Payload::ToolCall { name, args: args.get().to_owned() },
             Self::ToolResult { call_id, result } => Payload::ToolResult { call_id, result: result.get().to_owned() },
-            Self::Signal(signal) => Payload::Signal(signal),
+            Self::Signal(signal) => Payload::Signal(Box::new(signal)),
         })
     }
 
@@ -47,7 +47,7 @@ impl PayloadJson {
             Payload::Binary(bytes) => Self::Base64(data_encoding::BASE64.encode(&bytes)),
             Payload::ToolCall { name, args } => Self::ToolCall { name, args: one_line(args)? },
             Payload::ToolResult { call_id, result } => Self::ToolResult { call_id, result: one_line(result)? },
-            Payload::Signal(signal) => Self::Signal(signal),
+            Payload::Signal(signal) => Self::Signal(*signal),
         })
     }
 }
@@ -84,7 +84,7 @@ mod tests {
             Payload::ToolResult { call_id: "7".into(), result: "[1]".into() },
             r#"{"tool_result":{"call_id":"7","result":[1]}}"#,
         );
-        check(Payload::Signal(Signal::Shutdown), r#"{"signal":"shutdown"}"#);
+        check(Payload::Signal(Box::new(Signal::Shutdown)), r#"{"signal":"shutdown"}"#);
     }
 
     #[test]

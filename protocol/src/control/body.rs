@@ -84,7 +84,7 @@ impl Body {
             Self::Typed(TypedBody::Signal(signal)) => {
                 let text = signal.as_str().and_then(|text| text.parse().ok());
                 let signal = text.or_else(|| Signal::deserialize(signal).ok());
-                Payload::Signal(signal.ok_or(BodyError::Signal)?)
+                Payload::Signal(Box::new(signal.ok_or(BodyError::Signal)?))
             }
         })
     }
@@ -124,7 +124,7 @@ mod tests {
             (Payload::Text("hi".into()), r#""hi""#),
             (Payload::Json(r#"{"a":1}"#.into()), r#"{"json":{"a":1}}"#),
             (Payload::Binary(ByteBuf::from([0, 255])), r#"{"base64":"AP8="}"#),
-            (Payload::Signal(Signal::Kill), r#"{"signal":"kill"}"#),
+            (Payload::Signal(Box::new(Signal::Kill)), r#"{"signal":"kill"}"#),
             (Payload::ToolCall { name: "t".into(), args: "[1]".into() }, r#"{"tool_call":{"name":"t","args":[1]}}"#),
             (
                 Payload::ToolResult { call_id: "c".into(), result: "null".into() },
