@@ -17,6 +17,7 @@ mod limits;
 mod load;
 mod refusals;
 mod remote;
+mod sandbox;
 mod scope;
 mod services;
 mod settings;

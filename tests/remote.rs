@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::agents::script;
 use crate::cluster::{BOUND, Node, Said, signal, wait_for};
 
-fn two(folder: &Path) -> (Node, Node) {
+pub(crate) fn two(folder: &Path) -> (Node, Node) {
     let alpha = Node::found(folder, "alpha");
     let beta = Node::join(folder, "beta", &alpha.invite(&[]));
     alpha.wait_alive("beta", BOUND);

@@ -5,7 +5,8 @@ use std::fmt;
 
 use weft_protocol::{
     AgentName, Backend, Bonded, ChainId, ChainState, Digest, ExitReason, Grant, IpcScope, Membership, MessageId,
-    NodeId, Principal, ProcessId, Resource, ResourceLimits, RestartPolicy, Timestamp, TopicPattern, Watched,
+    NodeId, Principal, ProcessId, Resource, ResourceLimits, RestartPolicy, SandboxPolicy, Timestamp, TopicPattern,
+    Watched,
 };
 
 use crate::config::KernelConfig;
@@ -150,6 +151,8 @@ pub struct ProcessInfo {
     pub traps_exits: bool,
     /// With whom it exchanges messages.
     pub ipc_scope: IpcScope,
+    /// What it may touch and do on its machine; none when it has what every program has.
+    pub sandbox: Option<SandboxPolicy>,
     /// Processes of this node that it is linked to.
     pub links: Vec<Bonded>,
     /// Processes whose end it hears of.
@@ -301,6 +304,7 @@ impl Kernel {
             topics: Vec::new(),
             traps_exits: rest.spec.traps_exits,
             ipc_scope: rest.spec.ipc_scope.clone().unwrap_or(IpcScope::All),
+            sandbox: rest.spec.sandbox.clone(),
             links: Vec::new(),
             monitors: Vec::new(),
             mailbox: 0,
@@ -354,6 +358,7 @@ impl Kernel {
             topics: self.topics.of_process(life.process),
             traps_exits: life.spec.traps_exits,
             ipc_scope: life.spec.ipc_scope.clone().unwrap_or(IpcScope::All),
+            sandbox: life.spec.sandbox.clone(),
             links: self.bonds.links_of(life.process).filter_map(|process| self.bonded(process).ok()).collect(),
             monitors: self.bonds.monitors_of(life.process).cloned().collect(),
             mailbox: life.mailbox.waiting(),

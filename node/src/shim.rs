@@ -5,10 +5,12 @@
 //! on. When the node is gone or asks with SIGTERM, it ends the group: SIGTERM, a second, SIGKILL. The guard itself touches
 //! nothing that the agent says.
 //!
-//! `weft child confine` limits and confines itself, then becomes the program.
+//! `weft child confine` limits and confines itself, then becomes the program. Where its sandbox allows no other program, the guard
+//! sees to it that it becomes one only once (`seal`).
 
 mod confine;
 mod guard;
+mod seal;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
-use weft_protocol::ResourceLimits;
+use weft_protocol::{ResourceLimits, SandboxPolicy};
 
 pub(crate) use confine::can_confine;
 
@@ -43,6 +45,43 @@ pub(crate) struct Plan {
     /// Whether it may run where it cannot be confined.
     pub(crate) trusted: bool,
     pub(crate) limits: ResourceLimits,
+    /// What it may touch and do, more or less than others; whatever of it cannot be enforced keeps it from running.
+    #[serde(default)]
+    pub(crate) sandbox: Option<SandboxPolicy>,
+}
+
+impl Plan {
+    /// Whether the start of the program is the last one that there may be.
+    fn starts_once(&self) -> bool {
+        self.sandbox.as_ref().is_some_and(|sandbox| !sandbox.allow_shell)
+    }
+}
+
+/// Why the program does not run.
+#[derive(Debug)]
+enum NotRun {
+    /// It cannot.
+    Failed(String),
+    /// It may not: its sandbox cannot be enforced.
+    Unenforceable(String),
+}
+
+impl From<String> for NotRun {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+impl From<std::io::Error> for NotRun {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(format!("the guard failed: {error}"))
+    }
+}
+
+impl From<&str> for NotRun {
+    fn from(reason: &str) -> Self {
+        Self::Failed(reason.to_owned())
+    }
 }
 
 /// Runs `weft child WORDS` to its end. Call it before any thread or runtime is started: limits and confinement are the
@@ -55,11 +94,16 @@ pub(crate) fn main(words: &[OsString]) -> ExitCode {
     let ended = match (words.as_slice(), plan) {
         (["guard"], Ok(plan)) => guard::run(&plan),
         (["confine"], Ok(plan)) => Err(confine::run(&plan)),
-        (["guard" | "confine"], Err(error)) => Err(format!("only a node runs this command; {PLAN_VARIABLE}: {error}")),
-        _ => Err("only a node runs this command".to_owned()),
+        (["guard" | "confine"], Err(error)) => {
+            Err(format!("only a node runs this command; {PLAN_VARIABLE}: {error}").into())
+        }
+        _ => Err("only a node runs this command".into()),
     };
-    ended.unwrap_or_else(|reason| {
-        say(&Word::Failed { reason });
+    ended.unwrap_or_else(|not_run| {
+        match not_run {
+            NotRun::Failed(reason) => say(&Word::Failed { reason }),
+            NotRun::Unenforceable(reason) => say(&Word::Unenforceable { reason }),
+        }
         ExitCode::from(NOT_RUN)
     })
 }
@@ -70,6 +114,7 @@ pub(crate) fn main(words: &[OsString]) -> ExitCode {
 enum Word {
     Started { pid: u32 },
     Failed { reason: String },
+    Unenforceable { reason: String },
     Ended { signal: i32 },
 }
 
@@ -77,6 +122,7 @@ fn say(word: &Word) {
     let method = match word {
         Word::Started { .. } => "child/started",
         Word::Failed { .. } => "child/failed",
+        Word::Unenforceable { .. } => "child/unenforceable",
         Word::Ended { .. } => "child/ended",
     };
     let line = serde_json::json!({"jsonrpc": "2.0", "method": method, "params": word});

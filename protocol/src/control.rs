@@ -20,8 +20,8 @@ mod topics;
 mod trace;
 
 pub use agents::{
-    AgentReport, AgentRow, AgentToolRequest, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SignalReport,
-    SignalRequest, SpawnReport, SpawnRequest, StopReport,
+    AgentReport, AgentRow, AgentToolRequest, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SandboxJson,
+    SignalReport, SignalRequest, SpawnReport, SpawnRequest, StopReport,
 };
 pub use body::{Body, BodyError, TypedBody};
 pub use bonds::{LinkReport, LinkRequest, MonitorReport, MonitorRequest};

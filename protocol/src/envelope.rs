@@ -477,6 +477,12 @@ pub enum Refusal {
         /// What to use instead.
         instead: String,
     },
+    /// Not all of a sandbox can be enforced, so nothing runs in it.
+    #[error("this sandbox cannot be enforced: {reason}")]
+    Unenforceable {
+        /// What of it, and why; at most 1,024 characters.
+        reason: String,
+    },
 }
 
 /// One side of a method's contract.
@@ -525,6 +531,7 @@ impl Refusal {
             Self::ContractViolated { .. } => "contract-violated",
             Self::OutOfScope { .. } => "out-of-scope",
             Self::BackendNotAvailable { .. } => "backend-not-available",
+            Self::Unenforceable { .. } => "unenforceable",
         }
     }
 
@@ -552,6 +559,7 @@ impl Refusal {
             | Self::Invalid { .. }
             | Self::LimitReached { .. }
             | Self::OutOfScope { .. }
+            | Self::Unenforceable { .. }
             | Self::Wider { .. } => false,
             Self::ContractViolated { part: ContractPart::Input, .. } | Self::BackendNotAvailable { .. } => false,
         }
@@ -579,6 +587,7 @@ impl Refusal {
             | Self::LimitReached { .. }
             | Self::Wider { .. }
             | Self::OutOfScope { .. }
+            | Self::Unenforceable { .. }
             | Self::Invalid { .. }
             | Self::ContractViolated { .. }
             | Self::BackendNotAvailable { .. } => None,
@@ -608,6 +617,7 @@ impl Refusal {
             | Self::Invalid { .. }
             | Self::LimitReached { .. }
             | Self::OutOfScope { .. }
+            | Self::Unenforceable { .. }
             | Self::Wider { .. } => false,
             Self::ContractViolated { .. } | Self::BackendNotAvailable { .. } => false,
         }

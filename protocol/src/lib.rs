@@ -33,6 +33,7 @@ mod membership;
 mod merkle;
 mod process;
 mod record;
+mod sandbox;
 mod scope;
 mod service;
 mod signature;
@@ -83,6 +84,7 @@ pub use record::{
     Anchor, COMMIT_LABEL, Commit, CommitGroup, EVENT_VERSION, Event, EventProof, Head, SUITE, SignedCommit,
     chain_root_hash, commit_hash, leaf_hash, link_hash,
 };
+pub use sandbox::{AllowedPath, PathMode, SandboxPolicy, is_within};
 pub use scope::{IpcScope, ScopedAgent};
 pub use service::{
     AuditLevel, Contract, ContractError, ContractRef, ContractRegistered, Endpoint, MethodContract, ServiceEnd,

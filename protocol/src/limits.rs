@@ -55,6 +55,11 @@ pub const HEADS_MAX: usize = 256;
 
 /// Most agents, or topics, that the scope of one agent names (guess).
 pub const SCOPE_ENTRIES_MAX: usize = 64;
+/// Most paths that a sandbox allows, and most that it denies: with the longest of them a spawn still fits into one event. One
+/// more is refused.
+pub const SANDBOX_PATHS_MAX: usize = 32;
+/// Longest of these paths, in bytes (guess; the operating system's own bound is 4,096). A longer one is refused.
+pub const SANDBOX_PATH_BYTES_MAX: usize = 512;
 /// Most bonds of one process: its links, what it monitors, and ends that it was not told of yet. One more is refused (guess).
 pub const BONDS_MAX: usize = 64;
 /// Most messages that wait for one process; one more is answered `busy`.
@@ -208,5 +213,6 @@ const _: () = assert!(PAGE_BYTES_MAX + COMMIT_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(GOSSIP_COMMIT_BYTES_MAX < GOSSIP_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
 const _: () = assert!(CONTRACT_BYTES_MAX + 8 * 1024 < EVENT_BYTES_MAX);
+const _: () = assert!(2 * SANDBOX_PATHS_MAX * SANDBOX_PATH_BYTES_MAX <= EVENT_BYTES_MAX / 2);
 const _: () = assert!(CHECKPOINT_EVENTS_MAX < UNSEALED_EVENTS_MAX);
 const _: () = assert!(CLOCK_MERGE_US_MAX < CLOCK_HOLD_US_MAX);

@@ -10,6 +10,7 @@ use crate::capability::GrantSpec;
 use crate::error::ParseError;
 use crate::health::ProbeSpec;
 use crate::id::{AgentName, GroupName, ServiceName};
+use crate::sandbox::SandboxPolicy;
 use crate::scope::IpcScope;
 
 /// The agents that come with the program.
@@ -294,6 +295,9 @@ pub struct AgentSpec {
     /// With whom it exchanges messages; as whoever spawns it, or with everybody, without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipc_scope: Option<IpcScope>,
+    /// What it may touch and do on its machine; as whoever spawns it, or as every agent that is a program, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxPolicy>,
 }
 
 impl AgentSpec {
@@ -311,6 +315,7 @@ impl AgentSpec {
             needs: Vec::new(),
             traps_exits: false,
             ipc_scope: None,
+            sandbox: None,
         }
     }
 }
@@ -358,9 +363,30 @@ pub enum ExitReason {
         /// Why.
         reason: String,
     },
+    /// It never ran, because its sandbox cannot be enforced where it was to run; the text says what of it, at most 1,024
+    /// characters.
+    Unenforceable {
+        /// What cannot be enforced, and why.
+        reason: String,
+    },
 }
 
 impl ExitReason {
+    /// Whether it ended before it ran: a first life of this kind has no second.
+    #[must_use]
+    pub const fn never_ran(&self) -> bool {
+        match self {
+            Self::StartFailed { .. } | Self::Unenforceable { .. } => true,
+            Self::Exited { .. }
+            | Self::Killed { .. }
+            | Self::Stopped
+            | Self::Misbehaved { .. }
+            | Self::NodeStopped
+            | Self::OverLimit { .. }
+            | Self::Terminated { .. } => false,
+        }
+    }
+
     /// Whether it is a failure: neither success nor wanted.
     #[must_use]
     pub const fn is_abnormal(&self) -> bool {
@@ -371,6 +397,7 @@ impl ExitReason {
             | Self::StartFailed { .. }
             | Self::Misbehaved { .. }
             | Self::Terminated { .. }
+            | Self::Unenforceable { .. }
             | Self::OverLimit { .. } => true,
         }
     }
@@ -390,6 +417,9 @@ impl fmt::Display for ExitReason {
                 write!(formatter, "over its {resource} limit: used {measured} of {limit}")
             }
             Self::Terminated { reason } => write!(formatter, "ended by the node: {reason}"),
+            Self::Unenforceable { reason } => {
+                write!(formatter, "did not start, its sandbox cannot be enforced: {reason}")
+            }
         }
     }
 }

@@ -17,10 +17,10 @@ use weft_protocol::{
     MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome, Payload,
     PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited,
     ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource,
-    ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, ScopedAgent, Sender, ServiceAdvert,
-    ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed, SignedCommit, Signer, Stage,
-    Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId,
-    TraceRow, Unlinked, Watched, encode,
+    ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, SandboxPolicy, ScopedAgent, Sender,
+    ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed, SignedCommit,
+    Signer, Stage, Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed,
+    TopicUnsubscribed, TraceId, TraceRow, Unlinked, Watched, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -233,6 +233,11 @@ fn spec() -> AgentSpec {
 fn restricted() -> IpcScope {
     let scoped = |agent: &str, node| ScopedAgent { agent: agent.parse().unwrap(), node };
     IpcScope::Restricted(vec![scoped("counts", None), scoped("echo", Some(node(2)))])
+}
+
+fn sandbox() -> SandboxPolicy {
+    let allowed = ["/data".to_owned(), "/work:rw".to_owned()];
+    SandboxPolicy::of(&allowed, &["/etc".to_owned()], false, true).unwrap()
 }
 
 fn bonded(agent: &str) -> Bonded {
@@ -605,6 +610,13 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
             process,
             spec: AgentSpec { ipc_scope: Some(restricted()), ..spec() },
             grants: Vec::new(),
+            by: by.clone(),
+            from: None,
+        },
+        Effect::Spawn {
+            process,
+            spec: AgentSpec { sandbox: Some(sandbox()), ..spec() },
+            grants: Vec::new(),
             by,
             from: None,
         },
@@ -618,6 +630,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         "stop-from-another-node",
         "spawn-trapping",
         "spawn-scoped",
+        "spawn-sandboxed",
     ];
     all.extend(names.iter().zip(&effects).map(|(name, effect)| (format!("effect-{name}"), encode(effect))));
     let end =
@@ -638,6 +651,8 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let out_of_scope =
         Refusal::OutOfScope { agent: "words".parse().unwrap(), scope: restricted().to_string(), what: "counts".into() };
     all.push(("refusal-out-of-scope".to_owned(), encode(&out_of_scope)));
+    all.push(("refusal-unenforceable".to_owned(), encode(&Refusal::Unenforceable { reason: "no Landlock".into() })));
+    all.push(("exit-unenforceable".to_owned(), encode(&ExitReason::Unenforceable { reason: "no Landlock".into() })));
     for fact in facts() {
         all.push((format!("fact-{}", fact.kind().replace('.', "-")), fact.encode()));
     }

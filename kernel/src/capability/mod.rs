@@ -4,10 +4,12 @@
 mod grants;
 mod ledger;
 mod limits;
+mod sandbox;
 mod scope;
 mod usage;
 
 pub(crate) use ledger::{Ledger, Void};
 pub(crate) use limits::check_limits;
+pub(crate) use sandbox::check_sandbox;
 pub(crate) use scope::{Reach, refuses};
 pub(crate) use usage::Usage;

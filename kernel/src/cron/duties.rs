@@ -288,6 +288,7 @@ fn result_of(refusal: &Refusal) -> CronResult {
         | Refusal::LimitReached { .. }
         | Refusal::Wider { .. }
         | Refusal::OutOfScope { .. }
+        | Refusal::Unenforceable { .. }
         | Refusal::ContractViolated { .. }
         | Refusal::BackendNotAvailable { .. }
         | Refusal::Invalid { .. } => CronResult::Refused { reason },

@@ -73,7 +73,11 @@ impl Kernel {
         let subject = deed.subject();
         let resource =
             message.target.node.as_ref().map_or_else(|| subject.to_string(), |node| format!("{subject}@{node}"));
-        self.judge(&by.sender, &deed.action(), &[resource], grants, Some(id)).map(Some)
+        let permit = self.judge(&by.sender, &deed.action(), &[resource], grants, Some(id))?;
+        if let Deed::Tool(KernelTool::Spawn(spec)) = &deed {
+            self.check_sandbox_elsewhere(by, spec)?;
+        }
+        Ok(Some(permit))
     }
 
     /// Judges what a message of another node does here.

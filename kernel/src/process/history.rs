@@ -255,6 +255,7 @@ impl Past {
                 | ExitReason::StartFailed { .. }
                 | ExitReason::Misbehaved { .. }
                 | ExitReason::Terminated { .. }
+                | ExitReason::Unenforceable { .. }
                 | ExitReason::OverLimit { .. },
             )
             | None => self.stopped,
@@ -268,7 +269,7 @@ impl Past {
         }
         match &self.ended {
             None | Some(ExitReason::NodeStopped) => self.spec.restart != RestartPolicy::Temporary,
-            Some(ExitReason::StartFailed { .. }) if self.restarts == 0 => false,
+            Some(reason) if self.restarts == 0 && reason.never_ran() => false,
             Some(reason) => self.spec.restart.wants_again(reason),
         }
     }

@@ -8,7 +8,7 @@ use weft_protocol::{
 
 use super::life::{Cause, Life, Stop};
 use crate::action::Action;
-use crate::capability::check_limits;
+use crate::capability::{check_limits, check_sandbox};
 use crate::chain::{Promise, Writer};
 use crate::event::{Answer, AskId};
 use crate::health::check_probes;
@@ -55,6 +55,7 @@ impl Kernel {
         let process = self.free_process(&spec.agent)?;
         self.check_group(by, spec.group.as_mut())?;
         self.narrow_scope(by, &mut spec)?;
+        self.narrow_sandbox(by, &mut spec)?;
         let grants = self.grants_for(by, process, &spec)?;
         self.spawn(process, spec, grants, by.sender.clone(), 0, ask.into_iter().collect())
     }
@@ -296,8 +297,12 @@ impl Kernel {
         self.end_pause(process, pause, &reason.to_string());
         let exited = ProcessExited { process, agent: agent.clone(), reason: reason.clone() };
         let seq = self.chain.append("kernel", &Fact::Exited(exited), self.now).seq;
+        let refusal = match &reason {
+            ExitReason::Unenforceable { reason } => Refusal::Unenforceable { reason: reason.clone() },
+            reason => failed(&format!("{agent} {reason}")),
+        };
         for ask in spawn_asks {
-            self.chain.hold(seq, Promise::Answer { ask, answer: Err(failed(&format!("{agent} {reason}"))) });
+            self.chain.hold(seq, Promise::Answer { ask, answer: Err(refusal.clone()) });
         }
         let (cause, asks, again_asks) =
             stop.map_or((None, Vec::new(), Vec::new()), |stop| (Some(stop.cause), stop.asks, stop.again_asks));
@@ -397,6 +402,7 @@ fn check_spec(spec: &AgentSpec) -> Result<(), Refusal> {
     if spec.ipc_scope.as_ref().is_some_and(|scope| !scope.is_bounded()) {
         return invalid(format!("the ipc scope names more than {SCOPE_ENTRIES_MAX}"));
     }
+    check_sandbox(spec)?;
     if spec.needs.len() > NEEDS_MAX {
         return invalid(format!("{} needs, at most {NEEDS_MAX} are accepted", spec.needs.len()));
     }
@@ -414,6 +420,7 @@ fn shortened_reason(reason: ExitReason) -> ExitReason {
         ExitReason::StartFailed { reason } => ExitReason::StartFailed { reason: shortened(&reason) },
         ExitReason::Misbehaved { reason } => ExitReason::Misbehaved { reason: shortened(&reason) },
         ExitReason::Terminated { reason } => ExitReason::Terminated { reason: shortened(&reason) },
+        ExitReason::Unenforceable { reason } => ExitReason::Unenforceable { reason: shortened(&reason) },
         ExitReason::Exited { .. }
         | ExitReason::Killed { .. }
         | ExitReason::Stopped

@@ -1,6 +1,6 @@
 //! One process as the local API and other nodes are told about it.
 
-use weft_protocol::control::{AgentReport, LimitsJson};
+use weft_protocol::control::{AgentReport, LimitsJson, SandboxJson};
 use weft_protocol::{NodeId, Resource, Watched};
 
 use crate::status::{ProcessInfo, ProcessState, Prospect};
@@ -41,6 +41,7 @@ impl ProcessInfo {
             topics: self.topics.iter().map(ToString::to_string).collect(),
             traps_exits: self.traps_exits,
             ipc_scope: self.ipc_scope.to_string(),
+            sandbox: self.sandbox.as_ref().map(SandboxJson::of),
             links: self.links.iter().map(|end| format!("{} {}", end.agent, end.process)).collect(),
             monitors: self.monitors.iter().map(|target| watched_text(target, node)).collect(),
         }

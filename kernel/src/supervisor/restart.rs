@@ -76,7 +76,7 @@ impl Kernel {
     fn failed(&mut self, ended: Ended) {
         let (agent, exit) = (ended.rest.spec.agent.clone(), ended.rest.exit.clone());
         // Whoever asked for a first start that failed was told, and can ask again.
-        let never_ran = ended.restarts == 0 && matches!(exit, ExitReason::StartFailed { .. });
+        let never_ran = ended.restarts == 0 && exit.never_ran();
         if never_ran || !ended.rest.spec.restart.wants_again(&exit) {
             return self.supervisors.forget(&agent);
         }

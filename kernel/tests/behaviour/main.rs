@@ -25,6 +25,7 @@ mod mailbox;
 mod needs;
 mod recovery;
 mod reservation;
+mod sandbox;
 mod scope;
 mod service;
 mod shutdown;

@@ -341,6 +341,7 @@ fn verdict(answer: &Result<Answer, Refusal>) -> Verdict {
             | Refusal::LimitReached { .. }
             | Refusal::Wider { .. }
             | Refusal::OutOfScope { .. }
+            | Refusal::Unenforceable { .. }
             | Refusal::Invalid { .. }
             | Refusal::ContractViolated { part: ContractPart::Input, .. }
             | Refusal::BackendNotAvailable { .. } => Verdict::Nothing,
@@ -372,6 +373,7 @@ fn may_follow(refusal: &Refusal, idempotent: bool) -> bool {
         | Refusal::LimitReached { .. }
         | Refusal::Wider { .. }
         | Refusal::OutOfScope { .. }
+        | Refusal::Unenforceable { .. }
         | Refusal::Invalid { .. }
         | Refusal::ContractViolated { .. }
         | Refusal::BackendNotAvailable { .. } => false,

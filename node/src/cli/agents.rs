@@ -2,8 +2,8 @@
 
 use weft_protocol::Resource;
 use weft_protocol::control::{
-    AgentReport, AgentRow, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SignalReport, SignalRequest,
-    SpawnReport, SpawnRequest, StopReport,
+    AgentReport, AgentRow, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SandboxJson, SignalReport,
+    SignalRequest, SpawnReport, SpawnRequest, StopReport,
 };
 
 use super::args::{AgentCommand, Limit, LogsArgs, SignalArgs, SpawnArgs};
@@ -119,6 +119,19 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         deadline_ms: args.deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
         traps_exits: args.trap_exits,
         ipc_scope: args.ipc_scope.as_ref().map(ToString::to_string),
+        sandbox: sandbox(args),
+    })
+}
+
+/// What is said about it; nothing when nothing is, so that it is as whoever spawns the agent has it.
+fn sandbox(args: &SpawnArgs) -> Option<SandboxJson> {
+    let SpawnArgs { allow_path, deny_path, no_network, no_shell, .. } = args;
+    let said = *no_network || *no_shell || !allow_path.is_empty() || !deny_path.is_empty();
+    said.then(|| SandboxJson {
+        allowed_paths: allow_path.iter().map(ToString::to_string).collect(),
+        denied_paths: deny_path.clone(),
+        allow_network: !no_network,
+        allow_shell: !no_shell,
     })
 }
 
@@ -178,6 +191,7 @@ async fn inspect(agent: &str, at: &At) -> Result<(), CliError> {
             ("grants", list(&report.grants)),
             ("topics", list(&report.topics)),
             ("scope", report.ipc_scope.clone()),
+            ("sandbox", report.sandbox.as_ref().map_or_else(none, ToString::to_string)),
             (
                 "links",
                 match (report.traps_exits, list(&report.links)) {

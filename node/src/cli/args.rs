@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
 use weft_protocol::{
-    AgentName, AuditLevel, BuiltinKind, CronId, GrantId, GrantSpec, GroupName, InviteId, IpcScope, Level, MessageId,
-    MissedRule, NodeId, NodeName, NodeRef, Resource, RestartPolicy, Role, ServiceName, Signal, Strategy, TopicName,
-    TopicPattern,
+    AgentName, AllowedPath, AuditLevel, BuiltinKind, CronId, GrantId, GrantSpec, GroupName, InviteId, IpcScope, Level,
+    MessageId, MissedRule, NodeId, NodeName, NodeRef, Resource, RestartPolicy, Role, ServiceName, Signal, Strategy,
+    TopicName, TopicPattern,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -317,6 +317,18 @@ pub(crate) struct SpawnArgs {
     /// With whom it exchanges messages, both ways: all, parent-only, restricted:a,b@NODE-ID, topic:jobs.* or none
     #[arg(long, value_name = "SCOPE")]
     pub(crate) ipc_scope: Option<IpcScope>,
+    /// A path of the machine that the program may read (ro, the default) or also write (rw), with all below it; may be given again
+    #[arg(long, value_name = "PATH[:ro|:rw]", conflicts_with = "trusted")]
+    pub(crate) allow_path: Vec<AllowedPath>,
+    /// A path of what every program may read that this one may not, with all below it; may be given again
+    #[arg(long, value_name = "PATH", conflicts_with = "trusted")]
+    pub(crate) deny_path: Vec<String>,
+    /// Keep the program from the network; its own calls to the node go on
+    #[arg(long, conflicts_with = "trusted")]
+    pub(crate) no_network: bool,
+    /// Keep the program from starting others, shells among them
+    #[arg(long, conflicts_with = "trusted")]
+    pub(crate) no_shell: bool,
     /// Tell it of the ends of those it is linked to, instead of ending it with them
     #[arg(long)]
     pub(crate) trap_exits: bool,

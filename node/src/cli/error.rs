@@ -72,6 +72,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("invalid", exit::REFUSED),
     ("contract-violated", exit::REFUSED),
     ("backend-not-available", exit::REFUSED),
+    ("unenforceable", exit::REFUSED),
     ("too-large", exit::REFUSED),
     ("unsupported", exit::REFUSED),
     ("bad-token", exit::REFUSED),
@@ -225,6 +226,9 @@ fn refusal_hint(refusal: &Refusal) -> String {
         Refusal::AgentFailed { .. } => "weft agent inspect shows how it is",
         Refusal::Wider { .. } => "weft cap ls shows what is held; an operator gives more: weft cap grant",
         Refusal::OutOfScope { .. } => "weft agent inspect shows its scope; it is set at its spawn: --ipc-scope",
+        Refusal::Unenforceable { .. } => {
+            "leave out or change what it names; weft doctor shows whether this machine confines agents"
+        }
         Refusal::LimitReached { .. } => "weft agent inspect shows what is used; a new start counts from zero",
         Refusal::Expired => "send it again as a new message",
         Refusal::ContractViolated { .. } => "weft services inspect shows the contract",
@@ -341,6 +345,7 @@ mod tests {
                 7,
             ),
             (Refusal::BackendNotAvailable { backend: "wasm".into(), reason: "r".into(), instead: "i".into() }, 7),
+            (Refusal::Unenforceable { reason: "r".into() }, 7),
             (Refusal::LimitReached { resource: weft_protocol::Resource::Messages, limit: 1 }, 3),
             (Refusal::Restarting { agent: "a".parse().expect("a name"), retry_after_us: 1 }, 1),
         ];

@@ -1,7 +1,7 @@
 //! What an event says, in a few words and as JSON; keys, signatures and bodies of messages are left out of the words.
 
 use serde_json::{Value, json};
-use weft_protocol::control::Body;
+use weft_protocol::control::{Body, SandboxJson};
 use weft_protocol::{
     Admitted, Bonded, CronFired, Effect, EffectResult, Fact, GrantIssued, HealthSubject, MessageRecord, PhaseResult,
     ResourceUse, ServiceEnd, Watched,
@@ -225,6 +225,7 @@ fn intent(effect: &Effect) -> (String, Value) {
                 "spawn": {
                     "process": process, "agent": spec.agent, "backend": spec.backend.to_string(),
                     "restart": spec.restart, "group": spec.group, "grants": grants, "by": by.to_string(), "from": from,
+                    "sandbox": spec.sandbox.as_ref().map(SandboxJson::of),
                 }
             });
             (format!("start {} as {process}, {}", spec.agent, spec.backend), detail)

@@ -73,9 +73,13 @@ fn status(code: &str) -> StatusCode {
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "busy" => StatusCode::TOO_MANY_REQUESTS,
         "shutting-down" | "restarting" => StatusCode::SERVICE_UNAVAILABLE,
-        "invalid" | "unsupported" | "backend-not-available" | "usage" | "bad-config" | "contract-violated" => {
-            StatusCode::BAD_REQUEST
-        }
+        "invalid"
+        | "unsupported"
+        | "backend-not-available"
+        | "unenforceable"
+        | "usage"
+        | "bad-config"
+        | "contract-violated" => StatusCode::BAD_REQUEST,
         "no-such-method" => StatusCode::METHOD_NOT_ALLOWED,
         "agent-failed" => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

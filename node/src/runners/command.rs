@@ -27,7 +27,7 @@ use crate::runners::agent_log::AgentLog;
 use crate::runners::calls::{Answered, Call, Caller, raw, understand};
 use crate::runners::family::{continue_members, kill_members, stop_members};
 use crate::runners::jsonrpc::{Id, LINE_BYTES_MAX};
-use crate::runners::launch::{self, Launch};
+use crate::runners::launch::{self, Launch, NotLaunched};
 use crate::runners::lines::{Line, next_line};
 use crate::runners::meter::{MEASURE_EVERY, Meter};
 use crate::runners::probe;
@@ -100,7 +100,8 @@ pub(crate) async fn run(
     mut controls: mpsc::Receiver<Control>,
 ) {
     let (reason, node_stops) = match launch::launch(&shared, process, &spec) {
-        Err(reason) => (ExitReason::StartFailed { reason: clip(&reason, 1_024) }, false),
+        Err(NotLaunched::Failed(reason)) => (ExitReason::StartFailed { reason: clip(&reason, 1_024) }, false),
+        Err(NotLaunched::Unenforceable(reason)) => (ExitReason::Unenforceable { reason: clip(&reason, 1_024) }, false),
         Ok(launch) => {
             let mut running = Running::new(&shared, process, &spec, limits, launch);
             // After a panic nothing of it is used but what ends its processes, which no panic leaves half changed.
@@ -374,7 +375,7 @@ impl<'a> Running<'a> {
     fn pid(&self) -> Option<u32> {
         self.session.guard_words().iter().find_map(|word| match word {
             GuardWord::Started(pid) => Some(*pid),
-            GuardWord::Failed(_) | GuardWord::Ended(_) => None,
+            GuardWord::Failed(_) | GuardWord::Unenforceable(_) | GuardWord::Ended(_) => None,
         })
     }
 
@@ -503,14 +504,15 @@ impl<'a> Running<'a> {
     fn reason(&self, status: std::io::Result<ExitStatus>) -> ExitReason {
         let words = self.session.guard_words();
         let failed = words.iter().find_map(|word| match word {
-            GuardWord::Failed(reason) => Some(reason.clone()),
+            GuardWord::Failed(reason) => Some(ExitReason::StartFailed { reason: reason.clone() }),
+            GuardWord::Unenforceable(reason) => Some(ExitReason::Unenforceable { reason: reason.clone() }),
             GuardWord::Started(_) | GuardWord::Ended(_) => None,
         });
         if let Some(reason) = &self.ended_by_us {
             return reason.clone();
         }
         if let Some(reason) = failed {
-            return ExitReason::StartFailed { reason };
+            return reason;
         }
         let ended = exit_reason(status, words);
         if self.session.initialized() {

@@ -3,12 +3,18 @@
 //! What is allowed is allowed with everything below it, so a folder that holds a node's home, or a person's, is never
 //! allowed as a whole: of such a folder only the one file that was named is.
 
+mod sandbox;
+mod shell;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use weft_protocol::{SandboxPolicy, is_within};
+
+pub(crate) use shell::without_shell;
 
 /// Programs, libraries and what comes with them.
 const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
@@ -121,13 +127,15 @@ impl Confinement {
     ///
     /// Besides the system, that is the folder of the program (with `lib` beside a `bin`), and the folder of every argument
     /// that is the absolute path of a file: a script imports what lies beside it. An argument that names a folder, or
-    /// something in a node's home, allows nothing.
+    /// something in a node's home, allows nothing. Nor does one that leads elsewhere from where the sandbox lets others write:
+    /// whoever put it there may not be allowed what it leads to.
     pub(crate) fn new(
         protected: &Protected,
         program: &Path,
         arguments: &[String],
         folder: &Path,
         socket: &Path,
+        sandbox: Option<&SandboxPolicy>,
     ) -> Self {
         let mut readable: Vec<PathBuf> = SYSTEM.iter().chain(&SETTINGS).chain(&MACHINE).map(PathBuf::from).collect();
         for program in [Some(program.to_owned()), fs::canonicalize(program).ok()].into_iter().flatten() {
@@ -138,8 +146,14 @@ impl Confinement {
                     .filter(|path| !protected.is_above_a_home(path) && !protected.is_inside_a_home(path)),
             );
         }
+        let leads_astray = |argument: &String, real: &Path| {
+            let given = sandbox.map(|sandbox| sandbox.allowed_paths.as_slice()).unwrap_or_default();
+            given.iter().any(|given| is_within(argument, &given.path)) && Path::new(argument) != real
+        };
         let files = arguments.iter().filter(|argument| Path::new(argument).is_absolute());
-        let files = files.filter_map(|argument| fs::canonicalize(argument).ok()).filter(|path| path.is_file());
+        let files = files.filter_map(|argument| Some((argument, fs::canonicalize(argument).ok()?)));
+        let files =
+            files.filter(|(argument, real)| real.is_file() && !leads_astray(argument, real)).map(|(_, real)| real);
         readable.extend(files.filter_map(|file| protected.allowed_for(&file)));
         readable.retain(|path| path.exists());
         readable.dedup();
@@ -206,7 +220,8 @@ mod tests {
     fn granted(root: &Path, argument: &Path) -> Vec<PathBuf> {
         let protected = Protected::new(&root.join("alpha"), None).unwrap();
         let make = |arguments: &[String]| {
-            Confinement::new(&protected, Path::new("/bin/sh"), arguments, &root.join("f"), &root.join("s")).readable
+            Confinement::new(&protected, Path::new("/bin/sh"), arguments, &root.join("f"), &root.join("s"), None)
+                .readable
         };
         let plain = make(&[]);
         let with = make(&[argument.to_str().unwrap().to_owned()]);

@@ -10,7 +10,7 @@ use weft_protocol::{AgentSpec, Backend, ProcessId};
 use crate::runners::agent_log::AgentLog;
 use crate::runners::api_socket::ApiSocket;
 use crate::runners::command::guard_command;
-use crate::runners::confinement::{Confinement, Protected, find_program};
+use crate::runners::confinement::{Confinement, Protected, find_program, without_shell};
 use crate::runners::{Shared, variable};
 use crate::shim::Plan;
 
@@ -25,20 +25,48 @@ pub(crate) struct Launch {
     pub(crate) folder: PathBuf,
 }
 
+/// Why nothing runs.
+#[derive(Debug)]
+pub(crate) enum NotLaunched {
+    /// It cannot be started.
+    Failed(String),
+    /// What its sandbox demands cannot be had here.
+    Unenforceable(String),
+}
+
+impl From<String> for NotLaunched {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+impl From<&str> for NotLaunched {
+    fn from(reason: &str) -> Self {
+        Self::Failed(reason.to_owned())
+    }
+}
+
 /// Starts the guard, which will start the program. Everything that can be wrong without it is found here.
 ///
 /// # Errors
 /// Why the agent cannot start, for whoever wants to start it. Nothing runs then.
-pub(crate) fn launch(shared: &Shared, process: ProcessId, spec: &AgentSpec) -> Result<Launch, String> {
+pub(crate) fn launch(shared: &Shared, process: ProcessId, spec: &AgentSpec) -> Result<Launch, NotLaunched> {
     let config = &shared.config;
     let Backend::Command { command, environment, trusted } = &spec.backend else {
-        return Err("it is not a program".to_owned());
+        return Err("it is not a program".into());
     };
     let (word, arguments) = command.split_first().ok_or("the command is empty")?;
     let home = fs::canonicalize(&config.home).map_err(|error| at(&config.home, &error))?;
     let person = variable("HOME").map(PathBuf::from);
     let protected = Protected::new(&home, person.as_deref())?;
-    let program = find_program(word, variable("PATH").as_deref())?;
+    let search = variable("PATH");
+    let program = find_program(word, search.as_deref())?;
+    let (program, arguments) = match &spec.sandbox {
+        Some(sandbox) if !sandbox.allow_shell => {
+            without_shell(program, arguments, search.as_deref()).map_err(NotLaunched::Unenforceable)?
+        }
+        Some(_) | None => (program, arguments.to_vec()),
+    };
     let folder = home.join("agents").join(spec.agent.as_str());
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| at(&folder, &error))?;
     let logs = home.join("logs");
@@ -50,11 +78,18 @@ pub(crate) fn launch(shared: &Shared, process: ProcessId, spec: &AgentSpec) -> R
     environment.insert("WEFT_AGENT".to_owned(), spec.agent.to_string());
     environment.insert("WEFT_NODE".to_owned(), config.node_name.to_string());
     environment.insert("WEFT_API".to_owned(), text(socket.path())?);
+    let sandbox = spec.sandbox.as_ref();
+    let mut confinement = Confinement::new(&protected, &program, &arguments, &folder, socket.path(), sandbox);
+    if let Some(sandbox) = sandbox {
+        let real = fs::canonicalize(&program).map_err(|error| at(&program, &error))?;
+        confinement.narrow(sandbox, &protected, &real).map_err(NotLaunched::Unenforceable)?;
+    }
     let plan = Plan {
         node: std::process::id(),
-        confinement: Confinement::new(&protected, &program, arguments, &folder, socket.path()),
+        confinement,
+        sandbox: spec.sandbox.clone(),
         program,
-        arguments: arguments.to_vec(),
+        arguments,
         environment,
         trusted: *trusted,
         limits: spec.limits.clone(),

@@ -48,6 +48,8 @@ pub(crate) enum GuardWord {
     Started(u32),
     /// The program cannot be run.
     Failed(String),
+    /// The program may not run, because its sandbox cannot be enforced.
+    Unenforceable(String),
     /// A signal ended the program.
     Ended(i32),
 }
@@ -166,6 +168,7 @@ impl Session {
         let word = match method {
             "child/started" if self.guard.is_empty() => GuardWord::Started(params.pid),
             "child/failed" if !self.initialized() => GuardWord::Failed(clip(&params.reason, 1_024)),
+            "child/unenforceable" if !self.initialized() => GuardWord::Unenforceable(clip(&params.reason, 1_024)),
             "child/ended" => GuardWord::Ended(params.signal),
             _ => return Vec::new(),
         };

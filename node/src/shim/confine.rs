@@ -1,5 +1,6 @@
 //! The last step before an agent's program runs: limits, Landlock, nothing inherited, then `exec`.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,11 +9,13 @@ use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::process::{Resource, Rlimit, Signal, getpgrp, set_parent_process_death_signal, setrlimit};
-use weft_protocol::{Resource as Measured, ResourceLimits};
+use weft_protocol::{PathMode, Resource as Measured, ResourceLimits, SandboxPolicy};
 
 use crate::runners::Confinement;
-use crate::shim::{Plan, Word, say};
+use crate::shim::seal::{seal, wait_for_guard};
+use crate::shim::{NotRun, Plan, Word, say};
 
 /// The least that must be enforced: reading, writing, renaming and truncating (Linux 6.2).
 const REQUIRED: ABI = ABI::V3;
@@ -20,31 +23,35 @@ const REQUIRED: ABI = ABI::V3;
 const WANTED: ABI = ABI::V10;
 
 /// Becomes the program. Returns only when it cannot, with the reason.
-pub(crate) fn run(plan: &Plan) -> String {
+pub(super) fn run(plan: &Plan) -> NotRun {
     match prepare(plan) {
         Err(reason) => reason,
         Ok(mut program) => {
             let error = program.exec();
-            format!("{} cannot be run: {error}", plan.program.display())
+            NotRun::Failed(format!("{} cannot be run: {error}", plan.program.display()))
         }
     }
 }
 
-fn prepare(plan: &Plan) -> Result<Command, String> {
+fn prepare(plan: &Plan) -> Result<Command, NotRun> {
     // Should even the guard be killed, the program goes with it.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| format!("no death signal: {error}"))?;
     if i32::try_from(std::os::unix::process::parent_id()) != Ok(getpgrp().as_raw_nonzero().get()) {
-        return Err("the guard is gone".to_owned());
+        return Err("the guard is gone".into());
+    }
+    if plan.starts_once() {
+        wait_for_guard().map_err(NotRun::Unenforceable)?;
     }
     limit(Resource::Core, Some(0))?;
     limit_time(&plan.limits)?;
-    match confine(&plan.confinement) {
-        Ok(()) => {}
-        Err(reason) if plan.trusted => eprintln!("weft: this trusted agent runs unconfined: {reason}"),
-        Err(reason) => {
-            return Err(format!(
-                "{reason}: nothing keeps an agent from the node's keys here; --trusted runs it all the same"
-            ));
+    match (confine(plan), &plan.sandbox) {
+        (Ok(()), Some(sandbox)) => seal(sandbox).map_err(NotRun::Unenforceable)?,
+        (Ok(()), None) => {}
+        (Err(reason), Some(_)) => return Err(NotRun::Unenforceable(reason)),
+        (Err(reason), None) if plan.trusted => eprintln!("weft: this trusted agent runs unconfined: {reason}"),
+        (Err(reason), None) => {
+            let hint = "nothing keeps an agent from the node's keys here; --trusted runs it all the same";
+            return Err(format!("{reason}: {hint}").into());
         }
     }
     let mut program = Command::new(&plan.program);
@@ -80,8 +87,11 @@ fn limit_time(limits: &ResourceLimits) -> Result<(), String> {
 }
 
 /// From here on this process, and all it starts, can touch what is allowed and nothing else.
-fn confine(allowed: &Confinement) -> Result<(), String> {
-    let status = restrict(allowed).map_err(|error| format!("this kernel cannot confine an agent: {error}"))?;
+fn confine(plan: &Plan) -> Result<(), String> {
+    let given = plan.sandbox.as_ref().map_or_else(|| Ok(Vec::new()), open_given)?;
+    let apart = plan.sandbox.as_ref().is_some_and(|sandbox| !sandbox.allow_network);
+    let status = restrict(&plan.confinement, given, apart)
+        .map_err(|error| format!("this kernel cannot confine an agent: {error}"))?;
     match status {
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
         RulesetStatus::NotEnforced => Err("this kernel has no Landlock".to_owned()),
@@ -97,7 +107,23 @@ pub(crate) fn can_confine() -> Result<(), String> {
     ruleset.map(|_never_enforced| ()).map_err(|error| error.to_string())
 }
 
-fn restrict(allowed: &Confinement) -> Result<RulesetStatus, RulesetError> {
+/// What the sandbox allows, opened without following a link: what was found to be harmless is what is allowed.
+fn open_given(sandbox: &SandboxPolicy) -> Result<Vec<(OwnedFd, PathMode)>, String> {
+    let open =
+        |path: &str| openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+    let given = sandbox.allowed_paths.iter().map(|allowed| match open(&allowed.path) {
+        Ok(opened) => Ok((opened, allowed.mode)),
+        Err(error) => Err(format!("{} cannot be allowed: {error}", allowed.path)),
+    });
+    given.collect()
+}
+
+/// With `apart` also where the kernel cannot keep sockets without a name in the file system from it: then it fails.
+fn restrict(
+    allowed: &Confinement,
+    given: Vec<(OwnedFd, PathMode)>,
+    apart: bool,
+) -> Result<RulesetStatus, RulesetError> {
     let make_device = AccessFs::MakeChar | AccessFs::MakeBlock;
     let reading = AccessFs::from_read(WANTED);
     let everything = AccessFs::from_all(WANTED) & !make_device & !AccessFs::Execute & !AccessFs::IoctlDev;
@@ -107,12 +133,28 @@ fn restrict(allowed: &Confinement) -> Result<RulesetStatus, RulesetError> {
         .handle_access(AccessFs::from_all(REQUIRED))?
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(WANTED))?
-        .scope(Scope::from_all(WANTED))?
-        .create()?;
+        .scope(Scope::from_all(WANTED))?;
+    let ruleset = if apart {
+        ruleset.set_compatibility(CompatLevel::HardRequirement).scope(Scope::AbstractUnixSocket)?
+    } else {
+        ruleset
+    };
+    let ruleset = ruleset.set_compatibility(CompatLevel::BestEffort).create()?;
     let ruleset = allow(ruleset, &allowed.readable, reading)?;
     let ruleset = allow(ruleset, &allowed.devices, device)?;
     let ruleset = allow(ruleset, &allowed.writable, everything)?;
-    let ruleset = allow(ruleset, &allowed.sockets, AccessFs::ResolveUnix.into())?;
+    let mut ruleset = allow(ruleset, &allowed.sockets, AccessFs::ResolveUnix.into())?;
+    for (opened, mode) in given {
+        // Data, nothing of which is executed.
+        let access = match mode {
+            PathMode::ReadOnly => reading & !AccessFs::Execute,
+            PathMode::ReadWrite => everything,
+        };
+        let is_folder =
+            rustix::fs::fstat(&opened).is_ok_and(|found| rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir());
+        let access = if is_folder { access } else { access & AccessFs::from_file(WANTED) };
+        ruleset = ruleset.add_rule(PathBeneath::new(opened, access))?;
+    }
     Ok(ruleset.restrict_self()?.ruleset)
 }
 

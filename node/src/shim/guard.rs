@@ -15,7 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::runners::{ended_children, kill_members};
-use crate::shim::{PLAN_VARIABLE, Plan, Word, say};
+use crate::shim::seal::usher;
+use crate::shim::{NotRun, PLAN_VARIABLE, Plan, Word, say};
 
 /// From SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(1);
@@ -28,17 +29,17 @@ const KILL_ROUNDS_MAX: u32 = 200;
 ///
 /// # Errors
 /// Why it could not be started.
-pub(crate) fn run(plan: &Plan) -> Result<ExitCode, String> {
+pub(super) fn run(plan: &Plan) -> Result<ExitCode, NotRun> {
     set_child_subreaper(Some(getpid())).map_err(|error| format!("orphans cannot be adopted: {error}"))?;
     let pid = i32::try_from(plan.node).ok().and_then(Pid::from_raw).ok_or("the node has no process id")?;
     let node = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| format!("the node cannot be watched: {error}"))?;
     // Checked after the node is watched: had it ended before, somebody else would be the parent by now.
     if std::os::unix::process::parent_id() != plan.node {
-        return Err("the node is gone".to_owned());
+        return Err("the node is gone".into());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-    let status = runtime.block_on(stand(plan, node)).map_err(|error| format!("the guard failed: {error}"))?;
+    let status = runtime.block_on(stand(plan, node))?;
     for path in &plan.confinement.sockets {
         // Nobody else is left to remove it when the node was killed.
         let _removed_by_the_node = std::fs::remove_file(path);
@@ -46,7 +47,7 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode, String> {
     Ok(pass_on(status))
 }
 
-async fn stand(plan: &Plan, node: OwnedFd) -> std::io::Result<ExitStatus> {
+async fn stand(plan: &Plan, node: OwnedFd) -> Result<ExitStatus, NotRun> {
     let mut asked_to_end = signal(SignalKind::terminate())?;
     let mut somebody_ended = signal(SignalKind::child())?;
     #[expect(
@@ -55,8 +56,15 @@ async fn stand(plan: &Plan, node: OwnedFd) -> std::io::Result<ExitStatus> {
     )]
     let node = AsyncFd::with_interest(node, Interest::READABLE)?;
     let mut program = Command::new(std::env::current_exe()?);
-    program.args(["child", "confine"]).env_clear().env(PLAN_VARIABLE, serde_json::to_string(plan)?);
+    let plan_text = serde_json::to_string(plan).map_err(std::io::Error::from)?;
+    program.args(["child", "confine"]).env_clear().env(PLAN_VARIABLE, plan_text);
     let mut program = program.spawn()?;
+    if plan.starts_once()
+        && let Err(reason) = usher(program.id().unwrap_or_default()).await
+    {
+        let _ended_already = program.kill().await;
+        return Err(NotRun::Unenforceable(reason));
+    }
     let mut kill_at: Option<Instant> = None;
     let status = loop {
         tokio::select! {

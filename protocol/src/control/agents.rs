@@ -1,6 +1,7 @@
 //! Agents of this node and how they are started.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,6 +12,7 @@ use crate::envelope::Refusal;
 use crate::id::{AgentName, ServiceName};
 use crate::limits::{GRANTS_MAX, NEEDS_MAX};
 use crate::process::{AgentSpec, Backend, Membership, Resource, ResourceLimits, RestartPolicy};
+use crate::sandbox::SandboxPolicy;
 
 /// The body of `POST /v1/agents`, and the arguments of the tool call `agent.spawn`. Exactly one of `builtin`, `exec`, `wasm`,
 /// `image` and `tee` is given; of these, this version runs the first two.
@@ -75,6 +77,9 @@ pub struct SpawnRequest {
     /// spawns it, or with everybody, without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipc_scope: Option<String>,
+    /// What it may touch and do on its machine, for a program; as whoever spawns it, or as every program, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxJson>,
 }
 
 impl SpawnRequest {
@@ -143,6 +148,7 @@ impl SpawnRequest {
             needs,
             traps_exits: self.traps_exits,
             ipc_scope: self.ipc_scope.as_deref().map(str::parse).transpose()?,
+            sandbox: self.sandbox.as_ref().map(SandboxJson::asked).transpose()?,
         })
     }
 }
@@ -194,6 +200,56 @@ impl LimitsJson {
             disk_bytes: limits.bound(Resource::Disk),
             messages: limits.bound(Resource::Messages),
             tool_calls: limits.bound(Resource::ToolCalls),
+        }
+    }
+}
+
+/// What an agent that is a program may touch and do on its machine, more or less than every such agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SandboxJson {
+    /// What it may touch besides, with everything below: `/data` or `/data:ro` to read, `/data:rw` to read and write. At most
+    /// 32, from the root, without links.
+    #[serde(default)]
+    pub allowed_paths: Vec<String>,
+    /// What of the files that every agent may touch it may not, with everything below. At most 32.
+    #[serde(default)]
+    pub denied_paths: Vec<String>,
+    /// Whether it may use the network.
+    #[serde(default = "yes")]
+    pub allow_network: bool,
+    /// Whether it may start other programs, shells among them.
+    #[serde(default = "yes")]
+    pub allow_shell: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// The words of [`SandboxPolicy`].
+impl fmt::Display for SandboxJson {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.asked() {
+            Ok(policy) => policy.fmt(formatter),
+            Err(refusal) => refusal.fmt(formatter),
+        }
+    }
+}
+
+impl SandboxJson {
+    fn asked(&self) -> Result<SandboxPolicy, Refusal> {
+        SandboxPolicy::of(&self.allowed_paths, &self.denied_paths, self.allow_network, self.allow_shell)
+    }
+
+    /// The policy as it stands.
+    #[must_use]
+    pub fn of(policy: &SandboxPolicy) -> Self {
+        Self {
+            allowed_paths: policy.allowed_paths.iter().map(ToString::to_string).collect(),
+            denied_paths: policy.denied_paths.clone(),
+            allow_network: policy.allow_network,
+            allow_shell: policy.allow_shell,
         }
     }
 }
@@ -367,6 +423,9 @@ pub struct AgentReport {
     /// With whom it exchanges messages.
     #[serde(default)]
     pub ipc_scope: String,
+    /// What it may touch and do on its machine; null of one that has what every program has.
+    #[serde(default)]
+    pub sandbox: Option<SandboxJson>,
     /// Agents that it is linked to, each with its process: `words #12.3`.
     #[serde(default)]
     pub links: Vec<String>,

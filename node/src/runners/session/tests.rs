@@ -240,8 +240,11 @@ fn the_guards_words_are_kept_and_an_agent_cannot_rewrite_how_it_began() {
     let words = say("ended", r#"{"signal":9}"#);
     assert_eq!(words, [GuardWord::Started(12), GuardWord::Ended(9)]);
     assert_eq!(say("failed", r#"{"reason":"no Landlock"}"#).len(), 3);
+    let words = say("unenforceable", r#"{"reason":"no filters"}"#);
+    assert_eq!(words.last(), Some(&GuardWord::Unenforceable("no filters".to_owned())));
     let mut session = running();
     check(session.line(br#"{"jsonrpc":"2.0","method":"child/failed","params":{"reason":"x"}}"#), &[]);
+    check(session.line(br#"{"jsonrpc":"2.0","method":"child/unenforceable","params":{"reason":"x"}}"#), &[]);
     assert_eq!(session.guard_words(), []);
 }
 
