@@ -6,7 +6,7 @@ use crate::cluster::{BOUND, Node, wait_for};
 
 fn order(node: &Node, order: &str) -> Value {
     let said = node.json(&["call", "load", order, "--deadline", "60s"]);
-    serde_json::from_str(said["reply"].as_str().expect("a text")).expect("a report")
+    said["reply"]["json"].clone()
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn what_it_sends_is_on_the_chain_and_what_it_may_not_send_is_refused() {
         let log = alpha.weft(&["chain", "log", "--kind", "ipc.batch", "--json"]);
         let counted = log.stdout.lines().map(|line| {
             let event: Value = serde_json::from_str(line).expect("an event");
-            event["payload"]["count"].as_u64().expect("a count")
+            event["detail"]["count"].as_u64().expect("a count")
         });
         counted.sum()
     };
