@@ -141,15 +141,16 @@ fn refuse_usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(error::exit::USAGE))
         }
         _ => {
-            let error = usage(&error.render().to_string());
+            let error = usage(&error.render().to_string(), std::env::args_os().skip(1));
             Output::new(asked_for_json()).error(&error);
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-/// Clap's paragraphs as one sentence and what could be typed instead.
-fn usage(rendered: &str) -> CliError {
+/// Clap's paragraphs as one sentence and what could be typed instead; of a value that is wrong clap tells no usage, so the
+/// help of its command is named.
+fn usage(rendered: &str, typed: impl Iterator<Item = std::ffi::OsString>) -> CliError {
     let paragraphs = rendered.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
     let (mut message, mut hint) = (Vec::new(), String::new());
     for paragraph in paragraphs {
@@ -161,7 +162,23 @@ fn usage(rendered: &str) -> CliError {
             message.push(tip.to_owned());
         }
     }
+    if hint.is_empty() {
+        hint = format!("{} --help", command_of(typed));
+    }
     CliError::new("usage", message.join("; ")).hint(hint)
+}
+
+/// The command that was typed, without its arguments.
+fn command_of(typed: impl Iterator<Item = std::ffi::OsString>) -> String {
+    let mut command = Cli::command();
+    let mut words = vec!["weft".to_owned()];
+    for word in typed {
+        if let Some(found) = word.to_str().and_then(|word| command.find_subcommand(word)).cloned() {
+            words.push(found.get_name().to_owned());
+            command = found;
+        }
+    }
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -170,7 +187,7 @@ mod tests {
 
     fn refused(words: &[&str]) -> String {
         let error = Cli::try_parse_from(["weft"].iter().chain(words)).expect_err("wrong");
-        usage(&error.render().to_string()).to_string()
+        usage(&error.render().to_string(), words.iter().map(std::ffi::OsString::from)).to_string()
     }
 
     #[test]
@@ -187,7 +204,11 @@ mod tests {
         );
         assert_eq!(
             refused(&["call", "echo", "hi", "--deadline", "soon"]),
-            "invalid value 'soon' for '--deadline <TIME>': not a duration (500ms, 5s, 1h) (nothing changed)"
+            "invalid value 'soon' for '--deadline <TIME>': not a duration (500ms, 5s, 1h) (nothing changed); \
+             next: weft call --help"
         );
+        let scope = refused(&["--home", "/h", "agent", "spawn", "x", "--builtin", "echo", "--ipc-scope", "some"]);
+        assert!(scope.starts_with("invalid value 'some' for '--ipc-scope <SCOPE>': "), "{scope}");
+        assert!(scope.ends_with(" (nothing changed); next: weft agent spawn --help"), "{scope}");
     }
 }
