@@ -3,7 +3,7 @@
 //! It decides nothing: a request becomes a question to the peer, or a read of peer or store, and the answer becomes JSON. Who
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
-//! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks); then
+//! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks), `changes`; then
 //! what is served: `node`, `config`, `members`, `agents` with `elsewhere`, `bonds` and `logs`, `grants`, `services`, `messages`, `topics`, `dead_letters`,
 //! `events`, `cron`, `health`, `trace` with `agreement`, `chain` with `fact`; `openapi` describes it; `text` writes times.
 
@@ -11,6 +11,7 @@ mod agents;
 mod agreement;
 mod bonds;
 mod chain;
+mod changes;
 mod config;
 mod cron;
 mod dead_letters;
@@ -37,12 +38,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::limits::FRAME_BYTES_MAX;
 use weft_protocol::{NodeId, Principal, Refusal};
 use weft_storage::{Store, StoreError};
 
+use self::changes::Changes;
 use self::failure::Failure;
 use crate::ask::Asker;
 use crate::boot::Boot;
@@ -73,6 +76,8 @@ pub(crate) struct Control {
     pub(crate) boot: Boot,
     /// What is configured.
     pub(crate) live: Live,
+    /// Changes whenever the event loop has handled something.
+    pub(crate) passed: watch::Receiver<u64>,
 }
 
 /// A node as its door serves it.
@@ -88,6 +93,11 @@ impl Served {
     /// Reads from the peer between two inputs.
     async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Peer) -> T + Send + 'static) -> Result<T, Failure> {
         Ok(self.control.asker.read(read).await?)
+    }
+
+    /// What is told when the peer may have changed.
+    fn changes(&self) -> Changes {
+        Changes::new(self.control.passed.clone())
     }
 
     /// Asks the peer as the operator.

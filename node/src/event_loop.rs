@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use weft_kernel::ProbeTarget;
 use weft_peer::{AskId, Input, Output, Peer, Question, Reply};
 use weft_protocol::{Admission, AgentSpec, AuthRefusal, Batch, NodeCheck, Principal, ProcessId, Refusal, Timestamp};
@@ -53,6 +53,10 @@ pub(crate) struct EventLoop {
     notifies: BTreeMap<AskId, mpsc::Sender<Notified>>,
     joins: BTreeMap<AskId, oneshot::Sender<Result<Box<Admission>, AuthRefusal>>>,
     home: HomeDir,
+    /// Counts how often something was handled, for whoever waits for a change. It ends with the loop.
+    passes: watch::Sender<u64>,
+    /// Whether something was handled since it was counted.
+    handled: bool,
     halted: bool,
 }
 
@@ -67,6 +71,7 @@ impl EventLoop {
         asker: Asker,
         locals: mpsc::Receiver<Local>,
         home: HomeDir,
+        passes: watch::Sender<u64>,
     ) -> Self {
         let disk = Disk::start(Arc::clone(&store));
         Self {
@@ -83,6 +88,8 @@ impl EventLoop {
             notifies: BTreeMap::new(),
             joins: BTreeMap::new(),
             home,
+            passes,
+            handled: false,
             halted: false,
         }
     }
@@ -102,6 +109,7 @@ impl EventLoop {
             taken += 1;
             let now = self.clock.now();
             self.peer.handle(input, now, &mut outputs);
+            self.handled = true;
             for output in outputs.drain(..) {
                 self.carry_out(output, now);
             }
@@ -128,8 +136,17 @@ impl EventLoop {
         }
     }
 
+    /// Lets those who wait for a change look. What only reads is not counted: a reader would wake itself.
+    fn tell_readers(&mut self) {
+        // One receiver is the door's own, which waits for nothing.
+        if std::mem::take(&mut self.handled) && self.passes.receiver_count() > 1 {
+            self.passes.send_modify(|passes| *passes = passes.wrapping_add(1));
+        }
+    }
+
     /// Takes in what is here from outside while the agents of the loop itself keep it busy, and lets others run.
     async fn look_around(&mut self) {
+        self.tell_readers();
         let event = tokio::select! {
             biased;
             event = self.network.next() => Some(Event::Network(event)),
@@ -155,6 +172,7 @@ impl EventLoop {
     }
 
     async fn next_event(&mut self) -> Event {
+        self.tell_readers();
         self.clock.now();
         let sleep = self.next_wakeup().map_or(SLEEP_MAX, |wakeup| self.clock.until(wakeup).min(SLEEP_MAX));
         tokio::select! {

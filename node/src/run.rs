@@ -115,6 +115,7 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
         exe,
     };
     let runners = Runners::new(runners_config, asker.clone());
+    let (passes, passed) = tokio::sync::watch::channel(0);
     let control = crate::control::Control {
         asker: asker.clone(),
         store: Arc::clone(&store),
@@ -122,12 +123,13 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
         refusals: network.refusals(),
         boot: boot.clone(),
         live: live.clone(),
+        passed,
     };
     let door = crate::control::open(&home, control)?;
     boot.info("the local door is open");
     boot.pass_over(BootPhase::ResourceTree);
-    let event_loop =
-        EventLoop::new(peer, clock, store, network, runners, asker.clone(), locals, HomeDir::new(home.path())?);
+    let home_dir = HomeDir::new(home.path())?;
+    let event_loop = EventLoop::new(peer, clock, store, network, runners, asker.clone(), locals, home_dir, passes);
     let event_loop = tokio::spawn(event_loop.run());
     if !repaired.is_empty() {
         record_repair(&asker, repaired).await?;

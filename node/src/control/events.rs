@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -14,12 +13,11 @@ use weft_protocol::NodeId;
 use weft_protocol::control::{ErrorBody, EventRow, MemberEvent};
 
 use super::chain::own_events;
+use super::changes::Changes;
 use super::failure::Failure;
 use super::request::Parameters;
 use super::{Served, last_event_id};
 
-/// How often the record and the members are looked at while nothing is left to tell.
-const LOOK: Duration = Duration::from_millis(100);
 /// Recorded events read at once.
 const PAGE_EVENTS: usize = 256;
 
@@ -50,7 +48,8 @@ pub(crate) async fn events(
         None => from,
     };
     let end = served.read(|peer| peer.kernel().chain_state().size()).await?;
-    let watch = Watch { served, next: after.unwrap_or(end), states: BTreeMap::new(), ready: VecDeque::new() };
+    let changes = served.changes();
+    let watch = Watch { served, changes, next: after.unwrap_or(end), states: BTreeMap::new(), ready: VecDeque::new() };
     let stream = futures::stream::unfold(watch, |mut watch| async {
         let event = watch.next().await?;
         Some((Ok(event), watch))
@@ -61,6 +60,7 @@ pub(crate) async fn events(
 /// One reader of the events.
 struct Watch {
     served: Arc<Served>,
+    changes: Changes,
     next: u64,
     states: BTreeMap<NodeId, String>,
     ready: VecDeque<Event>,
@@ -75,7 +75,7 @@ impl Watch {
             }
             self.look().await.ok()?;
             if self.ready.is_empty() {
-                tokio::time::sleep(LOOK).await;
+                self.changes.next().await.ok()?;
             }
         }
     }

@@ -26,9 +26,6 @@ use super::{Served, last_event_id, mismatch, text};
 use crate::ask::{Notified, Subscription};
 use crate::since::start;
 
-/// How often the number of subscribers is looked at while a publication waits for them.
-const SUBSCRIBERS_STEP: Duration = Duration::from_millis(20);
-
 /// Publishes to a topic.
 #[utoipa::path(post, path = "/v1/topics/{topic}", params(("topic" = String, Path, description = "Where")),
     request_body = PublishRequest, responses((status = 200, body = PublishReport), (status = "default", body = ErrorBody)))]
@@ -59,18 +56,19 @@ async fn wait_for_subscribers(
     if wanted == 0 {
         return Ok(());
     }
-    let begun = tokio::time::Instant::now();
+    let until = tokio::time::Instant::now() + deadline;
+    let mut changes = served.changes();
     loop {
         let topic_read = topic.clone();
         let known = served.read(move |peer| subscribers(peer, &topic_read)).await?;
         if known >= wanted {
             return Ok(());
         }
-        if begun.elapsed() >= deadline {
+        let Ok(changed) = tokio::time::timeout_at(until, changes.next()).await else {
             let message = format!("{known} of {wanted} subscribers of {topic} are known; nothing was published");
             return Err(Failure::new("deadline", message).hint("give them more time: --deadline").retry());
-        }
-        tokio::time::sleep(SUBSCRIBERS_STEP).await;
+        };
+        changed?;
     }
 }
 
