@@ -274,8 +274,8 @@ mod tests {
     #[test]
     fn a_child_only_narrows() {
         let closed = |policy: SandboxPolicy| SandboxPolicy { allow_network: false, allow_shell: false, ..policy };
-        let parent = closed(policy(&["/data:ro", "/work:rw"], &["/etc/ssl", "/proc"]));
-        let narrow = closed(policy(&["/data/in:ro", "/work:ro", "/work/a:rw"], &["/etc", "/proc", "/bin"]));
+        let parent = closed(policy(&["/data:ro", "/srv:rw"], &["/etc/ssl", "/proc"]));
+        let narrow = closed(policy(&["/data/in:ro", "/srv:ro", "/srv/a:rw"], &["/etc", "/proc", "/bin"]));
         assert_eq!((parent.widened_by(&parent), parent.widened_by(&narrow)), (None, None));
         let wider = [
             (SandboxPolicy { allow_network: true, ..narrow.clone() }, "the network"),

@@ -53,7 +53,7 @@ fn widenings(node: &Node) -> usize {
 #[test]
 fn a_sandbox_is_recorded_shown_and_still_there_after_a_restart() {
     let mut node = Node::new("alpha");
-    let sandbox = policy(&["/data", "/work:rw"], &["/etc"], false);
+    let sandbox = policy(&["/data", "/srv:rw"], &["/etc"], false);
     let spec = AgentSpec {
         restart: weft_protocol::RestartPolicy::Permanent,
         ..program("a", &["python3"], Some(sandbox.clone()))
@@ -126,10 +126,10 @@ fn what_the_machine_cannot_enforce_is_no_failure_of_the_agent_and_is_not_tried_a
 #[test]
 fn what_an_agent_spawns_has_its_sandbox_or_a_narrower_one() {
     let mut node = Node::new("alpha");
-    let own = policy(&["/data", "/work:rw"], &["/etc"], false);
+    let own = policy(&["/data", "/srv:rw"], &["/etc"], false);
     let a = node.start_agent(program("a", &["python3", "/code/a.py"], Some(own.clone())));
     let wider = |asked: &str| {
-        let held = "sandbox allow /data:ro, allow /work:rw, deny /etc, no network, no shell";
+        let held = "sandbox allow /data:ro, allow /srv:rw, deny /etc, no network, no shell";
         [format!("answer 1 wider: a sandbox with {asked} is wider than what is held: {held}")]
     };
     let code = "/code/a.py";
@@ -139,8 +139,8 @@ fn what_an_agent_spawns_has_its_sandbox_or_a_narrower_one() {
         (program("b", &["python3", code], Some(policy(&[], &["/etc"], true))), "the network"),
         (program("b", &["python3", code], Some(policy(&[], &[], false))), "/etc"),
         (program("b", &["python3", "/secret/a.py"], None), "/secret/a.py"),
-        (program("b", &["python3", "/work/../secret/a.py"], None), "/work/../secret/a.py"),
-        (program("b", &["/work/program"], None), "/work/program"),
+        (program("b", &["python3", "/srv/../secret/a.py"], None), "/srv/../secret/a.py"),
+        (program("b", &["/srv/program"], None), "/srv/program"),
         (trusted(program("b", &["python3"], None)), "trust"),
     ];
     let count = cases.len();
@@ -148,8 +148,8 @@ fn what_an_agent_spawns_has_its_sandbox_or_a_narrower_one() {
         assert_eq!(spawn(&mut node, &a, spec), wider(asked));
     }
     assert_eq!(widenings(&node), count, "each is on the chain");
-    assert_eq!(spawn(&mut node, &a, program("b", &["python3", code, "/work/in"], None)), ["start b#1.0"]);
-    let narrow = policy(&["/work/in"], &["/etc", "/bin"], false);
+    assert_eq!(spawn(&mut node, &a, program("b", &["python3", code, "/srv/in"], None)), ["start b#1.0"]);
+    let narrow = policy(&["/srv/in"], &["/etc", "/bin"], false);
     assert_eq!(spawn(&mut node, &a, program("c", &["python3"], Some(narrow.clone()))), ["start c#2.0"]);
     assert_eq!(spawn(&mut node, &a, echo("d")), ["start d#3.0"], "what is built in touches nothing");
     assert_eq!(
