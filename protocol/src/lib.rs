@@ -92,7 +92,7 @@ pub use service::{
 };
 pub use signature::{
     DualSignature, KeyPair, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SECRET_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, PublicKeys,
-    Signable, SignatureError, Signed, SignedError, Signer, verify_mldsa65,
+    Signable, SignatureError, Signed, SignedError, Signer, verify_ed25519, verify_mldsa65,
 };
 pub use sync::{
     A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, PublicationsFrom,

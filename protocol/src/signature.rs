@@ -100,9 +100,7 @@ impl PublicKeys {
     /// # Errors
     /// [`SignatureError::Ed25519`] when it does not verify.
     pub fn verify_ed25519(&self, label: &str, digest: &Digest, signature: &[u8; 64]) -> Result<(), SignatureError> {
-        let key = ed25519_dalek::VerifyingKey::from_bytes(self.node.as_bytes()).map_err(|_| SignatureError::Ed25519)?;
-        let signature = ed25519_dalek::Signature::from_bytes(signature);
-        key.verify_strict(&self.ed25519_message(label, digest), &signature).map_err(|_| SignatureError::Ed25519)
+        verify_ed25519(&self.node, &self.ed25519_message(label, digest), signature)
     }
 
     /// Checks the ML-DSA-65 signature over `digest` under `label`.
@@ -139,7 +137,20 @@ fn mldsa65_context(label: &str) -> Vec<u8> {
     [b"weft/", label.as_bytes(), b"/mldsa65"].concat()
 }
 
+/// Checks a bare Ed25519 signature strictly: no key or point of small order, no malleable or non-canonical form.
+///
+/// # Errors
+/// [`SignatureError::Ed25519`] for a malformed key and for a signature that does not verify.
+pub fn verify_ed25519(key: &NodeId, message: &[u8], signature: &[u8; 64]) -> Result<(), SignatureError> {
+    let key = ed25519_dalek::VerifyingKey::from_bytes(key.as_bytes()).map_err(|_| SignatureError::Ed25519)?;
+    let signature = ed25519_dalek::Signature::from_bytes(signature);
+    key.verify_strict(message, &signature).map_err(|_| SignatureError::Ed25519)
+}
+
 /// Checks a bare ML-DSA-65 signature with a context of at most 255 bytes (FIPS 204, algorithm 3).
+///
+/// The library as built for processors with AVX2 leaves out the bound on the response, so that one machine would accept what
+/// another refuses; it is checked here for all of them.
 ///
 /// # Errors
 /// [`SignatureError::MlDsa65`] for a malformed key or signature and for one that does not verify.
@@ -150,12 +161,26 @@ pub fn verify_mldsa65(
     signature: &[u8],
 ) -> Result<(), SignatureError> {
     let refuse = |_| SignatureError::MlDsa65;
-    if context.len() > 255 {
+    if context.len() > 255 || !has_bounded_response(signature) {
         return Err(SignatureError::MlDsa65);
     }
     let key = provider::PublicKey::from_bytes(public_key).map_err(refuse)?;
     let signature = provider::DetachedSignature::from_bytes(signature).map_err(refuse)?;
     provider::verify_detached_signature_ctx(&signature, message, context, &key).map_err(|_| SignatureError::MlDsa65)
+}
+
+/// Whether the response of a signature is shorter than γ₁ − β in the infinity norm (FIPS 204, algorithm 8, line 13). Its 5 × 256
+/// coefficients stand behind the 48 bytes of the challenge, 20 bits each: γ₁ minus the coefficient, the low bits first.
+fn has_bounded_response(signature: &[u8]) -> bool {
+    const GAMMA1: u32 = 1 << 19;
+    const BETA: u32 = 196;
+    let bounded = |packed: u32| BETA < packed && packed < 2 * GAMMA1 - BETA;
+    signature.get(48..48 + 5 * 640).is_some_and(|response| {
+        response.chunks_exact(5).all(|pair| {
+            let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|place| u32::from(pair[place]));
+            bounded(a | b << 8 | (c & 0xf) << 16) && bounded(c >> 4 | d << 4 | e << 12)
+        })
+    })
 }
 
 /// Who can sign for a node. A constructor argument of whatever writes a chain; the simulator derives its keys from a seed.

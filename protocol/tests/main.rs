@@ -11,3 +11,4 @@ mod names;
 mod samples;
 mod signatures;
 mod time;
+mod vectors;
