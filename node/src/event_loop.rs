@@ -83,7 +83,7 @@ impl EventLoop {
             asker,
             locals,
             disk,
-            inputs: VecDeque::from([Input::Woken]),
+            inputs: VecDeque::new(),
             answers: BTreeMap::new(),
             notifies: BTreeMap::new(),
             joins: BTreeMap::new(),
@@ -97,6 +97,11 @@ impl EventLoop {
     /// Runs until the peer halts, then lets go of agents and sockets.
     pub(crate) async fn run(mut self) {
         let mut outputs = Vec::new();
+        while let Some(event) = self.network.take_begun() {
+            self.take_in(Event::Network(event));
+        }
+        // The first advert must say where this node is: gossip of the next one may find nobody ready.
+        self.inputs.push_back(Input::Woken);
         let (mut taken, mut gathered) = (0, 0);
         while !self.halted {
             if self.inputs.is_empty() {

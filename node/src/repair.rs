@@ -43,16 +43,18 @@ impl Repair {
         Ok(self.damaged.salvaged()?)
     }
 
-    /// Fetches everything that is missing and puts the whole store in its place.
+    /// Fetches everything that is missing and puts the whole store in its place. Members are dialled where they are known to be,
+    /// and heard at `listen`.
     pub(crate) async fn run(
         mut self,
         keys: Arc<KeyPair>,
         view: Arc<AdmissionView>,
-        members: Vec<(NodeId, Vec<String>)>,
+        listen: Vec<String>,
+        addresses: Vec<(NodeId, Vec<String>)>,
     ) -> Result<Vec<Repaired>, RepairFailure> {
         let mut repaired = Vec::new();
         if !self.damaged.ranges().is_empty() {
-            let mut fetcher = Fetcher::connect(keys, view, members).await?;
+            let mut fetcher = Fetcher::connect(keys, view, listen, addresses).await?;
             let fetched = self.fetch_all(&mut fetcher, &mut repaired).await;
             fetcher.close().await;
             fetched?;

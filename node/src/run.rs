@@ -236,9 +236,10 @@ async fn open(
     let repair = Repair::begin(&path).map_err(|error| refused(error.to_string()))?;
     let salvaged = repair.salvaged().map_err(|error| refused(error.to_string()))?;
     let peer = new_peer(config, cluster, &salvaged, keys, clock.now())?;
-    let mut members = salvaged.addresses;
-    members.extend(cluster.addresses.iter().cloned());
-    let repaired = repair.run(Arc::clone(keys), peer.discovery().view(), members).await;
+    let mut addresses = salvaged.addresses;
+    addresses.extend(cluster.addresses.iter().cloned());
+    let view = peer.discovery().view();
+    let repaired = repair.run(Arc::clone(keys), view, listen_addresses(home, config), addresses).await;
     let repaired = repaired.map_err(|error| refused(error.to_string()))?;
     for stretch in &repaired {
         let Repaired { chain, first_commit, count, from } = stretch;

@@ -1,5 +1,6 @@
 //! Commits from other members before the node runs: how a damaged store gets back what it lost.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ use super::{Network, NetworkConfig, NetworkError, NetworkEvent};
 const PAGE_TIME_MAX: Duration = Duration::from_secs(11);
 /// How long dialling may take: connecting, then authenticating.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(6);
+
+/// How long a member whose address is not known has to dial: a little more than members pause between redials of one that is
+/// long gone.
+const HEAR_TIME_MAX: Duration = Duration::from_secs(16);
 
 /// Why nothing was fetched. Nothing was changed; it may be tried again at any time.
 #[derive(Debug, thiserror::Error)]
@@ -48,41 +53,67 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    /// Dials these members at their addresses and waits until each is connected or has failed.
+    /// Dials the other members of the view at these addresses, hears those that have none at `listen`, where they look for
+    /// this node, and waits until each that was dialled is connected or has failed. Whom nobody can dial is waited for only
+    /// while nobody else is connected.
     ///
     /// # Errors
     /// [`FetchError::NobodyKnown`] without any, [`FetchError::NobodyReached`] when none could be.
     pub(crate) async fn connect(
         keys: Arc<KeyPair>,
         view: Arc<AdmissionView>,
-        members: Vec<(NodeId, Vec<String>)>,
+        listen: Vec<String>,
+        addresses: Vec<(NodeId, Vec<String>)>,
     ) -> Result<Self, FetchError> {
-        if members.is_empty() {
+        let others = view.members.iter().filter(|(node, member)| **node != view.node && !member.quarantined);
+        let mut ways: BTreeMap<NodeId, Vec<String>> = others.map(|(node, _)| (*node, Vec::new())).collect();
+        for (node, addresses) in addresses.into_iter().filter(|(node, _)| *node != view.node) {
+            ways.entry(node).or_default().extend(addresses);
+        }
+        if ways.is_empty() {
             return Err(FetchError::NobodyKnown);
         }
-        let network = Network::new(NetworkConfig { keys, listen: Vec::new(), view }).await?;
+        let (mute, dialled): (Vec<_>, Vec<_>) = ways.into_iter().partition(|(_, addresses)| addresses.is_empty());
+        let listen = if mute.is_empty() { Vec::new() } else { quick_to_leave(listen) };
+        let network = Network::new(NetworkConfig { keys, listen, view }).await?;
         let mut fetcher = Self { network, connected: Vec::new(), next_request: 0 };
-        let mut reasons = Vec::new();
-        let mut waiting = members.len();
-        for (node, addresses) in members {
+        let mut failed = BTreeMap::new();
+        let mut dialling: BTreeSet<NodeId> = dialled.iter().map(|(node, _)| *node).collect();
+        for (node, addresses) in dialled {
             fetcher.network.dial(node, addresses);
         }
-        let until = Instant::now() + DIAL_TIME_MAX;
-        while waiting > 0 {
+        let begin = Instant::now();
+        loop {
+            let until = match (dialling.is_empty(), fetcher.connected.is_empty() && !mute.is_empty()) {
+                (false, _) => begin + DIAL_TIME_MAX,
+                (true, true) => begin + HEAR_TIME_MAX,
+                (true, false) => break,
+            };
             match timeout_at(until, fetcher.network.next()).await {
                 Ok(NetworkEvent::Peer(Input::Connected { node, .. })) => {
                     fetcher.connected.push(node);
-                    waiting -= 1;
+                    dialling.remove(&node);
                 }
                 Ok(NetworkEvent::Peer(Input::DialFailed { node, reason })) => {
-                    reasons.push(format!("{node}: {reason}"));
-                    waiting -= 1;
+                    failed.insert(node, reason);
+                    dialling.remove(&node);
                 }
                 Ok(other) => fetcher.ignore(other),
-                Err(_) => break,
+                Err(_) if dialling.is_empty() => break,
+                Err(_) => {
+                    let late =
+                        std::mem::take(&mut dialling).into_iter().map(|node| (node, "no answer in time".to_owned()));
+                    failed.extend(late);
+                }
             }
         }
-        if fetcher.connected.is_empty() { Err(FetchError::NobodyReached { reasons }) } else { Ok(fetcher) }
+        if fetcher.connected.is_empty() {
+            let unheard =
+                mute.into_iter().map(|(node, _)| (node, "no address is known, and it did not dial".to_owned()));
+            let reasons = failed.into_iter().chain(unheard).map(|(node, reason)| format!("{node}: {reason}")).collect();
+            return Err(FetchError::NobodyReached { reasons });
+        }
+        Ok(fetcher)
     }
 
     /// The next groups of a chain from this commit on, from the first member that has any, and which member that was. They
@@ -156,4 +187,11 @@ impl Fetcher {
             other => tracing::trace!(event = ?other, "nothing to do with fetching"),
         }
     }
+}
+
+/// Those of the addresses that are free again as soon as the connections are closed, for the node that listens there next; all
+/// of them when none is.
+fn quick_to_leave(listen: Vec<String>) -> Vec<String> {
+    let (tcp, rest): (Vec<_>, Vec<_>) = listen.into_iter().partition(|address| address.contains("/tcp/"));
+    if tcp.is_empty() { rest } else { tcp }
 }

@@ -300,6 +300,11 @@ impl Network {
         }
     }
 
+    /// What has happened while listening began: where this node can be reached is known before anybody hears of it.
+    pub(crate) fn take_begun(&mut self) -> Option<NetworkEvent> {
+        self.events.pop_front()
+    }
+
     /// Dials a member at all these addresses. `Connected` or `DialFailed` follows, unless a connection is open or a dial of
     /// the same node is under way.
     pub(crate) fn dial(&mut self, node: NodeId, addresses: Vec<String>) {
