@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod export;
 mod flip;
+mod flips;
 mod lifecycle;
 mod property;
 mod reading;
