@@ -22,6 +22,8 @@ pub(crate) enum Stream {
     Peers = 7,
     /// What is checked at random.
     Checks = 8,
+    /// Histories of the membership model.
+    Membership = 9,
 }
 
 /// A generator that gives the same numbers for the same seed and stream on every machine.

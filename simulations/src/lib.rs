@@ -11,6 +11,7 @@
 //! end), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
 //! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; what is shown: `checks`, `reference` (the model),
 //! `publications`, `services`, `elsewhere`, `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
+//! `membership` stands alone: the rules of who counts and what is stable, as a model without a peer.
 
 mod carry;
 mod checks;
@@ -23,6 +24,7 @@ mod generate;
 mod invariants;
 mod joining;
 mod keys;
+pub mod membership;
 mod mesh;
 mod mutation;
 mod network;
