@@ -96,6 +96,6 @@ pub use signature::{
 };
 pub use sync::{
     A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, PublicationsFrom,
-    ServiceAdvert, SignedAdvert, StreamHead, SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,
+    ServiceAdvert, SignedAdvert, StreamHead, Stretch, SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,
 };
 pub use time::{Hlc, HybridClock, StampVerdict, Timestamp, judge_stamp};

@@ -50,8 +50,13 @@ pub const GOSSIP_COMMIT_BYTES_MAX: usize = 32 * 1024;
 pub const GOSSIP_BYTES_MAX: usize = 64 * 1024;
 /// Largest page of commits in one answer, in bytes.
 pub const PAGE_BYTES_MAX: usize = 768 * 1024;
-/// Most chains whose heads travel in one answer; above that they are asked for by range.
+/// Most chains whose heads are believed in one answer.
 pub const HEADS_MAX: usize = 256;
+/// Most chains whose heads are told in one answer; of more one hash for each stretch of ids is told. A head takes 190 bytes and
+/// is told in both directions, which must not cost more than 80 bytes a chain and 4 KiB.
+pub const HEADS_TOLD_MAX: usize = 8;
+/// Most stretches in one answer (guess: a cluster of a thousand chains is searched in three answers).
+pub const STRETCHES_MAX: usize = 16;
 
 /// Most agents, or topics, that the scope of one agent names (guess).
 pub const SCOPE_ENTRIES_MAX: usize = 64;

@@ -97,6 +97,16 @@ pub enum SyncRequest {
         /// From where on.
         from: PublicationsFrom,
     },
+    /// My view of the chains whose ids lie in one stretch, in one hash.
+    Stretch {
+        /// The first id that belongs to it.
+        from: ChainId,
+        /// The first that does not any more; none: it goes to the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<ChainId>,
+        /// See [`vector_root`].
+        vector_root: Digest,
+    },
 }
 
 /// Where a stretch of one publisher's publications begins.
@@ -157,6 +167,18 @@ pub enum SyncResponse {
         /// Whether there are more after the last of them.
         more: bool,
     },
+    /// What I hold where I was asked, one hash for each stretch of it, at most 16: the first begins where the question does, each
+    /// ends where the next begins, the last where the question ends.
+    Stretches(Vec<Stretch>),
+}
+
+/// Some chains that follow each other by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// The first id that belongs to it.
+    pub from: ChainId,
+    /// See [`vector_root`].
+    pub vector_root: Digest,
 }
 
 /// One recorded step with the proof that it is covered by an event.

@@ -19,7 +19,7 @@ use weft_protocol::{
     ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource,
     ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, SandboxPolicy, ScopedAgent, Sender,
     ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed, SignedCommit,
-    Signer, Stage, Strategy, StreamHead, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed,
+    Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed,
     TopicUnsubscribed, TraceId, TraceRow, Unlinked, Watched, encode,
 };
 
@@ -542,6 +542,13 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         ("sync-range".to_owned(), encode(&SyncRequest::Range { chain: chain(), from_commit: 3, bytes_max: 1_024 })),
         ("sync-same".to_owned(), encode(&SyncResponse::Same)),
         ("sync-heads".to_owned(), encode(&SyncResponse::Heads(vec![head]))),
+        ("sync-stretch".to_owned(), {
+            let (from, until) = (chain(), Some(ChainId { node: node(9), ..chain() }));
+            encode(&SyncRequest::Stretch { from, until, vector_root: digest(23) })
+        }),
+        ("sync-stretches".to_owned(), {
+            encode(&SyncResponse::Stretches(vec![Stretch { from: chain(), vector_root: digest(24) }]))
+        }),
         ("sync-page".to_owned(), encode(&SyncResponse::Page { chain: chain(), groups: vec![group()] })),
         ("sync-trace".to_owned(), encode(&SyncResponse::Trace(vec![row]))),
         ("gossip-group".to_owned(), encode(&Gossip::Head(HeadGossip::Group(group())))),

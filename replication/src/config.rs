@@ -10,6 +10,10 @@ pub(crate) const CHAINS_PER_WRITER_MAX: usize = 16;
 pub(crate) const LINKS_MAX: usize = weft_protocol::limits::MEMBERS_MAX;
 /// Most chains remembered whose writer's keys are unknown; further claims are dropped and heard again later.
 pub(crate) const KEYLESS_MAX: usize = 256;
+/// Most comparisons of single stretches that one member has not answered; what is left out, the next comparison finds.
+pub(crate) const STRETCHES_PER_LINK_MAX: usize = 256;
+/// How often a stretch is divided: with 16 parts each time far more than [`CHAINS_MAX`].
+pub(crate) const STRETCH_DEPTH_MAX: u8 = 4;
 /// Most ranges asked of one member at a time, so that one catch-up leaves it time for others.
 pub(crate) const RANGES_PER_LINK_MAX: usize = 2;
 /// Most pages held or asked for at a time: about 64 MiB. When reached, no further range is asked until one is stored.

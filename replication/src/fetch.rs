@@ -6,6 +6,7 @@ use weft_protocol::{ChainId, CommitGroup, Digest, NodeId, SyncRequest, SyncRespo
 use crate::config::{PAGES_MAX, RANGES_PER_LINK_MAX};
 use crate::event::{FetchId, Output};
 use crate::replication::Replication;
+use crate::stretch::Stretched;
 use crate::topic_log::{Listing, Wanted};
 use crate::verify::Verdict;
 
@@ -17,6 +18,8 @@ pub(crate) enum Fetch {
         /// Of all our chains.
         root: Digest,
     },
+    /// A comparison of some of the chains.
+    Stretch(Stretched),
     /// A page for our copy.
     Range {
         /// Which chain.

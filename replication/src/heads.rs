@@ -11,6 +11,7 @@ use crate::copy::ChainCopy;
 use crate::event::Output;
 use crate::fetch::Fetch;
 use crate::replication::Replication;
+use crate::stretch::Stretched;
 
 impl Replication {
     /// Compares with a connected member, unless a comparison is out or the last one was just now.
@@ -51,6 +52,10 @@ impl Replication {
                     self.on_head(from, &head, now, outputs);
                 }
             }
+            Some(SyncResponse::Stretches(stretches)) => {
+                link.agreed = None;
+                self.on_stretches(from, Stretched::everything(), &stretches, outputs);
+            }
             Some(SyncResponse::Refused(_)) => {}
             Some(_) => self.refused += 1,
             None => {
@@ -62,7 +67,7 @@ impl Replication {
     }
 
     /// A claim, signed by nobody: it may make us ask, and nothing else.
-    fn on_head(&mut self, from: NodeId, head: &Head, now: Timestamp, outputs: &mut Vec<Output>) {
+    pub(crate) fn on_head(&mut self, from: NodeId, head: &Head, now: Timestamp, outputs: &mut Vec<Output>) {
         let Some(commits) = head.commit_no.checked_add(1) else {
             self.refused += 1;
             return;

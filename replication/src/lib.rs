@@ -8,7 +8,8 @@
 //! It does not write our own chain (the kernel does), does not decide who is a member, never reads a clock or a disk, and
 //! knows nothing of transports.
 //!
-//! In reading order: `event` (the contract), `replication` (the machine), `heads` (what others say they hold), `fetch` (getting
+//! In reading order: `event` (the contract), `replication` (the machine), `heads` (what others say they hold) with `stretch` (finding what
+//! differs among many chains), `fetch` (getting
 //! what is missing), `copy` (one foreign chain and what is on its way into it), `verify` (the checks), `serve` (answering
 //! others), `fork` (what convicts), `inquiry` (finding where two histories part), `order`, `status`, `config`;
 //! `topic_log` (publications in order, none lost, and their history).
@@ -24,6 +25,7 @@ mod order;
 mod replication;
 mod serve;
 mod status;
+mod stretch;
 mod topic_log;
 mod verify;
 

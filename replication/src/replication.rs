@@ -72,6 +72,8 @@ pub(crate) struct Link {
     pub(crate) hello_due: Option<Timestamp>,
     /// Ranges asked for and not answered.
     pub(crate) ranges: usize,
+    /// Comparisons of stretches that it has not answered.
+    pub(crate) stretches: usize,
     /// What all its chains hashed to when it last said to hold the same as we did.
     pub(crate) agreed: Option<Digest>,
 }
@@ -399,6 +401,7 @@ impl Replication {
         let Some((from, purpose)) = self.fetches.remove(&fetch) else { return };
         match purpose {
             Fetch::Hello { root } => self.on_hello_answered(from, root, content, now, outputs),
+            Fetch::Stretch(stretched) => self.on_stretch_answered(from, stretched, content, now, outputs),
             Fetch::Range { chain, from_commit } => {
                 self.on_range_answered(fetch, from, chain, from_commit, content, now)
             }

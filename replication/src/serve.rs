@@ -1,11 +1,12 @@
-//! Answering other members: what we hold in one hash, our heads, and ranges of any chain that is on our disk.
+//! Answering other members: what we hold in one hash, our heads or hashes of stretches, and ranges of any chain that is on our disk.
 
-use weft_protocol::limits::{HEADS_MAX, PAGE_BYTES_MAX};
-use weft_protocol::{ChainId, CommitGroup, Digest, Head, NodeId, SyncRequest, SyncResponse, Timestamp, vector_root};
+use weft_protocol::limits::PAGE_BYTES_MAX;
+use weft_protocol::{ChainId, CommitGroup, Digest, NodeId, SyncRequest, SyncResponse, Timestamp, vector_root};
 
 use crate::config::{SERVING_MAX, SERVING_PER_MEMBER_MAX};
 use crate::event::{Output, RequestId};
 use crate::replication::Replication;
+use crate::stretch::{Stretched, told};
 
 impl Replication {
     /// A member asks.
@@ -24,6 +25,10 @@ impl Replication {
             SyncRequest::Hello { vector_root } => self.on_hello(request, from, vector_root, now, outputs),
             SyncRequest::Range { chain, from_commit, bytes_max } => {
                 self.on_range(request, from, chain, from_commit, bytes_max, outputs);
+            }
+            SyncRequest::Stretch { from: begin, until, vector_root } => {
+                let content = self.compare_stretch(begin, until, vector_root);
+                outputs.push(Output::Respond { request, content: Box::new(content) });
             }
             SyncRequest::Adverts { .. }
             | SyncRequest::Trace { .. }
@@ -48,22 +53,11 @@ impl Replication {
         if let Some(link) = self.links.get_mut(&from) {
             link.agreed = same.then_some(theirs);
         }
-        let content = if same { SyncResponse::Same } else { SyncResponse::Heads(self.window(heads)) };
+        let content = if same { SyncResponse::Same } else { told(&heads, Stretched::everything().from) };
         outputs.push(Output::Respond { request, content: Box::new(content) });
         if !same {
             self.say_hello(from, now, outputs);
         }
-    }
-
-    /// All heads when they fit in one answer; else a window that begins at a random chain, so that repeated comparisons show
-    /// them all.
-    fn window(&mut self, mut heads: Vec<Head>) -> Vec<Head> {
-        if heads.len() > HEADS_MAX {
-            let start = self.roll(heads.len());
-            heads.rotate_left(start);
-            heads.truncate(HEADS_MAX);
-        }
-        heads
     }
 
     fn on_range(

@@ -226,6 +226,7 @@ impl Judge {
             Request::Blob(_) => {}
             Request::Sync(
                 SyncRequest::Range { .. }
+                | SyncRequest::Stretch { .. }
                 | SyncRequest::Adverts { .. }
                 | SyncRequest::Trace { .. }
                 | SyncRequest::Streams { .. }

@@ -207,6 +207,7 @@ fn request_words(request: &Request) -> String {
             format!("a2a [{}]", items.join(", "))
         }
         Request::Sync(SyncRequest::Hello { .. }) => "hello".to_owned(),
+        Request::Sync(SyncRequest::Stretch { from, .. }) => format!("stretch from {}", from.node.short()),
         Request::Sync(SyncRequest::Range { chain, from_commit, bytes_max }) => {
             format!("range {} from {from_commit} at most {bytes_max}", chain.node.short())
         }
@@ -250,6 +251,7 @@ fn response_words(response: &Response) -> String {
                 heads.iter().map(|head| format!("{}/{}", head.chain.node.short(), head.commit_no)).collect();
             format!("heads {}", heads.join(" "))
         }
+        Response::Sync(SyncResponse::Stretches(stretches)) => format!("{} stretches", stretches.len()),
         Response::Sync(SyncResponse::Page { chain, groups }) => {
             format!("page {} {}", chain.node.short(), groups.len())
         }

@@ -542,7 +542,9 @@ impl Peer {
     ) {
         match content {
             Request::A2a(a2a) => self.a2a_arrived(request, from, a2a, now, out),
-            Request::Sync(content @ (SyncRequest::Hello { .. } | SyncRequest::Range { .. })) => {
+            Request::Sync(
+                content @ (SyncRequest::Hello { .. } | SyncRequest::Range { .. } | SyncRequest::Stretch { .. }),
+            ) => {
                 let request = replication::RequestId(request.0);
                 self.tell_replication(replication::Input::RequestArrived { request, from, content });
             }

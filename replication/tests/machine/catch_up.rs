@@ -10,6 +10,7 @@ fn ranges(world: &World) -> Vec<(usize, usize, u64)> {
     let of = |(from, to, request): &(usize, usize, SyncRequest)| match request {
         SyncRequest::Range { from_commit, .. } => Some((*from, *to, *from_commit)),
         SyncRequest::Hello { .. }
+        | SyncRequest::Stretch { .. }
         | SyncRequest::Adverts { .. }
         | SyncRequest::Trace { .. }
         | SyncRequest::Streams { .. }

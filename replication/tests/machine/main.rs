@@ -4,6 +4,7 @@
 
 mod bounds;
 mod catch_up;
+mod cost;
 mod evidence;
 mod forks;
 mod gossip;

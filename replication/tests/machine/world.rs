@@ -14,6 +14,10 @@ use crate::writer::{Writer, cluster};
 pub(crate) const START: Timestamp = Timestamp(1_767_225_600_000_000);
 pub(crate) const SECOND_US: u64 = 1_000_000;
 
+/// What travels beside each request and response: its length as four bytes, and what both sides say to agree on the protocol of
+/// its substream (`/multistream/1.0.0` and `/weft/sync/1`, each with a length and an end of line).
+const FRAME_BYTES: usize = 4 + (1 + 19) + (1 + 13);
+
 /// A machine, its disk and what it said.
 pub(crate) struct Host {
     pub(crate) node: NodeId,
@@ -211,7 +215,7 @@ impl World {
 
     fn send(&mut self, from: usize, fetch: FetchId, to: NodeId, content: SyncRequest) {
         let to = self.index(to);
-        self.bytes += encode(&content).len();
+        self.bytes += FRAME_BYTES + encode(&content).len();
         self.requests.push((from, to, content.clone()));
         self.asked.insert((from, fetch), content.clone());
         let server = &mut self.hosts[to];
@@ -224,7 +228,7 @@ impl World {
 
     fn respond(&mut self, server: usize, request: RequestId, content: SyncResponse) {
         let (to, fetch) = self.hosts[server].asked_by.remove(&request).expect("each request is answered once");
-        self.bytes += encode(&content).len();
+        self.bytes += FRAME_BYTES + encode(&content).len();
         let asked = self.asked.remove(&(to, fetch)).unwrap();
         let input = match (self.carry)(server, &asked, content) {
             Some(content) => Input::ResponseArrived { fetch, content: Box::new(content) },
