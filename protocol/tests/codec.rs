@@ -89,4 +89,38 @@ proptest! {
         }
         check_all(&bytes);
     }
+
+    /// Events are read by hand where there are many; whatever that accepts, the general decoder reads as the same.
+    #[test]
+    fn events_are_read_by_hand_as_they_are_in_general(
+        numbers in any::<(u8, u64, u64)>(),
+        source in "[a-zé]{0,8}",
+        kind in "[a-z.]{0,30}",
+        causes in 0..10_usize,
+        payload in prop::collection::vec(any::<u8>(), 0..300),
+        damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        behind in prop::option::of(any::<u8>()),
+    ) {
+        let (version, seq, hlc) = numbers;
+        let cause = vec![samples::digest(7); causes];
+        let version = if version < 200 { 1 } else { version };
+        let event = Event { version, seq, hlc: weft_protocol::Hlc(hlc), source, kind, cause, payload: payload.into() };
+        let mut bytes = event.encode();
+        if let Some((place, byte)) = damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        bytes.extend(behind);
+        let general = decode::<Event>(&bytes, 1 << 16);
+        match Event::decode(&bytes) {
+            Ok(read) => prop_assert_eq!(general, Ok(read)),
+            Err(error) => {
+                let out_of_bounds = general.as_ref().is_ok_and(|event| event.version != 1 || event.cause.len() > 8);
+                prop_assert!(out_of_bounds || general == Err(error));
+            }
+        }
+        if damage.is_none() && behind.is_none() && version == 1 && causes <= 8 {
+            prop_assert_eq!(Event::decode(&bytes), Ok(event));
+        }
+    }
 }

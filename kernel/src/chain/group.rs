@@ -18,6 +18,8 @@ const RECORDS_MAX: usize = 2_048;
 pub(super) struct Group {
     pub(super) first_seq: u64,
     pub(super) events: Vec<ByteBuf>,
+    /// Their leaves in the chain's tree.
+    pub(super) event_leaves: Vec<Digest>,
     pub(super) bytes: usize,
     pub(super) first_hlc: Hlc,
     pub(super) last_hlc: Hlc,
@@ -41,6 +43,7 @@ impl Group {
         Self {
             first_seq,
             events: Vec::new(),
+            event_leaves: Vec::new(),
             bytes: 0,
             first_hlc: Hlc(0),
             last_hlc: Hlc(0),
@@ -69,13 +72,14 @@ impl Group {
         self.hashes.len() < RECORDS_MAX && self.events.len() < EVENTS_MAX
     }
 
-    pub(super) fn push(&mut self, event: Vec<u8>, hlc: Hlc) {
+    pub(super) fn push(&mut self, event: Vec<u8>, leaf: Digest, hlc: Hlc) {
         if self.events.is_empty() {
             self.first_hlc = hlc;
         }
         self.last_hlc = hlc;
         self.bytes += event.len();
         self.events.push(ByteBuf::from(event));
+        self.event_leaves.push(leaf);
     }
 
     /// Whether there is anything to write.

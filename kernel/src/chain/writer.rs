@@ -129,8 +129,7 @@ impl Writer {
 
     /// Appends one fact that fits.
     pub(crate) fn append(&mut self, source: &str, fact: &Fact, now: Timestamp) -> Placed {
-        let hlc = self.tick(now);
-        self.append_at(hlc, source, Vec::new(), fact, now)
+        self.append_at(None, source, Vec::new(), fact, now)
     }
 
     /// Lets so many events, of so many bytes together, share the commit that takes the next of them.
@@ -171,7 +170,7 @@ impl Writer {
             body = record.body.take().map(|body| (record.body_hash, ByteBuf::from(encode(&body))));
             fact = Fact::Message(Box::new(record));
         }
-        let placed = self.append_at(hlc, source, cause, &fact, now);
+        let placed = self.append_at(Some(hlc), source, cause, &fact, now);
         self.back().bodies.extend(body);
         RecordRef { chain: self.durable.chain(), seq: placed.seq, leaf: placed.leaf }
     }
@@ -337,20 +336,31 @@ impl Writer {
         self.open.push_back(Group::new(self.next_seq));
     }
 
-    fn append_at(&mut self, hlc: Hlc, source: &str, cause: Vec<Digest>, fact: &Fact, now: Timestamp) -> Placed {
-        // The size does not depend on place and stamp by more than this.
-        let bytes = event_bytes(source, fact) + cause.len() * 34;
-        if self.open.back().is_some_and(|group| !group.has_room(1, bytes)) {
+    /// Appends an event under this stamp, or under the next one.
+    fn append_at(
+        &mut self,
+        stamp: Option<Hlc>,
+        source: &str,
+        cause: Vec<Digest>,
+        fact: &Fact,
+        now: Timestamp,
+    ) -> Placed {
+        let mut hlc = stamp.unwrap_or_else(|| self.tick(now));
+        let mut encoded = event(self.next_seq, hlc, source, cause.clone(), fact).encode();
+        if self.open.back().is_some_and(|group| !group.has_room(1, encoded.len())) {
             self.turn_over(now);
+            // What completed the group before may have taken this place and this stamp.
+            hlc = stamp.unwrap_or_else(|| self.tick(now));
+            encoded = event(self.next_seq, hlc, source, cause, fact).encode();
         }
-        self.push(hlc, source, cause, fact)
+        self.push(encoded, hlc)
     }
 
-    fn push(&mut self, hlc: Hlc, source: &str, cause: Vec<Digest>, fact: &Fact) -> Placed {
+    /// Adds an event that was encoded for the next place.
+    fn push(&mut self, encoded: Vec<u8>, hlc: Hlc) -> Placed {
         let seq = self.next_seq;
-        let bytes = event(seq, hlc, source, cause, fact).encode();
-        let leaf = leaf_hash(&bytes);
-        self.back().push(bytes, hlc);
+        let leaf = leaf_hash(&encoded);
+        self.back().push(encoded, leaf, hlc);
         self.next_seq += 1;
         Placed { seq, hlc, leaf }
     }
@@ -365,14 +375,15 @@ impl Writer {
         };
         let batch = Fact::Batch(MessageBatch { root: root::<Blake3>(&hashes), count: hashes.len() as u64 });
         let hlc = self.tick(now);
-        let seq = self.push(hlc, "kernel", Vec::new(), &batch).seq;
+        let encoded = event(self.next_seq, hlc, "kernel", Vec::new(), &batch).encode();
+        let seq = self.push(encoded, hlc).seq;
         let chain = self.durable.chain();
         self.back().digests.push(DigestRow { chain, seq, records });
     }
 
     /// Signs the group and verifies it, a checkpoint with its signatures.
     fn build(&mut self, group: &Group, now: Timestamp) -> Result<(ChainState, CommitGroup), ChainError> {
-        let leaves = group.events.iter().map(|event| leaf_hash(event)).collect::<Vec<_>>();
+        let leaves = &group.event_leaves;
         let mut frontier = self.durable.frontier().clone();
         leaves.iter().for_each(|leaf| frontier.push::<Shake>(*leaf));
         let stamp = if group.events.is_empty() { Some(self.tick(now)) } else { None };

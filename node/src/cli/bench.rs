@@ -5,6 +5,7 @@ mod call;
 mod chain;
 mod disk_limits;
 mod ipc;
+mod signatures;
 mod stock;
 mod sync;
 

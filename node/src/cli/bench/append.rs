@@ -11,7 +11,7 @@ use weft_protocol::{Batch, ChainId, Fact, Incarnation, KeyPair, Principal, Repai
 use weft_storage::Store;
 
 use super::disk_limits::{bare_redb, write_and_sync};
-use super::{Figure, failed, median, micros, per_second};
+use super::{Figure, failed, median, micros, per_second, signatures};
 use crate::cli::CliError;
 use crate::clock::Clock;
 
@@ -31,6 +31,7 @@ pub(super) fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
     }
     let one_writer_us = median(&mut times);
 
+    let before = writer.kernel.chain_state().clone();
     let begin = Instant::now();
     for _ in 0..MANY_WRITERS {
         writer.ask();
@@ -44,6 +45,8 @@ pub(super) fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
         }
     }
     let many_per_second = per_second(recorded, begin);
+    let costs = signatures::measure();
+    let [dual_verify, per_event] = costs.figures(&before, writer.kernel.chain_state());
 
     let raw_one_us = write_and_sync(folder, 1)?;
     let raw_many_us = write_and_sync(folder, MANY_WRITERS)?;
@@ -57,6 +60,13 @@ pub(super) fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
             one_writer_us,
             "write + fdatasync, preallocated, 256 B",
             raw_one_us,
+        ),
+        Figure::new(
+            "append_1_writer_p50_us",
+            "µs",
+            one_writer_us,
+            "the same and one Ed25519 signature",
+            raw_one_us + costs.ed25519_sign_us,
         ),
         Figure::new(
             "append_1_writer_p50_us",
@@ -79,6 +89,8 @@ pub(super) fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
             "bare redb, 64 rows a transaction",
             redb_many,
         ),
+        dual_verify,
+        per_event,
     ])
 }
 

@@ -1,4 +1,5 @@
-//! Catching up: a node joins a cluster whose only other member holds 100,000 events, fetches, verifies and stores them.
+//! Catching up: a node that has just joined and started connects to the only other member, which holds 100,000 events, fetches,
+//! verifies and stores them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,8 +28,9 @@ const CAUGHT_UP: Duration = Duration::from_secs(120);
 pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
     let (chain, events) = prepare(&folder.join("beta"))?;
     let far = FarNode::start(&folder.join("beta"), "beta").await?;
-    let begin = Instant::now();
+    // Joining is not catching up; what is measured begins with a node that has just started and holds nothing of the other.
     let near = near_node(&folder.join("alpha"), &far).await?;
+    let begin = Instant::now();
     let mut looks = tokio::time::interval(LOOK);
     let caught_up = tokio::time::timeout(CAUGHT_UP, async {
         loop {
