@@ -8,6 +8,7 @@ mod cluster;
 mod cron;
 mod damage;
 mod demo;
+mod forks;
 mod grants;
 mod health;
 mod journey;

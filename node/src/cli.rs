@@ -2,7 +2,7 @@
 //!
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
 //! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents` with `bonds`, `services`, `messages`,
-//! `topics`, `cron`, `health`, `trace`, `chain`,
+//! `topics`, `cron`, `health`, `trace`, `chain`, `evidence`,
 //! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
@@ -17,6 +17,7 @@ mod cron;
 mod demo;
 mod doctor;
 mod error;
+mod evidence;
 mod health;
 mod help;
 mod join;
@@ -44,6 +45,7 @@ use self::output::Output;
 
 pub(crate) use self::args::bytes;
 pub(crate) use self::error::CliError;
+pub(crate) use self::evidence::EVIDENCE_FORMAT;
 pub(crate) use self::log::{LogFilter, check_filter};
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::offline::PROOF_FORMAT;

@@ -18,6 +18,7 @@ mod dead_letters;
 mod door;
 mod elsewhere;
 mod events;
+mod evidence;
 mod fact;
 mod failure;
 mod grants;
@@ -190,6 +191,7 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/chain", get(chain::status))
         .route("/v1/chain/events", get(chain::events))
         .route("/v1/chain/proof/{seq}", get(chain::proof))
+        .route("/v1/chain/evidence", get(evidence::evidence))
         .route("/v1/chain/verify", post(chain::verify))
         .route("/v1/chain/export", post(chain::export))
         .route("/v1/order", get(chain::order))

@@ -285,6 +285,10 @@ impl EventLoop {
                 let held = store.commit_header(chain, commit_no).unwrap_or_else(unreadable).map(Box::new);
                 Input::CommitRead { chain, held, other }
             }),
+            Output::ReadChain { chain } => self.read(move |store| {
+                let state = store.chain_state(chain).unwrap_or_else(unreadable).map(Box::new);
+                Input::ChainRead { chain, state }
+            }),
             Output::ReadTrace { request, trace } => {
                 let own = self.peer.kernel().chain_state().chain();
                 self.read(move |store| {

@@ -9,7 +9,7 @@ use crate::fact::{Fact, MessageRecord};
 use crate::hash::Digest;
 use crate::id::{ChainId, MessageId, NodeId};
 use crate::leaf::Leaves;
-use crate::record::{CommitGroup, SignedCommit};
+use crate::record::{Anchor, CommitGroup, SignedCommit};
 use crate::time::{Hlc, Timestamp};
 
 /// The steps of plain messages behind one [`Fact::Batch`] event: one row, prunable, each step provable against the event.
@@ -72,7 +72,8 @@ pub struct Reserved {
     pub clock: Hlc,
 }
 
-/// Two signed commits of one chain that cannot both belong to it.
+/// Two signed commits of one chain that cannot both belong to it; at most [`EVIDENCE_BYTES_MAX`](crate::limits::EVIDENCE_BYTES_MAX)
+/// bytes, because commits are bounded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// One.
@@ -81,9 +82,20 @@ pub struct Evidence {
     pub second: SignedCommit,
 }
 
+/// That a chain with two proven histories counts only up to a commit: what stands behind it is kept aside, and read by nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Which chain.
+    pub chain: ChainId,
+    /// The first commit that does not count.
+    pub from_commit: u64,
+}
+
 /// Everything that becomes durable together, in one transaction with one sync.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
+    /// Chains to cut, before anything is appended.
+    pub cuts: Vec<Cut>,
     /// Groups to append, own and foreign; those of one chain in order.
     pub groups: Vec<(ChainId, CommitGroup)>,
     /// Rows beside their events.
@@ -117,8 +129,9 @@ impl Batch {
         *self == Self::default()
     }
 
-    /// Adds everything of `later` behind what is here.
+    /// Adds everything of `later` behind what is here. A cut must not find groups of its chain here.
     pub fn append(&mut self, later: Self) {
+        self.cuts.extend(later.cuts);
         self.groups.extend(later.groups);
         self.digests.extend(later.digests);
         self.bodies.extend(later.bodies);
@@ -152,6 +165,8 @@ pub struct RecoveredChain {
     pub state: ChainState,
     /// All its facts but messages, batches and opaque ones, in order.
     pub facts: Vec<PlacedFact>,
+    /// The last head of each other chain that its commits name.
+    pub anchors: Vec<Anchor>,
 }
 
 /// One step of a durable message: an `ipc.message` event.

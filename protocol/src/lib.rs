@@ -44,7 +44,7 @@ mod topic;
 pub use address::{LocalTarget, NodeRef, Target};
 pub use auth::{AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement};
 pub use batch::{
-    Batch, DeadLetter, DigestRow, Evidence, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, Recovered,
+    Batch, Cut, DeadLetter, DigestRow, Evidence, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, Recovered,
     RecoveredChain, Reserved,
 };
 pub use blob::{Blob, BlobChunk, BlobRef, BlobRequest, BlobResponse, LargeEnvelope, LargeReceipt};

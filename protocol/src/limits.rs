@@ -16,6 +16,8 @@ pub const UNSEALED_EVENTS_MAX: u64 = 1_024;
 pub const UNSEALED_AGE_US_MAX: u64 = 10_000_000;
 /// Most anchors in one commit.
 pub const ANCHORS_MAX: usize = 32;
+/// Most bytes of evidence against one chain (CHAIN.md): two headers of 8 KiB with both signatures.
+pub const EVIDENCE_BYTES_MAX: usize = 24 * 1024;
 /// Most causes named by one event.
 pub const CAUSES_MAX: usize = 8;
 /// Longest event kind, in bytes.

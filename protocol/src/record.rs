@@ -120,11 +120,13 @@ pub fn chain_root_hash(chain: &ChainId) -> Digest {
 pub struct Anchor {
     /// Whose head.
     pub chain: ChainId,
+    /// The number of the commit that signed it.
+    pub commit_no: u64,
     /// Number of events.
     pub size: u64,
     /// Root over them.
     pub root: Digest,
-    /// The commit that signed it.
+    /// The hash of that commit.
     pub commit_hash: Digest,
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
+use crate::batch::Evidence;
 use crate::blob::{LargeEnvelope, LargeReceipt};
 use crate::codec::{decode, encode};
 use crate::envelope::{Envelope, Publication, Receipt};
@@ -107,6 +108,11 @@ pub enum SyncRequest {
         /// See [`vector_root`].
         vector_root: Digest,
     },
+    /// What proves that a chain has two histories.
+    Evidence {
+        /// Which.
+        chain: ChainId,
+    },
 }
 
 /// Where a stretch of one publisher's publications begins.
@@ -179,6 +185,8 @@ pub struct Stretch {
     pub from: ChainId,
     /// See [`vector_root`].
     pub vector_root: Digest,
+    /// The two commits; none when nothing is held against that chain.
+    Evidence(Option<Box<Evidence>>),
 }
 
 /// One recorded step with the proof that it is covered by an event.
@@ -201,6 +209,8 @@ pub enum HeadGossip {
     Group(CommitGroup),
     /// Only the header of a larger one.
     Head(SignedCommit),
+    /// That a chain has two histories.
+    Fork(Box<Evidence>),
 }
 
 /// A gossip message of any topic. The topic must fit the content.

@@ -10,16 +10,7 @@ use weft_protocol::{
     ContractPart, ContractRef, ContractRegistered, Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved,
     CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Delivery, Demonitored, Denial, Digest,
     DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Endpoint, Envelope, Escalated,
-    Event, ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef,
-    GrantRevoked, GrantTerms, GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation,
-    InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt,
-    Level, Linked, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership,
-    MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome, Payload,
-    PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited,
-    ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource,
-    ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, SandboxPolicy, ScopedAgent, Sender,
-    ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed, SignedCommit,
-    Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed,
+    Event, Evidence, ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt, Level, Linked, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, SandboxPolicy, ScopedAgent, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed, SignedCommit, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed,
     TopicUnsubscribed, TraceId, TraceRow, Unlinked, Watched, encode,
 };
 
@@ -176,7 +167,7 @@ pub(crate) fn event() -> Event {
 }
 
 pub(crate) fn commit() -> Commit {
-    let anchor = Anchor { chain: chain(), size: 5, root: digest(12), commit_hash: digest(13) };
+    let anchor = Anchor { chain: chain(), commit_no: 2, size: 5, root: digest(12), commit_hash: digest(13) };
     Commit {
         suite: SUITE,
         cluster: cluster(),
@@ -192,6 +183,12 @@ pub(crate) fn commit() -> Commit {
         hlc_last: Hlc(80),
         anchors: vec![anchor],
     }
+}
+
+fn evidence() -> Evidence {
+    let other = Commit { root: digest(17), anchors: Vec::new(), ..commit() };
+    let second = SignedCommit { commit: ByteBuf::from(encode(&other)), ..group().signed };
+    Evidence { first: group().signed, second }
 }
 
 fn group() -> CommitGroup {
@@ -549,6 +546,9 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         ("sync-stretches".to_owned(), {
             encode(&SyncResponse::Stretches(vec![Stretch { from: chain(), vector_root: digest(24) }]))
         }),
+        ("sync-ask-evidence".to_owned(), encode(&SyncRequest::Evidence { chain: chain() })),
+        ("sync-evidence".to_owned(), encode(&SyncResponse::Evidence(Some(Box::new(evidence()))))),
+        ("gossip-fork".to_owned(), encode(&Gossip::Head(HeadGossip::Fork(Box::new(evidence()))))),
         ("sync-page".to_owned(), encode(&SyncResponse::Page { chain: chain(), groups: vec![group()] })),
         ("sync-trace".to_owned(), encode(&SyncResponse::Trace(vec![row]))),
         ("gossip-group".to_owned(), encode(&Gossip::Head(HeadGossip::Group(group())))),

@@ -185,12 +185,13 @@ impl ChainCopy {
         }
     }
 
-    /// Takes the part of a page that is new here; none of one that begins beyond what is here, because what stood between
-    /// was refused meanwhile.
-    pub(crate) fn take_page(&mut self, from: NodeId, from_commit: u64, mut groups: Vec<CommitGroup>) {
+    /// Takes the part of a page that is new here and below `limit`; none of one that begins beyond what is here, because what stood
+    /// between was refused meanwhile.
+    pub(crate) fn take_page(&mut self, from: NodeId, from_commit: u64, mut groups: Vec<CommitGroup>, limit: u64) {
         let Some(known) = self.expected().checked_sub(from_commit) else { return };
         let known = usize::try_from(known).unwrap_or(usize::MAX).min(groups.len());
-        groups.drain(..known);
+        groups.truncate(usize::try_from(limit.saturating_sub(from_commit)).unwrap_or(usize::MAX));
+        groups.drain(..known.min(groups.len()));
         if !groups.is_empty() {
             self.waiting.push_back(Arrival { from, groups, gossiped: false });
         }
@@ -250,6 +251,11 @@ impl ChainCopy {
         let Proven { state, groups, facts, .. } = self.proven.take()?;
         self.storing = Some(Storing { state, facts });
         Some(groups)
+    }
+
+    /// Whether groups are on their way to the disk.
+    pub(crate) const fn is_storing(&self) -> bool {
+        self.storing.is_some()
     }
 
     /// What was on its way to the disk is on it: its facts, and the chain's last stamp.

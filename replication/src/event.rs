@@ -1,8 +1,8 @@
 //! What can happen to replication, and all that it can ask of the world.
 
 use weft_protocol::{
-    ChainId, CommitGroup, Evidence, Head, HeadGossip, Hlc, NodeId, PlacedFact, PublicKeys, Publication, SignedCommit,
-    SyncRequest, SyncResponse, TopicPattern,
+    ChainId, ChainState, CommitGroup, Evidence, Head, HeadGossip, Hlc, NodeId, PlacedFact, PublicKeys, Publication,
+    SignedCommit, SyncRequest, SyncResponse, TopicPattern,
 };
 
 use crate::config::ReplicationConfig;
@@ -101,6 +101,13 @@ pub enum Input {
     Stored {
         /// Which chain.
         chain: ChainId,
+    },
+    /// What a `Cut` asked for is done.
+    ChainCut {
+        /// Which chain.
+        chain: ChainId,
+        /// What is left of it, verified from its first event; none when that is nothing.
+        state: Option<Box<ChainState>>,
     },
     /// The set of topics with subscribers here is now this.
     TopicsFollowed {
@@ -203,6 +210,15 @@ pub enum Output {
         /// Which.
         gather: GatherId,
     },
-    /// Two histories of one chain were proven: remember them, record them, cut the node off.
+    /// Two histories of one chain were proven, or where they part is known better than before: remember the evidence, record
+    /// it, cut the node off.
     ReportFork(Box<Evidence>),
+    /// Take everything from this commit on out of the chain and keep it aside; then give `ChainCut`. Evidence that was reported
+    /// before must be on disk by then.
+    Cut {
+        /// Which chain.
+        chain: ChainId,
+        /// The first commit that does not count.
+        from_commit: u64,
+    },
 }

@@ -34,6 +34,11 @@ pub(crate) enum Fetch {
         /// Which commit.
         commit_no: u64,
     },
+    /// What proves that a chain has two histories.
+    Evidence {
+        /// Which.
+        chain: ChainId,
+    },
     /// How far publishers have come.
     Streams(Listing),
     /// What somebody published.
@@ -84,7 +89,7 @@ impl Replication {
         if let Some(link) = self.links.get_mut(&from) {
             link.ranges = link.ranges.saturating_sub(1);
         }
-        let accepted = self.accepts(&chain);
+        let (accepted, limit) = (self.accepts(&chain), self.limit(&chain));
         let Some(copy) = self.copies.get_mut(&chain) else { return };
         copy.end_fetch(fetch);
         self.active.insert(chain);
@@ -94,7 +99,7 @@ impl Replication {
         let fault_until = now.after_us(self.config.fault_pause_us);
         match content {
             Some(SyncResponse::Page { chain: of, groups }) if of == chain && is_page(&groups) => {
-                copy.take_page(from, from_commit, groups);
+                copy.take_page(from, from_commit, groups, limit);
             }
             Some(SyncResponse::Page { chain: of, groups }) if of == chain && groups.is_empty() => {
                 copy.refuse(from, fault_until, now);
@@ -110,8 +115,7 @@ impl Replication {
     /// A verification is done: what is good goes to the disk; whoever sent the rest is not asked again for a while.
     pub(crate) fn on_verified(&mut self, verdict: Verdict, now: Timestamp, outputs: &mut Vec<Output>) {
         let chain = verdict.chain();
-        let accepted = self.accepts(&chain);
-        let Some(copy) = self.copies.get_mut(&chain).filter(|_| accepted) else { return };
+        let Some(copy) = self.copies.get_mut(&chain) else { return };
         let failed = verdict.error().is_some();
         let contradicting = verdict.contradicting.clone();
         let Some(from) = copy.take_verdict(verdict) else { return };

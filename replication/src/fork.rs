@@ -1,6 +1,8 @@
 //! Whether two signed commits prove that a node wrote two histories of one chain. Evidence implies guilt, never the reverse.
 
-use weft_protocol::{ChainError, ChainId, Commit, Digest, Evidence, PublicKeys, verify_commit};
+use std::fmt;
+
+use weft_protocol::{ChainError, ChainId, Commit, Digest, Evidence, PublicKeys, SignedCommit, verify_commit};
 
 /// How two commits contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,21 @@ pub enum ForkKind {
     ClockBackwards,
 }
 
-/// What evidence proves against the writer of `chain`.
+impl fmt::Display for ForkKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Siblings => "siblings",
+            Self::SameNumber => "same-number",
+            Self::BrokenLink => "broken-link",
+            Self::SameSize => "same-size",
+            Self::Overlap => "overlap",
+            Self::ClockBackwards => "clock-backwards",
+        })
+    }
+}
+
+/// What evidence proves against the writer of `chain`. The smaller of two is the better proof: siblings before all others, and
+/// the earlier place before the later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForkVerdict {
     /// Which chain has two histories.
@@ -28,6 +44,26 @@ pub struct ForkVerdict {
     pub commit_no: u64,
     /// What contradicts.
     pub kind: ForkKind,
+}
+
+impl ForkVerdict {
+    /// How good a proof it is, best first: whether it shows where the histories part, and how early.
+    pub(crate) const fn rank(&self) -> (bool, u64) {
+        (!matches!(self.kind, ForkKind::Siblings), self.commit_no)
+    }
+
+    /// How many commits both histories have in common; none when the two commits do not tell.
+    #[must_use]
+    pub const fn shared_commits(&self) -> Option<u64> {
+        match self.kind {
+            ForkKind::Siblings => Some(self.commit_no),
+            ForkKind::SameNumber
+            | ForkKind::BrokenLink
+            | ForkKind::SameSize
+            | ForkKind::Overlap
+            | ForkKind::ClockBackwards => None,
+        }
+    }
 }
 
 /// Why evidence proves nothing. The fault of whoever presents it; the accused node stays as it is.
@@ -52,7 +88,23 @@ pub enum EvidenceError {
 /// # Errors
 /// [`EvidenceError`] when they prove nothing.
 pub fn check_evidence(evidence: &Evidence, keys: &PublicKeys) -> Result<ForkVerdict, EvidenceError> {
-    let verify = |signed| verify_commit(signed, keys).map_err(EvidenceError::Commit);
+    weigh_evidence(evidence, |signed| verify_commit(signed, keys))
+}
+
+/// What the two commits would prove if their signatures were good: cheap, and worth nothing alone.
+pub(crate) fn claimed_verdict(evidence: &Evidence) -> Result<ForkVerdict, EvidenceError> {
+    weigh_evidence(evidence, |signed| signed.decode().map_err(ChainError::Commit))
+}
+
+/// The same for commits that `verify` vouches for: whoever checks many pairs need not verify a commit twice.
+///
+/// # Errors
+/// [`EvidenceError`] when they prove nothing.
+pub fn weigh_evidence(
+    evidence: &Evidence,
+    verify: impl Fn(&SignedCommit) -> Result<Commit, ChainError>,
+) -> Result<ForkVerdict, EvidenceError> {
+    let verify = |signed| verify(signed).map_err(EvidenceError::Commit);
     let first = (verify(&evidence.first)?, evidence.first.hash());
     let second = (verify(&evidence.second)?, evidence.second.hash());
     if (first.0.chain, first.0.cluster) != (second.0.chain, second.0.cluster) {

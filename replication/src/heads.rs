@@ -103,6 +103,7 @@ impl Replication {
                 (group.signed.clone(), Some(group).filter(|group| group.size() <= GOSSIP_COMMIT_BYTES_MAX))
             }
             HeadGossip::Head(signed) => (signed, None),
+            HeadGossip::Fork(evidence) => return self.on_evidence(from, *evidence, outputs),
         };
         let Ok(commit) = signed.decode() else {
             self.refused += 1;

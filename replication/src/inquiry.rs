@@ -3,10 +3,9 @@
 use weft_protocol::{ChainId, Digest, Evidence, NodeId, PublicKeys, SignedCommit, SyncRequest, SyncResponse};
 
 use crate::config::{COMPARISONS_MAX, INQUIRIES_MAX};
-use crate::copy::ChainCopy;
 use crate::event::Output;
 use crate::fetch::Fetch;
-use crate::fork::check_evidence;
+use crate::fork::{ForkVerdict, check_evidence};
 use crate::replication::Replication;
 
 /// A commit that is being compared with one of ours: who gave it to us.
@@ -55,7 +54,9 @@ impl Replication {
     }
 
     fn may_inquire(&self, chain: &ChainId) -> bool {
-        self.accepts(chain) && !self.inquiries.contains_key(chain) && self.inquiries.len() < INQUIRIES_MAX
+        let parted = self.forks.get(chain).is_some_and(|proof| proof.limit().is_some());
+        let searchable = *chain != self.own.chain && self.members.contains_key(&chain.node) && !parted;
+        searchable && !self.inquiries.contains_key(chain) && self.inquiries.len() < INQUIRIES_MAX
     }
 
     /// Asks for the one commit that the inquiry needs next.
@@ -110,15 +111,26 @@ impl Replication {
         let other_hash = other.hash();
         let same = held.as_ref().is_some_and(|held| held.hash() == other_hash);
         let other_no = other.decode().map_or(0, |commit| commit.commit_no);
-        let proof = held.map(|held| Evidence { first: *held, second: other }).filter(|evidence| {
-            !same && self.keys_of(&chain).is_some_and(|keys| check_evidence(evidence, keys).is_ok())
-        });
+        let proof = held.map(|held| Evidence { first: *held, second: other });
+        let proof = proof.filter(|evidence| !same && self.verdict_of(&chain, evidence).is_some());
         if self.inquiries.get(&chain).is_some_and(|inquiry| inquiry.reading == Some(other_hash)) {
             self.step_inquiry(chain, same, proof, outputs);
         } else if let Some(Suspicion { from }) = self.suspicions.remove(&(chain, other_hash))
             && let Some(evidence) = proof
         {
             self.convict(chain, evidence, from, other_no, outputs);
+        }
+    }
+
+    fn verdict_of(&self, chain: &ChainId, evidence: &Evidence) -> Option<ForkVerdict> {
+        check_evidence(evidence, self.keys_of(chain)?).ok()
+    }
+
+    /// The guilt is proven and not where the histories part: looked for with a member that may hold the other one.
+    pub(crate) fn search_parting(&mut self, chain: ChainId, with: NodeId, outputs: &mut Vec<Output>) {
+        let last = self.copies.get(&chain).and_then(|copy| copy.durable().commits().checked_sub(1));
+        if let Some(last) = last {
+            self.inquire(chain, with, last, outputs);
         }
     }
 
@@ -136,11 +148,11 @@ impl Replication {
         differs_at: u64,
         outputs: &mut Vec<Output>,
     ) {
-        if !self.accepts(&chain) {
+        let Some(verdict) = self.verdict_of(&chain, &evidence).filter(|verdict| self.forks.is_news(verdict)) else {
             return;
-        }
+        };
         let searched = self.may_inquire(&chain);
-        self.freeze(chain, evidence);
+        self.freeze(verdict, evidence);
         if !searched {
             return self.report(chain, outputs);
         }
@@ -155,7 +167,9 @@ impl Replication {
             (true, _) if inquiry.high.is_some() => inquiry.low = inquiry.asked + 1,
             (false, Some(evidence)) => {
                 inquiry.high = Some(inquiry.asked);
-                self.freeze(chain, evidence);
+                if let Some(verdict) = self.verdict_of(&chain, &evidence) {
+                    self.freeze(verdict, evidence);
+                }
             }
             (true, _) | (false, None) => return self.close_inquiry(chain, outputs),
         }
@@ -173,24 +187,10 @@ impl Replication {
         }
     }
 
-    /// Nothing more is accepted of this chain. The pair nearest to where the histories part is kept.
-    fn freeze(&mut self, chain: ChainId, evidence: Evidence) {
-        self.forks.insert(chain, evidence);
-        if let Some(copy) = self.copies.get_mut(&chain) {
-            ChainCopy::stop(copy);
-        }
-    }
-
     /// The search is over: what is proven by now is reported.
     fn close_inquiry(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
         if self.inquiries.remove(&chain).is_some() {
             self.report(chain, outputs);
-        }
-    }
-
-    fn report(&self, chain: ChainId, outputs: &mut Vec<Output>) {
-        if let Some(evidence) = self.forks.get(&chain) {
-            outputs.push(Output::ReportFork(Box::new(evidence.clone())));
         }
     }
 }

@@ -11,14 +11,17 @@
 //! In reading order: `event` (the contract), `replication` (the machine), `heads` (what others say they hold) with `stretch` (finding what
 //! differs among many chains), `fetch` (getting
 //! what is missing), `copy` (one foreign chain and what is on its way into it), `verify` (the checks), `serve` (answering
-//! others), `fork` (what convicts), `inquiry` (finding where two histories part), `order`, `status`, `config`;
+//! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut),
+//! `inquiry` (finding where two histories part), `order`, `status`, `config`;
 //! `topic_log` (publications in order, none lost, and their history).
 
 mod config;
 mod copy;
 mod event;
+mod evidence;
 mod fetch;
 mod fork;
+mod forks;
 mod heads;
 mod inquiry;
 mod order;
@@ -31,7 +34,7 @@ mod verify;
 
 pub use config::ReplicationConfig;
 pub use event::{FetchId, Input, Output, RequestId};
-pub use fork::{EvidenceError, ForkKind, ForkVerdict, check_evidence};
+pub use fork::{EvidenceError, ForkKind, ForkVerdict, check_evidence, weigh_evidence};
 pub use order::{Merge, OrderKey, merge, order};
 pub use replication::Replication;
 pub use status::{ChainStatus, SyncStatus};

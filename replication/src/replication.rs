@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use weft_protocol::limits::MEMBERS_MAX;
 use weft_protocol::{
-    ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Head, Hlc, NodeId, PublicKeys, Recovered,
+    ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, Hlc, NodeId, PublicKeys, Recovered,
     StampVerdict, SyncResponse, Timestamp, judge_stamp, vector_root,
 };
 
@@ -14,6 +14,8 @@ use crate::config::{CHAINS_MAX, CHAINS_PER_WRITER_MAX, KEYLESS_MAX, LINKS_MAX, R
 use crate::copy::ChainCopy;
 use crate::event::{FetchId, Input, Output, RequestId};
 use crate::fetch::Fetch;
+use crate::fork::check_evidence;
+use crate::forks::{Forks, Proof};
 use crate::inquiry::{Inquiry, Suspicion};
 use crate::status::{ChainStatus, SyncStatus};
 use crate::topic_log::TopicLog;
@@ -39,8 +41,10 @@ pub struct Replication {
     pub(crate) serving: BTreeMap<RequestId, NodeId>,
     pub(crate) suspicions: BTreeMap<(ChainId, Digest), Suspicion>,
     pub(crate) inquiries: BTreeMap<ChainId, Inquiry>,
-    /// Chains with two proven histories: they do not grow any more.
-    pub(crate) forks: BTreeMap<ChainId, Evidence>,
+    /// Chains with two proven histories: nothing counts of them but what both share.
+    pub(crate) forks: Forks,
+    /// Whether nothing was handled yet.
+    unsettled: bool,
     pub(crate) refused: u64,
     pub(crate) topics: TopicLog,
     pub(crate) random: ChaCha8Rng,
@@ -93,15 +97,13 @@ impl Replication {
     ) -> Self {
         let (mine, foreign): (Vec<_>, Vec<_>) =
             recovered.chains.iter().map(|chain| &chain.state).partition(|state| state.chain() == own);
-        let forks = recovered.evidence.iter().filter_map(|evidence| {
-            let commit = evidence.first.decode().ok()?;
-            Some((commit.chain, evidence.clone()))
-        });
+        let members: BTreeMap<NodeId, PublicKeys> = members.into_iter().map(|keys| (keys.node(), keys)).collect();
+        let forks = recovered_forks(recovered, &members);
         Self {
             config,
             cluster,
             own: OwnChain::new(own, mine.first().copied()),
-            members: members.into_iter().map(|keys| (keys.node(), keys)).collect(),
+            members,
             quarantined: BTreeSet::new(),
             copies: foreign.into_iter().map(|state| (state.chain(), ChainCopy::new(state.clone()))).collect(),
             active: BTreeSet::new(),
@@ -111,7 +113,8 @@ impl Replication {
             serving: BTreeMap::new(),
             suspicions: BTreeMap::new(),
             inquiries: BTreeMap::new(),
-            forks: forks.collect(),
+            unsettled: true,
+            forks,
             refused: 0,
             topics: TopicLog::default(),
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -127,6 +130,9 @@ impl Replication {
         if now < std::mem::replace(&mut self.last_now, now) {
             self.restart_pauses(now);
         }
+        if std::mem::take(&mut self.unsettled) {
+            self.settle_all(outputs);
+        }
         match input {
             Input::Connected { node } => self.on_connected(node, now, outputs),
             Input::Disconnected { node } => self.on_disconnected(node, now, outputs),
@@ -141,6 +147,7 @@ impl Replication {
             Input::CommitRead { chain, held, other } => self.on_commit_read(chain, held, *other, outputs),
             Input::Verified(verdict) => self.on_verified(*verdict, now, outputs),
             Input::Stored { chain } => self.on_stored(chain, outputs),
+            Input::ChainCut { chain, state } => self.on_cut(chain, state.map(|state| *state), outputs),
             Input::TopicsFollowed { patterns, since } => self.on_topics_followed(patterns, since, now, outputs),
             Input::TopicGatherAsked { gather, pattern, want } => {
                 self.on_gather_asked(gather, pattern, want, now, outputs);
@@ -170,7 +177,9 @@ impl Replication {
     #[must_use]
     pub fn heads(&self) -> Vec<Head> {
         let own = self.own.head.clone();
-        let mut heads: Vec<Head> = self.copies.values().filter_map(|copy| copy.durable().head()).chain(own).collect();
+        // While a chain is being cut, what is known of it here may be more than what is on disk.
+        let told = self.copies.iter().filter(|(chain, _)| !self.forks.is_cutting(chain));
+        let mut heads: Vec<Head> = told.filter_map(|(_, copy)| copy.durable().head()).chain(own).collect();
         heads.sort_unstable_by_key(|head| head.chain);
         heads
     }
@@ -224,7 +233,7 @@ impl Replication {
 
     /// Every fork that was proven, by chain.
     pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
-        self.forks.values()
+        self.forks.evidence()
     }
 
     fn copy_status(&self, copy: &ChainCopy, now: Timestamp) -> Option<ChainStatus> {
@@ -241,7 +250,7 @@ impl Replication {
             last_hlc: state.last_hlc(),
             parked: judge_stamp(state.last_hlc(), now) != StampVerdict::Merged,
             commits_missing: copy.commits_missing(),
-            forked: self.forks.contains_key(&head.chain),
+            forked: self.forks.contains(&head.chain),
         })
     }
 
@@ -254,6 +263,7 @@ impl Replication {
         }
         self.links.insert(node, Link::default());
         self.say_hello(node, now, outputs);
+        self.ask_wanted(node, outputs);
         self.ask_followed(node, now, outputs);
     }
 
@@ -286,17 +296,30 @@ impl Replication {
     fn on_member_quarantined(&mut self, node: NodeId) {
         self.quarantined.insert(node);
         self.keyless.retain(|chain, _| chain.node != node);
-        for copy in self.copies.iter_mut().filter(|(chain, _)| chain.node == node).map(|(_, copy)| copy) {
-            copy.stop();
+        for (chain, copy) in self.copies.iter_mut().filter(|(chain, _)| chain.node == node) {
+            if !self.forks.contains(chain) {
+                copy.stop();
+            }
         }
     }
 
-    /// Whether commits of this chain may be added to our copy.
+    /// Whether commits of this chain may be added to our copy: of a forked one those that both histories share, from whoever has
+    /// them.
     pub(crate) fn accepts(&self, chain: &ChainId) -> bool {
-        *chain != self.own.chain
-            && self.members.contains_key(&chain.node)
-            && !self.quarantined.contains(&chain.node)
-            && !self.forks.contains_key(chain)
+        let welcome = match self.forks.get(chain) {
+            Some(proof) => !proof.cutting && proof.limit().is_some_and(|limit| self.expected(chain) < limit),
+            None => !self.quarantined.contains(&chain.node),
+        };
+        welcome && *chain != self.own.chain && self.members.contains_key(&chain.node)
+    }
+
+    fn expected(&self, chain: &ChainId) -> u64 {
+        self.copies.get(chain).map_or(0, ChainCopy::expected)
+    }
+
+    /// How many commits of this chain may count.
+    pub(crate) fn limit(&self, chain: &ChainId) -> u64 {
+        self.forks.get(chain).and_then(Proof::limit).unwrap_or(u64::MAX)
     }
 
     /// Whether more of this chain would be welcome if its writer's keys were known.
@@ -322,6 +345,7 @@ impl Replication {
         if !self.accepts(&chain) {
             return;
         }
+        let commits = commits.min(self.limit(&chain));
         if let Some(copy) = self.copy_or_new(chain) {
             copy.note_ahead(from, commits);
             self.active.insert(chain);
@@ -388,6 +412,7 @@ impl Replication {
         for _ in 0..self.config.round_members.min(nodes.len()) {
             let node = nodes.swap_remove(self.roll(nodes.len()));
             self.say_hello(node, now, outputs);
+            self.ask_wanted(node, outputs);
         }
     }
 
@@ -406,6 +431,7 @@ impl Replication {
                 self.on_range_answered(fetch, from, chain, from_commit, content, now)
             }
             Fetch::Probe { chain, commit_no } => self.on_probe_answered(from, chain, commit_no, content, outputs),
+            Fetch::Evidence { chain } => self.on_evidence_answered(from, chain, content, outputs),
             Fetch::Streams(listing) => self.on_streams_answered(from, listing, content, now, outputs),
             Fetch::Publications(wanted) => {
                 self.on_publications_answered(fetch, from, wanted, content, now, outputs);
@@ -416,7 +442,9 @@ impl Replication {
     fn on_stored(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
         let Some((facts, hlc)) = self.copies.get_mut(&chain).and_then(ChainCopy::take_stored) else { return };
         self.active.insert(chain);
+        self.hear_of_forks(chain.node, &facts, outputs);
         outputs.push(Output::Learn { chain, facts, hlc });
+        self.settle(chain, outputs);
     }
 
     /// Moves every active copy as far as it goes, and sets the time of the next retry.
@@ -457,6 +485,27 @@ impl Replication {
             }
         }
     }
+}
+
+/// What was proven by earlier runs, and what other chains tell of.
+fn recovered_forks(recovered: &Recovered, members: &BTreeMap<NodeId, PublicKeys>) -> Forks {
+    let mut forks = Forks::default();
+    for evidence in &recovered.evidence {
+        let node = evidence.first.decode().map(|commit| commit.chain.node);
+        let verdict = node.ok().and_then(|node| check_evidence(evidence, members.get(&node)?).ok());
+        if let Some(verdict) = verdict {
+            forks.prove(verdict, evidence.clone());
+        }
+    }
+    forks.mark_reported();
+    for chain in &recovered.chains {
+        for placed in &chain.facts {
+            if let Fact::ForkSeen(seen) = &placed.fact {
+                forks.tell(seen.chain, seen.commit_no, chain.state.chain().node);
+            }
+        }
+    }
+    forks
 }
 
 impl OwnChain {

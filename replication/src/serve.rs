@@ -30,6 +30,7 @@ impl Replication {
                 let content = self.compare_stretch(begin, until, vector_root);
                 outputs.push(Output::Respond { request, content: Box::new(content) });
             }
+            SyncRequest::Evidence { chain } => self.on_evidence_wanted(request, &chain, outputs),
             SyncRequest::Adverts { .. }
             | SyncRequest::Trace { .. }
             | SyncRequest::Streams { .. }
@@ -101,7 +102,8 @@ impl Replication {
         if *chain == self.own.chain {
             return self.own.head.as_ref().map_or(0, |head| head.commit_no + 1);
         }
-        self.copies.get(chain).map_or(0, |copy| copy.durable().commits())
+        let copy = self.copies.get(chain).filter(|_| !self.forks.is_cutting(chain));
+        copy.map_or(0, |copy| copy.durable().commits())
     }
 }
 

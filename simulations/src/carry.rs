@@ -48,6 +48,10 @@ impl World {
                 let held = self.read(node, |store| store.commit_header(chain, commit_no)).map(Box::new);
                 self.have_read(node, Input::CommitRead { chain, held, other });
             }
+            Output::ReadChain { chain } => {
+                let state = self.read(node, |store| store.chain_state(chain)).map(Box::new);
+                self.have_read(node, Input::ChainRead { chain, state });
+            }
             Output::ReadTrace { request, trace } => {
                 let Some(own) = self.judge.reference.own_chain(node) else { return };
                 let rows = self.read(node, |store| store.trace(own, trace, TRACE_ROWS_MAX));

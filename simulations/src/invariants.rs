@@ -69,6 +69,7 @@ impl Judge {
             | Output::CancelDelivery { .. }
             | Output::ReadRange { .. }
             | Output::ReadCommit { .. }
+            | Output::ReadChain { .. }
             | Output::ReadTrace { .. }
             | Output::Verify(_)
             | Output::PublishView(_) => {}
@@ -230,7 +231,8 @@ impl Judge {
                 | SyncRequest::Adverts { .. }
                 | SyncRequest::Trace { .. }
                 | SyncRequest::Streams { .. }
-                | SyncRequest::Publications { .. },
+                | SyncRequest::Publications { .. }
+                | SyncRequest::Evidence { .. },
             ) => {}
         }
     }
@@ -257,7 +259,8 @@ impl Judge {
                 | SyncResponse::Adverts(_)
                 | SyncResponse::Refused(_)
                 | SyncResponse::Streams { .. }
-                | SyncResponse::Publications { .. },
+                | SyncResponse::Publications { .. }
+                | SyncResponse::Evidence(_),
             ) => {}
         }
     }
@@ -268,6 +271,10 @@ impl Judge {
             Gossip::Head(HeadGossip::Head(signed)) => {
                 let holds = self.reference.holds_commit(actor.node, signed);
                 self.spoken(actor, holds, || "the header of a commit".to_owned());
+            }
+            Gossip::Head(HeadGossip::Fork(_)) => {
+                let words = || format!("node {} says that an honest node has two histories", actor.node);
+                self.book.check(Check::OneHistory, false, words);
             }
             Gossip::Advert(_) => {}
             Gossip::Publication(publication) => {

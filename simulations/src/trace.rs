@@ -89,6 +89,9 @@ pub(crate) fn input(input: &Input) -> String {
             let held = held.as_ref().map(|held| header_words(held));
             format!("commit-read {} {held:?} {}", chain.node.short(), header_words(other))
         }
+        Input::ChainRead { chain, state } => {
+            format!("chain-read {} {:?}", chain.node.short(), state.as_ref().map(|state| state.commits()))
+        }
         Input::TraceRead { request, rows } => format!("trace-read {} {}", request.0, rows.len()),
         Input::Verified(verdict) => {
             let refused = verdict.error().is_some();
@@ -149,6 +152,7 @@ pub(crate) fn output(output: &Output) -> String {
         Output::ReadCommit { chain, commit_no, other } => {
             format!("read-commit {} {commit_no} {}", chain.node.short(), header_words(other))
         }
+        Output::ReadChain { chain } => format!("read-chain {}", chain.node.short()),
         Output::ReadTrace { request, trace } => format!("read-trace {} {trace}", request.0),
         Output::Verify(job) => format!("verify {} {}", job.chain().node.short(), job.len()),
         Output::PublishView(view) => format!("publish-view of {} members", view.members.len()),
@@ -215,6 +219,7 @@ fn request_words(request: &Request) -> String {
         Request::Sync(SyncRequest::Trace { trace }) => format!("trace {trace}"),
         Request::Blob(request) => format!("chunk {} of {}", request.chunk, request.address),
         Request::Sync(SyncRequest::Streams { patterns, after }) => format!("streams {patterns:?} after {after:?}"),
+        Request::Sync(SyncRequest::Evidence { chain }) => format!("evidence against {}", chain.node.short()),
         Request::Sync(SyncRequest::Publications { topic, chain, from }) => {
             format!("publications {topic} {} {from:?}", chain.node.short())
         }
@@ -261,6 +266,7 @@ fn response_words(response: &Response) -> String {
         Response::Blob(BlobResponse::Chunk(chunk)) => format!("chunk of {} bytes", chunk.content.len()),
         Response::Blob(BlobResponse::Unknown) => "no such body".to_owned(),
         Response::Sync(SyncResponse::Streams { streams, more }) => format!("{} streams, more {more}", streams.len()),
+        Response::Sync(SyncResponse::Evidence(evidence)) => format!("evidence {}", evidence.is_some()),
         Response::Sync(SyncResponse::Publications { publications, more }) => {
             format!("{} publications, more {more}", publications.len())
         }
@@ -280,6 +286,9 @@ fn gossip_words(gossip: &Gossip) -> String {
     match gossip {
         Gossip::Head(HeadGossip::Group(group)) => format!("group {}", header_words(&group.signed)),
         Gossip::Head(HeadGossip::Head(signed)) => format!("head {}", header_words(signed)),
+        Gossip::Head(HeadGossip::Fork(evidence)) => {
+            format!("fork {} {}", header_words(&evidence.first), header_words(&evidence.second))
+        }
         Gossip::Advert(advert) => format!("advert of {}", advert.node.short()),
         Gossip::Publication(publication) => format!("publication {} {}", publication.id, publication.hlc),
     }

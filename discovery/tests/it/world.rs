@@ -111,6 +111,7 @@ pub(crate) fn chain(letter: char, facts: Vec<Fact>) -> RecoveredChain {
     let chain = ChainId { node: node(letter), incarnation: Incarnation(1) };
     let place = |(seq, fact)| PlacedFact { seq, hlc: Hlc::from_wall(START.after_us(seq)), fact };
     RecoveredChain {
+        anchors: Vec::new(),
         state: ChainState::new(chain, charter().cluster_id(), public(letter)),
         facts: (0..).zip(facts).map(place).collect(),
     }

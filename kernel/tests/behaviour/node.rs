@@ -194,7 +194,8 @@ impl Node {
                 }
             }
         }
-        let chains = if state.size() == 0 { Vec::new() } else { vec![RecoveredChain { state, facts }] };
+        let chains =
+            if state.size() == 0 { Vec::new() } else { vec![RecoveredChain { state, facts, anchors: Vec::new() }] };
         let outbox = self.disk.outbox.values().cloned().collect();
         let topic_log = self.disk.topics.values().cloned().collect();
         let dead_letters = self.disk.dead_letters.values().cloned().collect();

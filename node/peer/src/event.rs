@@ -5,9 +5,10 @@ use std::sync::Arc;
 use weft_discovery::{AdmissionView, Path};
 use weft_kernel::{Answer, Cursor, Delivery, Measured, ProbeAnswer, ProbeTarget, Syscall};
 use weft_protocol::{
-    A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, CommitGroup,
-    ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, PhaseRecord, Principal, ProcessId, PublicKeys,
-    Publication, Refusal, Repaired, Resource, Role, SettingChange, SignedCommit, SyncRequest, SyncResponse, TopicName,
+    A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, ChainState,
+    CommitGroup, ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, PhaseRecord, Principal, ProcessId,
+    PublicKeys, Publication, Refusal, Repaired, Resource, Role, SettingChange, SignedCommit, SyncRequest, SyncResponse,
+    TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -272,6 +273,13 @@ pub enum Input {
         /// The commit it is to be compared with.
         other: Box<SignedCommit>,
     },
+    /// A chain was verified from its first event.
+    ChainRead {
+        /// Which.
+        chain: ChainId,
+        /// Where it stands; none when nothing of it is stored.
+        state: Option<Box<ChainState>>,
+    },
     /// Steps of a conversation were read.
     TraceRead {
         /// For which request.
@@ -459,6 +467,11 @@ pub enum Output {
         commit_no: u64,
         /// Given back with the answer.
         other: Box<SignedCommit>,
+    },
+    /// Verify what is stored of a chain from its first event; give `ChainRead`.
+    ReadChain {
+        /// Which.
+        chain: ChainId,
     },
     /// Read the recorded steps of a conversation on our own chain; give `TraceRead`.
     ReadTrace {

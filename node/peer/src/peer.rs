@@ -8,7 +8,7 @@ use weft_discovery::{self as discovery, Discovery, MemberState};
 use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
-    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, CommitGroup, Configured, Evidence, Fact, ForkSeen,
+    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, CommitGroup, Configured, Cut, Evidence, Fact, ForkSeen,
     Gossip, MessageId, NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt, Recovered, Refusal, Role,
     ServiceName, Signer, SyncRequest, SyncResponse, Timestamp, TopicPattern,
 };
@@ -240,7 +240,7 @@ impl Peer {
             Input::ProbeAnswered { number, answer } => {
                 self.tell_kernel(kernel::Input::ProbeAnswered { number, answer });
             }
-            Input::Persisted => self.persisted(),
+            Input::Persisted => self.persisted(out),
             Input::PersistFailed => self.persist_failed(),
             Input::RangeRead { request, chain, groups } => {
                 let request = replication::RequestId(request.0);
@@ -248,6 +248,9 @@ impl Peer {
             }
             Input::CommitRead { chain, held, other } => {
                 self.tell_replication(replication::Input::CommitRead { chain, held, other });
+            }
+            Input::ChainRead { chain, state } => {
+                self.tell_replication(replication::Input::ChainCut { chain, state });
             }
             Input::TraceRead { request, rows } => out.push(respond(request, SyncResponse::Trace(rows))),
             Input::Verified(verdict) => self.tell_replication(replication::Input::Verified(verdict)),
@@ -543,7 +546,10 @@ impl Peer {
         match content {
             Request::A2a(a2a) => self.a2a_arrived(request, from, a2a, now, out),
             Request::Sync(
-                content @ (SyncRequest::Hello { .. } | SyncRequest::Range { .. } | SyncRequest::Stretch { .. }),
+                content @ (SyncRequest::Hello { .. }
+                | SyncRequest::Range { .. }
+                | SyncRequest::Stretch { .. }
+                | SyncRequest::Evidence { .. }),
             ) => {
                 let request = replication::RequestId(request.0);
                 self.tell_replication(replication::Input::RequestArrived { request, from, content });
@@ -703,7 +709,7 @@ impl Peer {
 
     // The disk.
 
-    fn persisted(&mut self) {
+    fn persisted(&mut self, out: &mut Vec<Output>) {
         let owners = self.persist.finish();
         if owners.kernel {
             self.tell_kernel(kernel::Input::Persisted);
@@ -711,6 +717,7 @@ impl Peer {
         for chain in owners.chains {
             self.tell_replication(replication::Input::Stored { chain });
         }
+        out.extend(owners.cuts.into_iter().map(|chain| Output::ReadChain { chain }));
     }
 
     fn persist_failed(&mut self) {
@@ -910,6 +917,7 @@ impl Peer {
                 self.tell_kernel(kernel::Input::Gathered { gather: kernel::GatherId(gather.0) });
             }
             From::ReportFork(evidence) => self.fork_reported(*evidence),
+            From::Cut { chain, from_commit } => self.persist.add_cut(Cut { chain, from_commit }),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What waits for the disk: at most one transaction is out, and everything that comes meanwhile goes into the next.
 
-use weft_protocol::{Batch, ChainId, CommitGroup};
+use weft_protocol::{Batch, ChainId, CommitGroup, Cut};
 
 /// Whose data a transaction holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub(crate) struct Owners {
     pub(crate) kernel: bool,
     /// Whose foreign chains replication waits for.
     pub(crate) chains: Vec<ChainId>,
+    /// Which chains were cut.
+    pub(crate) cuts: Vec<ChainId>,
 }
 
 /// Invariant: `out` is set exactly while a batch was given away and neither written nor failed.
@@ -30,6 +32,12 @@ impl PersistQueue {
     pub(crate) fn add_foreign(&mut self, chain: ChainId, groups: Vec<CommitGroup>) {
         self.waiting.groups.extend(groups.into_iter().map(|group| (chain, group)));
         self.waiting_owners.chains.push(chain);
+    }
+
+    /// Adds that a chain is cut.
+    pub(crate) fn add_cut(&mut self, cut: Cut) {
+        self.waiting.cuts.push(cut);
+        self.waiting_owners.cuts.push(cut.chain);
     }
 
     /// Adds what nobody waits for.
@@ -76,6 +84,6 @@ mod tests {
         let next = queue.take().expect("what came meanwhile");
         assert_eq!(next.addresses.len(), 2);
         queue.add_foreign(chain, Vec::new());
-        assert_eq!(queue.finish(), Owners { kernel: true, chains: Vec::new() }, "the foreign chain came too late");
+        assert_eq!(queue.finish(), Owners { kernel: true, ..Owners::default() }, "the foreign chain came too late");
     }
 }

@@ -677,6 +677,10 @@ pub(crate) enum ChainCommand {
     },
     /// Check such a file; needs no node
     CheckProof(CheckProofArgs),
+    /// List the nodes that were proven to have written two histories, or print the file that proves it of one
+    Evidence(EvidenceArgs),
+    /// Check such a file; needs no node
+    CheckEvidence(CheckEvidenceArgs),
     /// Write every chain that this node holds into a folder, for anybody to verify without a node
     Export {
         /// The folder; new, or empty
@@ -716,6 +720,31 @@ pub(crate) struct ChainVerifyArgs {
     pub(crate) offline: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) at: At,
+}
+
+/// `weft chain evidence`.
+#[derive(Debug, Args)]
+pub(crate) struct EvidenceArgs {
+    /// Print the file about this node, by name or id
+    pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft chain check-evidence`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckEvidenceArgs {
+    /// The file that `weft chain evidence NODE` printed; - reads it from stdin
+    pub(crate) file: PathBuf,
+    /// Against whom it must be
+    #[arg(long, value_name = "ID")]
+    pub(crate) node: Option<NodeId>,
+    /// Accept evidence against any node
+    #[arg(long, conflicts_with = "node")]
+    pub(crate) any_node: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `weft chain check-proof`.

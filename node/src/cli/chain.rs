@@ -10,7 +10,7 @@ use weft_protocol::control::{
 use super::args::{ChainCommand, ChainLogArgs, OrderArgs};
 use super::client::{Client, Pieces, segment};
 use super::output::{Output, bad, card, count, dim, good, plural, short, table};
-use super::{At, CliError, offline};
+use super::{At, CliError, evidence, offline};
 
 /// How often `--follow` asks for new events.
 const FOLLOW_STEP: Duration = Duration::from_millis(200);
@@ -28,6 +28,8 @@ pub(crate) async fn chain(command: &ChainCommand, before: &At) -> Result<(), Cli
         },
         ChainCommand::Prove { seq, at } => prove(*seq, &at.or(before)).await,
         ChainCommand::CheckProof(args) => offline::check_proof(args, args.json || before.json),
+        ChainCommand::Evidence(args) => evidence::evidence(args, &args.at.or(before)).await,
+        ChainCommand::CheckEvidence(args) => evidence::check(args, args.json || before.json),
         ChainCommand::Export { path, at } => export(path, &at.or(before)).await,
     }
 }

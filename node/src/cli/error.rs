@@ -79,6 +79,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("token-expired", exit::REFUSED),
     ("bad-config", exit::REFUSED),
     ("bad-proof", exit::REFUSED),
+    ("bad-evidence", exit::REFUSED),
     ("other-cluster", exit::REFUSED),
     ("other-name", exit::REFUSED),
     ("joining", exit::REFUSED),

@@ -95,7 +95,12 @@ pub(crate) fn check_proof(args: &CheckProofArgs, json: bool) -> Result<(), CliEr
             ("signatures", good("ed25519 and ml-dsa-65 verify")),
         ])
     })?;
-    if report.ok {
+    require_node(report.ok, node, json)
+}
+
+/// Whoever checks a file must know from elsewhere whose it is to be.
+pub(super) fn require_node(known: bool, node: NodeId, json: bool) -> Result<(), CliError> {
+    if known {
         return Ok(());
     }
     let message = "anybody can make a proof of a chain of their own: say whose chain it must be";
@@ -103,7 +108,7 @@ pub(crate) fn check_proof(args: &CheckProofArgs, json: bool) -> Result<(), CliEr
     Err(CliError::new("failed", message).hint(hint).reported(json))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     let failed = |error: std::io::Error| {
         let code = if error.kind() == std::io::ErrorKind::NotFound { "not-found" } else { "failed" };
         CliError::new(code, format!("{}: {error}", path.display()))

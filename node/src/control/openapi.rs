@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    agents, bonds, chain, config, cron, dead_letters, events, grants, health, logs, members, messages, node, services,
-    topics, trace,
+    agents, bonds, chain, config, cron, dead_letters, events, evidence, grants, health, logs, members, messages, node,
+    services, topics, trace,
 };
 
 #[derive(OpenApi)]
@@ -62,6 +62,7 @@ use super::{
         chain::status,
         chain::events,
         chain::proof,
+        evidence::evidence,
         chain::verify,
         chain::export,
         chain::order,

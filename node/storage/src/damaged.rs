@@ -150,7 +150,7 @@ impl DamagedStore {
                     }
                 }
             }
-            chains.push(RecoveredChain { state: state.clone(), facts });
+            chains.push(RecoveredChain { state: state.clone(), facts, anchors: Vec::new() });
         }
         let evidence = self.found.evidence.clone();
         let addresses = self.found.addresses.clone().into_iter().collect();

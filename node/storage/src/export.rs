@@ -207,7 +207,7 @@ impl FileCheck {
                 Ok(())
             }
             Kind::Body => self.body(row.key, row.body),
-            Kind::Outbox | Kind::Evidence | Kind::Addresses | Kind::Topic | Kind::DeadLetter => {
+            Kind::Outbox | Kind::Evidence | Kind::Addresses | Kind::Topic | Kind::DeadLetter | Kind::Cut => {
                 Err("a row that does not belong into an export".to_owned())
             }
         }

@@ -3,7 +3,7 @@
 //! [`Store::commit`] writes one [`Batch`](weft_protocol::Batch) in one transaction with one disk sync and returns only when
 //! it is durable; [`Store::open`] verifies every chain from its first event before anything is built on it. This crate
 //! decides nothing: whether an event may be written, who is a member and what to do about damage is its caller's business.
-//! It never shortens a chain, never begins one anew, and writes nothing more after the first error (`poison`).
+//! It shortens a chain only where a proven fork says so ([`Cut`](weft_protocol::Cut)) and keeps the rest aside, never begins one anew, and writes nothing more after the first error (`poison`).
 //!
 //! # The file
 //!
@@ -30,6 +30,7 @@
 //! topics     place (u64)                                     → row: canonical CBOR of a LoggedPublication
 //! dead-letters  message (48)                                 → row: canonical CBOR of a DeadLetter
 //! evidence   hash of one commit (32) ‖ of the other (32)     → row: canonical CBOR of an Evidence
+//! cuts       chain (40) ‖ commit number (u64) ‖ its hash (32) → row: the body of a row of groups that does not count
 //! addresses  node (32)                                       → row: canonical CBOR of the list
 //! state      'g' | 'r' | 'h' ‖ chain (40)                    → row: generation | Reserved |
 //!                                                               generation ‖ commits ‖ events (u64 each) ‖ last commit hash
@@ -55,12 +56,13 @@
 //!
 //! # Modules in reading order
 //!
-//! `store` (one transaction per batch), `write` (its rows), `poison`, `opening`, `recover` (what a start reads), `read`,
+//! `store` (one transaction per batch), `write` (its rows), `cut` (what does not count of a forked chain), `poison`, `opening`, `recover` (what a start reads), `read`,
 //! `index`, `order`, `verify`, `export`; `damaged` and `salvage` (repair); below them `table`, `row` (bytes of a
 //! row), `mark`, `backend` (the file), `error`.
 
 mod answers;
 mod backend;
+mod cut;
 mod damaged;
 mod error;
 mod export;

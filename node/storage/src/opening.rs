@@ -71,8 +71,10 @@ pub(crate) fn open_locked(file: &Arc<StoreFile>, create: bool, place: &str) -> R
 /// Whether everything that was synced according to the mark is there.
 fn compare_with_mark(writer: &Writer, mark: &Mark) -> Result<(), OpenError> {
     let short = mark.heads.iter().find(|(chain, promised)| {
-        let held = writer.heads.get(chain).map_or(0, |head| head.commits);
-        held < promised.commits
+        let held = writer.heads.get(chain);
+        // A head that was moved after the mark may be one that a cut moved back.
+        let is_newer = held.is_some_and(|head| head.generation > mark.generation);
+        !is_newer && held.map_or(0, |head| head.commits) < promised.commits
     });
     if writer.generation >= mark.generation && short.is_none() {
         return Ok(());

@@ -35,7 +35,7 @@ pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, Open
     let writer = read_state(&transaction, salt)?;
     let stored = Stored { transaction: &transaction, salt };
     let mut chains: BTreeSet<ChainId> = stored.chains()?;
-    chains.extend(writer.heads.keys());
+    chains.extend(writer.heads.iter().filter(|(_, head)| head.commits > 0).map(|(chain, _)| chain));
     let mut recovered = Recovered { reserved: writer.reserved, ..Recovered::default() };
     let mut orphans = 0;
     for chain in chains {
@@ -100,7 +100,9 @@ fn recover_chain(
     };
     let (mut facts, mut messages) = (Vec::new(), VecDeque::new());
     let mut batches = BTreeSet::new();
+    let mut anchors = BTreeMap::new();
     let state = stored.walk(chain, |_, checked| {
+        anchors.extend(checked.commit.anchors.into_iter().map(|anchor| (anchor.chain, anchor)));
         for (event, leaf) in checked.events.into_iter().zip(checked.leaves) {
             match placed_fact(&event) {
                 Some(Fact::Message(record)) => {
@@ -123,7 +125,7 @@ fn recover_chain(
     let state = compare_with_head(state.map_err(damaged)?, head).map_err(damaged)?;
     let digests = stored.digest_places(chain)?;
     let unclaimed = digests.iter().filter(|seq| !batches.contains(seq)).count() as u64;
-    Ok((RecoveredChain { state, facts }, messages, unclaimed))
+    Ok((RecoveredChain { state, facts, anchors: anchors.into_values().collect() }, messages, unclaimed))
 }
 
 /// The step, when it is one of a message that came from another node; what was received is needed without its body.
@@ -209,7 +211,8 @@ impl Stored<'_> {
         let mut heads = BTreeMap::new();
         self.each(STATE, Kind::State, |key, body| {
             if let Some(chain) = row::split_head_key(key) {
-                heads.insert(chain, StoredHead::parse(body)?);
+                let head = StoredHead::parse(body)?;
+                heads.extend((head.commits > 0).then_some((chain, head)));
             }
             Ok(())
         })?;

@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     Body = 7,
     Topic = 8,
     DeadLetter = 9,
+    Cut = 10,
 }
 
 impl Kind {
@@ -40,6 +41,7 @@ impl Kind {
             7 => Self::Body,
             8 => Self::Topic,
             9 => Self::DeadLetter,
+            10 => Self::Cut,
             _ => return None,
         })
     }

@@ -195,6 +195,8 @@ impl Found {
                     self.addresses.insert(NodeId::from_bytes(node), addresses);
                 }
             }
+            // What did not count is evidence to look at, and not worth keeping a damaged file for.
+            Kind::Cut => {}
             Kind::State => self.take_state(row),
         }
     }

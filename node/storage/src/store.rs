@@ -1,5 +1,6 @@
 //! The store: one transaction with one sync for each batch, opened only after everything in it was verified.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -84,7 +85,15 @@ impl Store {
             return Ok(());
         }
         let generation = writer.generation + 1;
-        let heads = next_heads(&writer.heads, batch, generation)?;
+        let mut before = Cow::Borrowed(&writer.heads);
+        let mut heads = BTreeMap::new();
+        for cut in &batch.cuts {
+            if let Some(head) = self.head_after(cut, before.get(&cut.chain), generation)? {
+                before.to_mut().insert(cut.chain, head);
+                heads.insert(cut.chain, head);
+            }
+        }
+        heads.extend(next_heads(&before, batch, generation)?);
         let reserved = batch.reserved.unwrap_or(writer.reserved);
         let mark = Mark { generation, salt: self.salt, reserved, heads: heads.into_iter().collect() };
         self.guarded(|| {

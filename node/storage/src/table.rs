@@ -13,6 +13,8 @@ pub(crate) const ADDRESSES: Table = TableDefinition::new("addresses");
 pub(crate) const STATE: Table = TableDefinition::new("state");
 pub(crate) const TOPICS: Table = TableDefinition::new("topics");
 pub(crate) const DEAD_LETTERS: Table = TableDefinition::new("dead-letters");
+/// What does not count of forked chains.
+pub(crate) const CUTS: Table = TableDefinition::new("cuts");
 /// All of them.
-pub(crate) const TABLES: [Table; 10] =
-    [GROUPS, DIGESTS, BODIES, INDEX, OUTBOX, EVIDENCE, ADDRESSES, STATE, TOPICS, DEAD_LETTERS];
+pub(crate) const TABLES: [Table; 11] =
+    [GROUPS, DIGESTS, BODIES, INDEX, OUTBOX, EVIDENCE, ADDRESSES, STATE, TOPICS, DEAD_LETTERS, CUTS];

@@ -7,6 +7,7 @@ use weft_protocol::{
     Batch, ChainId, CommitGroup, DigestRow, Evidence, NewTraces, chain_root_hash, encode, names_of_leaf,
 };
 
+use crate::cut::write_cut;
 use crate::error::StoreError;
 use crate::index::{self, Place, WHOLE_EVENT};
 use crate::mark::Mark;
@@ -57,6 +58,9 @@ pub(crate) fn write_batch(
     batch: &Batch,
     mark: &Mark,
 ) -> Result<(), redb::Error> {
+    for cut in &batch.cuts {
+        write_cut(transaction, salt, cut)?;
+    }
     write_groups(transaction, salt, &batch.groups, mark.generation)?;
     write_digests(transaction, salt, &batch.digests)?;
     for (address, body) in &batch.bodies {

@@ -174,6 +174,71 @@ pub struct ProofCheckReport {
     pub tree_size: u64,
 }
 
+/// A file that proves to anybody that a node wrote two histories of one chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceFile {
+    /// What this file is: `weft-fork-evidence-1`.
+    pub format: String,
+    /// Against whom, as the file itself claims.
+    pub node: String,
+    /// Canonical CBOR of the two signed commits, in base64; at most 24 KiB before that.
+    pub evidence: String,
+    /// Canonical CBOR of the node's public keys, in base64.
+    pub keys: String,
+}
+
+/// One proven fork.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EvidenceRow {
+    /// Who wrote two histories.
+    pub node: String,
+    /// The name it goes by.
+    pub name: String,
+    /// Of which of its chains.
+    pub incarnation: String,
+    /// The smaller number of the two commits.
+    pub commit_no: u64,
+    /// What contradicts: `siblings`, `same-number`, `broken-link`, `same-size`, `overlap`, `clock-backwards`.
+    pub kind: String,
+    /// How many commits of the chain still count: those that both histories share. None while it is not known where they part.
+    pub shared_commits: Option<u64>,
+    /// Bytes of the evidence.
+    pub bytes: u64,
+    /// The file that proves it.
+    pub file: EvidenceFile,
+}
+
+/// The answer to `GET /v1/chain/evidence`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EvidenceReport {
+    /// By chain.
+    pub evidence: Vec<EvidenceRow>,
+}
+
+/// What `weft chain check-evidence` found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EvidenceCheckReport {
+    /// Whether it proves a fork of the node it was to be about.
+    pub ok: bool,
+    /// Who wrote two histories; checked.
+    pub node: String,
+    /// Of which of its chains; checked.
+    pub incarnation: String,
+    /// The smaller number of the two commits.
+    pub commit_no: u64,
+    /// What contradicts.
+    pub kind: String,
+    /// How many commits both histories share, when the two commits tell.
+    pub shared_commits: Option<u64>,
+    /// Hash of one commit.
+    pub first: String,
+    /// Hash of the other.
+    pub second: String,
+    /// Bytes of the evidence.
+    pub bytes: u64,
+}
+
 /// What `weft chain export` wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExportReport {

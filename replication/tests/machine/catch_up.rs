@@ -14,6 +14,7 @@ fn ranges(world: &World) -> Vec<(usize, usize, u64)> {
         | SyncRequest::Adverts { .. }
         | SyncRequest::Trace { .. }
         | SyncRequest::Streams { .. }
+        | SyncRequest::Evidence { .. }
         | SyncRequest::Publications { .. } => None,
     };
     world.requests.iter().filter_map(of).collect()

@@ -8,6 +8,7 @@ mod cost;
 mod evidence;
 mod forks;
 mod gossip;
+mod mutations;
 mod order;
 mod serve;
 mod topics;

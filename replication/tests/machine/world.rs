@@ -1,10 +1,10 @@
 //! Several replications in one hand: their requests travel, their disks are maps, and time is a number.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weft_protocol::{
-    ChainId, ChainState, CommitGroup, Digest, Evidence, Head, HeadGossip, Hlc, NodeId, PlacedFact, Recovered,
-    RecoveredChain, SyncRequest, SyncResponse, Timestamp, encode,
+    ChainId, ChainState, CommitGroup, Digest, Event, Evidence, Fact, Head, HeadGossip, Hlc, NodeId, PlacedFact,
+    Recovered, RecoveredChain, SyncRequest, SyncResponse, Timestamp, encode,
 };
 use weft_replication::{FetchId, Input, Output, Replication, ReplicationConfig, RequestId};
 
@@ -44,6 +44,7 @@ pub(crate) struct World {
     /// Bytes of all requests and responses.
     pub(crate) bytes: usize,
     pub(crate) carry: Carry,
+    connected: BTreeSet<(usize, usize)>,
     queue: VecDeque<(usize, Input)>,
     asked: BTreeMap<(usize, FetchId), SyncRequest>,
 }
@@ -60,7 +61,11 @@ impl World {
         let hosts = writers.iter().zip(held).zip(configs).enumerate().map(|(index, ((writer, held), config))| {
             let stored: Vec<&Writer> =
                 held.iter().copied().chain([writer]).filter(|held| !held.groups.is_empty()).collect();
-            let chains = stored.iter().map(|held| RecoveredChain { state: held.state().clone(), facts: Vec::new() });
+            let chains = stored.iter().map(|held| RecoveredChain {
+                state: held.state().clone(),
+                facts: facts_of(&held.groups),
+                anchors: Vec::new(),
+            });
             let recovered = Recovered { chains: chains.collect(), ..Recovered::default() };
             let members = members.clone();
             let seed = index as u64;
@@ -82,18 +87,21 @@ impl World {
             requests: Vec::new(),
             bytes: 0,
             carry: Box::new(|_, _, response| Some(response)),
+            connected: BTreeSet::new(),
             queue: VecDeque::new(),
             asked: BTreeMap::new(),
         }
     }
 
     pub(crate) fn connect(&mut self, one: usize, other: usize) {
+        self.connected.extend([(one, other), (other, one)]);
         let (one_node, other_node) = (self.hosts[one].node, self.hosts[other].node);
         self.queue.push_back((one, Input::Connected { node: other_node }));
         self.queue.push_back((other, Input::Connected { node: one_node }));
     }
 
     pub(crate) fn disconnect(&mut self, one: usize, other: usize) {
+        self.connected.retain(|pair| ![(one, other), (other, one)].contains(pair));
         let (one_node, other_node) = (self.hosts[one].node, self.hosts[other].node);
         self.queue.push_back((one, Input::Disconnected { node: other_node }));
         self.queue.push_back((other, Input::Disconnected { node: one_node }));
@@ -206,7 +214,24 @@ impl World {
                 it.disk.entry(chain).or_default().extend(groups);
                 self.queue.push_back((host, Input::Stored { chain }));
             }
-            Output::Gossip(gossip) => self.hosts[host].gossiped.push(*gossip),
+            Output::Cut { chain, from_commit } => {
+                let it = &mut self.hosts[host];
+                assert!(!it.storing.contains_key(&chain), "a chain is cut while a store of it is out");
+                it.disk.entry(chain).or_default().truncate(from_commit as usize);
+                let state = verified(&chain, &it.disk[&chain]).map(Box::new);
+                it.disk.retain(|_, groups| !groups.is_empty());
+                self.queue.push_back((host, Input::ChainCut { chain, state }));
+            }
+            Output::Gossip(gossip) => {
+                // Only proof of forks travels; commits are for the tests to pass on.
+                if matches!(*gossip, HeadGossip::Fork(_)) {
+                    let from = self.hosts[host].node;
+                    let others = self.connected.iter().filter(|(one, _)| *one == host);
+                    let heard = others.map(|(_, to)| (*to, Input::Gossiped { from, gossip: gossip.clone() }));
+                    self.queue.extend(heard);
+                }
+                self.hosts[host].gossiped.push(*gossip);
+            }
             Output::Learn { chain, facts, hlc } => self.hosts[host].learned.push((chain, facts, hlc)),
             Output::ReportFork(evidence) => self.hosts[host].reported.push(*evidence),
             Output::PassPublication { .. } | Output::TopicGathered { .. } => panic!("nobody follows a topic"),
@@ -272,6 +297,24 @@ impl World {
             assert!(host.disk == self.hosts[0].disk, "equal roots over different bytes");
         }
     }
+}
+
+fn facts_of(groups: &[CommitGroup]) -> Vec<PlacedFact> {
+    let events = groups.iter().flat_map(|group| &group.events).map(|bytes| Event::decode(bytes).unwrap());
+    let facts = events.map(|event| {
+        let fact = Fact::decode(&event.kind, &event.payload).unwrap();
+        PlacedFact { seq: event.seq, hlc: event.hlc, fact }
+    });
+    facts.collect()
+}
+
+/// Where a chain of these groups stands; none when there are none.
+fn verified(chain: &ChainId, groups: &[CommitGroup]) -> Option<ChainState> {
+    let genesis = Event::decode(groups.first()?.events.first()?).unwrap();
+    let Ok(Fact::Genesis(genesis)) = Fact::decode(&genesis.kind, &genesis.payload) else { panic!("no genesis") };
+    let mut state = ChainState::new(*chain, cluster(), genesis.keys);
+    groups.iter().for_each(|group| drop(state.extend(group).unwrap()));
+    Some(state)
 }
 
 /// Whole groups from there on, within these bytes, but at least one.

@@ -21,6 +21,8 @@ pub(crate) struct Writer {
     pub(crate) groups: Vec<CommitGroup>,
     state: ChainState,
     clock: HybridClock,
+    /// What the next event says.
+    next_fact: Option<Fact>,
 }
 
 /// A header before it is signed, for those who want to write something else.
@@ -31,14 +33,21 @@ impl Writer {
         let keys = Arc::new(KeyPair::generate([seed; 32]));
         let chain = ChainId { node: keys.public_keys().node(), incarnation: Incarnation(u64::from(seed)) };
         let state = ChainState::new(chain, cluster(), keys.public_keys().clone());
-        Self { keys, chain, groups: Vec::new(), state, clock: HybridClock::restored(Hlc(0)) }
+        Self { keys, chain, groups: Vec::new(), state, clock: HybridClock::restored(Hlc(0)), next_fact: None }
     }
 
     /// A new incarnation of the same node.
     pub(crate) fn reborn(&self, incarnation: u64) -> Self {
         let chain = ChainId { node: self.chain.node, incarnation: Incarnation(incarnation) };
         let state = ChainState::new(chain, cluster(), self.public());
-        Self { keys: Arc::clone(&self.keys), chain, groups: Vec::new(), state, clock: self.clock.clone() }
+        Self {
+            keys: Arc::clone(&self.keys),
+            chain,
+            groups: Vec::new(),
+            state,
+            clock: self.clock.clone(),
+            next_fact: None,
+        }
     }
 
     pub(crate) fn public(&self) -> PublicKeys {
@@ -59,6 +68,12 @@ impl Writer {
         self.state.extend(&group).expect("an honest group continues its chain");
         self.groups.push(group);
         self.groups.last().unwrap()
+    }
+
+    /// Writes a checkpoint of one event that says this.
+    pub(crate) fn say(&mut self, now: Timestamp, fact: Fact) {
+        self.next_fact = Some(fact);
+        self.write(now, 1, 0, true);
     }
 
     /// Writes `commits` small checkpoints of two events.
@@ -83,7 +98,9 @@ impl Writer {
         let mut stamps = Vec::new();
         for seq in (first_seq..).take(count) {
             let hlc = self.clock.tick(now);
-            let fact = if seq == 0 { self.genesis() } else { event_fact(self.chain.node, seq, padding) };
+            let said = self.next_fact.take().filter(|_| seq > 0);
+            let other = || if seq == 0 { self.genesis() } else { event_fact(self.chain.node, seq, padding) };
+            let fact = said.unwrap_or_else(other);
             let event = Event {
                 version: EVENT_VERSION,
                 seq,

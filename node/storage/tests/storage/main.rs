@@ -3,6 +3,7 @@
 
 mod chains;
 mod crash;
+mod cut;
 mod disk;
 mod export;
 mod flip;

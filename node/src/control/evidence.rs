@@ -1,0 +1,48 @@
+//! What is proven against nodes that wrote two histories, and the files that prove it to anybody.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use weft_peer::Peer;
+use weft_protocol::control::{ErrorBody, EvidenceFile, EvidenceReport, EvidenceRow};
+use weft_protocol::{Evidence, encode};
+use weft_replication::{ForkVerdict, check_evidence};
+
+use super::Served;
+use super::failure::Failure;
+use crate::cli::EVIDENCE_FORMAT;
+
+/// Every fork that is proven here, each with a file that proves it without this node.
+#[utoipa::path(get, path = "/v1/chain/evidence",
+    responses((status = 200, body = EvidenceReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn evidence(State(served): State<Arc<Served>>) -> Result<Json<EvidenceReport>, Failure> {
+    let report = served.read(|peer| {
+        let rows = peer.replication().evidence().filter_map(|evidence| row(peer, evidence));
+        EvidenceReport { evidence: rows.collect() }
+    });
+    Ok(Json(report.await?))
+}
+
+fn row(peer: &Peer, evidence: &Evidence) -> Option<EvidenceRow> {
+    let commit = evidence.first.decode().ok()?;
+    let node = commit.chain.node;
+    let keys = peer.discovery().keys_of(node)?;
+    let verdict: ForkVerdict = check_evidence(evidence, keys).ok()?;
+    let bytes = encode(evidence);
+    Some(EvidenceRow {
+        node: node.to_string(),
+        name: peer.discovery().display_name(node),
+        incarnation: commit.chain.incarnation.to_string(),
+        commit_no: verdict.commit_no,
+        kind: verdict.kind.to_string(),
+        shared_commits: verdict.shared_commits(),
+        bytes: bytes.len() as u64,
+        file: EvidenceFile {
+            format: EVIDENCE_FORMAT.to_owned(),
+            node: node.to_string(),
+            evidence: data_encoding::BASE64.encode(&bytes),
+            keys: data_encoding::BASE64.encode(&encode(keys)),
+        },
+    })
+}

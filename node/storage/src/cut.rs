@@ -1,0 +1,72 @@
+//! Takes the commits of a forked chain that do not count out of it, and keeps them aside.
+
+use redb::{ReadableTable, WriteTransaction};
+use weft_protocol::{ChainId, ChainState, Cut, NewTraces, SignedCommit, chain_root_hash};
+
+use crate::error::StoreError;
+use crate::index::{self, Place, WHOLE_EVENT};
+use crate::recover::Stored;
+use crate::row::{self, GroupView, Kind, Salt, StoredHead, numbered_key};
+use crate::store::Store;
+use crate::table::{CUTS, GROUPS, INDEX};
+
+impl Store {
+    /// What is stored of a chain, verified from its first event; none when that is nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] when it is damaged.
+    pub fn chain_state(&self, chain: ChainId) -> Result<Option<ChainState>, StoreError> {
+        self.reading(|transaction| {
+            let stored = Stored { transaction, salt: &self.salt };
+            stored.walk(chain, |_, _| Ok(())).map_err(|fault| StoreError::read(fault.reason))
+        })
+    }
+
+    /// Where the chain stands after the cut; none when it does not reach that far.
+    pub(crate) fn head_after(
+        &self,
+        cut: &Cut,
+        stored: Option<&StoredHead>,
+        generation: u64,
+    ) -> Result<Option<StoredHead>, StoreError> {
+        if stored.is_none_or(|head| head.commits <= cut.from_commit) {
+            return Ok(None);
+        }
+        let Some(last) = cut.from_commit.checked_sub(1) else {
+            let last_commit = chain_root_hash(&cut.chain);
+            return Ok(Some(StoredHead { generation, commits: 0, size: 0, last_commit }));
+        };
+        let signed: Option<SignedCommit> = self.commit_header(cut.chain, last)?;
+        let signed = signed.ok_or_else(|| StoreError::read("the commit before a cut is missing"))?;
+        let commit = signed.decode().map_err(StoreError::read)?;
+        Ok(Some(StoredHead::after(generation, &commit, signed.hash())))
+    }
+}
+
+/// Moves the groups behind the cut into a table of their own, where nothing finds them that asks for the chain.
+pub(crate) fn write_cut(transaction: &WriteTransaction, salt: &Salt, cut: &Cut) -> Result<(), redb::Error> {
+    let mut groups = transaction.open_table(GROUPS)?;
+    let mut indexed = transaction.open_table(INDEX)?;
+    let mut aside = transaction.open_table(CUTS)?;
+    let (first, last) = (numbered_key(cut.chain, cut.from_commit), numbered_key(cut.chain, u64::MAX));
+    let found = groups.range(&first[..]..=&last[..])?.map(|entry| {
+        let (key, value) = entry?;
+        Ok((key.value().to_vec(), value.value().to_vec()))
+    });
+    for (key, value) in found.collect::<Result<Vec<_>, redb::StorageError>>()? {
+        groups.remove(&key[..])?;
+        // A row that fails its check is worth nothing as evidence.
+        let Ok(body) = row::body(salt, Kind::Group, &key, &value) else { continue };
+        let Ok(view) = GroupView::parse(body) else { continue };
+        for (seq, event) in (view.first_seq..).zip(view.events()) {
+            let Some(record) = event.ok().and_then(index::message_of) else { continue };
+            let place = Place { chain: cut.chain, seq, leaf: WHOLE_EVENT };
+            for key in index::keys(&mut NewTraces::default(), record.message, record.trace, place) {
+                indexed.remove(&key[..])?;
+            }
+        }
+        let key = [&key[..], view.signed().hash().as_bytes()].concat();
+        aside.insert(&key[..], &row::write(salt, Kind::Cut, &key, body)[..])?;
+    }
+    Ok(())
+}

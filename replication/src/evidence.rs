@@ -1,0 +1,149 @@
+//! Proof of a fork on its way: taken, kept, passed on, asked for; and the cut that follows from it.
+
+use weft_protocol::{ChainId, ChainState, Evidence, Fact, HeadGossip, NodeId, PlacedFact, SyncRequest, SyncResponse};
+
+use crate::copy::ChainCopy;
+use crate::event::{Output, RequestId};
+use crate::fetch::Fetch;
+use crate::fork::{ForkVerdict, check_evidence, claimed_verdict};
+use crate::replication::Replication;
+
+impl Replication {
+    /// Evidence from another member: what it claims is looked at first, so that what is known costs no signature check.
+    pub(crate) fn on_evidence(&mut self, from: NodeId, evidence: Evidence, outputs: &mut Vec<Output>) {
+        let Ok(claimed) = claimed_verdict(&evidence) else {
+            self.refused += 1;
+            return;
+        };
+        if !self.forks.is_news(&claimed) {
+            return;
+        }
+        let proven = self.members.get(&claimed.chain.node).map(|keys| check_evidence(&evidence, keys));
+        match proven {
+            Some(Ok(verdict)) if self.belongs_here(&evidence) => self.prove(verdict, evidence, outputs),
+            // Of a writer whose keys are unknown nothing can be proven yet; the chain of whoever saw it tells of it again.
+            None => {}
+            Some(_) => {
+                self.refused += 1;
+                return;
+            }
+        }
+        if claimed.shared_commits().is_none() {
+            self.search_parting(claimed.chain, from, outputs);
+        }
+    }
+
+    fn belongs_here(&self, evidence: &Evidence) -> bool {
+        evidence.first.decode().is_ok_and(|commit| commit.cluster == self.cluster)
+    }
+
+    /// Two histories are proven, better than before: the chain stops, everybody hears of it, and what does not count is cut.
+    pub(crate) fn prove(&mut self, verdict: ForkVerdict, evidence: Evidence, outputs: &mut Vec<Output>) {
+        self.freeze(verdict, evidence);
+        self.report(verdict.chain, outputs);
+    }
+
+    /// Nothing more is accepted of this chain for now. The pair nearest to where the histories part is kept.
+    pub(crate) fn freeze(&mut self, verdict: ForkVerdict, evidence: Evidence) {
+        if self.forks.prove(verdict, evidence)
+            && let Some(copy) = self.copies.get_mut(&verdict.chain)
+        {
+            ChainCopy::stop(copy);
+        }
+    }
+
+    /// Says what is proven: to the world, which keeps and records it, and to other members.
+    pub(crate) fn report(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
+        let Some(proof) = self.forks.get_mut(&chain) else { return };
+        if !std::mem::replace(&mut proof.reported, true) {
+            let evidence = Box::new(proof.evidence.clone());
+            outputs.push(Output::ReportFork(evidence.clone()));
+            outputs.push(Output::Gossip(Box::new(HeadGossip::Fork(evidence))));
+        }
+        self.settle(chain, outputs);
+    }
+
+    /// Cuts what is held beyond where the histories part; waits for what is on its way to the disk.
+    pub(crate) fn settle(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
+        let Some(proof) = self.forks.get_mut(&chain).filter(|proof| !proof.cutting) else { return };
+        let (Some(limit), Some(copy)) = (proof.limit(), self.copies.get(&chain)) else { return };
+        if copy.is_storing() || copy.durable().commits() <= limit {
+            return;
+        }
+        proof.cutting = true;
+        outputs.push(Output::Cut { chain, from_commit: limit });
+    }
+
+    /// What did not count is out of the store; `state` is what is left of the chain, none when nothing is.
+    pub(crate) fn on_cut(&mut self, chain: ChainId, state: Option<ChainState>, outputs: &mut Vec<Output>) {
+        if let Some(proof) = self.forks.get_mut(&chain) {
+            proof.cutting = false;
+        }
+        let keys = self.members.get(&chain.node).cloned();
+        let state = state.or_else(|| keys.map(|keys| ChainState::new(chain, self.cluster, keys)));
+        if let Some(state) = state {
+            self.copies.insert(chain, ChainCopy::new(state));
+            self.active.insert(chain);
+        }
+        self.settle(chain, outputs);
+    }
+
+    /// What was proven before the start is settled once more: the run before may have ended in the middle of it.
+    pub(crate) fn settle_all(&mut self, outputs: &mut Vec<Output>) {
+        for chain in self.forks.chains() {
+            self.settle(chain, outputs);
+        }
+    }
+
+    /// Facts of another chain may tell of forks: the evidence itself is asked for.
+    pub(crate) fn hear_of_forks(&mut self, by: NodeId, facts: &[PlacedFact], outputs: &mut Vec<Output>) {
+        for placed in facts {
+            if let Fact::ForkSeen(seen) = &placed.fact
+                && self.forks.tell(seen.chain, seen.commit_no, by)
+            {
+                self.ask_evidence(seen.chain, by, outputs);
+            }
+        }
+    }
+
+    /// Asks for everything that is wanted and may be had from this member.
+    pub(crate) fn ask_wanted(&mut self, of: NodeId, outputs: &mut Vec<Output>) {
+        for (chain, _) in self.forks.wanted() {
+            self.ask_evidence(chain, of, outputs);
+        }
+    }
+
+    fn ask_evidence(&mut self, chain: ChainId, to: NodeId, outputs: &mut Vec<Output>) {
+        if !self.links.contains_key(&to) {
+            return;
+        }
+        let fetch = self.new_fetch();
+        self.fetches.insert(fetch, (to, Fetch::Evidence { chain }));
+        outputs.push(Output::Request { fetch, to, content: SyncRequest::Evidence { chain } });
+    }
+
+    /// What a member said when it was asked for evidence; `None` when it did not respond.
+    pub(crate) fn on_evidence_answered(
+        &mut self,
+        from: NodeId,
+        chain: ChainId,
+        content: Option<SyncResponse>,
+        outputs: &mut Vec<Output>,
+    ) {
+        match content {
+            Some(SyncResponse::Evidence(Some(evidence))) => {
+                self.on_evidence(from, *evidence, outputs);
+                // Whoever has seen it has answered: what it has is no better than what is known by now.
+                self.forks.forget_told(&chain);
+            }
+            Some(SyncResponse::Evidence(None) | SyncResponse::Refused(_)) | None => {}
+            Some(_) => self.refused += 1,
+        }
+    }
+
+    /// A member asks for evidence.
+    pub(crate) fn on_evidence_wanted(&self, request: RequestId, chain: &ChainId, outputs: &mut Vec<Output>) {
+        let evidence = self.forks.get(chain).map(|proof| Box::new(proof.evidence.clone()));
+        outputs.push(Output::Respond { request, content: Box::new(SyncResponse::Evidence(evidence)) });
+    }
+}
