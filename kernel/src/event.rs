@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weft_protocol::{
-    AgentName, Batch, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, GrantId, GrantIssued, GrantRef,
-    Level, MessageId, NodeId, Payload, Principal, ProcessExited, ProcessId, Publication, Receipt, RecordRef, Refusal,
-    Resource, Role, Sender, ServiceAdvert, ServiceEntry, ServiceName, Timestamp, TopicPattern, TraceId, Watched,
+    AgentName, Batch, ChainId, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, GrantId, GrantIssued,
+    GrantRef, Head, Level, MessageId, NodeId, Payload, Principal, ProcessExited, ProcessId, Publication, Receipt,
+    RecordRef, Refusal, Resource, Role, Sender, ServiceAdvert, ServiceEntry, ServiceName, Timestamp, TopicPattern,
+    TraceId, Watched,
 };
 
 use crate::action::Action;
@@ -225,10 +226,17 @@ pub enum Input {
         /// All of it.
         services: BTreeSet<ServiceName>,
     },
-    /// A verified stamp of another member was seen.
-    StampObserved {
-        /// The greatest one.
+    /// What another member wrote is verified and on our disk.
+    HeadStored {
+        /// Where its chain stands.
+        head: Box<Head>,
+        /// Its last stamp.
         hlc: weft_protocol::Hlc,
+    },
+    /// Another member's chain has two histories: it is vouched for no longer.
+    ChainForked {
+        /// Which.
+        chain: ChainId,
     },
     /// The batch of the last `Persist` is on disk.
     Persisted,

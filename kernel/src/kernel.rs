@@ -8,8 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use smallvec::SmallVec;
 use weft_protocol::{
-    AgentName, ChainState, Denial, Fact, Grant, GrantId, LocalTarget, MessageId, NewTraces, NodeId, Principal,
-    ProcessId, Recovered, Refusal, Role, Sender, Signer, Target, Timestamp,
+    AgentName, ChainId, ChainState, Denial, Fact, Grant, GrantId, Head, LocalTarget, MessageId, NewTraces, NodeId,
+    Principal, ProcessId, Recovered, RecoveredChain, Refusal, Role, Sender, Signer, Target, Timestamp,
 };
 
 use crate::action::Action;
@@ -174,7 +174,10 @@ impl Kernel {
         let services = own.map_or_else(ServiceHistory::default, |chain| ServiceHistory::of(&chain.facts));
         let state = own.map(|chain| chain.state.clone());
         let state = state.unwrap_or_else(|| ChainState::new(identity.chain, identity.cluster, keys.clone()));
-        let chain = Writer::restored(signer, state, recovered.reserved, now);
+        let mut chain = Writer::restored(signer, state, recovered.reserved, now);
+        for (head, hlc) in heads_to_vouch_for(recovered, own) {
+            chain.note_head(head, hlc);
+        }
         let receipts = Receipts::restored(identity.chain, &recovered.messages);
         let mut windows = Windows::default();
         receipts.past().for_each(|message| windows.mark(message, now));
@@ -314,7 +317,8 @@ impl Kernel {
             Input::NodeLost { node } => self.on_node_lost(node),
             Input::Configured { config } => self.config = *config,
             Input::ServicesElsewhere { services } => self.on_services_elsewhere(services),
-            Input::StampObserved { hlc } => self.on_stamp(hlc),
+            Input::HeadStored { head, hlc } => self.on_head_stored(*head, hlc),
+            Input::ChainForked { chain } => self.chain.forget_head(&chain),
             Input::Persisted | Input::PersistFailed | Input::Woken => {}
         }
     }
@@ -415,9 +419,10 @@ impl Kernel {
         }
     }
 
-    fn on_stamp(&mut self, hlc: weft_protocol::Hlc) {
+    fn on_head_stored(&mut self, head: Head, hlc: weft_protocol::Hlc) {
         // A stamp too far ahead does not move the clock; whoever carried it has judged it.
         self.chain.observe(hlc, self.now);
+        self.chain.note_head(head, hlc);
     }
 
     /// Who asks, with its grants; an agent must be alive.
@@ -584,4 +589,18 @@ impl Kernel {
             Err(_) => self.damage(),
         }
     }
+}
+
+/// Heads that are on disk since an earlier run and that no commit of ours names yet.
+fn heads_to_vouch_for<'a>(
+    recovered: &'a Recovered,
+    own: Option<&'a RecoveredChain>,
+) -> impl Iterator<Item = (Head, weft_protocol::Hlc)> {
+    let forked = recovered.evidence.iter().filter_map(|evidence| Some(evidence.first.decode().ok()?.chain));
+    let forked: Vec<ChainId> = forked.collect();
+    let named = move |head: &Head| {
+        own.is_some_and(|own| own.anchors.iter().any(|anchor| anchor.commit_hash == head.commit_hash))
+    };
+    let heads = recovered.chains.iter().filter_map(|chain| Some((chain.state.head()?, chain.state.last_hlc())));
+    heads.filter(move |(head, _)| !forked.contains(&head.chain) && !named(head))
 }

@@ -209,7 +209,8 @@ impl Kernel {
             | Input::NodeLost { .. }
             | Input::Configured { .. }
             | Input::ServicesElsewhere { .. }
-            | Input::StampObserved { .. }
+            | Input::HeadStored { .. }
+            | Input::ChainForked { .. }
             | Input::Persisted
             | Input::PersistFailed
             | Input::Woken => {}

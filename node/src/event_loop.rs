@@ -285,6 +285,10 @@ impl EventLoop {
                 let held = store.commit_header(chain, commit_no).unwrap_or_else(unreadable).map(Box::new);
                 Input::CommitRead { chain, held, other }
             }),
+            Output::ReadHashes { chain, commit_nos } => self.read(move |store| {
+                let hashes = store.commit_hashes(chain, &commit_nos).unwrap_or_else(unreadable);
+                Input::HashesRead { chain, hashes }
+            }),
             Output::ReadChain { chain } => self.read(move |store| {
                 let state = store.chain_state(chain).unwrap_or_else(unreadable).map(Box::new);
                 Input::ChainRead { chain, state }

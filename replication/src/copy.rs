@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use weft_protocol::limits::PAGE_BYTES_MAX;
-use weft_protocol::{ChainState, CommitGroup, Digest, Hlc, NodeId, PlacedFact, Timestamp};
+use weft_protocol::{Anchor, ChainState, CommitGroup, Digest, Hlc, NodeId, PlacedFact, Timestamp};
 
 use crate::config::LINKS_MAX;
 use crate::event::FetchId;
@@ -49,6 +49,7 @@ struct Proven {
     state: ChainState,
     groups: Vec<CommitGroup>,
     facts: Vec<PlacedFact>,
+    anchors: Vec<Anchor>,
     bytes: usize,
 }
 
@@ -57,6 +58,18 @@ struct Proven {
 struct Storing {
     state: ChainState,
     facts: Vec<PlacedFact>,
+    anchors: Vec<Anchor>,
+}
+
+/// What is on disk since a moment ago.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// What others act on.
+    pub(crate) facts: Vec<PlacedFact>,
+    /// What its commits vouch for.
+    pub(crate) anchors: Vec<Anchor>,
+    /// The chain's last stamp.
+    pub(crate) hlc: Hlc,
 }
 
 /// A head below ours.
@@ -232,11 +245,12 @@ impl ChainCopy {
                     proven.state = verdict.state;
                     proven.groups.extend(verdict.groups);
                     proven.facts.extend(verdict.facts);
+                    proven.anchors.extend(verdict.anchors);
                     proven.bytes += bytes;
                 }
                 None => {
-                    let Verdict { state, groups, facts, .. } = verdict;
-                    self.proven = Some(Proven { state, groups, facts, bytes });
+                    let Verdict { state, groups, facts, anchors, .. } = verdict;
+                    self.proven = Some(Proven { state, groups, facts, anchors, bytes });
                 }
             }
         }
@@ -248,8 +262,8 @@ impl ChainCopy {
         if self.storing.is_some() {
             return None;
         }
-        let Proven { state, groups, facts, .. } = self.proven.take()?;
-        self.storing = Some(Storing { state, facts });
+        let Proven { state, groups, facts, anchors, .. } = self.proven.take()?;
+        self.storing = Some(Storing { state, facts, anchors });
         Some(groups)
     }
 
@@ -258,12 +272,12 @@ impl ChainCopy {
         self.storing.is_some()
     }
 
-    /// What was on its way to the disk is on it: its facts, and the chain's last stamp.
-    pub(crate) fn take_stored(&mut self) -> Option<(Vec<PlacedFact>, Hlc)> {
-        let Storing { state, facts } = self.storing.take()?;
+    /// What was on its way to the disk is on it.
+    pub(crate) fn take_stored(&mut self) -> Option<Stored> {
+        let Storing { state, facts, anchors } = self.storing.take()?;
         let hlc = state.last_hlc();
         self.durable = state;
-        Some((facts, hlc))
+        Some(Stored { facts, anchors, hlc })
     }
 
     /// Nothing more is accepted: all that is not on its way to the disk is dropped.

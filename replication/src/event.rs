@@ -1,8 +1,8 @@
 //! What can happen to replication, and all that it can ask of the world.
 
 use weft_protocol::{
-    ChainId, ChainState, CommitGroup, Evidence, Head, HeadGossip, Hlc, NodeId, PlacedFact, PublicKeys, Publication,
-    SignedCommit, SyncRequest, SyncResponse, TopicPattern,
+    ChainId, ChainState, CommitGroup, Digest, Evidence, Head, HeadGossip, Hlc, NodeId, PlacedFact, PublicKeys,
+    Publication, SignedCommit, SyncRequest, SyncResponse, TopicPattern,
 };
 
 use crate::config::ReplicationConfig;
@@ -101,6 +101,13 @@ pub enum Input {
     Stored {
         /// Which chain.
         chain: ChainId,
+    },
+    /// What a `ReadHashes` asked for was read.
+    HashesRead {
+        /// Which chain.
+        chain: ChainId,
+        /// Number and hash of those commits that are held.
+        hashes: Vec<(u64, Digest)>,
     },
     /// What a `Cut` asked for is done.
     ChainCut {
@@ -213,6 +220,13 @@ pub enum Output {
     /// Two histories of one chain were proven, or where they part is known better than before: remember the evidence, record
     /// it, cut the node off.
     ReportFork(Box<Evidence>),
+    /// Read the hashes of stored commits; give `HashesRead`.
+    ReadHashes {
+        /// Which chain.
+        chain: ChainId,
+        /// Which commits.
+        commit_nos: Vec<u64>,
+    },
     /// Take everything from this commit on out of the chain and keep it aside; then give `ChainCut`. Evidence that was reported
     /// before must be on disk by then.
     Cut {

@@ -1,12 +1,16 @@
 //! Proof of a fork on its way: taken, kept, passed on, asked for; and the cut that follows from it.
 
-use weft_protocol::{ChainId, ChainState, Evidence, Fact, HeadGossip, NodeId, PlacedFact, SyncRequest, SyncResponse};
+use weft_protocol::{
+    ChainId, ChainState, Digest, Evidence, Fact, HeadGossip, NodeId, PlacedFact, SyncRequest, SyncResponse,
+};
 
 use crate::copy::ChainCopy;
 use crate::event::{Output, RequestId};
 use crate::fetch::Fetch;
 use crate::fork::{ForkVerdict, check_evidence, claimed_verdict};
+use crate::forks::Floor;
 use crate::replication::Replication;
+use crate::witnesses::{Vouched, floor_of};
 
 impl Replication {
     /// Evidence from another member: what it claims is looked at first, so that what is known costs no signature check.
@@ -63,15 +67,58 @@ impl Replication {
         self.settle(chain, outputs);
     }
 
-    /// Cuts what is held beyond where the histories part; waits for what is on its way to the disk.
+    /// Cuts what is held beyond where the histories part and beyond what more than half vouch for; waits for what is on its way to
+    /// the disk.
     pub(crate) fn settle(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
+        let needed = self.members.len() / 2 + 1;
         let Some(proof) = self.forks.get_mut(&chain).filter(|proof| !proof.cutting) else { return };
-        let (Some(limit), Some(copy)) = (proof.limit(), self.copies.get(&chain)) else { return };
-        if copy.is_storing() || copy.durable().commits() <= limit {
+        let (Some(shared), Some(copy)) = (proof.verdict.shared_commits(), self.copies.get(&chain)) else { return };
+        if copy.is_storing() || proof.floor == Floor::Weighing {
             return;
         }
-        proof.cutting = true;
-        outputs.push(Output::Cut { chain, from_commit: limit });
+        let held = copy.durable().commits();
+        let vouched = self.witnesses.beyond(&chain, shared);
+        let reached = floor_of(&vouched, needed);
+        let is_unproven = matches!(proof.floor, Floor::Other(commit_no) if held > commit_no);
+        if reached > proof.weighed || is_unproven {
+            proof.weighed = reached;
+            if held > shared {
+                proof.floor = Floor::Weighing;
+                let commit_nos = vouched.iter().map(|vouched| vouched.commit_no).collect();
+                outputs.push(Output::ReadHashes { chain, commit_nos });
+            } else {
+                // Nothing is held behind the parting: whatever they vouch for is what is to be had.
+                proof.floor = reached.map_or(Floor::None, Floor::Other);
+                self.active.insert(chain);
+            }
+        } else if let Some(limit) = proof.limit()
+            && held > limit
+        {
+            proof.cutting = true;
+            outputs.push(Output::Cut { chain, from_commit: limit });
+        }
+    }
+
+    /// Which history members vouch for: these are the hashes of our commits under the numbers that they name.
+    pub(crate) fn on_hashes_read(&mut self, chain: ChainId, hashes: &[(u64, Digest)], outputs: &mut Vec<Output>) {
+        let needed = self.members.len() / 2 + 1;
+        let Some(proof) = self.forks.get_mut(&chain).filter(|proof| proof.floor == Floor::Weighing) else { return };
+        let shared = proof.verdict.shared_commits().unwrap_or_default();
+        let ours = |vouched: &Vouched| hashes.contains(&(vouched.commit_no, vouched.commit_hash));
+        let (held, other): (Vec<_>, Vec<_>) = self.witnesses.beyond(&chain, shared).into_iter().partition(ours);
+        proof.floor = match (floor_of(&held, needed), floor_of(&other, needed)) {
+            (Some(commit_no), _) => Floor::Held(commit_no),
+            (None, Some(commit_no)) => Floor::Other(commit_no),
+            (None, None) => Floor::None,
+        };
+        match proof.floor {
+            // Too few vouch for either, or for the other one: ours goes from the parting on.
+            Floor::None | Floor::Other(_) => {
+                proof.cutting = true;
+                outputs.push(Output::Cut { chain, from_commit: shared });
+            }
+            Floor::Held(_) | Floor::Weighing => self.settle(chain, outputs),
+        }
     }
 
     /// What did not count is out of the store; `state` is what is left of the chain, none when nothing is.

@@ -16,12 +16,35 @@ pub(crate) struct Proof {
     pub(crate) reported: bool,
     /// Whether what does not count is being taken out of the store.
     pub(crate) cutting: bool,
+    /// What more than half of the members have vouched for behind the place where the histories part.
+    pub(crate) floor: Floor,
+    /// How far more than half had come, whatever they vouch for, when that was last looked into.
+    pub(crate) weighed: Option<u64>,
+}
+
+/// See MEMBERSHIP, Evidence: what more than half had anchored is never cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Floor {
+    /// Too few vouch for anything behind the parting.
+    #[default]
+    None,
+    /// Hashes of our commits are being read, to see which history they vouch for.
+    Weighing,
+    /// They vouch for the history that is held here, up to this commit.
+    Held(u64),
+    /// They vouch for the other one, up to this commit: it is fetched in place of ours.
+    Other(u64),
 }
 
 impl Proof {
-    /// How many commits of the chain count; none while only the guilt is proven and not where the histories part.
+    /// How many commits of the chain count; none while only the guilt is proven and not where the histories part, or while it is
+    /// being weighed.
     pub(crate) const fn limit(&self) -> Option<u64> {
-        self.verdict.shared_commits()
+        match (self.verdict.shared_commits(), self.floor) {
+            (None, _) | (_, Floor::Weighing) => None,
+            (Some(shared), Floor::None) => Some(shared),
+            (Some(_), Floor::Held(commit_no) | Floor::Other(commit_no)) => Some(commit_no + 1),
+        }
     }
 }
 
@@ -73,7 +96,10 @@ impl Forks {
             return false;
         }
         let cutting = self.proven.get(&verdict.chain).is_some_and(|known| known.cutting);
-        self.proven.insert(verdict.chain, Proof { evidence, verdict, reported: false, cutting });
+        self.proven.insert(
+            verdict.chain,
+            Proof { evidence, verdict, reported: false, cutting, floor: Floor::None, weighed: None },
+        );
         if self.told.get(&verdict.chain).is_some_and(|(weak, commit_no, _)| verdict.rank() <= (*weak, *commit_no)) {
             self.told.remove(&verdict.chain);
         }

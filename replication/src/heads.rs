@@ -90,6 +90,9 @@ impl Replication {
     /// Our own chain grew on disk: only now may others hear of it.
     pub(crate) fn on_own_chain_grew(&mut self, group: CommitGroup, head: Head, hlc: Hlc, outputs: &mut Vec<Output>) {
         self.own.grow(&group, head, hlc);
+        if let Ok(commit) = group.signed.decode() {
+            self.learn_anchors(self.own.chain.node, &commit.anchors, outputs);
+        }
         let whole = group.size() <= GOSSIP_COMMIT_BYTES_MAX;
         let gossip = if whole { HeadGossip::Group(group) } else { HeadGossip::Head(group.signed) };
         outputs.push(Output::Gossip(Box::new(gossip)));

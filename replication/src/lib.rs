@@ -11,7 +11,7 @@
 //! In reading order: `event` (the contract), `replication` (the machine), `heads` (what others say they hold) with `stretch` (finding what
 //! differs among many chains), `fetch` (getting
 //! what is missing), `copy` (one foreign chain and what is on its way into it), `verify` (the checks), `serve` (answering
-//! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut),
+//! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut), `witnesses` (who vouches for what),
 //! `inquiry` (finding where two histories part), `order`, `status`, `config`;
 //! `topic_log` (publications in order, none lost, and their history).
 
@@ -31,6 +31,7 @@ mod status;
 mod stretch;
 mod topic_log;
 mod verify;
+mod witnesses;
 
 pub use config::ReplicationConfig;
 pub use event::{FetchId, Input, Output, RequestId};

@@ -6,12 +6,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use weft_protocol::limits::MEMBERS_MAX;
 use weft_protocol::{
-    ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, Hlc, NodeId, PublicKeys, Recovered,
-    StampVerdict, SyncResponse, Timestamp, judge_stamp, vector_root,
+    Anchor, ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, Hlc, NodeId, PublicKeys,
+    Recovered, StampVerdict, SyncResponse, Timestamp, judge_stamp, vector_root,
 };
 
 use crate::config::{CHAINS_MAX, CHAINS_PER_WRITER_MAX, KEYLESS_MAX, LINKS_MAX, ReplicationConfig};
-use crate::copy::ChainCopy;
+use crate::copy::{ChainCopy, Stored};
 use crate::event::{FetchId, Input, Output, RequestId};
 use crate::fetch::Fetch;
 use crate::fork::check_evidence;
@@ -19,6 +19,7 @@ use crate::forks::{Forks, Proof};
 use crate::inquiry::{Inquiry, Suspicion};
 use crate::status::{ChainStatus, SyncStatus};
 use crate::topic_log::TopicLog;
+use crate::witnesses::Witnesses;
 
 /// Keeps verified copies of other members' chains and lets them copy ours. Nothing is in [`Replication::heads`] that is not
 /// on disk.
@@ -43,6 +44,7 @@ pub struct Replication {
     pub(crate) inquiries: BTreeMap<ChainId, Inquiry>,
     /// Chains with two proven histories: nothing counts of them but what both share.
     pub(crate) forks: Forks,
+    pub(crate) witnesses: Witnesses,
     /// Whether nothing was handled yet.
     unsettled: bool,
     pub(crate) refused: u64,
@@ -99,6 +101,8 @@ impl Replication {
             recovered.chains.iter().map(|chain| &chain.state).partition(|state| state.chain() == own);
         let members: BTreeMap<NodeId, PublicKeys> = members.into_iter().map(|keys| (keys.node(), keys)).collect();
         let forks = recovered_forks(recovered, &members);
+        let mut witnesses = Witnesses::default();
+        recovered.chains.iter().for_each(|chain| witnesses.learn(chain.state.chain().node, &chain.anchors));
         Self {
             config,
             cluster,
@@ -115,6 +119,7 @@ impl Replication {
             inquiries: BTreeMap::new(),
             unsettled: true,
             forks,
+            witnesses,
             refused: 0,
             topics: TopicLog::default(),
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -147,6 +152,7 @@ impl Replication {
             Input::CommitRead { chain, held, other } => self.on_commit_read(chain, held, *other, outputs),
             Input::Verified(verdict) => self.on_verified(*verdict, now, outputs),
             Input::Stored { chain } => self.on_stored(chain, outputs),
+            Input::HashesRead { chain, hashes } => self.on_hashes_read(chain, &hashes, outputs),
             Input::ChainCut { chain, state } => self.on_cut(chain, state.map(|state| *state), outputs),
             Input::TopicsFollowed { patterns, since } => self.on_topics_followed(patterns, since, now, outputs),
             Input::TopicGatherAsked { gather, pattern, want } => {
@@ -440,11 +446,21 @@ impl Replication {
     }
 
     fn on_stored(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
-        let Some((facts, hlc)) = self.copies.get_mut(&chain).and_then(ChainCopy::take_stored) else { return };
+        let Some(stored) = self.copies.get_mut(&chain).and_then(ChainCopy::take_stored) else { return };
+        let Stored { facts, anchors, hlc } = stored;
         self.active.insert(chain);
         self.hear_of_forks(chain.node, &facts, outputs);
         outputs.push(Output::Learn { chain, facts, hlc });
         self.settle(chain, outputs);
+        self.learn_anchors(chain.node, &anchors, outputs);
+    }
+
+    /// A stored commit of a member vouches for these; where histories part, that may decide which one counts.
+    pub(crate) fn learn_anchors(&mut self, by: NodeId, anchors: &[Anchor], outputs: &mut Vec<Output>) {
+        self.witnesses.learn(by, anchors);
+        for anchor in anchors {
+            self.settle(anchor.chain, outputs);
+        }
     }
 
     /// Moves every active copy as far as it goes, and sets the time of the next retry.

@@ -1,8 +1,8 @@
 //! The checks that stand between a member's bytes and our disk: pure, and run outside the machine because they are slow.
 
 use weft_protocol::{
-    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, Fact, Hlc, PlacedFact, SignedCommit, StampVerdict,
-    Timestamp, judge_stamp, verify_commit,
+    Anchor, ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, Fact, Hlc, PlacedFact, SignedCommit,
+    StampVerdict, Timestamp, judge_stamp, verify_commit,
 };
 
 /// Why a group was not accepted. Nothing of it or after it is stored; what came before it in the same job may be.
@@ -35,6 +35,7 @@ pub struct Verdict {
     pub(crate) state: ChainState,
     pub(crate) groups: Vec<CommitGroup>,
     pub(crate) facts: Vec<PlacedFact>,
+    pub(crate) anchors: Vec<Anchor>,
     pub(crate) error: Option<VerifyError>,
     pub(crate) parked: usize,
     pub(crate) contradicting: Option<Box<SignedCommit>>,
@@ -72,13 +73,15 @@ impl Job {
             state,
             groups: Vec::with_capacity(groups.len()),
             facts: Vec::new(),
+            anchors: Vec::new(),
             error: None,
             parked: 0,
             contradicting: None,
         };
         for group in groups {
             match extend(&verdict.state, &group, now) {
-                Ok((next, checked)) => {
+                Ok((next, mut checked)) => {
+                    verdict.anchors.append(&mut checked.commit.anchors);
                     verdict.parked += usize::from(judge_stamp(next.last_hlc(), now) == StampVerdict::Parked);
                     verdict.facts.extend(facts_of(checked));
                     verdict.state = next;

@@ -48,6 +48,10 @@ impl World {
                 let held = self.read(node, |store| store.commit_header(chain, commit_no)).map(Box::new);
                 self.have_read(node, Input::CommitRead { chain, held, other });
             }
+            Output::ReadHashes { chain, commit_nos } => {
+                let hashes = self.read(node, |store| store.commit_hashes(chain, &commit_nos));
+                self.have_read(node, Input::HashesRead { chain, hashes });
+            }
             Output::ReadChain { chain } => {
                 let state = self.read(node, |store| store.chain_state(chain)).map(Box::new);
                 self.have_read(node, Input::ChainRead { chain, state });

@@ -70,6 +70,7 @@ impl Judge {
             | Output::ReadRange { .. }
             | Output::ReadCommit { .. }
             | Output::ReadChain { .. }
+            | Output::ReadHashes { .. }
             | Output::ReadTrace { .. }
             | Output::Verify(_)
             | Output::PublishView(_) => {}

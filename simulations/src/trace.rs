@@ -89,6 +89,7 @@ pub(crate) fn input(input: &Input) -> String {
             let held = held.as_ref().map(|held| header_words(held));
             format!("commit-read {} {held:?} {}", chain.node.short(), header_words(other))
         }
+        Input::HashesRead { chain, hashes } => format!("hashes-read {} {}", chain.node.short(), hashes.len()),
         Input::ChainRead { chain, state } => {
             format!("chain-read {} {:?}", chain.node.short(), state.as_ref().map(|state| state.commits()))
         }
@@ -152,6 +153,7 @@ pub(crate) fn output(output: &Output) -> String {
         Output::ReadCommit { chain, commit_no, other } => {
             format!("read-commit {} {commit_no} {}", chain.node.short(), header_words(other))
         }
+        Output::ReadHashes { chain, commit_nos } => format!("read-hashes {} {commit_nos:?}", chain.node.short()),
         Output::ReadChain { chain } => format!("read-chain {}", chain.node.short()),
         Output::ReadTrace { request, trace } => format!("read-trace {} {trace}", request.0),
         Output::Verify(job) => format!("verify {} {}", job.chain().node.short(), job.len()),

@@ -3,6 +3,7 @@
 mod group;
 mod promise;
 mod reserve;
+mod vouched;
 mod writer;
 
 pub(crate) use promise::{Order, Promise};

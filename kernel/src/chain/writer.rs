@@ -6,15 +6,16 @@ use std::sync::Arc;
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::limits::{CHECKPOINT_AGE_US_MAX, CHECKPOINT_EVENTS_MAX, EVENT_BYTES_MAX};
 use weft_protocol::{
-    Batch, Blake3, COMMIT_LABEL, ChainError, ChainState, Commit, CommitGroup, DeadLetter, Digest, DigestRow,
-    EVENT_VERSION, Effect, Event, Fact, Hlc, LoggedPublication, MessageBatch, MessageId, MessageRecord, OutboxEntry,
-    RecordRef, RecordedStep, Reserved, SUITE, Shake, SignedCommit, Signer, StampVerdict, Timestamp, commit_hash,
-    encode, leaf_hash, link_hash, root,
+    Batch, Blake3, COMMIT_LABEL, ChainError, ChainId, ChainState, Commit, CommitGroup, DeadLetter, Digest, DigestRow,
+    EVENT_VERSION, Effect, Event, Fact, Head, Hlc, LoggedPublication, MessageBatch, MessageId, MessageRecord,
+    OutboxEntry, RecordRef, RecordedStep, Reserved, SUITE, Shake, SignedCommit, Signer, StampVerdict, Timestamp,
+    commit_hash, encode, leaf_hash, link_hash, root,
 };
 
 use super::group::{Group, fits_one_group};
 use super::promise::{IntentHandle, Promise};
 use super::reserve::Reservation;
+use super::vouched::Vouched;
 
 /// Most groups that wait for the disk: 16,384 events. With more, whoever asks for something is told that we are busy.
 const WAITING_GROUPS_MAX: usize = 64;
@@ -48,6 +49,7 @@ pub(crate) struct Writer {
     next_seq: u64,
     unsealed_at: Option<Timestamp>,
     ending: bool,
+    vouched: Vouched,
 }
 
 impl Writer {
@@ -63,7 +65,20 @@ impl Writer {
             in_flight: None,
             unsealed_at,
             ending: false,
+            vouched: Vouched::default(),
         }
+    }
+
+    /// Another member's chain is verified and on our disk up to here: the next group with events vouches for that.
+    pub(crate) fn note_head(&mut self, head: Head, hlc: Hlc) {
+        if head.chain != self.durable.chain() {
+            self.vouched.note(head, hlc);
+        }
+    }
+
+    /// A chain is vouched for no longer.
+    pub(crate) fn forget_head(&mut self, chain: &ChainId) {
+        self.vouched.forget(chain);
     }
 
     /// What signs in this node's name.
@@ -400,7 +415,7 @@ impl Writer {
             root: frontier.root::<Shake>(),
             hlc_first: stamp.unwrap_or(group.first_hlc),
             hlc_last: stamp.unwrap_or(group.last_hlc),
-            anchors: Vec::new(),
+            anchors: if group.events.is_empty() { Vec::new() } else { self.vouched.take(group.first_hlc) },
         };
         let checkpoint = group.checkpoint || self.is_checkpoint_due(&commit, now);
         let signed = self.sign(&commit, checkpoint);

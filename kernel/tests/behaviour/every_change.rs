@@ -106,7 +106,9 @@ classes! { INPUTS, name_of_input: Input {
     Configured => Reads,
     // What is known of other nodes.
     ServicesElsewhere => Reads,
-    StampObserved => Reads,
+    // What is vouched for stands in the next commit that has events.
+    HeadStored => Reads,
+    ChainForked => Reads,
     // The disk and the clock. What was due is recorded as what it is.
     Persisted => Reads,
     PersistFailed => Reads,
@@ -557,10 +559,12 @@ fn input_for(which: &str) -> (Node, Input) {
         "ServicesElsewhere" => {
             (beta, Input::ServicesElsewhere { services: BTreeSet::from(["sum".parse().expect("a name")]) })
         }
-        "StampObserved" => {
+        "HeadStored" => {
             let hlc = weft_protocol::Hlc::from_wall(beta.now.after_us(1));
-            (beta, Input::StampObserved { hlc })
+            let head = alpha.kernel.chain_state().head().expect("a chain");
+            (beta, Input::HeadStored { head: Box::new(head), hlc })
         }
+        "ChainForked" => (beta, Input::ChainForked { chain: alpha.kernel.chain_state().chain() }),
         "Persisted" => (beta, Input::Persisted),
         "PersistFailed" => (beta, Input::PersistFailed),
         "Woken" => {

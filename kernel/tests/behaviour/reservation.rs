@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use weft_kernel::{Input, Output};
 use weft_protocol::limits::{CLOCK_MERGE_US_MAX, COUNTER_BLOCK};
-use weft_protocol::{Hlc, MessageId, Principal, Role, Timestamp};
+use weft_protocol::{ChainId, Digest, Head, Hlc, Incarnation, MessageId, NodeId, Principal, Role, Timestamp};
 
 use crate::node::{Node, START, effects, lines, message};
 
@@ -184,7 +184,14 @@ proptest! {
                     let (ask, by) = (weft_kernel::AskId(number as u64), Principal::Operator);
                     node.give(Input::Asked { ask, by, syscall, route: weft_kernel::Route::Remote(other.id()) })
                 }
-                Step::Observe(us) => node.give(Input::StampObserved { hlc: Hlc::from_wall(node.now.after_us(us)) }),
+                Step::Observe(us) => {
+                    let other = NodeId::from_bytes([9; 32]);
+                    let chain = ChainId { node: other, incarnation: Incarnation(1) };
+                    let digest = Digest::from_bytes([1; 32]);
+                    let head = Head { chain, commit_no: 0, size: 1, root: digest, commit_hash: digest };
+                    let hlc = Hlc::from_wall(node.now.after_us(us));
+                    node.give(Input::HeadStored { head: Box::new(head), hlc })
+                }
                 Step::Receive(us) => {
                     received += 1;
                     let envelope = weft_protocol::Envelope {

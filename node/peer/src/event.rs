@@ -6,9 +6,9 @@ use weft_discovery::{AdmissionView, Path};
 use weft_kernel::{Answer, Cursor, Delivery, Measured, ProbeAnswer, ProbeTarget, Syscall};
 use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, ChainState,
-    CommitGroup, ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, PhaseRecord, Principal, ProcessId,
-    PublicKeys, Publication, Refusal, Repaired, Resource, Role, SettingChange, SignedCommit, SyncRequest, SyncResponse,
-    TopicName,
+    CommitGroup, Digest, ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, PhaseRecord, Principal,
+    ProcessId, PublicKeys, Publication, Refusal, Repaired, Resource, Role, SettingChange, SignedCommit, SyncRequest,
+    SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -273,6 +273,13 @@ pub enum Input {
         /// The commit it is to be compared with.
         other: Box<SignedCommit>,
     },
+    /// Hashes of commits were read.
+    HashesRead {
+        /// Which chain.
+        chain: ChainId,
+        /// Number and hash of those that are held.
+        hashes: Vec<(u64, Digest)>,
+    },
     /// A chain was verified from its first event.
     ChainRead {
         /// Which.
@@ -467,6 +474,13 @@ pub enum Output {
         commit_no: u64,
         /// Given back with the answer.
         other: Box<SignedCommit>,
+    },
+    /// Read the hashes of stored commits; give `HashesRead`.
+    ReadHashes {
+        /// Which chain.
+        chain: ChainId,
+        /// Which commits.
+        commit_nos: Vec<u64>,
     },
     /// Verify what is stored of a chain from its first event; give `ChainRead`.
     ReadChain {

@@ -8,9 +8,9 @@ use weft_discovery::{self as discovery, Discovery, MemberState};
 use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
-    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, CommitGroup, Configured, Cut, Evidence, Fact, ForkSeen,
-    Gossip, MessageId, NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt, Recovered, Refusal, Role,
-    ServiceName, Signer, SyncRequest, SyncResponse, Timestamp, TopicPattern,
+    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainState, CommitGroup, Configured, Cut, Evidence,
+    Fact, ForkSeen, Gossip, MessageId, NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt, Recovered,
+    Refusal, Role, ServiceName, Signer, SyncRequest, SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -248,6 +248,9 @@ impl Peer {
             }
             Input::CommitRead { chain, held, other } => {
                 self.tell_replication(replication::Input::CommitRead { chain, held, other });
+            }
+            Input::HashesRead { chain, hashes } => {
+                self.tell_replication(replication::Input::HashesRead { chain, hashes });
             }
             Input::ChainRead { chain, state } => {
                 self.tell_replication(replication::Input::ChainCut { chain, state });
@@ -904,7 +907,9 @@ impl Peer {
                 out.push(Output::Gossip { topic: GossipTopic::Heads, content: Box::new(Gossip::Head(*gossip)) });
             }
             From::Learn { chain, facts, hlc } => {
-                self.tell_kernel(kernel::Input::StampObserved { hlc });
+                if let Some(head) = self.replication.chain_state(&chain).and_then(ChainState::head) {
+                    self.tell_kernel(kernel::Input::HeadStored { head: Box::new(head), hlc });
+                }
                 self.learned(chain.node, facts);
             }
             From::PassPublication { publication, fetched } => {
@@ -917,6 +922,7 @@ impl Peer {
                 self.tell_kernel(kernel::Input::Gathered { gather: kernel::GatherId(gather.0) });
             }
             From::ReportFork(evidence) => self.fork_reported(*evidence),
+            From::ReadHashes { chain, commit_nos } => out.push(Output::ReadHashes { chain, commit_nos }),
             From::Cut { chain, from_commit } => self.persist.add_cut(Cut { chain, from_commit }),
         }
     }
@@ -950,6 +956,7 @@ impl Peer {
     fn fork_reported(&mut self, evidence: Evidence) {
         let Ok(commit) = evidence.first.decode() else { return };
         let node = commit.chain.node;
+        self.tell_kernel(kernel::Input::ChainForked { chain: commit.chain });
         let fork = ForkSeen {
             chain: commit.chain,
             commit_no: commit.commit_no,

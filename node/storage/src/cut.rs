@@ -1,7 +1,7 @@
 //! Takes the commits of a forked chain that do not count out of it, and keeps them aside.
 
 use redb::{ReadableTable, WriteTransaction};
-use weft_protocol::{ChainId, ChainState, Cut, NewTraces, SignedCommit, chain_root_hash};
+use weft_protocol::{ChainId, ChainState, Cut, Digest, NewTraces, SignedCommit, chain_root_hash};
 
 use crate::error::StoreError;
 use crate::index::{self, Place, WHOLE_EVENT};
@@ -20,6 +20,18 @@ impl Store {
             let stored = Stored { transaction, salt: &self.salt };
             stored.walk(chain, |_, _| Ok(())).map_err(|fault| StoreError::read(fault.reason))
         })
+    }
+
+    /// Number and hash of those of these commits that are stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn commit_hashes(&self, chain: ChainId, commit_nos: &[u64]) -> Result<Vec<(u64, Digest)>, StoreError> {
+        let mut hashes = Vec::new();
+        for commit_no in commit_nos {
+            hashes.extend(self.commit_header(chain, *commit_no)?.map(|signed| (*commit_no, signed.hash())));
+        }
+        Ok(hashes)
     }
 
     /// Where the chain stands after the cut; none when it does not reach that far.

@@ -290,3 +290,57 @@ fn a_cut_that_a_crash_kept_from_the_disk_is_made_at_the_next_start() {
     machine.handle(Input::Woken, START, &mut outputs);
     assert!(matches!(outputs[..], [Output::Cut { from_commit: 3, .. }]), "{outputs:?}");
 }
+
+/// Five members: 0, 1 and 3 hold the liar's first history to its end and host 4 the second; `vouching` of the first three have
+/// anchored the first history at commit 7 of 9. Everybody is connected and holds what the others wrote.
+fn anchored(vouching: usize) -> (World, Writer, Writer) {
+    let (first, second) = histories(4, 5, 3);
+    let mut honest = [Writer::new(0), Writer::new(1), Writer::new(3)];
+    let signed = &first.groups[7].signed;
+    let head = signed.decode().unwrap().head(signed.hash());
+    for (place, writer) in honest.iter_mut().enumerate() {
+        writer.write_many(START, 1);
+        writer.vouch(START, if place < vouching { std::slice::from_ref(&head) } else { &[] });
+    }
+    let [zero, one, three] = honest;
+    let writers = [zero, one, first.clone(), three, Writer::new(4)];
+    let mut world = World::new(&writers, &[&[&first], &[&first], &[], &[&first], &[&second]]);
+    for (one, other) in [(0, 1), (0, 3), (1, 3)] {
+        world.connect(one, other);
+    }
+    world.pass(20 * SECOND_US);
+    (world, first, second)
+}
+
+#[test]
+fn a_late_fork_does_not_remove_what_more_than_half_had_anchored() {
+    let (mut world, first, _) = anchored(3);
+    // Whoever stole the key signs a second history from the middle on, and shows it to host 4 alone.
+    for host in [0, 1, 3] {
+        world.connect(host, 4);
+    }
+    world.pass(60 * SECOND_US);
+    for host in [0, 1, 3, 4] {
+        let verdict = check_evidence(world.hosts[host].reported.last().unwrap(), &first.public()).unwrap();
+        assert_eq!(verdict.shared_commits(), Some(4));
+        assert_eq!(
+            world.hosts[host].disk[&first.chain],
+            first.groups[..8],
+            "host {host}: all that was anchored, no more"
+        );
+    }
+    assert_eq!(world.hosts[0].machine.vector_root(), world.hosts[4].machine.vector_root());
+}
+
+#[test]
+fn what_half_or_fewer_had_anchored_goes_with_the_fork() {
+    let (mut world, first, _) = anchored(2);
+    for host in [0, 1, 3] {
+        world.connect(host, 4);
+    }
+    world.pass(60 * SECOND_US);
+    for host in [0, 1, 3, 4] {
+        assert_eq!(world.hosts[host].disk[&first.chain], first.groups[..4], "host {host}");
+    }
+    assert_eq!(world.hosts[0].machine.vector_root(), world.hosts[4].machine.vector_root());
+}

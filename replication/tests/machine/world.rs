@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weft_protocol::{
-    ChainId, ChainState, CommitGroup, Digest, Event, Evidence, Fact, Head, HeadGossip, Hlc, NodeId, PlacedFact,
+    Anchor, ChainId, ChainState, CommitGroup, Digest, Event, Evidence, Fact, Head, HeadGossip, Hlc, NodeId, PlacedFact,
     Recovered, RecoveredChain, SyncRequest, SyncResponse, Timestamp, encode,
 };
 use weft_replication::{FetchId, Input, Output, Replication, ReplicationConfig, RequestId};
@@ -64,7 +64,7 @@ impl World {
             let chains = stored.iter().map(|held| RecoveredChain {
                 state: held.state().clone(),
                 facts: facts_of(&held.groups),
-                anchors: Vec::new(),
+                anchors: anchors_of(&held.groups),
             });
             let recovered = Recovered { chains: chains.collect(), ..Recovered::default() };
             let members = members.clone();
@@ -214,6 +214,12 @@ impl World {
                 it.disk.entry(chain).or_default().extend(groups);
                 self.queue.push_back((host, Input::Stored { chain }));
             }
+            Output::ReadHashes { chain, commit_nos } => {
+                let groups = &self.hosts[host].disk[&chain];
+                let hash = |number: u64| Some((number, groups.get(number as usize)?.signed.hash()));
+                let hashes = commit_nos.into_iter().filter_map(hash).collect();
+                self.queue.push_back((host, Input::HashesRead { chain, hashes }));
+            }
             Output::Cut { chain, from_commit } => {
                 let it = &mut self.hosts[host];
                 assert!(!it.storing.contains_key(&chain), "a chain is cut while a store of it is out");
@@ -306,6 +312,11 @@ fn facts_of(groups: &[CommitGroup]) -> Vec<PlacedFact> {
         PlacedFact { seq: event.seq, hlc: event.hlc, fact }
     });
     facts.collect()
+}
+
+fn anchors_of(groups: &[CommitGroup]) -> Vec<Anchor> {
+    let anchors = groups.iter().flat_map(|group| group.signed.decode().unwrap().anchors);
+    anchors.map(|anchor| (anchor.chain, anchor)).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 /// Where a chain of these groups stands; none when there are none.

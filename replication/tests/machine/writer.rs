@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use weft_protocol::{
-    COMMIT_LABEL, ChainId, ChainState, ClusterId, Commit, CommitGroup, Denial, Digest, EVENT_VERSION, Event, Fact,
-    Genesis, Head, Hlc, HybridClock, Incarnation, KeyPair, NodeId, Principal, PublicKeys, SUITE, Sender, Shake,
+    Anchor, COMMIT_LABEL, ChainId, ChainState, ClusterId, Commit, CommitGroup, Denial, Digest, EVENT_VERSION, Event,
+    Fact, Genesis, Head, Hlc, HybridClock, Incarnation, KeyPair, NodeId, Principal, PublicKeys, SUITE, Sender, Shake,
     SignedCommit, Signer, Timestamp, commit_hash, encode, hash, leaf_hash, link_hash,
 };
 
@@ -74,6 +74,21 @@ impl Writer {
     pub(crate) fn say(&mut self, now: Timestamp, fact: Fact) {
         self.next_fact = Some(fact);
         self.write(now, 1, 0, true);
+    }
+
+    /// Writes a checkpoint of two events that vouches for these heads.
+    pub(crate) fn vouch(&mut self, now: Timestamp, heads: &[Head]) {
+        let anchor = |head: &Head| Anchor {
+            chain: head.chain,
+            commit_no: head.commit_no,
+            size: head.size,
+            root: head.root,
+            commit_hash: head.commit_hash,
+        };
+        let anchors: Vec<Anchor> = heads.iter().map(anchor).collect();
+        let group = self.compose(now, 2, 0, true, &|commit| commit.anchors.clone_from(&anchors));
+        self.state.extend(&group).expect("an honest group continues its chain");
+        self.groups.push(group);
     }
 
     /// Writes `commits` small checkpoints of two events.

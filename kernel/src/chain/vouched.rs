@@ -1,0 +1,47 @@
+//! Heads of other chains that this node holds and has not vouched for yet: they ride as anchors on its next commits.
+
+use std::collections::BTreeMap;
+
+use weft_protocol::limits::{ANCHORS_MAX, MEMBERS_MAX};
+use weft_protocol::{Anchor, ChainId, Head, Hlc};
+
+/// Most chains that wait to be named: one for each member. A further one is named when its next head comes.
+const WAITING_MAX: usize = MEMBERS_MAX;
+
+/// Invariant: what is given was on disk, verified, before it was noted, and is given once.
+#[derive(Debug, Default)]
+pub(super) struct Vouched {
+    waiting: BTreeMap<ChainId, (Head, Hlc)>,
+    /// After which chain the next ones are taken, so that all get their turn.
+    after: Option<ChainId>,
+}
+
+impl Vouched {
+    pub(super) fn note(&mut self, head: Head, hlc: Hlc) {
+        if self.waiting.len() < WAITING_MAX || self.waiting.contains_key(&head.chain) {
+            self.waiting.insert(head.chain, (head, hlc));
+        }
+    }
+
+    pub(super) fn forget(&mut self, chain: &ChainId) {
+        self.waiting.remove(chain);
+    }
+
+    /// Heads that were stamped before `first`, in turn; a group may name no others, so that what it names sorts before it.
+    pub(super) fn take(&mut self, first: Hlc) -> Vec<Anchor> {
+        let start = self.after.unwrap_or(ChainId::from_bytes(&[0; 40]));
+        let later = self.waiting.range(start..).chain(self.waiting.range(..start));
+        let due = later.filter(|(_, (_, hlc))| *hlc < first).map(|(chain, _)| *chain);
+        let due: Vec<ChainId> = due.take(ANCHORS_MAX).collect();
+        self.after = due.last().copied().or(self.after);
+        let named = due.iter().filter_map(|chain| self.waiting.remove(chain));
+        let anchor = |(head, _): (Head, Hlc)| Anchor {
+            chain: head.chain,
+            commit_no: head.commit_no,
+            size: head.size,
+            root: head.root,
+            commit_hash: head.commit_hash,
+        };
+        named.map(anchor).collect()
+    }
+}
