@@ -176,6 +176,8 @@ pub enum SyncResponse {
     /// What I hold where I was asked, one hash for each stretch of it, at most 16: the first begins where the question does, each
     /// ends where the next begins, the last where the question ends.
     Stretches(Vec<Stretch>),
+    /// The two commits; none when nothing is held against that chain.
+    Evidence(Option<Box<Evidence>>),
 }
 
 /// Some chains that follow each other by id.
@@ -185,8 +187,6 @@ pub struct Stretch {
     pub from: ChainId,
     /// See [`vector_root`].
     pub vector_root: Digest,
-    /// The two commits; none when nothing is held against that chain.
-    Evidence(Option<Box<Evidence>>),
 }
 
 /// One recorded step with the proof that it is covered by an event.

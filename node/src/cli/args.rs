@@ -726,7 +726,8 @@ pub(crate) struct ChainVerifyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct EvidenceArgs {
     /// Print the file about this node, by name or id
-    pub(crate) node: Option<String>,
+    #[arg(value_name = "NODE")]
+    pub(crate) member: Option<String>,
     #[command(flatten)]
     pub(crate) at: At,
 }

@@ -19,7 +19,7 @@ const KEYS_BYTES_MAX: usize = 4 * 1024;
 /// `weft chain evidence`.
 pub(crate) async fn evidence(args: &EvidenceArgs, at: &At) -> Result<(), CliError> {
     let report: EvidenceReport = Client::of(at)?.get("/v1/chain/evidence").await?;
-    let Some(wanted) = &args.node else {
+    let Some(wanted) = &args.member else {
         return Output::new(at.json).report(&report, |report| {
             let header = ["node", "id", "incarnation", "commit", "what", "counts", "bytes"];
             table(
