@@ -15,7 +15,7 @@ pub(crate) const BOUND: Duration = Duration::from_secs(30);
 /// The built binary.
 pub(crate) fn weft() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
-    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command.env_remove("RUST_LOG").env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
     command
 }
 
@@ -92,7 +92,11 @@ impl Node {
         let words = if words.is_empty() { &["up"] } else { words };
         let prefix: Vec<String> = prefix.iter().map(|&word| word.to_owned()).collect();
         let mut command = with_prefix(&prefix);
-        command.args(words).args(["--name", name, "--json", "--home"]).arg(&home);
+        command
+            .args(words)
+            .args(["--name", name, "--json", "--home"])
+            .arg(&home)
+            .env("XDG_STATE_HOME", state_of(&home));
         let (child, up) = spawn(&mut command).unwrap_or_else(|said| panic!("{name} did not start: {said:?}"));
         Self { name: name.to_owned(), home, up, child, prefix }
     }
@@ -100,7 +104,7 @@ impl Node {
     /// Starts the stopped node again in its home.
     pub(crate) fn restart(&mut self) {
         let mut command = with_prefix(&self.prefix);
-        command.args(["up", "--json", "--home"]).arg(&self.home);
+        command.args(["up", "--json", "--home"]).arg(&self.home).env("XDG_STATE_HOME", state_of(&self.home));
         let (child, up) = spawn(&mut command).unwrap_or_else(|said| panic!("{} did not restart: {said:?}", self.name));
         (self.child, self.up) = (child, up);
     }
@@ -131,7 +135,8 @@ impl Node {
 
     /// Runs `weft` with these words against this node.
     pub(crate) fn weft(&self, words: &[&str]) -> Said {
-        run_command(with_prefix(&self.prefix).args(words).arg("--home").arg(&self.home))
+        let mut command = with_prefix(&self.prefix);
+        run_command(command.args(words).arg("--home").arg(&self.home).env("XDG_STATE_HOME", state_of(&self.home)))
     }
 
     /// The same with `--json`, which must succeed.
@@ -183,6 +188,11 @@ impl Drop for Node {
             let _ended = self.child.wait();
         }
     }
+}
+
+/// Where the machine of a node keeps the state of programs: beside its home, and gone with it.
+pub(crate) fn state_of(home: &Path) -> PathBuf {
+    home.with_file_name("state")
 }
 
 fn with_prefix(prefix: &[String]) -> Command {

@@ -18,6 +18,7 @@ mod limits;
 mod load;
 mod refusals;
 mod remote;
+mod restore;
 mod sandbox;
 mod scope;
 mod services;

@@ -77,8 +77,7 @@ impl Discovery {
         let mut members = Members::new(charter.cluster_id(), charter.founder.clone());
         members.trust(certificate, signed);
         let mut invites = Invites::default();
-        let own_facts = recovered.chains.iter().filter(|chain| chain.state.chain().node == node);
-        for placed in own_facts.flat_map(|chain| &chain.facts) {
+        for placed in recovered.chains_of(node).into_iter().flat_map(|chain| &chain.facts) {
             invites.fold(&placed.fact, now);
         }
         let admissions_refused = fold_admissions(&recovered.chains, &mut members);

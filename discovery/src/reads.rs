@@ -248,6 +248,12 @@ impl Discovery {
         own.into_iter().chain(others.map(|(_, known)| &known.signed)).take_while(fits).cloned().collect()
     }
 
+    /// All other members that are not cut off, by id.
+    pub fn active_others(&self) -> impl Iterator<Item = NodeId> {
+        let others = self.members.iter().map(|(node, _)| node).filter(|node| *node != self.node);
+        others.filter(|node| !self.members.is_quarantined(node))
+    }
+
     /// As what a member was admitted; none when it is no member or cut off.
     #[must_use]
     pub fn role_of(&self, node: NodeId) -> Option<Role> {

@@ -37,6 +37,9 @@ impl Node {
             governance_hash,
             build: "bench".to_owned(),
             founding: Vec::new(),
+            previous: None,
+            skip_numbers: false,
+            held: false,
         };
         let gate = CapabilityGate::new(node, &rules, &governance_hash).expect("the genesis rules");
         let now = Timestamp(1_790_000_000_000_000);

@@ -132,6 +132,8 @@ pub enum Action {
     },
     /// Record that damage was repaired.
     RecordRepair,
+    /// Record that what was lost of an earlier chain is back.
+    RecordTail,
     /// Record that a start is complete.
     RecordBoot,
     /// Change settings of the running node.
@@ -219,6 +221,7 @@ impl Action {
             Self::Admit { .. } => "admit",
             Self::RecordFork { .. } => "record-fork",
             Self::RecordRepair => "record-repair",
+            Self::RecordTail => "record-tail",
             Self::RecordBoot => "record-boot",
             Self::Configure => "configure",
             Self::Shutdown => "shutdown",

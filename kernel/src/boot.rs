@@ -28,7 +28,8 @@ impl Kernel {
         if self.chain.durable().size() == 0 {
             self.found(keys);
         }
-        let boot = Boot { version: self.identity.build.clone(), name: self.identity.name.clone() };
+        let counter = Some(self.chain.next_counter()).filter(|counter| *counter > 0);
+        let boot = Boot { version: self.identity.build.clone(), name: self.identity.name.clone(), counter };
         let seq = self.chain.append("kernel", &Fact::Boot(boot), self.now).seq;
         self.chain.hold(seq, Promise::Booted);
         self.close_history(history);
@@ -47,6 +48,7 @@ impl Kernel {
             keys: keys.clone(),
             governance_hash: self.identity.governance_hash,
             charter: self.identity.charter.clone(),
+            previous: self.identity.previous.clone(),
         };
         self.chain.append("kernel", &Fact::Genesis(Box::new(genesis)), self.now);
         for fact in std::mem::take(&mut self.identity.founding) {

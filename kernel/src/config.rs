@@ -2,7 +2,7 @@
 
 use weft_protocol::limits::AGENT_IN_FLIGHT_MAX;
 use weft_protocol::{
-    AgentSpec, ChainId, Charter, ClusterId, Digest, Fact, NodeCheck, NodeName, ProbeTiming, ResourceLimits,
+    AgentSpec, ChainId, Charter, ClusterId, Digest, Fact, Head, NodeCheck, NodeName, ProbeTiming, ResourceLimits,
 };
 
 /// Bounds and first agents of one kernel.
@@ -64,4 +64,10 @@ pub struct KernelIdentity {
     pub build: String,
     /// Facts that follow the first event of a new chain, in its first commit: the founder's own admission.
     pub founding: Vec<Fact>,
+    /// Where this node's earlier chain ends as far as it knows; it becomes part of the first event of a new one.
+    pub previous: Option<Head>,
+    /// Whether messages may bear numbers that nobody on this disk knows of: then numbers go on far above them.
+    pub skip_numbers: bool,
+    /// Whether nothing may be appended until `Released`: what waits for a record waits, reads are answered.
+    pub held: bool,
 }

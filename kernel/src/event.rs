@@ -216,6 +216,8 @@ pub enum Input {
         /// Which member.
         node: NodeId,
     },
+    /// What was held may be appended from now on.
+    Released,
     /// The operator's settings are other ones from now on; the change is on the chain.
     Configured {
         /// All of them. Agents to start at boot are those of the next start.

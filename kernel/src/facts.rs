@@ -43,6 +43,7 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         Action::Admit { .. } => matches!(fact, Fact::InviteBurnt(_) | Fact::Admitted(_)),
         Action::RecordFork { .. } => matches!(fact, Fact::ForkSeen(_)),
         Action::RecordRepair => matches!(fact, Fact::Repaired(_)),
+        Action::RecordTail => matches!(fact, Fact::TailReturned(_)),
         Action::RecordBoot => match fact {
             Fact::Booted(booted) => booted.phases.len() <= BootPhase::ALL.len(),
             _ => false,
@@ -109,6 +110,7 @@ fn resource(action: &Action) -> String {
         Action::RetryDeadLetter { message } | Action::DropDeadLetter { message } => message.to_string(),
         Action::RevokeInvite
         | Action::RecordRepair
+        | Action::RecordTail
         | Action::RecordBoot
         | Action::Configure
         | Action::ReadDeadLetters

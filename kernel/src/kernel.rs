@@ -9,7 +9,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use smallvec::SmallVec;
 use weft_protocol::{
     AgentName, ChainId, ChainState, Denial, Fact, Grant, GrantId, Head, LocalTarget, MessageId, NewTraces, NodeId,
-    Principal, ProcessId, Recovered, RecoveredChain, Refusal, Role, Sender, Signer, Target, Timestamp,
+    Principal, ProcessId, Recovered, RecoveredChain, Refusal, Reserved, Role, Sender, Signer, Target, Timestamp,
 };
 
 use crate::action::Action;
@@ -52,6 +52,8 @@ pub struct Kernel {
     pub(crate) state: NodeState,
     /// Whether the last record of this run was appended.
     pub(crate) ending: bool,
+    /// Whether nothing may be appended yet.
+    held: bool,
     pub(crate) chain: Writer,
     pub(crate) effects: Effects,
     pub(crate) timers: Timers,
@@ -165,20 +167,29 @@ impl Kernel {
         now: Timestamp,
     ) -> Self {
         let keys = signer.public_keys().clone();
-        let own = recovered.chains.iter().find(|chain| chain.state.chain() == identity.chain);
-        let jobs = own.map_or_else(cron::History::default, |chain| cron::History::of(&chain.facts));
+        let written = recovered.chains_of(identity.chain.node);
+        // What an agent, a job or a right is does not depend on which of its chains the node wrote it on.
+        let facts = || written.iter().flat_map(|chain| &chain.facts);
+        let own = written.iter().find(|chain| chain.state.chain() == identity.chain);
+        let mut jobs = cron::History::of(facts());
         let last = own.and_then(|chain| chain.facts.last());
         let orderly = last.is_none_or(|last| matches!(last.fact, Fact::Shutdown(_)));
-        let history = own.map_or_else(History::default, |chain| History::of(identity.chain.node, &chain.facts));
-        let bonds = own.map_or_else(BondHistory::default, |chain| BondHistory::of(identity.chain.node, &chain.facts));
-        let services = own.map_or_else(ServiceHistory::default, |chain| ServiceHistory::of(&chain.facts));
+        let mut history = History::of(identity.chain.node, facts());
+        if own.is_none() {
+            history.begin_chain();
+            jobs.begin_chain();
+        }
+        let bonds = BondHistory::of(identity.chain.node, facts());
+        let services = ServiceHistory::of(facts());
         let state = own.map(|chain| chain.state.clone());
         let state = state.unwrap_or_else(|| ChainState::new(identity.chain, identity.cluster, keys.clone()));
-        let mut chain = Writer::restored(signer, state, recovered.reserved, now);
-        for (head, hlc) in heads_to_vouch_for(recovered, own) {
+        let reserved = reserved(recovered, &identity, facts());
+        let earlier = written.iter().filter(|chain| chain.state.chain() != identity.chain).count();
+        let mut chain = Writer::restored(signer, state, reserved, now);
+        for (head, hlc) in heads_to_vouch_for(recovered, own.copied()) {
             chain.note_head(head, hlc);
         }
-        let receipts = Receipts::restored(identity.chain, &recovered.messages);
+        let receipts = Receipts::restored(identity.chain.node, &recovered.messages);
         let mut windows = Windows::default();
         receipts.past().for_each(|message| windows.mark(message, now));
         let mut kernel = Self {
@@ -187,14 +198,15 @@ impl Kernel {
             now,
             state: NodeState::Booting,
             ending: false,
+            held: identity.held,
             effects: Effects::default(),
             timers: Timers::default(),
             deferred: VecDeque::new(),
             ahead: Ahead::default(),
-            processes: ProcessTable::restored(history.generations()),
+            processes: ProcessTable::restored(history.generations(), first_generation(earlier)),
             supervisors: Supervisors::default(),
             bonds: Bonds::default(),
-            ledger: Ledger::of(identity.chain.node, own.map_or(&[], |chain| &chain.facts)),
+            ledger: Ledger::of(identity.chain.node, facts()),
             advertised: Vec::new(),
             advert_due: false,
             calls: Calls::default(),
@@ -229,6 +241,7 @@ impl Kernel {
         match input {
             Input::Persisted => self.on_persisted(),
             Input::PersistFailed => self.damage(),
+            Input::Released => self.held = false,
             Input::Woken => {}
             input => self.take(input),
         }
@@ -247,6 +260,7 @@ impl Kernel {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         match self.state {
             NodeState::Halted | NodeState::Damaged => None,
+            NodeState::Booting if self.held => None,
             NodeState::Booting | NodeState::Running | NodeState::ShuttingDown => {
                 // What is due already waits for a reservation, whose `Persisted` wakes as well.
                 let timer = self.timers.next().into_iter().chain(self.next_job()).min();
@@ -319,7 +333,7 @@ impl Kernel {
             Input::ServicesElsewhere { services } => self.on_services_elsewhere(services),
             Input::HeadStored { head, hlc } => self.on_head_stored(*head, hlc),
             Input::ChainForked { chain } => self.chain.forget_head(&chain),
-            Input::Persisted | Input::PersistFailed | Input::Woken => {}
+            Input::Persisted | Input::PersistFailed | Input::Released | Input::Woken => {}
         }
     }
 
@@ -580,7 +594,7 @@ impl Kernel {
 
     /// Writes what waits, before anything else that this input caused.
     fn close(&mut self, outputs: &mut Vec<Output>) {
-        if matches!(self.state, NodeState::Damaged | NodeState::Halted) {
+        if self.held || matches!(self.state, NodeState::Damaged | NodeState::Halted) {
             return;
         }
         let waits = !self.deferred.is_empty() || self.timers.is_due(self.now) || self.jobs_are_due();
@@ -603,4 +617,32 @@ fn heads_to_vouch_for<'a>(
     };
     let heads = recovered.chains.iter().filter_map(|chain| Some((chain.state.head()?, chain.state.last_hlc())));
     heads.filter(move |(head, _)| !forked.contains(&head.chain) && !named(head))
+}
+
+/// Numbers that a restored node leaves out, for messages that it sent and does not know of: more than a node that sends one
+/// every two microseconds gives in a year. The low half of it is odd, since conversations are told apart by the low half of a number.
+const SKIPPED_NUMBERS: u64 = (1 << 44) + 0x9e37_79b9;
+/// Lives of each place in the process table that one chain leaves to what was lost of the one before it (guess).
+const LOST_GENERATIONS: u32 = 1 << 16;
+
+/// What was promised never to be used again, or lies far above it when others may know of more.
+fn reserved<'a>(
+    recovered: &Recovered,
+    identity: &KernelIdentity,
+    facts: impl Iterator<Item = &'a weft_protocol::PlacedFact>,
+) -> Reserved {
+    if !identity.skip_numbers {
+        return recovered.reserved;
+    }
+    let begun = facts.filter_map(|placed| match &placed.fact {
+        Fact::Boot(boot) => boot.counter,
+        _ => None,
+    });
+    let counter = begun.max().unwrap_or(0).max(recovered.reserved.counter).saturating_add(SKIPPED_NUMBERS);
+    Reserved { counter, ..recovered.reserved }
+}
+
+/// The first generation that a chain with so many before it gives.
+fn first_generation(earlier: usize) -> u32 {
+    u32::try_from(earlier).unwrap_or(u32::MAX).saturating_mul(LOST_GENERATIONS)
 }

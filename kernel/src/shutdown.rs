@@ -211,6 +211,7 @@ impl Kernel {
             | Input::ServicesElsewhere { .. }
             | Input::HeadStored { .. }
             | Input::ChainForked { .. }
+            | Input::Released
             | Input::Persisted
             | Input::PersistFailed
             | Input::Woken => {}

@@ -20,6 +20,7 @@ mod error;
 mod evidence;
 mod health;
 mod help;
+mod identity;
 mod join;
 mod log;
 mod members;
@@ -108,6 +109,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sim(command) => sim::run(command),
         Command::Bench(command) => bench::run(command).await,
         Command::BenchStock(args) => bench::serve_stock(args).await,
+        Command::Identity(command) => identity::identity(command, before).await,
         Command::BootLog(only) => status::boot_log(&only.at.or(before)).await,
         Command::Config(command) => config::config(command, before).await,
         Command::Doctor(args) => doctor::doctor(args, &args.at.or(before)).await,

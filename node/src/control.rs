@@ -5,7 +5,7 @@
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks), `changes`; then
 //! what is served: `node`, `config`, `members`, `agents` with `elsewhere`, `bonds` and `logs`, `grants`, `services`, `messages`, `topics`, `dead_letters`,
-//! `events`, `cron`, `health`, `trace` with `agreement`, `chain` with `fact`; `openapi` describes it; `text` writes times.
+//! `events`, `cron`, `health`, `identity`, `trace` with `agreement`, `chain` with `fact`; `openapi` describes it; `text` writes times.
 
 mod agents;
 mod agreement;
@@ -23,6 +23,7 @@ mod fact;
 mod failure;
 mod grants;
 mod health;
+mod identity;
 mod logs;
 mod members;
 mod messages;
@@ -57,6 +58,7 @@ use crate::runners::AgentProcesses;
 
 pub(crate) use self::chain::verify_report;
 pub(crate) use self::door::{Door, open};
+pub(crate) use self::identity::{Written, report as identity_report};
 pub(crate) use self::node::{LISTEN_WAIT_MAX, up_report};
 
 /// Largest body of a request, in bytes; a larger one is answered 413.
@@ -150,6 +152,7 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/health", get(health::health))
         .route("/v1/livez", get(health::livez))
         .route("/v1/readyz", get(health::readyz))
+        .route("/v1/identity", get(identity::identity))
         .route("/v1/boot-log", get(node::boot_log))
         .route("/v1/down", post(node::down))
         .route("/v1/config", get(config::show))

@@ -1,20 +1,23 @@
 //! The loop that gives the peer everything that happens, one input at a time, and carries out what it asks, in order.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use weft_kernel::ProbeTarget;
-use weft_peer::{AskId, Input, Output, Peer, Question, Reply};
+use weft_peer::{AskId, Input, Output, Peer, Question, Reply, StartOver};
 use weft_protocol::{Admission, AgentSpec, AuthRefusal, Batch, NodeCheck, Principal, ProcessId, Refusal, Timestamp};
 use weft_storage::Store;
 
 use crate::ask::{Asker, Local, Notified};
+use crate::cli::CliError;
 use crate::clock::Clock;
 use crate::home::HomeDir;
 use crate::network::{Network, NetworkEvent};
 use crate::runners::Runners;
+use crate::sign_state::SignState;
+use crate::succession::Successor;
 
 /// How long the loop sleeps at most, so that a wall clock that jumps forward is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -29,6 +32,11 @@ const TAKEN_MAX: usize = 1_024;
 
 /// How long the disk is idle before the store is settled, which costs a sync that nobody waits for (guess).
 const IDLE: Duration = Duration::from_millis(20);
+
+/// Most questions that are kept for the next peer while a start is not decided; more are answered `busy` if there is one.
+const EARLY_MAX: usize = 1_024;
+/// When these may be asked again, in microseconds: the next peer is there by then.
+const BUSY_RETRY_US: u64 = 50_000;
 
 /// Everything that can wake the loop.
 enum Event {
@@ -58,6 +66,14 @@ pub(crate) struct EventLoop {
     /// Whether something was handled since it was counted.
     handled: bool,
     halted: bool,
+    /// Who builds the next peer.
+    successor: Successor,
+    /// What was last told of the addresses: the next peer is told too.
+    listening: Option<Input>,
+    /// What was asked while the start was not decided: the next peer is asked it.
+    early: Vec<Input>,
+    /// Why this peer is to be ended.
+    over: Option<StartOver>,
 }
 
 impl EventLoop {
@@ -72,8 +88,9 @@ impl EventLoop {
         locals: mpsc::Receiver<Local>,
         home: HomeDir,
         passes: watch::Sender<u64>,
+        disk: Disk,
+        successor: Successor,
     ) -> Self {
-        let disk = Disk::start(Arc::clone(&store));
         Self {
             peer,
             clock,
@@ -91,11 +108,19 @@ impl EventLoop {
             passes,
             handled: false,
             halted: false,
+            successor,
+            listening: None,
+            early: Vec::new(),
+            over: None,
         }
     }
 
     /// Runs until the peer halts, then lets go of agents and sockets.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// # Errors
+    /// When a peer that had to be ended before it began could not be followed by another.
+    pub(crate) async fn run(mut self) -> Result<(), CliError> {
+        let mut ended = Ok(());
         let mut outputs = Vec::new();
         while let Some(event) = self.network.take_begun() {
             self.take_in(Event::Network(event));
@@ -118,10 +143,41 @@ impl EventLoop {
             for output in outputs.drain(..) {
                 self.carry_out(output, now);
             }
+            if let Some(over) = self.over.take()
+                && let Err(error) = self.start_over(over).await
+            {
+                ended = Err(error);
+                break;
+            }
         }
         self.runners.shutdown().await;
         self.network.shutdown().await;
         self.disk.shutdown().await;
+        ended
+    }
+
+    /// Ends this peer, of which nobody has heard anything yet, and goes on with the next.
+    async fn start_over(&mut self, over: StartOver) -> Result<(), CliError> {
+        self.network.close_all().await;
+        self.disk.rest().await;
+        self.inputs.clear();
+        self.joins.clear();
+        let peer = self.successor.next(&self.store, over, self.clock.now())?;
+        self.peer = peer.after(&self.peer);
+        self.network.publish_view(self.peer.discovery().view());
+        self.inputs.push_back(Input::Woken);
+        self.inputs.extend(self.listening.clone());
+        let early = std::mem::take(&mut self.early);
+        let asked: BTreeSet<AskId> = early.iter().filter_map(ask_of).collect();
+        let now = self.clock.now();
+        let beyond: Vec<AskId> = self.answers.keys().copied().filter(|ask| !asked.contains(ask)).collect();
+        for ask in beyond {
+            self.answer(ask, Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US }), now);
+        }
+        let waits = |input: &Input| ask_of(input).is_some_and(|ask| self.answers.contains_key(&ask));
+        let (again, _given_up): (Vec<_>, Vec<_>) = early.into_iter().partition(waits);
+        self.inputs.extend(again);
+        Ok(())
     }
 
     /// Takes in one thing that is here already, without a wake-up, or waits for the next; the mesh and the clock are looked at
@@ -193,14 +249,23 @@ impl EventLoop {
     fn take_in(&mut self, event: Event) {
         match event {
             Event::Local(local) => self.take_in_local(local),
-            Event::Network(NetworkEvent::Peer(input)) => self.inputs.push_back(input),
+            Event::Network(NetworkEvent::Peer(input)) => {
+                if matches!(input, Input::ListenChanged { .. }) {
+                    self.listening = Some(input.clone());
+                }
+                self.inputs.push_back(input);
+            }
             Event::Network(NetworkEvent::JoinAttempt { keys, invite, join, answer }) => {
                 let ask = self.asker.next_ask();
                 self.joins.insert(ask, answer);
                 self.inputs.push_back(Input::JoinAsked { ask, keys, invite, join });
             }
-            Event::Disk(Ok(())) => self.inputs.push_back(Input::Persisted),
+            Event::Disk(Ok(())) => {
+                self.disk.busy = false;
+                self.inputs.push_back(Input::Persisted);
+            }
             Event::Disk(Err(error)) => {
+                self.disk.busy = false;
                 tracing::error!(%error, "the store cannot be written; nothing is promised any more");
                 if let Err(error) = self.home.poison(&error.to_string()) {
                     tracing::error!(%error, "the next start will not know that this one could not write");
@@ -220,7 +285,11 @@ impl EventLoop {
             Local::Asked { ask, by, question, answer, notify } => {
                 self.answers.insert(ask, answer);
                 self.notifies.extend(notify.map(|notify| (ask, notify)));
-                self.inputs.push_back(Input::Asked { ask, by, question: *question });
+                let input = Input::Asked { ask, by, question: *question };
+                if self.peer.is_asking() && self.early.len() < EARLY_MAX {
+                    self.early.push(input.clone());
+                }
+                self.inputs.push_back(input);
             }
             Local::Read(read) => read(&self.peer),
             Local::Happened(input) => {
@@ -245,7 +314,7 @@ impl EventLoop {
 
     fn carry_out(&mut self, output: Output, now: Timestamp) {
         match output {
-            Output::Persist(batch) => self.disk.write(*batch),
+            Output::Persist(batch) => self.disk.write(*batch, self.peer.is_asking()),
             Output::Answer { ask, answer } => self.answer(ask, answer, now),
             Output::AnswerJoin { ask, answer } => {
                 if let Some(join) = self.joins.remove(&ask) {
@@ -308,6 +377,7 @@ impl EventLoop {
             }
             Output::PublishView(view) => self.network.publish_view(view),
             Output::Halt => self.halted = true,
+            Output::StartOver(over) => self.over = Some(over),
         }
     }
 
@@ -367,52 +437,122 @@ pub(crate) async fn shut_down(asker: &Asker) -> Result<Reply, Refusal> {
     asker.ask(Principal::Operator, Question::Kernel(shutdown)).await
 }
 
-/// The next batch; a disk that has been idle for a moment is settled meanwhile. None when the loop has ended.
-fn next_batch(incoming: &std::sync::mpsc::Receiver<Batch>, store: &Store) -> Option<Batch> {
-    match incoming.recv_timeout(IDLE) {
-        Ok(batch) => Some(batch),
-        Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
-        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-            if let Err(error) = store.settle() {
-                tracing::error!(%error, "the store could not be settled");
+/// Which question this is.
+const fn ask_of(input: &Input) -> Option<AskId> {
+    match input {
+        Input::Asked { ask, .. } => Some(*ask),
+        _ => None,
+    }
+}
+
+/// A batch, and whether its part of the own chain leaves it open how far that went.
+struct Work {
+    batch: Batch,
+    doubtful: bool,
+}
+
+/// What the writing thread has besides the store.
+struct Writing {
+    store: Arc<Store>,
+    sign_state: Option<Arc<Mutex<SignState>>>,
+}
+
+impl Writing {
+    /// The next batch; a disk that has been idle for a moment is settled meanwhile. None when the loop has ended.
+    fn next(&self, incoming: &std::sync::mpsc::Receiver<Work>) -> Option<Work> {
+        let mut settled = false;
+        loop {
+            let due = self.remembered(|state| state.due_in()).flatten();
+            let wait = if settled { due } else { Some(IDLE) };
+            let Some(wait) = wait else { return incoming.recv().ok() };
+            match incoming.recv_timeout(wait) {
+                Ok(work) => return Some(work),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) if settled => self.settle_sign_state(),
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    settled = true;
+                    if let Err(error) = self.store.settle() {
+                        tracing::error!(%error, "the store could not be settled");
+                    }
+                }
             }
-            incoming.recv().ok()
+        }
+    }
+
+    fn remembered<T>(&self, act: impl FnOnce(&mut SignState) -> T) -> Option<T> {
+        let state = self.sign_state.as_ref()?;
+        Some(act(&mut state.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn settle_sign_state(&self) {
+        if let Some(Err(error)) = self.remembered(SignState::settle) {
+            tracing::warn!(%error, "how far the chain has come is not synced");
+        }
+    }
+
+    /// Writes a batch, and then how far the chain has come: before anybody hears of it.
+    fn write(&self, Work { batch, doubtful }: Work) -> Result<(), weft_storage::StoreError> {
+        self.store.commit(&batch)?;
+        if let Some(Err(error)) = self.remembered(|state| state.written(&batch, doubtful)) {
+            tracing::warn!(%error, "how far the chain has come is not remembered; the next start will ask members");
+        }
+        Ok(())
+    }
+
+    /// Under steady load the disk is never idle: then this costs one sync in a second.
+    fn settle_overdue(&self) {
+        if self.remembered(|state| state.due_in()).flatten() == Some(Duration::ZERO) {
+            self.settle_sign_state();
         }
     }
 }
 
 /// The thread that writes: one transaction at a time, off the loop.
-struct Disk {
-    batches: std::sync::mpsc::SyncSender<Batch>,
+pub(crate) struct Disk {
+    batches: std::sync::mpsc::SyncSender<Work>,
     results: mpsc::Receiver<Result<(), weft_storage::StoreError>>,
     thread: std::thread::JoinHandle<()>,
+    /// Whether a batch is out.
+    busy: bool,
 }
 
 impl Disk {
-    fn start(store: Arc<Store>) -> Self {
-        let (batches, incoming) = std::sync::mpsc::sync_channel::<Batch>(1);
+    /// Begins to write to this store, and to remember how far the chain has come.
+    pub(crate) fn start(store: Arc<Store>, sign_state: Option<Arc<Mutex<SignState>>>) -> Self {
+        let (batches, incoming) = std::sync::mpsc::sync_channel::<Work>(1);
         let (done, results) = mpsc::channel(1);
+        let writing = Writing { store, sign_state };
         #[expect(clippy::disallowed_methods, reason = "writing blocks, and the loop must not")]
         let thread = std::thread::spawn(move || {
-            while let Some(batch) = next_batch(&incoming, &store) {
-                if done.blocking_send(store.commit(&batch)).is_err() {
-                    return;
+            while let Some(work) = writing.next(&incoming) {
+                if done.blocking_send(writing.write(work)).is_err() {
+                    break;
                 }
+                writing.settle_overdue();
             }
+            writing.settle_sign_state();
         });
-        Self { batches, results, thread }
+        Self { batches, results, thread, busy: false }
+    }
+
+    /// Waits for the batch that is out, whose result nobody wants any more.
+    async fn rest(&mut self) {
+        if std::mem::take(&mut self.busy) {
+            let _of_a_peer_that_has_ended = self.results.recv().await;
+        }
     }
 
     /// Lets go of the store, once what was given is written.
     async fn shutdown(self) {
-        let Self { batches, results, thread } = self;
+        let Self { batches, results, thread, .. } = self;
         drop((batches, results));
         let _it_has_no_result = tokio::task::spawn_blocking(move || thread.join()).await;
     }
 
     /// The peer has at most one batch out, so there is always room.
-    fn write(&self, batch: Batch) {
-        if let Err(error) = self.batches.try_send(batch) {
+    fn write(&mut self, batch: Batch, doubtful: bool) {
+        self.busy = true;
+        if let Err(error) = self.batches.try_send(Work { batch, doubtful }) {
             tracing::error!(%error, "BUG: a batch was given while another was out");
         }
     }

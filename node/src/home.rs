@@ -196,6 +196,8 @@ impl HomeDir {
 pub(crate) struct Home {
     folder: HomeDir,
     _lock: File,
+    /// Where the state of this node is kept, when that is not where programs keep theirs.
+    state: Option<PathBuf>,
 }
 
 impl Deref for Home {
@@ -232,7 +234,19 @@ impl Home {
             writeln!(lock, "{}", std::process::id())
         };
         write(&mut lock).map_err(failed)?;
-        Ok(Self { folder, _lock: lock })
+        Ok(Self { folder, _lock: lock, state: None })
+    }
+
+    /// The same home, of a node that leaves nothing behind: what is remembered outside of it is kept in this folder.
+    #[must_use]
+    pub(crate) fn with_state_in(mut self, folder: &Path) -> Self {
+        self.state = Some(folder.to_owned());
+        self
+    }
+
+    /// Where the state of this node is kept, when that is not where programs keep theirs.
+    pub(crate) fn state_folder(&self) -> Option<&Path> {
+        self.state.as_deref()
     }
 
     /// Whether nobody uses the home; changes nothing, creates nothing.

@@ -14,7 +14,9 @@ mod repair;
 mod run;
 mod runners;
 mod shim;
+mod sign_state;
 mod since;
+mod succession;
 
 /// Messages are made in one thread and let go in another, which the system's allocator pays for with locks.
 #[global_allocator]

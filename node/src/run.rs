@@ -1,17 +1,17 @@
 //! A node from its home to its end: founding, opening or repairing the store, wiring all parts, serving until it halts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_bytes::{ByteArray, ByteBuf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use weft_kernel::CapabilityGate;
-use weft_peer::{Peer, PeerConfig, PeerIdentity, Question};
+use weft_peer::{Memory, Peer, PeerConfig, PeerIdentity, Question};
 use weft_protocol::control::UpReport;
 use weft_protocol::{
-    BootPhase, Certificate, Charter, Incarnation, KeyPair, NodeName, Principal, Recovered, Repaired, Role, Signed,
-    Signer as _, Timestamp,
+    BootPhase, Certificate, ChainId, Charter, Incarnation, KeyPair, NodeName, Principal, Recovered, Repaired, Role,
+    Signed, Signer as _, Timestamp,
 };
 use weft_storage::{OpenError, Store};
 
@@ -20,13 +20,15 @@ use crate::boot::Boot;
 use crate::cli::{CliError, plural};
 use crate::clock::{Clock, wall};
 use crate::config::{Config, Live, reload};
-use crate::event_loop::EventLoop;
 pub(crate) use crate::event_loop::shut_down;
+use crate::event_loop::{Disk, EventLoop};
 use crate::home::{ClusterFile, Home, HomeDir};
 use crate::identity;
 use crate::network::{Network, NetworkConfig};
 use crate::repair::Repair;
 use crate::runners::{Runners, RunnersConfig};
+use crate::sign_state::{self, FileId, SignState, SignStateError};
+use crate::succession::{Succession, Successor};
 
 /// The program's version.
 const BUILD: &str = env!("CARGO_PKG_VERSION");
@@ -34,6 +36,12 @@ const BUILD: &str = env!("CARGO_PKG_VERSION");
 /// Signals that come within this time are one: a supervisor may send to the process and to its group (guess: less than a
 /// person needs to press twice).
 const SIGNALS_TOGETHER: Duration = Duration::from_millis(100);
+
+/// How long `up` waits for a start that asks members before it says what is served all the same: longer than such a start
+/// waits for members; a long chain that comes back takes its time (guess).
+const DECIDED_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How often it looks.
+const DECIDED_STEP: Duration = Duration::from_millis(10);
 
 /// Writes a cluster of one into a home that has none: its founder is the holder of `keys`.
 ///
@@ -56,7 +64,16 @@ pub(crate) fn found(home: &Home, keys: &KeyPair, name: NodeName, now: Timestamp)
     };
     let certificate = Signed::new(&certificate, keys);
     let (members, addresses) = (Vec::new(), Vec::new());
-    let cluster = ClusterFile { charter, certificate, name, incarnation: new_incarnation()?, members, addresses };
+    let cluster = ClusterFile {
+        charter,
+        certificate,
+        name,
+        incarnation: new_incarnation()?,
+        members,
+        addresses,
+        reborn: None,
+        disowned: Vec::new(),
+    };
     home.write_cluster(&cluster)?;
     Ok(cluster)
 }
@@ -75,9 +92,9 @@ pub(crate) struct Running {
     pub(crate) asker: Asker,
     /// Its settings.
     pub(crate) live: Live,
-    home: Home,
+    home: Arc<Home>,
     door: crate::control::Door,
-    event_loop: tokio::task::JoinHandle<()>,
+    event_loop: tokio::task::JoinHandle<Result<(), CliError>>,
 }
 
 /// Starts the node of `home`.
@@ -94,16 +111,21 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     }
     let keys = Arc::new(keys);
     let mut clock = Clock::new();
+    let before = FileId::of(&home.store());
     let (store, recovered, repaired) = open(&home, config, &keys, &cluster, &mut clock, &boot).await?;
     boot.info(&held(&recovered));
     let store = Arc::new(store);
     let now = clock.now();
-    let peer = new_peer(config, &cluster, &recovered, &keys, now)?;
+    let (sign_state, memory) = recall(&home, &keys, &cluster, &store, &recovered, before, &boot)?;
+    let succession =
+        Succession { home: Arc::new(home), config: config.clone(), keys: Arc::clone(&keys), boot: boot.clone() };
+    let home = &succession.home;
+    let peer = new_peer(config, &cluster, &recovered, &keys, memory, now)?;
 
-    let listen = listen_addresses(&home, config);
+    let listen = listen_addresses(home, config);
     let view = peer.discovery().view();
     let network = Network::new(NetworkConfig { keys: Arc::clone(&keys), listen, view }).await?;
-    keep_ports(&home, config, &network)?;
+    keep_ports(home, config, &network)?;
     boot.info(&format!("listening: {}", network.bound_addresses().join(" ")));
 
     let (asker, locals) = door();
@@ -125,11 +147,24 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
         live: live.clone(),
         passed,
     };
-    let door = crate::control::open(&home, control)?;
+    let door = crate::control::open(home, control)?;
     boot.info("the local door is open");
     boot.pass_over(BootPhase::ResourceTree);
-    let home_dir = HomeDir::new(home.path())?;
-    let event_loop = EventLoop::new(peer, clock, store, network, runners, asker.clone(), locals, home_dir, passes);
+    let (home, home_dir) = (Arc::clone(home), HomeDir::new(home.path())?);
+    let disk = Disk::start(Arc::clone(&store), sign_state.clone());
+    let event_loop = EventLoop::new(
+        peer,
+        clock,
+        store,
+        network,
+        runners,
+        asker.clone(),
+        locals,
+        home_dir,
+        passes,
+        disk,
+        Successor { succession, sign_state },
+    );
     let event_loop = tokio::spawn(event_loop.run());
     if !repaired.is_empty() {
         record_repair(&asker, repaired).await?;
@@ -148,6 +183,22 @@ impl Running {
         crate::control::up_report(&self.asker, &self.home).await
     }
 
+    /// Waits until a start that is not sure of its chain has asked the members about it; a sure one is not waited for.
+    ///
+    /// # Errors
+    /// When it is going down already.
+    pub(crate) async fn decided(&self) -> Result<(), CliError> {
+        let begun = Instant::now();
+        let open = |peer: &Peer| peer.is_asking() && !peer.is_sure();
+        while begun.elapsed() < DECIDED_WAIT_MAX {
+            if !self.asker.read(open).await.map_err(|refusal| CliError::from(&refusal))? {
+                break;
+            }
+            tokio::time::sleep(DECIDED_STEP).await;
+        }
+        Ok(())
+    }
+
     /// Waits until it has ended, by whatever asked it to.
     ///
     /// # Errors
@@ -157,7 +208,7 @@ impl Running {
         let ended = event_loop.await;
         door.close().await;
         home.remove_api_socket();
-        ended.map_err(|error| CliError::new("failed", format!("the node ended badly: {error}")).changed())
+        ended.map_err(|error| CliError::new("failed", format!("the node ended badly: {error}")).changed())?
     }
 }
 
@@ -181,6 +232,7 @@ pub(crate) async fn run_node(options: RunOptions) -> Result<(), CliError> {
     let RunOptions { home, live, boot, on_ready } = options;
     let running = begin(home, live, boot.clone()).await.inspect_err(|error| boot.error(&error.to_string()))?;
     watch_signals(running.asker.clone(), running.live.clone())?;
+    running.decided().await?;
     on_ready(&running.report().await?);
     running.ended().await
 }
@@ -209,7 +261,8 @@ pub(crate) fn keys_of(home: &Home, config: &Config) -> Result<KeyPair, CliError>
         .name
         .clone()
         .ok_or_else(|| CliError::new("invalid", "the node has no name").hint("weft up --name NAME"))?;
-    found(home, &keys, name, wall())?;
+    let cluster = found(home, &keys, name, wall())?;
+    remember_new(home, &keys, cluster.incarnation);
     Ok(keys)
 }
 
@@ -235,7 +288,7 @@ async fn open(
     };
     let repair = Repair::begin(&path).map_err(|error| refused(error.to_string()))?;
     let salvaged = repair.salvaged().map_err(|error| refused(error.to_string()))?;
-    let peer = new_peer(config, cluster, &salvaged, keys, clock.now())?;
+    let peer = new_peer(config, cluster, &salvaged, keys, Memory::Fresh, clock.now())?;
     let mut addresses = salvaged.addresses;
     addresses.extend(cluster.addresses.iter().cloned());
     let view = peer.discovery().view();
@@ -261,11 +314,12 @@ fn open_error(error: &OpenError) -> CliError {
     CliError::new(code, error.to_string())
 }
 
-fn new_peer(
+pub(crate) fn new_peer(
     config: &Config,
     cluster: &ClusterFile,
     recovered: &Recovered,
     keys: &Arc<KeyPair>,
+    memory: Memory,
     now: Timestamp,
 ) -> Result<Peer, CliError> {
     let node = keys.public_keys().node();
@@ -277,12 +331,66 @@ fn new_peer(
         charter: cluster.charter.clone(),
         certificate: cluster.certificate.clone(),
         incarnation: cluster.incarnation,
+        disowned: cluster.disowned.clone(),
+        memory,
         build: BUILD.to_owned(),
         members: cluster.members.clone(),
         addresses: cluster.addresses.clone(),
     };
     let seed = u64::from_be_bytes(identity::random()?);
     Ok(Peer::new(config, identity, recovered, Arc::clone(keys) as Arc<_>, Box::new(gate), seed, now))
+}
+
+/// Notes outside the home that this incarnation was chosen now: nobody can hold any of its chain. When that cannot be noted,
+/// the first start asks members, who hold nothing.
+pub(crate) fn remember_new(home: &Home, keys: &KeyPair, incarnation: Incarnation) {
+    let chain = ChainId { node: keys.public_keys().node(), incarnation };
+    let Some(path) = sign_state::path_of(chain.node, home.state_folder()) else { return };
+    let noted = SignState::open(&path, chain, None)
+        .map_err(|error| error.to_string())
+        .and_then(|(mut state, _)| state.begin(chain).map_err(|error| error.to_string()));
+    if let Err(error) = noted {
+        tracing::debug!(error, "the new chain was not remembered");
+    }
+}
+
+/// What this machine remembers of the node's chain, compared with what its home holds. A home that has just been founded or
+/// admitted is remembered from here on.
+fn recall(
+    home: &Home,
+    keys: &KeyPair,
+    cluster: &ClusterFile,
+    store: &Store,
+    recovered: &Recovered,
+    before: Option<FileId>,
+    boot: &Boot,
+) -> Result<(Option<Arc<Mutex<SignState>>>, Memory), CliError> {
+    let chain = ChainId { node: keys.public_keys().node(), incarnation: cluster.incarnation };
+    let Some(path) = sign_state::path_of(chain.node, home.state_folder()) else {
+        boot.warn("there is no folder for the state of programs: the next start will ask members about the chain");
+        return Ok((None, Memory::Unknown("this machine has no folder to remember its chain in".to_owned())));
+    };
+    let (sign_state, remembered) = match SignState::open(&path, chain, FileId::of(&home.store())) {
+        Ok(opened) => opened,
+        Err(error @ SignStateError::Busy) => {
+            return Err(CliError::new("locked", error.to_string()).hint("weft down, on that home"));
+        }
+        Err(error @ SignStateError::Io { .. }) => {
+            boot.warn(&format!("{error}; the next start will ask members about the chain"));
+            return Ok((None, Memory::Unknown("this machine cannot remember its chain".to_owned())));
+        }
+    };
+    let commits = recovered.chains.iter().find(|it| it.state.chain() == chain).map_or(0, |it| it.state.commits());
+    let commit = |number| store.commit_header(chain, number).ok().flatten();
+    let (said, elsewhere) = remembered.as_ref().map(|known| sign_state::whereabouts(known, before)).unzip();
+    let memory = Memory::compare(said, chain, commits, elsewhere.flatten(), commit);
+    match &memory {
+        Memory::Fresh | Memory::Agrees => {}
+        Memory::Unknown(why) | Memory::Lost(why) => {
+            boot.warn(&format!("{why}; members are asked before anything is written"));
+        }
+    }
+    Ok((Some(Arc::new(Mutex::new(sign_state))), memory))
 }
 
 /// What is configured; else the ports of the first start; else all interfaces at free ports.

@@ -206,3 +206,13 @@ pub struct Recovered {
     /// Messages that were given up.
     pub dead_letters: Vec<DeadLetter>,
 }
+
+impl Recovered {
+    /// The chains that a node has written, in the order in which it began them.
+    #[must_use]
+    pub fn chains_of(&self, node: NodeId) -> Vec<&RecoveredChain> {
+        let mut chains: Vec<_> = self.chains.iter().filter(|chain| chain.state.chain().node == node).collect();
+        chains.sort_by_key(|chain| (chain.facts.first().map(|placed| placed.hlc), chain.state.chain()));
+        chains
+    }
+}

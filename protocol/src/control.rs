@@ -12,6 +12,7 @@ mod cron;
 mod failure;
 mod grants;
 mod health;
+mod identity;
 mod members;
 mod messages;
 mod node;
@@ -34,6 +35,7 @@ pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport
 pub use failure::{ErrorBody, ErrorDetail};
 pub use grants::{GrantRequest, GrantRevokeReport, GrantRow, GrantsReport};
 pub use health::{HealthReport, HealthRow, ProbeJson};
+pub use identity::{IdentityReport, IncarnationRow, RejoinReport};
 pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
 pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};
 pub use node::{

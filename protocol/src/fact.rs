@@ -18,6 +18,7 @@ use crate::id::{
 use crate::limits::EVENT_BYTES_MAX;
 use crate::membership::{Certificate, Genesis};
 use crate::process::{AgentSpec, ExitReason, Resource};
+use crate::record::Head;
 use crate::service::{ContractRegistered, ServiceEnded, ServiceEntry};
 use crate::signature::Signed;
 use crate::time::{Hlc, Timestamp};
@@ -263,6 +264,8 @@ pub enum Fact {
     Demonitored(Demonitored),
     /// A process is told of another's end.
     BondFired(Box<BondFired>),
+    /// What a member still held of an earlier chain of this node is back.
+    TailReturned(TailReturned),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -279,6 +282,9 @@ pub struct Boot {
     pub version: String,
     /// The name the node goes by.
     pub name: NodeName,
+    /// Below this number are the messages of earlier runs; none when there can be no such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counter: Option<u64>,
 }
 
 /// See [`Fact::Shutdown`].
@@ -568,6 +574,15 @@ pub struct TopicUnsubscribed {
     pub pattern: TopicPattern,
 }
 
+/// See [`Fact::TailReturned`]. From here on what was lost has its place in the order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TailReturned {
+    /// Which chain.
+    pub chain: ChainId,
+    /// Where it ends now.
+    pub head: Head,
+}
+
 /// Lists each kind once: its name on the chain and its variant.
 macro_rules! kinds {
     ($($name:literal => $variant:ident),* $(,)?) => {
@@ -648,4 +663,5 @@ kinds! {
     "bond.monitored" => Monitored,
     "bond.demonitored" => Demonitored,
     "bond.fired" => BondFired,
+    "chain.tail-returned" => TailReturned,
 }

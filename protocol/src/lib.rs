@@ -63,7 +63,7 @@ pub use fact::{
     Admitted, Boot, Booted, Configured, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Denial, Effect,
     EffectOutcome, EffectResult, Escalated, Fact, ForkSeen, GaveUp, GrantHolder, GrantIssued, GrantRevoked, GrantUsed,
     InviteBurnt, InviteIssued, InviteRevoked, MessageBatch, MessageRecord, ProcessExited, Repaired, ResourceUse,
-    RestartPlanned, SettingChange, Shutdown, Stage, TopicSubscribed, TopicUnsubscribed,
+    RestartPlanned, SettingChange, Shutdown, Stage, TailReturned, TopicSubscribed, TopicUnsubscribed,
 };
 pub use hash::{Digest, content_address, hash};
 pub use health::{Health, HealthChanged, HealthSubject, NodeCheck, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming};

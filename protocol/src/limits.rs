@@ -171,6 +171,9 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const VERSION_BYTES_MAX: usize = 32;
 /// Longest topic, in bytes.
 pub const TOPIC_BYTES_MAX: usize = 128;
+/// Most chains of one writer that are kept and accepted, so that one member's many incarnations cannot fill the tables of others
+/// (guess). A node with as many opens no further one.
+pub const INCARNATIONS_MAX: usize = 16;
 /// Most members of one cluster.
 pub const MEMBERS_MAX: usize = 1_024;
 /// Most addresses kept or told for one node.

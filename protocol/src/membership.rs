@@ -11,6 +11,7 @@ use crate::codec::{decode, encode};
 use crate::hash::{Digest, hash};
 use crate::id::{ClusterId, InviteId, NodeId, NodeName};
 use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
+use crate::record::Head;
 use crate::signature::{PublicKeys, Signable};
 use crate::time::Timestamp;
 
@@ -57,6 +58,9 @@ pub struct Genesis {
     /// The charter, on the founder's first chain alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charter: Option<Charter>,
+    /// Where the node's earlier chain ended, as far as the node knew when it began this one; none on its first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Head>,
 }
 
 /// That a node is a member, as what, and who says so.

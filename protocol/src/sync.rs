@@ -113,6 +113,11 @@ pub enum SyncRequest {
         /// Which.
         chain: ChainId,
     },
+    /// How far your copy of one chain goes: asked by its writer before it writes on. The answer holds one head or none.
+    Head {
+        /// Which.
+        chain: ChainId,
+    },
 }
 
 /// Where a stretch of one publisher's publications begins.

@@ -30,7 +30,14 @@ impl Writer {
     fn genesis(&self) -> Fact {
         let keys = self.keys.public_keys().clone();
         let governance_hash = weft_protocol::hash("rules", &[b""]);
-        Fact::Genesis(Box::new(Genesis { suite: SUITE, cluster: self.cluster, keys, governance_hash, charter: None }))
+        Fact::Genesis(Box::new(Genesis {
+            suite: SUITE,
+            cluster: self.cluster,
+            keys,
+            governance_hash,
+            charter: None,
+            previous: None,
+        }))
     }
 
     /// The next group of these facts, one millisecond apart, `change`d before it is signed.

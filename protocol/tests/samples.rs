@@ -10,8 +10,17 @@ use weft_protocol::{
     ContractPart, ContractRef, ContractRegistered, Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved,
     CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Delivery, Demonitored, Denial, Digest,
     DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Endpoint, Envelope, Escalated,
-    Event, Evidence, ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt, Level, Linked, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Membership, MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, SandboxPolicy, ScopedAgent, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed, SignedCommit, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, Timestamp, Token, TopicSubscribed,
-    TopicUnsubscribed, TraceId, TraceRow, Unlinked, Watched, encode,
+    Event, Evidence, ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued,
+    GrantRef, GrantRevoked, GrantTerms, GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc,
+    Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope,
+    LargeReceipt, Level, Linked, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES,
+    Membership, MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome,
+    Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd,
+    ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired,
+    Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, SandboxPolicy, ScopedAgent,
+    Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed,
+    SignedCommit, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, TailReturned, Timestamp,
+    Token, TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, Unlinked, Watched, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -331,6 +340,7 @@ pub(crate) fn facts() -> Vec<Fact> {
         keys: keys(),
         governance_hash: charter().rules_hash(),
         charter: Some(charter()),
+        previous: None,
     };
     let invite = InviteId::from_bytes([1; 8]);
     let issued = InviteIssued {
@@ -344,7 +354,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     let exited = ProcessExited { process, agent, reason: ExitReason::Killed { signal: 9 } };
     vec![
         Fact::Genesis(Box::new(genesis)),
-        Fact::Boot(Boot { version: "0.1.0".into(), name: "alpha".parse().unwrap() }),
+        Fact::Boot(Boot { version: "0.1.0".into(), name: "alpha".parse().unwrap(), counter: None }),
         Fact::Shutdown(Shutdown { stopped: 2 }),
         Fact::Intent(Box::new(spawn)),
         Fact::Outcome(EffectOutcome { intent: 4, result: EffectResult::Indeterminate }),
@@ -357,6 +367,7 @@ pub(crate) fn facts() -> Vec<Fact> {
         Fact::InviteRevoked(InviteRevoked { invite }),
         Fact::Admitted(Box::new(Admitted { certificate: signed_certificate(), invite: Some(invite) })),
         Fact::ForkSeen(ForkSeen { chain: chain(), commit_no: 3, first: digest(1), second: digest(2) }),
+        Fact::TailReturned(TailReturned { chain: chain(), head: commit().head(digest(19)) }),
         Fact::Repaired(Repaired { chain: chain(), first_commit: 3, count: 1, from: node(2) }),
         Fact::ResourceWarned(resource_use(Resource::Memory)),
         Fact::ResourceExceeded(resource_use(Resource::ToolCalls)),
@@ -564,6 +575,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
             let (topic, from) = ("jobs.new".parse().unwrap(), PublicationsFrom::After(2));
             encode(&SyncRequest::Publications { topic, chain: chain(), from })
         }),
+        ("sync-ask-head".to_owned(), encode(&SyncRequest::Head { chain: chain() })),
         ("sync-streams".to_owned(), {
             let head = StreamHead { topic: "jobs.new".parse().unwrap(), chain: chain(), last: 3 };
             encode(&SyncResponse::Streams { streams: vec![head], more: true })

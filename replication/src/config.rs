@@ -4,8 +4,6 @@ use weft_protocol::limits::PAGE_BYTES_MAX;
 
 /// Most foreign chains tracked: one for each member. Claims about further ones are ignored and counted.
 pub(crate) const CHAINS_MAX: usize = 1_024;
-/// Most chains tracked of one writer, so that one member's many incarnations cannot fill the table (guess).
-pub(crate) const CHAINS_PER_WRITER_MAX: usize = 16;
 /// Most connected members that are synced with; further connections are ignored.
 pub(crate) const LINKS_MAX: usize = weft_protocol::limits::MEMBERS_MAX;
 /// Most chains remembered whose writer's keys are unknown; further claims are dropped and heard again later.

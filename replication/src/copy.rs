@@ -233,6 +233,9 @@ impl ChainCopy {
     /// Takes a verdict; gives who sent what was verified, or `None` when no verification is out. After an error whatever
     /// waited behind it is dropped, because it continues what was refused.
     pub(crate) fn take_verdict(&mut self, verdict: Verdict) -> Option<NodeId> {
+        // Of a machine that ran before this one, or of what was dropped meanwhile.
+        let begun = verdict.state.commits().checked_sub(verdict.groups.len() as u64);
+        self.verifying.as_ref().filter(|_| begun == Some(self.tip.commits()))?;
         let Verifying { from, .. } = self.verifying.take()?;
         if verdict.error.is_some() {
             self.waiting.clear();

@@ -142,6 +142,14 @@ pub enum Input {
         /// All of them.
         config: Box<ReplicationConfig>,
     },
+    /// It is not known yet whether our own chain continues what members hold: nobody is told of it. Of these earlier chains of
+    /// ours, which contradict what members hold, nobody ever is.
+    OwnChainHidden {
+        /// Which.
+        disowned: Vec<ChainId>,
+    },
+    /// Others may hear of our own chain from now on.
+    OwnChainShown,
     /// The time of `next_wakeup` has come.
     Woken,
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use weft_protocol::limits::MEMBERS_MAX;
+use weft_protocol::limits::{INCARNATIONS_MAX, MEMBERS_MAX};
 use weft_protocol::{
     Anchor, ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, Hlc, NodeId, PublicKeys,
     Recovered, StampVerdict, SyncResponse, Timestamp, judge_stamp, vector_root,
 };
 
-use crate::config::{CHAINS_MAX, CHAINS_PER_WRITER_MAX, KEYLESS_MAX, LINKS_MAX, ReplicationConfig};
+use crate::config::{CHAINS_MAX, KEYLESS_MAX, LINKS_MAX, ReplicationConfig};
 use crate::copy::{ChainCopy, Stored};
 use crate::event::{FetchId, Input, Output, RequestId};
 use crate::fetch::Fetch;
@@ -47,6 +47,8 @@ pub struct Replication {
     pub(crate) witnesses: Witnesses,
     /// Whether nothing was handled yet.
     unsettled: bool,
+    /// Chains of this node whose copy here contradicts what members hold: they are neither shown nor written.
+    disowned: BTreeSet<ChainId>,
     pub(crate) refused: u64,
     pub(crate) topics: TopicLog,
     pub(crate) random: ChaCha8Rng,
@@ -62,6 +64,8 @@ pub struct Replication {
 pub(crate) struct OwnChain {
     pub(crate) chain: ChainId,
     pub(crate) head: Option<Head>,
+    /// Whether others are told of it: not before it is known that it continues what they hold.
+    shown: bool,
     checkpoints: u64,
     events_sealed: u64,
     last_hlc: Hlc,
@@ -120,6 +124,7 @@ impl Replication {
             unsettled: true,
             forks,
             witnesses,
+            disowned: BTreeSet::new(),
             refused: 0,
             topics: TopicLog::default(),
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -160,6 +165,8 @@ impl Replication {
             }
             Input::PublicationHeard { publication } => self.on_publication_heard(*publication, now, outputs),
             Input::Configured { config } => self.configure(*config, now),
+            Input::OwnChainHidden { disowned } => self.on_own_chain_hidden(disowned),
+            Input::OwnChainShown => self.own.shown = true,
             Input::Woken => self.on_woken(now, outputs),
         }
         self.advance(now, outputs);
@@ -182,7 +189,7 @@ impl Replication {
     /// The heads of all chains that are held, sorted by chain.
     #[must_use]
     pub fn heads(&self) -> Vec<Head> {
-        let own = self.own.head.clone();
+        let own = self.own.shown_head().cloned();
         // While a chain is being cut, what is known of it here may be more than what is on disk.
         let told = self.copies.iter().filter(|(chain, _)| !self.forks.is_cutting(chain));
         let mut heads: Vec<Head> = told.filter_map(|(_, copy)| copy.durable().head()).chain(own).collect();
@@ -235,6 +242,12 @@ impl Replication {
     pub fn is_converged_with(&self, node: NodeId) -> bool {
         let agreed = self.links.get(&node).and_then(|link| link.agreed);
         agreed.is_some_and(|root| root == self.vector_root())
+    }
+
+    /// Where our earlier chains end on disk, each with the number of commits that connected members say to hold beyond that.
+    pub fn earlier_chains(&self) -> impl Iterator<Item = (Head, u64)> {
+        let own = self.copies.iter().filter(|(chain, _)| chain.node == self.own.chain.node).map(|(_, copy)| copy);
+        own.filter_map(|copy| Some((copy.durable().head()?, copy.commits_missing())))
     }
 
     /// Every fork that was proven, by chain.
@@ -299,6 +312,14 @@ impl Replication {
         }
     }
 
+    /// Nobody is told of our own chain until [`Input::OwnChainShown`], nor ever of those that are disowned.
+    fn on_own_chain_hidden(&mut self, disowned: Vec<ChainId>) {
+        self.own.shown = false;
+        self.disowned = disowned.into_iter().collect();
+        let disowned = &self.disowned;
+        self.copies.retain(|chain, _| !disowned.contains(chain));
+    }
+
     fn on_member_quarantined(&mut self, node: NodeId) {
         self.quarantined.insert(node);
         self.keyless.retain(|chain, _| chain.node != node);
@@ -314,7 +335,7 @@ impl Replication {
     pub(crate) fn accepts(&self, chain: &ChainId) -> bool {
         let welcome = match self.forks.get(chain) {
             Some(proof) => !proof.cutting && proof.limit().is_some_and(|limit| self.expected(chain) < limit),
-            None => !self.quarantined.contains(&chain.node),
+            None => !self.quarantined.contains(&chain.node) && !self.disowned.contains(chain),
         };
         welcome && *chain != self.own.chain && self.members.contains_key(&chain.node)
     }
@@ -362,7 +383,7 @@ impl Replication {
     pub(crate) fn copy_or_new(&mut self, chain: ChainId) -> Option<&mut ChainCopy> {
         if !self.copies.contains_key(&chain) {
             let of_writer = self.copies.keys().filter(|other| other.node == chain.node).count();
-            if self.copies.len() >= CHAINS_MAX || of_writer >= CHAINS_PER_WRITER_MAX {
+            if self.copies.len() >= CHAINS_MAX || of_writer >= INCARNATIONS_MAX {
                 self.refused += 1;
                 return None;
             }
@@ -529,10 +550,16 @@ impl OwnChain {
         Self {
             chain,
             head: state.and_then(ChainState::head),
+            shown: true,
             checkpoints: state.map_or(0, ChainState::checkpoints),
             events_sealed: state.map_or(0, ChainState::sealed_size),
             last_hlc: state.map_or(Hlc(0), ChainState::last_hlc),
         }
+    }
+
+    /// Where it stands as far as others may know.
+    pub(crate) fn shown_head(&self) -> Option<&Head> {
+        self.head.as_ref().filter(|_| self.shown)
     }
 
     pub(crate) fn grow(&mut self, group: &CommitGroup, head: Head, hlc: Hlc) {

@@ -1,7 +1,7 @@
 //! Answering other members: what we hold in one hash, our heads or hashes of stretches, and ranges of any chain that is on our disk.
 
 use weft_protocol::limits::PAGE_BYTES_MAX;
-use weft_protocol::{ChainId, CommitGroup, Digest, NodeId, SyncRequest, SyncResponse, Timestamp, vector_root};
+use weft_protocol::{ChainId, CommitGroup, Digest, Head, NodeId, SyncRequest, SyncResponse, Timestamp, vector_root};
 
 use crate::config::{SERVING_MAX, SERVING_PER_MEMBER_MAX};
 use crate::event::{Output, RequestId};
@@ -31,6 +31,10 @@ impl Replication {
                 outputs.push(Output::Respond { request, content: Box::new(content) });
             }
             SyncRequest::Evidence { chain } => self.on_evidence_wanted(request, &chain, outputs),
+            SyncRequest::Head { chain } => {
+                let content = SyncResponse::Heads(self.head_of(&chain).into_iter().collect());
+                outputs.push(Output::Respond { request, content: Box::new(content) });
+            }
             SyncRequest::Adverts { .. }
             | SyncRequest::Trace { .. }
             | SyncRequest::Streams { .. }
@@ -99,11 +103,15 @@ impl Replication {
 
     /// How many commits of this chain are on our disk.
     fn commits_held(&self, chain: &ChainId) -> u64 {
+        self.head_of(chain).map_or(0, |head| head.commit_no + 1)
+    }
+
+    fn head_of(&self, chain: &ChainId) -> Option<Head> {
         if *chain == self.own.chain {
-            return self.own.head.as_ref().map_or(0, |head| head.commit_no + 1);
+            return self.own.shown_head().cloned();
         }
         let copy = self.copies.get(chain).filter(|_| !self.forks.is_cutting(chain));
-        copy.map_or(0, |copy| copy.durable().commits())
+        copy?.durable().head()
     }
 }
 

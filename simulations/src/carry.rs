@@ -68,6 +68,10 @@ impl World {
                 }
             }
             Output::Halt => self.halt(node),
+            Output::StartOver(over) => {
+                let run = self.nodes[node].run;
+                self.after(0, Event::StartOver { node, run, over });
+            }
         }
     }
 
@@ -167,6 +171,10 @@ impl World {
         self.nodes[node].write_operations = after.operations - before.operations;
         if after.syncs > before.syncs {
             let actor = self.nodes[node].actor();
+            self.remember(node, batch);
+            if self.forks(node, batch) {
+                return;
+            }
             self.judge.stored(actor, &batch.groups);
             for (address, _) in &batch.bodies {
                 self.judge.reference.hold_body(node, *address);

@@ -82,6 +82,10 @@ checks! {
     ElsewhereIsKept = "elsewhere-is-kept",
     /// What a node denies somebody of another one is told as denied, and is on both chains.
     DenialsAreOnBoth = "denials-are-on-both",
+    /// No node writes a second history of its chain while a member that holds the first can be asked.
+    NoForkToPrevent = "no-fork-to-prevent",
+    /// Nobody ever holds proof of two histories.
+    NobodyIsConvicted = "nobody-is-convicted",
 }
 
 impl Check {
@@ -94,6 +98,7 @@ impl Check {
             }
             Self::ServiceGoesOn | Self::BreakersHold => has(|it| matches!(it, Transition::CallService { .. })),
             Self::ElsewhereIsKept => has(|it| matches!(it, Transition::SpawnOn { .. })),
+            Self::NoForkToPrevent | Self::NobodyIsConvicted => has(|it| matches!(it, Transition::RestoreHome { .. })),
             Self::DenialsAreOnBoth => scenario.promises.iter().any(|name| name == Fault::DeniedElsewhere.name()),
             Self::AcknowledgedIsKept
             | Self::SpokenIsDurable

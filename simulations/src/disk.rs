@@ -133,6 +133,16 @@ impl Disk {
         inner.ends = None;
     }
 
+    /// Becomes a disk with the content of another one.
+    pub(crate) fn become_copy_of(&self, other: &Self) {
+        let content = other.inner().durable.clone();
+        let mut inner = self.inner();
+        inner.durable.clone_from(&content);
+        inner.current = content;
+        inner.pending.clear();
+        inner.ends = None;
+    }
+
     /// A disk with exactly what a crash could not take from this one.
     pub(crate) fn durable_copy(&self) -> Self {
         let durable = self.inner().durable.clone();

@@ -84,6 +84,14 @@ faults! {
     FailedElsewhere = "calls-failed-elsewhere",
     /// A call that such an agent answered in a later run of its node than the one in which it was started.
     AnsweredAgain = "calls-answered-after-return",
+    /// A home that was put back from an old copy and lacked commits that had been written.
+    Restored = "homes-restored",
+    /// A start that fetched what its home lacked of its own chain.
+    Refetched = "chains-fetched-back",
+    /// A start that began a new chain.
+    Reborn = "incarnations-begun",
+    /// A node that wrote a second history because nobody who knew of the first could be reached.
+    Forked = "forks-nobody-could-prevent",
 }
 
 impl Fault {
@@ -160,6 +168,7 @@ fn promised(scenario: &Scenario) -> Vec<Fault> {
         (Fault::ClockBack, weights.clock_back),
         (Fault::ClockFreeze, weights.clock_freeze),
         (Fault::ClockOff, clock.offset_us_max),
+        (Fault::Restored, weights.restore),
         (Fault::LateJoin, scenario.late as u64),
         (Fault::BodyApart, scenario.agents.large_per_mille),
     ];

@@ -3,7 +3,14 @@
 use crate::dice::{Dice, Stream};
 use crate::disk::Unsynced;
 use crate::scenario::{Scenario, Scripted, Weights};
-use crate::transition::{AgentKind, Step, Transition};
+use crate::transition::{AgentKind, Remembers, Step, Transition};
+
+/// How long everything rests before a home is copied, in microseconds: until all that are up have heard everything (guess).
+const SETTLED_US: u64 = 3_000_000;
+/// How long those are away who could tell a restored node what it had said, in microseconds: longer than it waits for them.
+const ALONE_US: [u64; 2] = [6_000_000, 12_000_000];
+/// How long a restored node has until it must have decided, in microseconds: it waits for members, twice at most, and a little.
+const RESTORED_US: u64 = 6_000_000;
 
 /// Number of topics that users publish to.
 pub(crate) const TOPICS: u64 = 2;
@@ -34,6 +41,7 @@ enum Choice {
     Subscribe,
     Invite,
     Shutdown,
+    Restore,
     Crash { unsynced: Unsynced, writing: bool },
     DiskError,
     Partition,
@@ -59,6 +67,7 @@ fn choices(weights: &Weights) -> Vec<(u64, Choice)> {
         (weights.subscribe, Choice::Subscribe),
         (weights.invite, Choice::Invite),
         (weights.shutdown, Choice::Shutdown),
+        (weights.restore, Choice::Restore),
         (weights.crash, crash(Unsynced::Lost, false)),
         (weights.kill, crash(Unsynced::Kept, true)),
         (weights.scattered, crash(Unsynced::Scattered, true)),
@@ -92,6 +101,7 @@ pub(crate) fn plan(scenario: &Scenario, seed: u64) -> Vec<Step> {
         now_us: 0,
         up_from_us: vec![0; scenario.nodes],
         network_whole_us: 0,
+        copies: vec![0; scenario.nodes],
     };
     plan.begin();
     for choice in plan.draw() {
@@ -112,6 +122,8 @@ struct Plan<'a> {
     up_from_us: Vec<u64>,
     /// From when on the network is whole: its faults come one after another, since one remedy mends them all.
     network_whole_us: u64,
+    /// By node: how many copies of its home were taken.
+    copies: Vec<usize>,
 }
 
 impl Plan<'_> {
@@ -231,6 +243,7 @@ impl Plan<'_> {
             }
             Choice::Invite => self.push(Transition::Invite { node }),
             Choice::Shutdown => self.down(node, GOES_DOWN_US, Transition::Shutdown { node }),
+            Choice::Restore => self.restore(),
             Choice::Crash { unsynced, writing: false } => {
                 self.down(node, DOWN_US, Transition::Crash { node, unsynced, writing: false });
             }
@@ -280,6 +293,102 @@ impl Plan<'_> {
         let at_us = self.now_us + self.dice.between(down_us);
         self.up_from_us[node] = at_us + 1;
         self.steps.push(Step { at_us, transition: Transition::Restart { node } });
+    }
+
+    /// Takes a copy of a home, lets its node go on, and puts the copy back in one of the ways that can be bad.
+    fn restore(&mut self) {
+        self.await_network();
+        let all = 0..self.scenario.nodes;
+        // What went before is over: who is there is what matters.
+        self.now_us = self.now_us.max(self.up_from_us.iter().copied().max().unwrap_or_default()) + SETTLED_US;
+        let node = self.node();
+        let others: Vec<usize> = all.clone().filter(|other| *other != node).collect();
+        match self.dice.below(6) {
+            // Everybody is there.
+            0 => {
+                let copy = self.copy_and_go_on(&[node]);
+                self.put_back(&[(node, copy[0])], [1_000, 500_000]);
+            }
+            // Nobody is.
+            1 => {
+                let copy = self.copy_and_go_on(&[node]);
+                others.iter().for_each(|other| self.away(*other, ALONE_US));
+                self.put_back(&[(node, copy[0])], [1_000, 500_000]);
+            }
+            // One that lags behind is there, those who know more are not.
+            2 => {
+                let lagging = others[self.dice.index(others.len())];
+                self.push(Transition::Partition { side: vec![lagging] });
+                let copy = self.copy_and_go_on(&[node]);
+                let up_to_date = others.iter().filter(|other| **other != lagging);
+                up_to_date.for_each(|other| self.away(*other, ALONE_US));
+                self.push(Transition::Heal);
+                self.put_back(&[(node, copy[0])], [1_000, 500_000]);
+            }
+            // Twice from one copy, with everybody or nobody there the second time.
+            3 => {
+                let copy = self.copy_and_go_on(&[node]);
+                self.put_back(&[(node, copy[0])], [1_000, 500_000]);
+                self.go_on(&[node]);
+                if self.dice.chance(400) {
+                    others.iter().for_each(|other| self.away(*other, ALONE_US));
+                }
+                self.put_back(&[(node, copy[0])], [1_000, 500_000]);
+            }
+            // A member that joined the others while this node was away is there: two homes at once.
+            4 => {
+                let pair = [node, others[0]];
+                let copies = self.copy_and_go_on(&pair);
+                self.put_back(&[(pair[0], copies[0]), (pair[1], copies[1])], [1_000, 3_000_000]);
+            }
+            // All at once.
+            _ => {
+                let nodes: Vec<usize> = all.collect();
+                let copies = self.copy_and_go_on(&nodes);
+                let restored: Vec<(usize, usize)> = nodes.into_iter().zip(copies).collect();
+                self.put_back(&restored, [1_000, 1_500_000]);
+            }
+        }
+        self.go_on(&[node]);
+    }
+
+    /// Copies these homes, each at its own time, while their nodes go on; the numbers of the copies.
+    fn copy_and_go_on(&mut self, nodes: &[usize]) -> Vec<usize> {
+        let copy = |plan: &mut Self, node: usize| {
+            plan.push(Transition::CopyHome { node });
+            plan.copies[node] += 1;
+            plan.go_on(&[node]);
+            plan.copies[node] - 1
+        };
+        let copies = nodes.iter().map(|node| copy(self, *node)).collect();
+        self.go_on(nodes);
+        copies
+    }
+
+    /// These nodes are asked for durable things for a while.
+    fn go_on(&mut self, nodes: &[usize]) {
+        for node in nodes {
+            for _ in 0..1 + self.dice.below(4) {
+                let (node, to) = if self.dice.chance(700) { (*node, self.node()) } else { (self.node(), *node) };
+                let durable = self.dice.chance(700);
+                self.push(Transition::Call { node, to: Some(to), agent: AgentKind::Echo, durable });
+                self.now_us += self.dice.between([1_000, 400_000]);
+            }
+        }
+    }
+
+    /// A node is away for a time.
+    fn away(&mut self, node: usize, down_us: [u64; 2]) {
+        self.down(node, down_us, Transition::Crash { node, unsynced: Unsynced::Kept, writing: false });
+    }
+
+    /// Puts these copies back, and starts their nodes within a time.
+    fn put_back(&mut self, homes: &[(usize, usize)], down_us: [u64; 2]) {
+        let memory = [Remembers::Kept, Remembers::Kept, Remembers::Gone, Remembers::RolledBack][self.dice.index(4)];
+        for (node, copy) in homes.iter().copied() {
+            self.down(node, down_us, Transition::RestoreHome { node, copy, memory });
+        }
+        self.now_us += down_us[1] + RESTORED_US;
     }
 
     /// Lets something strike a node in the middle of its next write, and sees to it that it writes.

@@ -39,6 +39,8 @@ pub(crate) struct Judge {
     pub(crate) topics: TopicBook,
     /// The virtual time of what is judged, in microseconds.
     pub(crate) now_us: u64,
+    /// Whether a node wrote a second history that nobody could prevent: nothing is judged after that.
+    pub(crate) forked: bool,
     /// Numbers of nodes by key.
     numbers: BTreeMap<NodeId, usize>,
 }
@@ -48,7 +50,7 @@ impl Judge {
     pub(crate) fn new(ids: impl IntoIterator<Item = NodeId>) -> Self {
         let numbers: BTreeMap<NodeId, usize> = ids.into_iter().zip(0..).collect();
         let (book, topics) = (CheckBook::default(), TopicBook::default());
-        Self { reference: Reference::new(numbers.len()), book, topics, now_us: 0, numbers }
+        Self { reference: Reference::new(numbers.len()), book, topics, now_us: 0, forked: false, numbers }
     }
 
     // Every output, before it is carried out.
@@ -73,6 +75,7 @@ impl Judge {
             | Output::ReadHashes { .. }
             | Output::ReadTrace { .. }
             | Output::Verify(_)
+            | Output::StartOver(_)
             | Output::PublishView(_) => {}
             Output::Answer { ask, answer } => self.answer(actor, *ask, answer),
             Output::AnswerJoin { ask, answer } => {
@@ -229,6 +232,7 @@ impl Judge {
             Request::Sync(
                 SyncRequest::Range { .. }
                 | SyncRequest::Stretch { .. }
+                | SyncRequest::Head { .. }
                 | SyncRequest::Adverts { .. }
                 | SyncRequest::Trace { .. }
                 | SyncRequest::Streams { .. }
@@ -261,6 +265,7 @@ impl Judge {
                 | SyncResponse::Refused(_)
                 | SyncResponse::Streams { .. }
                 | SyncResponse::Publications { .. }
+                | SyncResponse::Stretches(_)
                 | SyncResponse::Evidence(_),
             ) => {}
         }

@@ -9,7 +9,7 @@
 //!
 //! Modules in reading order: `scenario` and `transition` (what may happen), `generate` (what does), `run` (from beginning to
 //! end), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
-//! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; what is shown: `checks`, `reference` (the model),
+//! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; `starts` (nodes that do not know how far their chain went); what is shown: `checks`, `reference` (the model),
 //! `publications`, `services`, `elsewhere`, `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
 //! `membership` stands alone: the rules of who counts and what is stable, as a model without a peer.
 
@@ -35,6 +35,7 @@ mod report;
 mod run;
 mod scenario;
 mod services;
+mod starts;
 mod trace;
 mod transition;
 mod world;
@@ -47,4 +48,4 @@ pub use run::{run, run_and_shrink, run_mutated, run_steps};
 pub use scenario::{
     AgentSettings, ClockSettings, DiskSettings, Scenario, ScenarioError, Scripted, Weights, names, scenario,
 };
-pub use transition::{AgentKind, Step, Transition};
+pub use transition::{AgentKind, Remembers, Step, Transition};

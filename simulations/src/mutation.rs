@@ -42,6 +42,8 @@ pub enum Mutation {
     NotifyTwice,
     /// Hands no message to any agent.
     DeliverNothing,
+    /// A start goes on with its chain whatever is remembered, and asks nobody.
+    AskNobody,
 }
 
 impl Mutation {
@@ -77,7 +79,8 @@ impl Mutation {
             | Self::IgnoreStamps
             | Self::RepairNothing
             | Self::NotifyTwice
-            | Self::DeliverNothing => {}
+            | Self::DeliverNothing
+            | Self::AskNobody => {}
         }
     }
 
@@ -104,7 +107,8 @@ impl Mutation {
             | Self::IgnoreStamps
             | Self::RepairNothing
             | Self::NotifyTwice
-            | Self::DeliverNothing => {}
+            | Self::DeliverNothing
+            | Self::AskNobody => {}
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use weft_discovery::AdmissionView;
 use weft_kernel::{Builtin, Delivery};
-use weft_peer::{GossipTopic, InboundId, OutboundId, Peer, PeerIdentity};
-use weft_protocol::{Batch, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp};
+use weft_peer::{GossipTopic, InboundId, OutboundId, Peer, PeerIdentity, Said};
+use weft_protocol::{Batch, ChainId, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp};
 use weft_storage::Store;
 
 use crate::clock::{Reading, WallClock};
@@ -44,9 +44,83 @@ pub(crate) struct Node {
     pub(crate) armed: Option<Armed>,
     /// Its process, while there is one.
     pub(crate) running: Option<Running>,
+    /// What is remembered outside its home of how far its chain had come.
+    pub(crate) memo: Memo,
+    /// Copies of its home, the first one first.
+    pub(crate) copies: Vec<HomeCopy>,
     /// Operations its disk took for the last whole write: where the middle of the next one is.
     pub(crate) write_operations: u64,
 }
+
+/// A copy of a home, and what the machine remembered when it was taken.
+#[derive(Debug)]
+pub(crate) struct HomeCopy {
+    /// Everything that was on the disk.
+    pub(crate) disk: Disk,
+    /// Which chains it had.
+    pub(crate) identity: PeerIdentity,
+    /// For when the whole machine goes back.
+    pub(crate) memo: Memo,
+}
+
+/// What a node's machine remembers outside the home, as the shipped node does: the disk holds at least what it was a second ago.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Memo {
+    /// What was said last, and on which disk; none of what is doubtful.
+    pub(crate) said: Option<(Said, Option<u64>)>,
+    /// The same as a loss of power leaves it.
+    synced: Option<(Said, Option<u64>)>,
+    /// Since when it is more than that.
+    dirty_since_us: Option<u64>,
+    /// Which disk the home is on: a copy is on another one.
+    pub(crate) disk: u64,
+}
+
+impl Memo {
+    /// A chain was chosen of which nothing is written.
+    pub(crate) fn begin(&mut self, chain: ChainId) {
+        self.said = Some((Said::nothing(chain), Some(self.disk)));
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        self.synced.clone_from(&self.said);
+        self.dirty_since_us = None;
+    }
+
+    /// So much is on disk.
+    pub(crate) fn note(&mut self, said: Said, doubtful: bool, now_us: u64) {
+        self.pass(now_us);
+        self.dirty_since_us.get_or_insert(now_us);
+        self.said = Some((said, (!doubtful).then_some(self.disk)));
+    }
+
+    fn pass(&mut self, now_us: u64) {
+        if self.dirty_since_us.is_some_and(|since_us| now_us >= since_us + SYNC_AFTER_US) {
+            self.settle();
+        }
+    }
+
+    /// The home is on another disk from now on.
+    pub(crate) fn move_home(&mut self) {
+        self.disk += 1;
+    }
+
+    /// Nothing is remembered any more.
+    pub(crate) fn forget(&mut self) {
+        *self = Self { disk: self.disk, ..Self::default() };
+    }
+
+    /// The power went, and what was not synced is gone.
+    pub(crate) fn lose(&mut self, now_us: u64) {
+        self.pass(now_us);
+        self.said.clone_from(&self.synced);
+        self.dirty_since_us = None;
+    }
+}
+
+/// How long the shipped node lets what it remembers wait for its sync, in microseconds.
+const SYNC_AFTER_US: u64 = 1_000_000;
 
 /// What ends with the process.
 #[derive(Debug)]
@@ -77,6 +151,8 @@ pub(crate) struct Running {
     pub(crate) wakeup: Option<(Option<Timestamp>, u64)>,
     /// Whether a write failed.
     pub(crate) damaged: bool,
+    /// When it began, in virtual microseconds.
+    pub(crate) begun_us: u64,
 }
 
 /// One open connection, as one side sees it.
@@ -132,7 +208,7 @@ pub(crate) struct Agent {
 
 impl Running {
     /// A process that has just begun.
-    pub(crate) fn new(peer: Peer, store: Store, reading: Reading) -> Self {
+    pub(crate) fn new(peer: Peer, store: Store, reading: Reading, begun_us: u64) -> Self {
         let view = peer.discovery().view();
         Self {
             peer,
@@ -148,6 +224,7 @@ impl Running {
             writing: None,
             wakeup: None,
             damaged: false,
+            begun_us,
         }
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Chronicle {
     messages: BTreeMap<MessageId, Vec<usize>>,
     /// Intents by place, and the number of their outcomes.
     intents: BTreeMap<u64, u64>,
+    /// Its states, from the empty one on.
+    states: Vec<ChainState>,
 }
 
 /// Why a group that was stored is not what may be stored.
@@ -173,7 +175,8 @@ impl Reference {
         let chain = state.chain();
         self.own[node] = Some(chain);
         let (commits, events, messages, intents) = Default::default();
-        self.chronicles.entry(chain).or_insert(Chronicle { state, commits, events, messages, intents });
+        let states = vec![state.clone()];
+        self.chronicles.entry(chain).or_insert(Chronicle { state, commits, events, messages, intents, states });
     }
 
     /// The chain a node writes.
@@ -255,14 +258,22 @@ impl Reference {
 
     /// The vector root of what a node's disk holds.
     pub(crate) fn vector_root(&self, node: usize) -> Digest {
-        let heads: Vec<&Head> = self.ledgers[node].keys().filter_map(|chain| self.head_held(node, chain)).collect();
-        vector_root(heads)
+        self.root_without(node, &|_| false)
+    }
+
+    fn root_without(&self, node: usize, hidden: &dyn Fn(&ChainId) -> bool) -> Digest {
+        let shown = self.ledgers[node].keys().filter(|chain| !hidden(chain));
+        vector_root(shown.filter_map(|chain| self.head_held(node, chain)))
     }
 
     /// Notes the vector root that a node's disk has now.
     pub(crate) fn note_root(&mut self, node: usize) {
         let root = self.vector_root(node);
         self.roots[node].insert(root);
+        // Before it goes on with its chain a node tells nobody of it.
+        let own = self.own[node];
+        let hidden = self.root_without(node, &|chain| Some(*chain) == own);
+        self.roots[node].insert(hidden);
     }
 
     /// Whether a node's disk has, or had and holds more by now, what this vector root names.
@@ -414,6 +425,7 @@ impl Chronicle {
         }
         let head = checked.commit.head(checked.commit_hash);
         self.commits.push(CommitNote { bytes, head, content });
+        self.states.push(self.state.clone());
         Ok(first..self.events.len())
     }
 
@@ -427,6 +439,27 @@ impl Chronicle {
             self.intents.insert(place as u64, 0);
         }
         self.events.push(EventNote { hlc: event.hlc, leaf, link, cause: event.cause, fact });
+    }
+
+    /// What stands behind so many commits is on no disk any more.
+    fn truncate(&mut self, commits: usize) {
+        self.commits.truncate(commits);
+        self.states.truncate(commits + 1);
+        if let Some(state) = self.states.last() {
+            self.state = state.clone();
+        }
+        let size = usize::try_from(self.state.size()).expect("BUG: events that are in memory");
+        self.events.truncate(size);
+        self.messages.values_mut().for_each(|places| places.retain(|place| *place < size));
+        self.intents.retain(|seq, _| *seq < size as u64);
+        self.intents.values_mut().for_each(|outcomes| *outcomes = 0);
+        for event in &self.events {
+            if let Some(Fact::Outcome(outcome)) = &event.fact
+                && let Some(outcomes) = self.intents.get_mut(&outcome.intent)
+            {
+                *outcomes += 1;
+            }
+        }
     }
 
     /// Counts an outcome; false when there is no such intent, or it has one already.
@@ -449,6 +482,39 @@ impl Chronicle {
 }
 
 impl Reference {
+    /// A disk is put back to what a copy holds. What it held beyond that, and nobody else does, never was; false when the
+    /// copy holds what never was, and so cannot be put back.
+    pub(crate) fn restore(&mut self, node: usize, own: NodeId, held: &BTreeMap<ChainId, Vec<CommitGroup>>) -> bool {
+        let known = |(chain, groups): (&ChainId, &Vec<CommitGroup>)| {
+            let Some(chronicle) = self.chronicles.get(chain) else { return false };
+            groups.len() <= chronicle.commits.len()
+                && groups
+                    .iter()
+                    .zip(&chronicle.commits)
+                    .all(|(group, known)| content_address(&encode(group)) == known.bytes)
+        };
+        if !held.iter().all(known) {
+            return false;
+        }
+        self.ledgers[node] = held.iter().map(|(chain, groups)| (*chain, groups.len())).collect();
+        self.bodies[node].clear();
+        self.promises.retain(|promise| promise.record.chain.node != own);
+        self.delivered.retain(|(receiver, _), _| *receiver != node);
+        for (chain, chronicle) in &mut self.chronicles {
+            let most = self.ledgers.iter().filter_map(|ledger| ledger.get(chain)).copied().max().unwrap_or_default();
+            chronicle.truncate(most);
+        }
+        self.note_root(node);
+        true
+    }
+
+    /// Whether a commit is known under the number that this one bears, and it is another one.
+    pub(crate) fn contradicts(&self, chain: &ChainId, group: &CommitGroup) -> Option<usize> {
+        let number = usize::try_from(group.signed.decode().ok()?.commit_no).ok()?;
+        let known = self.chronicles.get(chain)?.commits.get(number)?;
+        (known.bytes != content_address(&encode(group))).then_some(number)
+    }
+
     /// Counts the outcome of an intent on a chain; false when there is no such intent, or it has one already.
     pub(crate) fn close_intent(&mut self, chain: &ChainId, intent: u64) -> bool {
         self.chronicles.get_mut(chain).is_some_and(|chronicle| chronicle.close_intent(intent))

@@ -58,10 +58,11 @@ fn run_plan(scenario: &Scenario, seed: u64, steps: &[Step], mutation: Option<Mut
     let begun_us = world.now_us;
     world.follow(steps);
     world.run_until(begun_us + steps.iter().map(|step| step.at_us).max().unwrap_or_default());
-    if !world.judge.book.has_failed() {
+    if !world.is_over() {
         settle(&mut world);
     }
-    if !world.judge.book.has_failed() {
+    if !world.is_over() {
+        world.judge_evidence();
         world.judge.quiet(scenario.nodes);
         world.judge_guests();
         world.examine();
@@ -90,14 +91,14 @@ fn set_up(world: &mut World) {
 fn settle(world: &mut World) {
     world.mend();
     let calm = wait(world, world.scenario.quiet_us_max, QUIET_LOOKS, World::is_quiet);
-    if !world.judge.book.has_failed() {
+    if !world.is_over() {
         let unrest = if calm { String::new() } else { world.unrest() };
         let quiet_us_max = world.scenario.quiet_us_max;
         let waiting = world.judge.reference.asks.is_empty();
         let check = if calm || waiting { Check::Converges } else { Check::OneAnswer };
         world.judge.book.check(check, calm, || format!("not quiet within {quiet_us_max} us: {unrest}"));
     }
-    if !world.judge.book.has_failed() {
+    if !world.is_over() {
         let quiet_us_max = world.scenario.quiet_us_max;
         wait(world, quiet_us_max, 1, |world| world.undelivered().is_empty());
         let lacking = world.undelivered();
@@ -109,7 +110,7 @@ fn settle(world: &mut World) {
 fn wait(world: &mut World, us_max: u64, looks: u64, done: impl Fn(&World) -> bool) -> bool {
     let until_us = world.now_us + us_max;
     let mut in_a_row = 0;
-    while world.now_us < until_us && !world.judge.book.has_failed() {
+    while world.now_us < until_us && !world.is_over() {
         world.run_until(world.now_us + LOOK_US);
         in_a_row = if done(world) { in_a_row + 1 } else { 0 };
         if in_a_row == looks {
@@ -124,7 +125,7 @@ fn report(world: &mut World, steps: &[Step]) -> SimReport {
     for node in &world.nodes {
         world.faults.add_disk(node.disk.counts());
     }
-    if !world.judge.book.has_failed() {
+    if !world.is_over() {
         for fault in world.faults.missing(&world.scenario) {
             world.judge.book.complain(format!("the scenario promises {fault}, and that never struck"));
         }

@@ -165,6 +165,8 @@ pub struct Weights {
     pub invite: u64,
     /// A node goes down in order and comes back.
     pub shutdown: u64,
+    /// A home is put back from an old copy: with members there or not, with one that lags, twice, or all at once.
+    pub restore: u64,
     /// Power is lost between writes, and with it all that was not synced.
     pub crash: u64,
     /// The process dies in the middle of a write; what it had written stays.
@@ -232,7 +234,7 @@ pub enum ScenarioError {
     },
 }
 
-const SHIPPED: [(&str, &str); 11] = [
+const SHIPPED: [(&str, &str); 12] = [
     ("calm", include_str!("../scenarios/calm.toml")),
     ("partition", include_str!("../scenarios/partition.toml")),
     ("crash", include_str!("../scenarios/crash.toml")),
@@ -243,6 +245,7 @@ const SHIPPED: [(&str, &str); 11] = [
     ("join", include_str!("../scenarios/join.toml")),
     ("failover", include_str!("../scenarios/failover.toml")),
     ("elsewhere", include_str!("../scenarios/elsewhere.toml")),
+    ("restore", include_str!("../scenarios/restore.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
 ];
 

@@ -159,6 +159,7 @@ pub(crate) fn output(output: &Output) -> String {
         Output::Verify(job) => format!("verify {} {}", job.chain().node.short(), job.len()),
         Output::PublishView(view) => format!("publish-view of {} members", view.members.len()),
         Output::Halt => "halt".to_owned(),
+        Output::StartOver(over) => format!("start-over {over:?}"),
     }
 }
 
@@ -217,6 +218,7 @@ fn request_words(request: &Request) -> String {
         Request::Sync(SyncRequest::Range { chain, from_commit, bytes_max }) => {
             format!("range {} from {from_commit} at most {bytes_max}", chain.node.short())
         }
+        Request::Sync(SyncRequest::Head { chain }) => format!("head of {}", chain.node.short()),
         Request::Sync(SyncRequest::Adverts { held }) => format!("adverts beyond {}", held.len()),
         Request::Sync(SyncRequest::Trace { trace }) => format!("trace {trace}"),
         Request::Blob(request) => format!("chunk {} of {}", request.chunk, request.address),

@@ -142,6 +142,20 @@ pub enum Transition {
         /// Which.
         node: usize,
     },
+    /// Somebody takes a copy of a node's home.
+    CopyHome {
+        /// Whose.
+        node: usize,
+    },
+    /// A node is killed, and its home is put back from an old copy. It stays down.
+    RestoreHome {
+        /// Whose.
+        node: usize,
+        /// Which of its copies, the first one is 0; nothing happens when there is none.
+        copy: usize,
+        /// What else knows how far it had come.
+        memory: Remembers,
+    },
     /// A node that is down starts.
     Restart {
         /// Which.
@@ -202,6 +216,18 @@ pub enum Transition {
         /// Microseconds gained in each second.
         drift_ppm: i64,
     },
+}
+
+/// What becomes of what a machine remembers outside a home that is put back from a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remembers {
+    /// It is as it was: the home lies on another disk, and lacks what the machine knows of.
+    Kept,
+    /// It is gone, as on a new machine.
+    Gone,
+    /// The whole machine went back, and with it what it remembers.
+    RolledBack,
 }
 
 /// A transition and when it happens.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weft_kernel::{AgentRef, CapabilityGate, Start, Syscall};
-use weft_peer::{AskId, Input, OutboundId, Output, Peer, PeerConfig, PeerIdentity, Question};
+use weft_peer::{AskId, Input, Memory, OutboundId, Output, Peer, PeerConfig, PeerIdentity, Question, StartOver};
 use weft_protocol::limits::ENVELOPE_BYTES_MAX;
 use weft_protocol::{
     AgentName, AgentSpec, Backend, BuiltinKind, Certificate, ChainId, ChainState, Charter, CommitGroup, Delivery,
@@ -25,7 +25,7 @@ use crate::keys::SeededKeys;
 use crate::mesh::Frame;
 use crate::mutation::Mutation;
 use crate::network::Network;
-use crate::node::{Armed, Node, Running, address_of};
+use crate::node::{Armed, Memo, Node, Running, address_of};
 use crate::reference::{Ask, Asked};
 use crate::scenario::Scenario;
 use crate::trace::{self, Trace};
@@ -67,6 +67,8 @@ pub(crate) enum Event {
     Ping { connection: u64, ends: [usize; 2] },
     /// A new node tries to be admitted.
     TryJoin { node: usize },
+    /// A peer that has not begun is followed by another.
+    StartOver { node: usize, run: u64, over: StartOver },
 }
 
 /// See the file's description.
@@ -176,7 +178,7 @@ impl World {
 
     /// Lets happen all that is due until `until_us`, and stops early when a check fails.
     pub(crate) fn run_until(&mut self, until_us: u64) {
-        while !self.judge.book.has_failed() {
+        while !self.is_over() {
             let Some(entry) = self.queue.first_entry() else { break };
             let (at_us, _) = *entry.key();
             if at_us > until_us {
@@ -187,6 +189,11 @@ impl World {
             self.happen(event);
         }
         self.now_us = self.now_us.max(until_us);
+    }
+
+    /// Whether there is nothing left to show: a check failed, or there are two histories that nobody could prevent.
+    pub(crate) fn is_over(&self) -> bool {
+        self.judge.book.has_failed() || self.judge.forked
     }
 
     fn happen(&mut self, event: Event) {
@@ -207,6 +214,7 @@ impl World {
             Event::GiveUp { node, run, to } => self.if_in(node, run, |world| world.give_up(node, to)),
             Event::Ping { connection, ends } => self.ping(connection, ends),
             Event::TryJoin { node } => self.try_join(node),
+            Event::StartOver { node, run, over } => self.if_in(node, run, |world| world.start_over(node, over)),
         }
     }
 
@@ -337,12 +345,15 @@ impl World {
         let keys = self.nodes[node].keys.public_keys().clone();
         let chain = ChainId { node: keys.node(), incarnation };
         self.judge.open_chain(node, ChainState::new(chain, charter.cluster_id(), keys));
+        self.nodes[node].memo.begin(chain);
         let addresses = if node == 0 { Vec::new() } else { vec![(self.nodes[0].id(), vec![address_of(0)])] };
         self.nodes[node].identity = Some(PeerIdentity {
             name: self.nodes[node].name.clone(),
             charter,
             certificate,
             incarnation,
+            disowned: Vec::new(),
+            memory: Memory::Fresh,
             build: BUILD.to_owned(),
             members,
             addresses,
@@ -352,6 +363,11 @@ impl World {
 
     /// Starts a node that has an identity and does not run. A disk that cannot be read fails the run.
     pub(crate) fn start(&mut self, node: usize) {
+        self.start_knowing(node, None);
+    }
+
+    /// The same; `known` is what is known of its chain, when that is not found out by comparing.
+    pub(crate) fn start_knowing(&mut self, node: usize, known: Option<Memory>) {
         if self.nodes[node].running.is_some() || self.nodes[node].identity.is_none() {
             return;
         }
@@ -364,11 +380,15 @@ impl World {
         let seed = self.peer_dice.bits();
         let sim = &self.nodes[node];
         let (signer, now) = (Arc::clone(&sim.keys), sim.wall(self.now_us));
-        let Some(identity) = sim.identity.clone() else { return };
+        let Some(mut identity) = sim.identity.clone() else { return };
+        identity.memory = known.unwrap_or_else(|| sim.compare(&store, &recovered));
+        if self.mutation == Some(Mutation::AskNobody) {
+            identity.memory = Memory::Fresh;
+        }
         let gate = CapabilityGate::new(sim.id(), &identity.charter.rules, &identity.charter.rules_hash());
         let gate = Box::new(gate.expect("BUG: the charter holds the genesis rules of this program"));
         let peer = Peer::new(PeerConfig::default(), identity, &recovered, signer, gate, seed, now);
-        self.nodes[node].running = Some(Running::new(peer, store, Reading::new(now, self.now_us)));
+        self.nodes[node].running = Some(Running::new(peer, store, Reading::new(now, self.now_us), self.now_us));
         self.tell(node, Input::Woken);
         self.tell_after(0, node, Input::ListenChanged { addresses: vec![address_of(node)] });
     }
@@ -417,6 +437,9 @@ impl World {
         self.trace.add(self.now_us, Some(node), format_args!("crashes, unsynced writes {unsynced:?}"));
         running.store.abandon();
         self.end(node);
+        if unsynced != Unsynced::Kept {
+            self.nodes[node].memo.lose(self.now_us);
+        }
         let disk = &self.nodes[node].disk;
         disk.crash(unsynced, &mut self.disk_dice);
         if self.mutation == Some(Mutation::RollBackDisk) {
@@ -426,16 +449,21 @@ impl World {
 
     /// A process ended in order, after `Halt`.
     pub(crate) fn halt(&mut self, node: usize) {
-        let Some(running) = self.nodes[node].running.take() else { return };
         self.trace.add(self.now_us, Some(node), format_args!("ends in order"));
         self.faults.count(Fault::Shutdown);
+        self.stop(node);
+        if self.mended {
+            self.after(0, Event::Happen(Transition::Restart { node }));
+        }
+    }
+
+    /// A process lets go of its connections and its store.
+    pub(crate) fn stop(&mut self, node: usize) {
+        let Some(running) = self.nodes[node].running.take() else { return };
         for (peer, link) in &running.links {
             self.send_close(node, *peer, link.connection);
         }
         self.end(node);
-        if self.mended {
-            self.after(0, Event::Happen(Transition::Restart { node }));
-        }
     }
 
     /// What is true after every end of a process, however it came.
@@ -482,6 +510,8 @@ impl World {
             Transition::DiskError { node } => self.when_running(node, |world| {
                 world.nodes[node].armed = Some(Armed::Disk);
             }),
+            Transition::CopyHome { node } => self.copy_home(node),
+            Transition::RestoreHome { node, copy, memory } => self.restore_home(node, copy, memory),
             Transition::Restart { node } => self.restart(node),
             Transition::Partition { side } => self.network.partition(side),
             Transition::CutOneWay { from, to } => self.network.cut(from, to),
@@ -694,12 +724,14 @@ fn new_node(scenario: &Scenario, seed: u64, index: usize, dice: &mut Dice) -> No
         run: 0,
         armed: None,
         running: None,
+        memo: Memo::default(),
+        copies: Vec::new(),
         write_operations: 0,
     }
 }
 
 /// Everything a store holds of every chain.
-fn read_chains(store: &Store, recovered: &Recovered) -> Result<BTreeMap<ChainId, Vec<CommitGroup>>, String> {
+pub(crate) fn read_chains(store: &Store, recovered: &Recovered) -> Result<BTreeMap<ChainId, Vec<CommitGroup>>, String> {
     let mut chains = BTreeMap::new();
     for chain in &recovered.chains {
         let id = chain.state.chain();

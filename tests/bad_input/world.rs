@@ -250,6 +250,12 @@ pub(super) fn check_case(world: &World, case: &Case, more: &[(&str, &str)]) -> R
 }
 
 /// Every file below a folder with its bytes; the store of a running node is compared by its chain instead.
+/// Whether the node writes it whenever it goes on with its chain.
+fn grows(file: &Path) -> bool {
+    let of_the_chain = file.file_name().is_some_and(|name| name == "store.redb" || name == "lock");
+    of_the_chain || file.extension().is_some_and(|kind| kind == "sign-state")
+}
+
 pub(super) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -257,7 +263,7 @@ pub(super) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
         for entry in std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
             if entry.is_dir() {
                 folders.push(entry);
-            } else if entry.file_name().is_none_or(|name| name != "store.redb" && name != "lock") {
+            } else if !grows(&entry) {
                 found.push((entry.display().to_string(), std::fs::read(&entry).unwrap_or_default()));
             }
         }

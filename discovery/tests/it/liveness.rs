@@ -141,7 +141,11 @@ fn a_stored_chain_that_ends_with_a_shutdown_says_so_at_the_start() {
         Machine::start('a', own, &recovered).state('b')
     };
     let down = Fact::Shutdown(Shutdown { stopped: 0 });
-    let boot = Fact::Boot(weft_protocol::Boot { version: "weft 0.1.0".into(), name: "node-b".parse().unwrap() });
+    let boot = Fact::Boot(weft_protocol::Boot {
+        version: "weft 0.1.0".into(),
+        name: "node-b".parse().unwrap(),
+        counter: None,
+    });
     assert_eq!(start(vec![boot.clone(), down.clone()]), MemberState::Left);
     assert_eq!(start(vec![down, boot]), MemberState::Suspect);
 }

@@ -10,7 +10,7 @@ use super::fire::text;
 use super::table::Tie;
 use crate::kernel::Kernel;
 
-/// The fold over the own chain's facts: no more than the bonds of its last run.
+/// The fold over the facts of the own chains, the first one first: no more than the bonds of its last run.
 #[derive(Debug, Default)]
 pub(crate) struct BondHistory {
     links: BTreeMap<(ProcessId, ProcessId), Linked>,
@@ -19,7 +19,7 @@ pub(crate) struct BondHistory {
 }
 
 impl BondHistory {
-    pub(crate) fn of(own: NodeId, facts: &[PlacedFact]) -> Self {
+    pub(crate) fn of<'a>(own: NodeId, facts: impl Iterator<Item = &'a PlacedFact>) -> Self {
         let mut history = Self::default();
         for placed in facts {
             match &placed.fact {

@@ -52,8 +52,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// The book as the own chain tells it.
-    pub(crate) fn of(own: NodeId, facts: &[PlacedFact]) -> Self {
+    /// The book as the own chains tell it, the first one first.
+    pub(crate) fn of<'a>(own: NodeId, facts: impl Iterator<Item = &'a PlacedFact>) -> Self {
         let mut ledger = Self {
             own,
             given: BTreeMap::new(),

@@ -40,9 +40,14 @@ pub(crate) type Firings = BTreeMap<AskId, Firing>;
 impl Kernel {
     /// Continues with the jobs of earlier runs; what those left open is closed by the truth.
     pub(crate) fn restore_crontab(&mut self, history: History) {
-        let (jobs, closed) = history.close();
+        let (mut jobs, closed, inherited) = history.close();
         for fired in closed {
             self.chain.append("kernel", &Fact::CronFired(fired), self.now);
+        }
+        for added in inherited {
+            let added = CronAdded { added: self.now, ..added };
+            let id = CronId(self.chain.append("kernel", &Fact::CronAdded(Box::new(added.clone())), self.now).seq);
+            jobs.insert(id, Job::new(id, added));
         }
         self.crontab = Crontab::restored(jobs, self.now);
     }

@@ -1,4 +1,4 @@
-//! What the own chain says about jobs: which there are, which of their times are behind them, and which runs nobody knows
+//! What the own chains say about jobs: which there are, which of their times are behind them, and which runs nobody knows
 //! the end of.
 
 use std::collections::BTreeMap;
@@ -7,19 +7,22 @@ use weft_protocol::{CronAdded, CronFired, CronId, CronResult, Effect, Fact, Plac
 
 use super::job::Job;
 
-/// The fold over the own chain's facts.
+/// The fold over the facts of the own chains, the first one first.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     jobs: BTreeMap<CronId, Job>,
     /// Runs whose intent has no outcome, by its place.
     open: BTreeMap<u64, (CronId, Option<Timestamp>)>,
+    /// Jobs of earlier chains that this one does not have yet: a job is named by its place on its chain.
+    inherited: Vec<CronAdded>,
 }
 
 impl History {
-    pub(crate) fn of(facts: &[PlacedFact]) -> Self {
+    pub(crate) fn of<'a>(facts: impl Iterator<Item = &'a PlacedFact>) -> Self {
         let mut history = Self::default();
         for placed in facts {
             match &placed.fact {
+                Fact::Genesis(_) => history.begin_chain(),
                 Fact::CronAdded(added) => history.added(CronId(placed.seq), added),
                 Fact::CronRemoved(removed) => drop(history.jobs.remove(&removed.job)),
                 Fact::CronMissed(missed) => {
@@ -37,7 +40,17 @@ impl History {
         history
     }
 
+    /// Jobs of earlier chains are to be made once more on the next; runs that those left open stay so.
+    pub(crate) fn begin_chain(&mut self) {
+        self.open.clear();
+        self.inherited.extend(std::mem::take(&mut self.jobs).into_values().map(Job::into_added));
+    }
+
     fn added(&mut self, id: CronId, added: &CronAdded) {
+        let same = |old: &CronAdded| CronAdded { added: added.added, ..old.clone() } == *added;
+        if let Some(place) = self.inherited.iter().position(same) {
+            self.inherited.remove(place);
+        }
         self.jobs.insert(id, Job::new(id, added.clone()));
     }
 
@@ -51,8 +64,9 @@ impl History {
         self.jobs.entry(fired.job).and_modify(|job| job.end(fired.result.clone()));
     }
 
-    /// Ends what the last run left open: nobody can tell, and it is not run again. Returns what the chain must say of it.
-    pub(super) fn close(mut self) -> (BTreeMap<CronId, Job>, Vec<CronFired>) {
+    /// Ends what the last run left open: nobody can tell, and it is not run again. Returns what the chain must say of it, and
+    /// the jobs that must be made once more on this chain.
+    pub(super) fn close(mut self) -> (BTreeMap<CronId, Job>, Vec<CronFired>, Vec<CronAdded>) {
         let open = std::mem::take(&mut self.open).into_iter();
         let closed = open.map(|(intent, (job, scheduled))| {
             let result = CronResult::Indeterminate;
@@ -60,6 +74,6 @@ impl History {
         });
         let closed = closed.collect::<Vec<_>>();
         closed.iter().for_each(|fired| self.fired(fired));
-        (self.jobs, closed)
+        (self.jobs, closed, self.inherited)
     }
 }

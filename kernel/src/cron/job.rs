@@ -81,6 +81,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// What it was made of.
+    pub(super) fn into_added(self) -> CronAdded {
+        self.added
+    }
+
     pub(super) fn new(id: CronId, added: CronAdded) -> Self {
         let schedule = Schedule::parse(&added.expression, &added.timezone, added.added);
         Self {

@@ -153,6 +153,7 @@ fn need(action: &Action) -> Need {
         | Action::Admit { .. }
         | Action::RecordFork { .. }
         | Action::RecordRepair
+        | Action::RecordTail
         | Action::RecordBoot
         | Action::Configure
         | Action::Shutdown => Need::Operator,
@@ -192,6 +193,7 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::Admit { .. }
         | Action::RecordFork { .. }
         | Action::RecordRepair
+        | Action::RecordTail
         | Action::RecordBoot
         | Action::Configure
         | Action::Shutdown

@@ -29,13 +29,13 @@ pub(crate) struct Receipts {
 }
 
 impl Receipts {
-    /// What is known of durable messages from the own chain.
-    pub(crate) fn restored(chain: weft_protocol::ChainId, messages: &[PlacedMessage]) -> Self {
+    /// What is known of durable messages from the chains of this node.
+    pub(crate) fn restored(own: weft_protocol::NodeId, messages: &[PlacedMessage]) -> Self {
         let mut receipts = Self::default();
-        let own =
-            messages.iter().filter(|placed| placed.chain == chain && placed.record.message.chain.node != chain.node);
-        for PlacedMessage { seq, leaf, record, .. } in own {
-            let place = RecordRef { chain, seq: *seq, leaf: *leaf };
+        let recorded =
+            messages.iter().filter(|placed| placed.chain.node == own && placed.record.message.chain.node != own);
+        for PlacedMessage { chain, seq, leaf, record } in recorded {
+            let place = RecordRef { chain: *chain, seq: *seq, leaf: *leaf };
             match record.stage {
                 Stage::Received => {
                     let past = Past { received: place, hlc: record.hlc, end: None };

@@ -1,4 +1,4 @@
-//! What the own chain says about agents of earlier runs: which are started again, which were given up, and what was left open.
+//! What the own chains say about agents of earlier runs: which are started again, which were given up, and what was left open.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(crate) struct Past {
     pub(crate) grants: Vec<Grant>,
     pub(crate) by: Sender,
     pub(crate) restarts: u64,
-    /// Place of the event by which it was first started: by it, agents keep their order.
+    /// Place among all facts of the one by which it was first started: by it, agents keep their order.
     first: u64,
     /// None while it lived.
     pub(crate) ended: Option<ExitReason>,
@@ -46,7 +46,7 @@ enum Open {
     Other,
 }
 
-/// The fold over the own chain's facts. It holds no more than agents that may be started again and what is still open, however
+/// The fold over the facts of the own chains, the first one first. It holds no more than agents that may be started again and what is still open, however
 /// long the chain is.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -58,11 +58,12 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn of(own: NodeId, facts: &[PlacedFact]) -> Self {
+    pub(crate) fn of<'a>(own: NodeId, facts: impl Iterator<Item = &'a PlacedFact>) -> Self {
         let mut history = Self::default();
-        for placed in facts {
+        for (place, placed) in (0..).zip(facts) {
             match &placed.fact {
-                Fact::Intent(effect) => history.intended(own, placed.seq, effect),
+                Fact::Genesis(_) => history.begin_chain(),
+                Fact::Intent(effect) => history.intended(own, place, placed.seq, effect),
                 Fact::Outcome(outcome) => history.ended(outcome.intent, &outcome.result),
                 Fact::Exited(exited) => history.exited(exited.process, &exited.agent, &exited.reason),
                 Fact::RestartPlanned(planned) => history.planned(planned, placed.hlc.to_wall()),
@@ -78,13 +79,18 @@ impl History {
         history
     }
 
-    fn intended(&mut self, own: NodeId, seq: u64, effect: &Effect) {
+    /// What an earlier chain left open stays so: an outcome names an intent of its own chain.
+    pub(crate) fn begin_chain(&mut self) {
+        self.open.clear();
+    }
+
+    fn intended(&mut self, own: NodeId, place: u64, seq: u64, effect: &Effect) {
         let open = match effect {
             // The history of jobs closes those.
             Effect::Fire { .. } => return,
             Effect::Spawn { process, spec, grants, by, from } => {
                 let by = Sender { node: from.unwrap_or(own), principal: by.clone() };
-                self.begun(seq, *process, spec, grants, by);
+                self.begun(place, *process, spec, grants, by);
                 Open::Other
             }
             Effect::Stop { process, .. } => Open::Stop(*process),
@@ -107,9 +113,9 @@ impl History {
         self.open.insert(seq, open);
     }
 
-    fn begun(&mut self, seq: u64, process: ProcessId, spec: &AgentSpec, grants: &[Grant], by: Sender) {
+    fn begun(&mut self, place: u64, process: ProcessId, spec: &AgentSpec, grants: &[Grant], by: Sender) {
         let last = self.agents.get(&spec.agent).filter(|past| past.failed.is_none() && !past.was_stopped());
-        let (first, restarts) = last.map_or((seq, 0), |past| (past.first, past.restarts + 1));
+        let (first, restarts) = last.map_or((place, 0), |past| (past.first, past.restarts + 1));
         // One that ended by itself, or that somebody wanted to begin anew, runs.
         let suspended = last.and_then(|past| past.suspended.clone());
         let past = Past {

@@ -27,12 +27,14 @@ pub(crate) struct ProcessTable {
     exited: VecDeque<Life>,
     /// The last generation of each place that was ever taken.
     generations: BTreeMap<u32, u32>,
+    /// Below this are the generations of earlier chains.
+    first: u32,
 }
 
 impl ProcessTable {
-    /// An empty table whose places were taken before by these generations.
-    pub(crate) fn restored(generations: BTreeMap<u32, u32>) -> Self {
-        Self { generations, ..Self::default() }
+    /// An empty table whose places were taken before by these generations, and may have been by all below `first`.
+    pub(crate) fn restored(generations: BTreeMap<u32, u32>, first: u32) -> Self {
+        Self { generations, first, ..Self::default() }
     }
 
     /// The id that the next process gets, the lowest free place in its next generation; `None` when all are taken.
@@ -47,7 +49,7 @@ impl ProcessTable {
         let limit = u32::try_from(PROCESSES_MAX).unwrap_or(u32::MAX);
         let free = |index: &u32| !self.living.contains_key(index) && self.generations.get(index) != Some(&u32::MAX);
         let index = (index..limit).find(free)?;
-        let generation = self.generations.get(&index).map_or(0, |last| last + 1);
+        let generation = self.generations.get(&index).map_or(0, |last| last + 1).max(self.first);
         Some(ProcessId { index, generation })
     }
 
@@ -55,6 +57,7 @@ impl ProcessTable {
     pub(crate) fn next_life_of(&self, last: ProcessId) -> Option<ProcessId> {
         let taken = self.living.contains_key(&last.index);
         let generation = self.generations.get(&last.index).and_then(|generation| generation.checked_add(1));
+        let generation = generation.map(|generation| generation.max(self.first));
         let same = generation.filter(|_| !taken).map(|generation| ProcessId { generation, ..last });
         same.or_else(|| self.next_id())
     }

@@ -21,7 +21,7 @@ pub(crate) struct ServiceHistory {
 }
 
 impl ServiceHistory {
-    pub(crate) fn of(facts: &[PlacedFact]) -> Self {
+    pub(crate) fn of<'a>(facts: impl Iterator<Item = &'a PlacedFact>) -> Self {
         let mut history = Self::default();
         for placed in facts {
             match &placed.fact {

@@ -104,6 +104,8 @@ classes! { INPUTS, name_of_input: Input {
     NodeLost => Passes(&["bond.fired"]),
     // The change is on the chain before it is told, by `FactsGiven`.
     Configured => Reads,
+    // What was held was appended before; a node that is not held hears nothing new.
+    Released => Reads,
     // What is known of other nodes.
     ServicesElsewhere => Reads,
     // What is vouched for stands in the next commit that has events.
@@ -555,6 +557,7 @@ fn input_for(which: &str) -> (Node, Input) {
             let node = monitored(&alpha, &mut beta).node;
             (beta, Input::NodeLost { node })
         }
+        "Released" => (beta, Input::Released),
         "Configured" => (beta, Input::Configured { config: Box::new(KernelConfig::default()) }),
         "ServicesElsewhere" => {
             (beta, Input::ServicesElsewhere { services: BTreeSet::from(["sum".parse().expect("a name")]) })

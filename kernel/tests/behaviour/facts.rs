@@ -73,12 +73,15 @@ fn each_action_records_its_own_facts_and_no_others() {
     };
     let seen = weft_protocol::ForkSeen { chain: node.chain(), commit_no: 1, first: digest, second: digest };
     let repaired = weft_protocol::Repaired { chain: node.chain(), first_commit: 0, count: 1, from: node.id() };
+    let head = node.kernel.chain_state().head().expect("booted");
+    let returned = weft_protocol::TailReturned { chain: node.chain(), head };
     let facts = [
         Fact::InviteIssued(issued),
         Fact::InviteRevoked(InviteRevoked { invite }),
         burnt(&node),
         Fact::ForkSeen(seen),
         Fact::Repaired(repaired),
+        Fact::TailReturned(returned),
         Fact::Shutdown(Shutdown { stopped: 0 }),
     ];
     let actions = [
@@ -87,6 +90,7 @@ fn each_action_records_its_own_facts_and_no_others() {
         Action::Admit { node: node.id() },
         Action::RecordFork { node: node.id() },
         Action::RecordRepair,
+        Action::RecordTail,
         Action::Shutdown,
     ];
     let table = actions.map(|action| {
@@ -96,7 +100,7 @@ fn each_action_records_its_own_facts_and_no_others() {
         });
         records.collect::<String>()
     });
-    assert_eq!(table, ["+-----", "-+----", "--+---", "---+--", "----+-", "------"]);
+    assert_eq!(table, ["+------", "-+-----", "--+----", "---+---", "----+--", "-----+-", "-------"]);
 }
 
 #[test]

@@ -19,6 +19,8 @@ mod facts;
 mod gate;
 mod grants;
 mod health;
+mod held;
+mod incarnations;
 mod liar;
 mod limits;
 mod mailbox;

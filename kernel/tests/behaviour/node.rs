@@ -57,14 +57,48 @@ pub(crate) struct Node {
     pub(crate) writing: Option<Box<Batch>>,
     /// What the kernel itself asked and was not given back yet.
     pub(crate) own: VecDeque<Input>,
+    /// Chains that it wrote before, on the same disk.
+    pub(crate) earlier: Vec<RecoveredChain>,
+    /// Steps of durable messages on those.
+    pub(crate) earlier_messages: Vec<PlacedMessage>,
+    /// How the next start begins.
+    pub(crate) next: NextStart,
+}
+
+/// What a start is told besides what is on the disk.
+#[derive(Debug, Clone)]
+pub(crate) struct NextStart {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) held: bool,
+    pub(crate) skip_numbers: bool,
+}
+
+impl Default for NextStart {
+    fn default() -> Self {
+        Self { incarnation: Incarnation(7), held: false, skip_numbers: false }
+    }
 }
 
 impl Node {
     /// A node that has never run, not even booted.
     pub(crate) fn unborn(name: &'static str, config: KernelConfig) -> Self {
         let signer = Arc::new(KeyPair::generate(*hash("test-key", &[name.as_bytes()]).as_bytes()));
-        let kernel = make(name, &(signer.clone() as _), &config, &Recovered::default(), START);
-        Self { name, signer, config, kernel, disk: Disk::default(), now: START, writing: None, own: VecDeque::new() }
+        let next = NextStart::default();
+        let kernel = make(name, &(signer.clone() as _), &config, &Recovered::default(), &next, START);
+        let (disk, own) = (Disk::default(), VecDeque::new());
+        Self {
+            name,
+            signer,
+            config,
+            kernel,
+            disk,
+            now: START,
+            writing: None,
+            own,
+            earlier: Vec::new(),
+            earlier_messages: Vec::new(),
+            next,
+        }
     }
 
     /// A node that runs, with nothing on its way.
@@ -97,7 +131,7 @@ impl Node {
     }
 
     pub(crate) fn chain(&self) -> ChainId {
-        ChainId { node: self.id(), incarnation: Incarnation(7) }
+        ChainId { node: self.id(), incarnation: self.next.incarnation }
     }
 
     pub(crate) fn asked(&self, ask: u64, syscall: Syscall) -> Input {
@@ -178,7 +212,7 @@ impl Node {
 
     pub(crate) fn recovered(&self) -> Recovered {
         let mut state = ChainState::new(self.chain(), cluster(), self.signer.public_keys().clone());
-        let (mut facts, mut messages) = (Vec::new(), Vec::new());
+        let (mut facts, mut messages) = (Vec::new(), self.earlier_messages.clone());
         for group in &self.disk.groups {
             let checked = state.extend(group).expect("the chain verifies");
             for (event, leaf) in checked.events.iter().zip(checked.leaves) {
@@ -194,8 +228,8 @@ impl Node {
                 }
             }
         }
-        let chains =
-            if state.size() == 0 { Vec::new() } else { vec![RecoveredChain { state, facts, anchors: Vec::new() }] };
+        let mut chains = self.earlier.clone();
+        chains.extend((state.size() > 0).then_some(RecoveredChain { state, facts, anchors: Vec::new() }));
         let outbox = self.disk.outbox.values().cloned().collect();
         let topic_log = self.disk.topics.values().cloned().collect();
         let dead_letters = self.disk.dead_letters.values().cloned().collect();
@@ -207,7 +241,17 @@ impl Node {
     pub(crate) fn crash(&mut self) {
         self.writing = None;
         self.own.clear();
-        self.kernel = make(self.name, &(self.signer.clone() as _), &self.config, &self.recovered(), self.now);
+        let signer = self.signer.clone() as _;
+        self.kernel = make(self.name, &signer, &self.config, &self.recovered(), &self.next, self.now);
+    }
+
+    /// It is killed, and its next start begins a new chain beside the one it has.
+    pub(crate) fn crash_into_new_chain(&mut self, incarnation: u64) {
+        let recovered = self.recovered();
+        (self.earlier, self.earlier_messages) = (recovered.chains, recovered.messages);
+        self.disk.groups.clear();
+        self.next.incarnation = Incarnation(incarnation);
+        self.crash();
     }
 
     /// All facts on disk, with their sources, as `kind` words.
@@ -231,7 +275,7 @@ impl Node {
 
 /// A kernel that never ran, with this signer.
 pub(crate) fn kernel_signed_by(signer: Arc<dyn Signer>, config: &KernelConfig) -> Kernel {
-    make("alpha", &signer, config, &Recovered::default(), START)
+    make("alpha", &signer, config, &Recovered::default(), &NextStart::default(), START)
 }
 
 fn make(
@@ -239,18 +283,22 @@ fn make(
     signer: &Arc<dyn Signer>,
     config: &KernelConfig,
     recovered: &Recovered,
+    next: &NextStart,
     now: Timestamp,
 ) -> Kernel {
     let node = signer.public_keys().node();
     let governance_hash = hash("rules", &[&genesis_rules()]);
     let identity = KernelIdentity {
         name: name.parse().expect("a name"),
-        chain: ChainId { node, incarnation: Incarnation(7) },
+        chain: ChainId { node, incarnation: next.incarnation },
         cluster: cluster(),
         charter: None,
         governance_hash,
         build: "test".to_owned(),
         founding: Vec::new(),
+        previous: recovered.chains_of(node).last().and_then(|chain| chain.state.head()),
+        skip_numbers: next.skip_numbers,
+        held: next.held,
     };
     let gate = CapabilityGate::new(node, &genesis_rules(), &governance_hash).expect("the genesis rules");
     Kernel::new(config.clone(), identity, Box::new(gate), recovered, signer.clone(), 1, now)

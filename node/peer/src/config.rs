@@ -5,6 +5,8 @@ use weft_kernel::KernelConfig;
 use weft_protocol::{Certificate, ChainId, Charter, Incarnation, NodeId, NodeName, Signed};
 use weft_replication::ReplicationConfig;
 
+use crate::start::Memory;
+
 /// Most requests of ours that one member has not answered yet; more waits and leaves together (guess).
 pub(crate) const REQUESTS_IN_FLIGHT_MAX: usize = 4;
 /// Most items that wait for one member; a further envelope is given back to its sender, a further receipt is dropped and
@@ -42,6 +44,10 @@ pub struct PeerIdentity {
     pub certificate: Signed<Certificate>,
     /// Which of its chains it writes.
     pub incarnation: Incarnation,
+    /// Those of its earlier chains whose copy here contradicts what members hold.
+    pub disowned: Vec<Incarnation>,
+    /// What is remembered outside the home of how far its chain had come.
+    pub memory: Memory,
     /// The program's version.
     pub build: String,
     /// Certificates of members it was told of when it was admitted.

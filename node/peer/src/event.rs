@@ -500,4 +500,25 @@ pub enum Output {
     PublishView(Arc<AdmissionView>),
     /// Everything is recorded, sealed and on disk: the node may end.
     Halt,
+    /// End this peer, of which nothing was said yet, and build the next one as this says, from what the disk holds then.
+    StartOver(StartOver),
+}
+
+/// Why a peer is ended before it went on with its chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartOver {
+    /// What the home lacked of its chain is on the disk again.
+    Fetched {
+        /// How many commits.
+        commits: u64,
+        /// From whom the last of them came.
+        from: NodeId,
+    },
+    /// A chain of a new incarnation is to be begun: this one may have gone on without this home.
+    Reincarnate {
+        /// Why.
+        reason: String,
+        /// Whether the home's copy of the old chain contradicts what members hold, so that nobody may be told of it.
+        disown: bool,
+    },
 }

@@ -4,7 +4,8 @@
 //! the whole can know: that a message needs a route before the kernel may send it, that envelopes to one member leave
 //! together, and that everything to be written goes to disk in one transaction.
 //!
-//! Modules in reading order: `event` (all that happens and all that is asked of the world), `peer` (the dispatcher), `route`
+//! Modules in reading order: `event` (all that happens and all that is asked of the world), `peer` (the dispatcher), `start`
+//! (whether the chain may be written on, with `tails`: what was lost of earlier ones), `route`
 //! and `waiting` (where a message goes, and messages that wait for a directory that is not complete), `links` (what waits for
 //! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk), `blobs` (large bodies),
 //! `health` (whether anybody is reached); `services` (calls to services, with `balance`: which provider is taken, and
@@ -23,10 +24,16 @@ mod peer;
 mod persist;
 mod route;
 mod services;
+mod start;
+mod starting;
+mod tails;
 mod waiting;
 
 pub use breaker::BreakerState;
 pub use config::{PeerConfig, PeerIdentity};
-pub use event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
+pub use event::{
+    AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response, StartOver,
+};
 pub use peer::Peer;
 pub use services::ProviderView;
+pub use start::{Memory, Said};

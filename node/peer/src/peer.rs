@@ -8,9 +8,9 @@ use weft_discovery::{self as discovery, Discovery, MemberState};
 use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
-    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainState, CommitGroup, Configured, Cut, Evidence,
-    Fact, ForkSeen, Gossip, MessageId, NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt, Recovered,
-    Refusal, Role, ServiceName, Signer, SyncRequest, SyncResponse, Timestamp, TopicPattern,
+    A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
+    Evidence, Fact, ForkSeen, Gossip, MessageId, NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt,
+    Recovered, Refusal, Role, ServiceName, Signer, SyncRequest, SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -23,6 +23,8 @@ use crate::links::{Links, envelope_id};
 use crate::persist::PersistQueue;
 use crate::route::{Routed, nowhere_for, route, see_watched};
 use crate::services::{Attempt, Next, ProviderView, Services, World, balanced};
+use crate::start::{Memory, Start};
+use crate::tails::Tails;
 use crate::waiting::{Parked, Waiting};
 
 /// What one of the three cores is to be told next.
@@ -39,10 +41,11 @@ pub(crate) enum Outbound {
     Adverts,
     Trace(AskId),
     Chunk { key: FetchKey, chunk: u64 },
+    Start { to: NodeId },
 }
 
 /// For whom facts were given to the kernel.
-enum FactsOwner {
+pub(crate) enum FactsOwner {
     Discovery(discovery::Ticket),
     Asker(AskId),
     Settings(AskId, Box<PeerConfig>),
@@ -52,24 +55,29 @@ enum FactsOwner {
 /// One node, without its world. Invariant: between two calls of [`Peer::handle`] no step waits.
 pub struct Peer {
     node: NodeId,
+    pub(crate) chain: ChainId,
+    pub(crate) start: Start,
+    pub(crate) tails: Tails,
     kernel: Kernel,
-    discovery: Discovery,
-    replication: Replication,
+    pub(crate) discovery: Discovery,
+    pub(crate) replication: Replication,
     steps: VecDeque<Step>,
     /// Empty between two inputs; kept for its room.
     kernel_out: Vec<kernel::Output>,
     links: Links,
     inbound: Inbound,
-    persist: PersistQueue,
+    pub(crate) persist: PersistQueue,
     waiting: Waiting,
     pub(crate) blobs: Blobs,
     services: Services,
     /// What the kernel was last told that others serve.
     elsewhere: BTreeSet<ServiceName>,
     outbound: BTreeMap<OutboundId, Outbound>,
-    next_outbound: u64,
+    pub(crate) next_outbound: u64,
     tickets: BTreeMap<kernel::Ticket, FactsOwner>,
     next_ticket: u64,
+    /// The time of the last input.
+    now: Timestamp,
 }
 
 impl std::fmt::Debug for Peer {
@@ -93,7 +101,19 @@ impl Peer {
         let node = signer.public_keys().node();
         let chain = identity.chain(node);
         let cluster = identity.charter.cluster_id();
-        let founder = identity.charter.founder.node() == node;
+        let written = recovered.chains_of(node);
+        let disowned: Vec<ChainId> =
+            identity.disowned.iter().map(|incarnation| ChainId { node, incarnation: *incarnation }).collect();
+        let earlier: Vec<_> = written.into_iter().map(|chain| &chain.state).filter(|it| it.chain() != chain).collect();
+        let previous = earlier.iter().rfind(|state| !disowned.contains(&state.chain())).and_then(|state| state.head());
+        // The charter stands on the founder's first chain alone.
+        let founder = identity.charter.founder.node() == node && earlier.is_empty();
+        let own = recovered.chains.iter().map(|chain| &chain.state).find(|state| state.chain() == chain).cloned();
+        let own = own.unwrap_or_else(|| ChainState::new(chain, cluster, signer.public_keys().clone()));
+        let fresh = identity.memory == Memory::Fresh;
+        let sure = matches!(identity.memory, Memory::Fresh | Memory::Agrees);
+        let tails = Tails::of(node, recovered, previous.as_ref().filter(|_| own.commits() == 0));
+        let start = Start::new(own, identity.memory, earlier.len());
         let founding = Fact::Admitted(Box::new(Admitted { certificate: identity.certificate.clone(), invite: None }));
         let kernel_identity = kernel::KernelIdentity {
             name: identity.name.clone(),
@@ -102,6 +122,9 @@ impl Peer {
             governance_hash: identity.charter.rules_hash(),
             charter: founder.then(|| identity.charter.clone()),
             founding: if founder { vec![founding] } else { Vec::new() },
+            previous,
+            skip_numbers: !sure,
+            held: !fresh,
             build: identity.build.clone(),
         };
         let discovery_identity = discovery::Identity {
@@ -124,6 +147,7 @@ impl Peer {
         );
         let members = discovery.member_keys();
         let replication = Replication::new(config.replication, chain, cluster, members, recovered, seeds[1], now);
+        let hidden = Step::Replication(replication::Input::OwnChainHidden { disowned });
         let kernel = Kernel::new(config.kernel, kernel_identity, gate, recovered, signer, seeds[2], now);
         let rights = rights_learned(node, recovered, &discovery);
         let ends = ends_learned(node, recovered, &kernel);
@@ -134,11 +158,20 @@ impl Peer {
         });
         Self {
             node,
+            chain,
+            start,
+            tails,
             kernel,
             discovery,
             replication,
             kernel_out: Vec::new(),
-            steps: told.chain(rights).chain(ends).chain([Step::Discovery(discovery::Input::Woken)]).collect(),
+            steps: [hidden]
+                .into_iter()
+                .chain(told)
+                .chain(rights)
+                .chain(ends)
+                .chain([Step::Discovery(discovery::Input::Woken)])
+                .collect(),
             links: Links::default(),
             inbound: Inbound::default(),
             persist: PersistQueue::default(),
@@ -150,6 +183,7 @@ impl Peer {
             next_outbound: 0,
             tickets: BTreeMap::new(),
             next_ticket: 0,
+            now,
         }
     }
 
@@ -195,14 +229,17 @@ impl Peer {
             self.inbound.next_wakeup(),
             self.waiting.next_wakeup(),
             self.blobs.next_wakeup(),
+            self.start.next_wakeup(self.now),
         ];
         wakeups.into_iter().flatten().min()
     }
 
     /// Applies one input. The outputs must be carried out in order, before the next input is given.
     pub fn handle(&mut self, input: Input, now: Timestamp, out: &mut Vec<Output>) {
+        self.now = now;
         self.dispatch(input, now, out);
         self.run_steps(now, out);
+        self.look_at_start(now, out);
         self.flush(now, out);
     }
 
@@ -213,7 +250,7 @@ impl Peer {
             Input::JoinAsked { ask, keys, invite, join } => {
                 self.tell_discovery(discovery::Input::JoinAsked { ask: discovery::AskId(ask.0), keys, invite, join });
             }
-            Input::Connected { node, path } => self.connected(node, path),
+            Input::Connected { node, path } => self.connected(node, path, out),
             Input::Disconnected { node } => self.disconnected(node),
             Input::DialFailed { node, reason } => self.tell_discovery(discovery::Input::DialFailed { node, reason }),
             Input::Pinged { node, rtt_us } => self.tell_discovery(discovery::Input::Pinged { node, rtt_us }),
@@ -223,7 +260,7 @@ impl Peer {
             }
             Input::RequestArrived { request, from, content } => self.request_arrived(request, from, content, now, out),
             Input::ResponseArrived { request, content } => self.response_arrived(request, content, now, out),
-            Input::RequestFailed { request, reason } => self.request_failed(request, reason, out),
+            Input::RequestFailed { request, reason } => self.request_failed(request, reason, now, out),
             Input::Gossiped { from, author, content } => self.gossiped(from, author, *content),
             Input::AgentStarted { process, pid } => {
                 self.tell_kernel(kernel::Input::AgentStarted { process, pid });
@@ -246,6 +283,7 @@ impl Peer {
                 let request = replication::RequestId(request.0);
                 self.tell_replication(replication::Input::RangeRead { request, chain, groups });
             }
+            Input::CommitRead { chain, held, other } if self.start_compared(chain, held.as_deref(), &other, out) => {}
             Input::CommitRead { chain, held, other } => {
                 self.tell_replication(replication::Input::CommitRead { chain, held, other });
             }
@@ -269,11 +307,11 @@ impl Peer {
         self.steps.push_back(Step::Discovery(input));
     }
 
-    fn tell_replication(&mut self, input: replication::Input) {
+    pub(crate) fn tell_replication(&mut self, input: replication::Input) {
         self.steps.push_back(Step::Replication(input));
     }
 
-    fn run_steps(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+    pub(crate) fn run_steps(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         let mut kernel_out = std::mem::take(&mut self.kernel_out);
         let mut discovery_out = Vec::new();
         let mut replication_out = Vec::new();
@@ -524,13 +562,15 @@ impl Peer {
 
     // The mesh.
 
-    fn connected(&mut self, node: NodeId, path: discovery::Path) {
+    fn connected(&mut self, node: NodeId, path: discovery::Path, out: &mut Vec<Output>) {
         self.links.open(node);
+        self.start_connected(node, out);
         self.tell_discovery(discovery::Input::Connected { node, path });
         self.tell_replication(replication::Input::Connected { node });
     }
 
     fn disconnected(&mut self, node: NodeId) {
+        self.start.disconnected(node);
         for message in self.links.close(node) {
             self.tell_kernel(kernel::Input::TransmitFailed { to: node, message });
         }
@@ -552,7 +592,8 @@ impl Peer {
                 content @ (SyncRequest::Hello { .. }
                 | SyncRequest::Range { .. }
                 | SyncRequest::Stretch { .. }
-                | SyncRequest::Evidence { .. }),
+                | SyncRequest::Evidence { .. }
+                | SyncRequest::Head { .. }),
             ) => {
                 let request = replication::RequestId(request.0);
                 self.tell_replication(replication::Input::RequestArrived { request, from, content });
@@ -663,20 +704,21 @@ impl Peer {
             (Outbound::Trace(ask), Response::Sync(SyncResponse::Trace(rows))) => {
                 out.push(Output::Answer { ask, answer: Ok(Reply::Trace(rows)) });
             }
+            (Outbound::Start { to }, Response::Sync(content)) => self.start_answered(to, Some(content), now, out),
             (Outbound::Chunk { key, chunk }, Response::Blob(response)) => {
                 self.chunk_arrived(key, chunk, response, now, out);
             }
-            (purpose, _) => self.failed(purpose, "the response does not fit the request", out),
+            (purpose, _) => self.failed(purpose, "the response does not fit the request", now, out),
         }
     }
 
-    fn request_failed(&mut self, request: OutboundId, reason: String, out: &mut Vec<Output>) {
+    fn request_failed(&mut self, request: OutboundId, reason: String, now: Timestamp, out: &mut Vec<Output>) {
         if let Some(purpose) = self.outbound.remove(&request) {
-            self.failed(purpose, &reason, out);
+            self.failed(purpose, &reason, now, out);
         }
     }
 
-    fn failed(&mut self, purpose: Outbound, reason: &str, out: &mut Vec<Output>) {
+    fn failed(&mut self, purpose: Outbound, reason: &str, now: Timestamp, out: &mut Vec<Output>) {
         match purpose {
             Outbound::A2a { to, messages } => {
                 self.links.finish(to);
@@ -686,6 +728,7 @@ impl Peer {
             }
             Outbound::Fetch(fetch) => self.tell_replication(replication::Input::FetchFailed { fetch }),
             Outbound::Adverts => {}
+            Outbound::Start { to } => self.start_answered(to, None, now, out),
             Outbound::Chunk { key, chunk } => self.blobs.fetches.failed(&key, chunk),
             Outbound::Trace(ask) => {
                 let refusal = Refusal::Unreachable { node: reason.to_owned() };
@@ -714,6 +757,9 @@ impl Peer {
 
     fn persisted(&mut self, out: &mut Vec<Output>) {
         let owners = self.persist.finish();
+        if owners.start {
+            self.start_stored(out);
+        }
         if owners.kernel {
             self.tell_kernel(kernel::Input::Persisted);
         }
@@ -849,7 +895,7 @@ impl Peer {
         self.tell_replication(replication::Input::Configured { config: Box::new(replication) });
     }
 
-    fn record(&mut self, owner: FactsOwner, by: Principal, action: Action, facts: Vec<Fact>) {
+    pub(crate) fn record(&mut self, owner: FactsOwner, by: Principal, action: Action, facts: Vec<Fact>) {
         let ticket = kernel::Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.tickets.insert(ticket, owner);
@@ -911,6 +957,9 @@ impl Peer {
                     self.tell_kernel(kernel::Input::HeadStored { head: Box::new(head), hlc });
                 }
                 self.learned(chain.node, facts);
+                if chain.node == self.node {
+                    self.record_tails();
+                }
             }
             From::PassPublication { publication, fetched } => {
                 let from = publication.from.node;
@@ -928,6 +977,7 @@ impl Peer {
     }
 
     fn learned(&mut self, issuer: NodeId, facts: Vec<PlacedFact>) {
+        let own = issuer == self.node;
         for placed in facts {
             match placed.fact {
                 Fact::Admitted(admitted) => {
@@ -935,6 +985,8 @@ impl Peer {
                     let certificate = Box::new(certificate);
                     self.tell_discovery(discovery::Input::AdmissionSeen { issuer, certificate, invite });
                 }
+                // Of what came back of an earlier chain of ours, only who was admitted counts before the next start.
+                _ if own => {}
                 Fact::Shutdown(_) => {
                     self.tell_discovery(discovery::Input::ShutdownSeen { node: issuer, hlc: placed.hlc });
                 }

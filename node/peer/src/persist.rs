@@ -7,6 +7,8 @@ use weft_protocol::{Batch, ChainId, CommitGroup, Cut};
 pub(crate) struct Owners {
     /// Whether the kernel waits for it.
     pub(crate) kernel: bool,
+    /// Whether the start waits for it.
+    pub(crate) start: bool,
     /// Whose foreign chains replication waits for.
     pub(crate) chains: Vec<ChainId>,
     /// Which chains were cut.
@@ -38,6 +40,12 @@ impl PersistQueue {
     pub(crate) fn add_cut(&mut self, cut: Cut) {
         self.waiting.cuts.push(cut);
         self.waiting_owners.cuts.push(cut.chain);
+    }
+
+    /// Adds groups that this node's own chain had lost.
+    pub(crate) fn add_lost(&mut self, chain: ChainId, groups: Vec<CommitGroup>) {
+        self.waiting.groups.extend(groups.into_iter().map(|group| (chain, group)));
+        self.waiting_owners.start = true;
     }
 
     /// Adds what nobody waits for.

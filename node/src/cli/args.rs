@@ -120,6 +120,9 @@ pub(crate) enum Command {
     /// Measure, beside limits measured in the same run
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Show who the node is and which chains it has written; begin a new one
+    #[command(subcommand)]
+    Identity(IdentityCommand),
     /// Show what was said of the node's start
     BootLog(OnlyAt),
     /// Show, check and reload the configuration
@@ -839,6 +842,25 @@ pub(crate) enum ConfigCommand {
     },
     /// Let the running node read its configuration again, as SIGHUP does
     Reload(OnlyAt),
+}
+
+/// `weft identity`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Print the node's id, the fingerprints of its keys, and the chains that it has written
+    Show(OnlyAt),
+    /// Begin a new chain at the next start, after the node was cut off; the node must be down
+    Rejoin(RejoinArgs),
+}
+
+/// `weft identity rejoin`.
+#[derive(Debug, Args)]
+pub(crate) struct RejoinArgs {
+    /// Also when nothing here says that the node was cut off
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 /// `weft config show`.

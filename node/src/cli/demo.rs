@@ -176,6 +176,7 @@ impl Demo {
             .args(words)
             .args(["--json", "--name", name, "--log", "error", "--home"])
             .arg(&home)
+            .env("XDG_STATE_HOME", &self.folder)
             .args(["--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--listen", "/ip4/127.0.0.1/tcp/0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

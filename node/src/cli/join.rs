@@ -118,14 +118,18 @@ async fn admit(home: &Home, token: &Token, name: &NodeName, output: Output) -> R
     let certificate = certificate.map_err(|error| CliError::new("failed", format!("the certificate: {error}")))?;
     debug_assert_eq!(certificate.keys.node(), keys.public_keys().node());
     let Admission { charter, members, certificate: signed } = admission;
+    let incarnation = crate::run::new_incarnation()?;
     home.write_cluster(&ClusterFile {
         charter,
         certificate: signed,
         name: certificate.name.clone(),
-        incarnation: crate::run::new_incarnation()?,
+        incarnation,
         members,
         addresses: vec![(token.inviter, addresses)],
+        reborn: None,
+        disowned: Vec::new(),
     })?;
+    crate::run::remember_new(home, &keys, incarnation);
     let grants = plural(certificate.grants.len() as u64, "grant");
     say(output, "admitted", &format!("as {}, role {}, {grants}", certificate.name, certificate.role));
     Ok(())

@@ -24,6 +24,7 @@ pub(crate) async fn status(at: &At) -> Result<(), CliError> {
             ("state", state_line(status)),
             ("health", health_line(status)),
             ("cluster", format!("{}  {}", status.cluster.name, plural(status.members, "member"))),
+            ("chain", chain_line(status)),
             ("listening", listening(&status.listen)),
             ("start", start_line(status)),
             ("agents", status.agents.to_string()),
@@ -35,6 +36,13 @@ pub(crate) async fn status(at: &At) -> Result<(), CliError> {
         let refused = status.refusals.iter().take(REFUSALS_SHOWN).map(refusal_line);
         refused.fold(lines, |lines, line| lines + &line)
     })
+}
+
+fn chain_line(status: &StatusReport) -> String {
+    let asking = if status.asking { doubtful("  members are asked how much of it they hold") } else { String::new() };
+    let reason =
+        status.incarnation_reason.as_ref().map(|reason| format!("  begun because: {reason}")).unwrap_or_default();
+    format!("incarnation {}{reason}{asking}", status.incarnation)
 }
 
 fn health_line(status: &StatusReport) -> String {

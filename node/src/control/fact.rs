@@ -70,6 +70,10 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             );
             (words, to_json(repaired))
         }
+        Fact::TailReturned(returned) => {
+            let words = format!("{} up to commit {} is here again", returned.chain, returned.head.commit_no);
+            (words, to_json(returned))
+        }
         Fact::ResourceWarned(used) => (resource_words(used, "uses"), to_json(used)),
         Fact::ResourceExceeded(used) => (resource_words(used, "is ended: it uses"), to_json(used)),
         Fact::CronAdded(job) => {

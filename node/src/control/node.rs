@@ -31,6 +31,8 @@ const LISTEN_STEP: Duration = Duration::from_millis(5);
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = StatusReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn status(State(served): State<Arc<Served>>) -> Result<Json<StatusReport>, Failure> {
     let mut report = report(&served.control.asker, &served.home).await?;
+    let cluster = served.home.cluster().ok().flatten();
+    report.incarnation_reason = cluster.and_then(|cluster| cluster.reborn).map(|reborn| reborn.reason);
     report.uptime_s = served.started.elapsed().as_secs();
     let refusal = |refusal: RecentRefusal| RefusalRow {
         at: text::time(refusal.at),
@@ -78,6 +80,8 @@ async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> 
             cluster: ClusterJson { name: cluster_name(&chain.cluster()), id: chain.cluster().to_string() },
             state: kernel.state().to_string(),
             incarnation: chain.chain().incarnation.to_string(),
+            incarnation_reason: None,
+            asking: peer.is_asking(),
             agents: kernel.processes().iter().filter(|process| living(&process.state)).count() as u64,
             members: members.len() as u64,
             uptime_s: 0,

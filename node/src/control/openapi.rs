@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    agents, bonds, chain, config, cron, dead_letters, events, evidence, grants, health, logs, members, messages, node,
-    services, topics, trace,
+    agents, bonds, chain, config, cron, dead_letters, events, evidence, grants, health, identity, logs, members,
+    messages, node, services, topics, trace,
 };
 
 #[derive(OpenApi)]
@@ -16,6 +16,7 @@ use super::{
         health::health,
         health::livez,
         health::readyz,
+        identity::identity,
         node::boot_log,
         node::down,
         config::show,

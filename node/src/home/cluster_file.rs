@@ -3,7 +3,7 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use weft_protocol::{Certificate, Charter, Incarnation, NodeId, NodeName, Signed, decode, encode};
+use weft_protocol::{Certificate, Charter, Incarnation, NodeId, NodeName, Signed, Timestamp, decode, encode};
 
 use super::{Home, HomeDir, HomeError, files};
 
@@ -25,6 +25,30 @@ pub(crate) struct ClusterFile {
     pub(crate) members: Vec<Signed<Certificate>>,
     /// Where the inviter was when we were admitted; none for the founder.
     pub(crate) addresses: Vec<(NodeId, Vec<String>)>,
+    /// Why the present incarnation was chosen; nothing of the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reborn: Option<Reborn>,
+    /// Earlier incarnations whose chains as they are here contradict what members hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) disowned: Vec<Incarnation>,
+}
+
+/// How a node came to a new incarnation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reborn {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// Why, for people.
+    pub(crate) reason: String,
+}
+
+impl ClusterFile {
+    /// The same node under a new incarnation.
+    pub(crate) fn reborn(&self, incarnation: Incarnation, at: Timestamp, reason: String, disown: bool) -> Self {
+        let mut next = Self { incarnation, reborn: Some(Reborn { at, reason }), ..self.clone() };
+        next.disowned.extend(disown.then_some(self.incarnation));
+        next
+    }
 }
 
 impl HomeDir {
@@ -58,7 +82,7 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
-    use weft_protocol::{KeyPair, Role, Signer as _, Timestamp};
+    use weft_protocol::{KeyPair, Role, Signer as _};
 
     use super::*;
 
@@ -83,7 +107,8 @@ mod tests {
         let certificate = Signed::new(&certificate, &keys);
         let (members, addresses) =
             (vec![certificate.clone()], vec![(keys.public_keys().node(), vec!["/ip4/1".into()])]);
-        ClusterFile { charter, certificate, name, incarnation: Incarnation(9), members, addresses }
+        let incarnation = Incarnation(9);
+        ClusterFile { charter, certificate, name, incarnation, members, addresses, reborn: None, disowned: Vec::new() }
     }
 
     #[test]

@@ -431,6 +431,11 @@ impl Network {
         for listener in &self.listeners {
             self.swarm.remove_listener(listener.id);
         }
+        self.close_all().await;
+    }
+
+    /// Closes all connections and forgets what had not been told of them. It goes on listening.
+    pub(crate) async fn close_all(&mut self) {
         for node in self.links.nodes() {
             self.disconnect(node);
         }
@@ -443,6 +448,7 @@ impl Network {
         if timeout(SHUTDOWN_TIME_MAX, all_closed).await.is_err() {
             tracing::debug!("some connections did not close in time");
         }
+        self.events.clear();
     }
 
     fn knocked(&mut self, knock: Knock) {

@@ -15,6 +15,7 @@ use crate::error::{OpenError, StoreError, panic_text};
 use crate::mark::Mark;
 use crate::opening::{on_thread, open_file_of_store, open_locked};
 use crate::poison::Poison;
+use crate::recover::read_all;
 use crate::row::{self, Salt, StoredHead};
 use crate::write::{next_heads, put_state, write_batch};
 
@@ -71,6 +72,15 @@ impl Store {
     /// [`OpenError`]; a backend that holds anything is never replaced.
     pub fn open_backend(backend: impl StorageBackend) -> Result<(Self, Recovered), OpenError> {
         Self::open_at(Box::new(backend), true, "the backend")
+    }
+
+    /// Verifies everything that is stored once more, and gives what a start would continue from.
+    ///
+    /// # Errors
+    /// [`OpenError::Damaged`].
+    pub fn recovered(&self) -> Result<Recovered, OpenError> {
+        let _no_write_meanwhile = self.writer();
+        read_all(&self.database, &self.salt).map(|reading| reading.recovered)
     }
 
     /// Makes everything in `batch` durable, or says that it may not be. Blocks until the disk has synced.

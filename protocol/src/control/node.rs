@@ -48,6 +48,12 @@ pub struct StatusReport {
     pub state: String,
     /// Which of its chains it writes.
     pub incarnation: String,
+    /// Why it does not write its first one any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation_reason: Option<String>,
+    /// Whether it still asks members how much of its chain they hold: what must be recorded waits.
+    #[serde(default)]
+    pub asking: bool,
     /// Living agents.
     pub agents: u64,
     /// Members of the cluster, this node included.

@@ -11,6 +11,7 @@ fn ranges(world: &World) -> Vec<(usize, usize, u64)> {
         SyncRequest::Range { from_commit, .. } => Some((*from, *to, *from_commit)),
         SyncRequest::Hello { .. }
         | SyncRequest::Stretch { .. }
+        | SyncRequest::Head { .. }
         | SyncRequest::Adverts { .. }
         | SyncRequest::Trace { .. }
         | SyncRequest::Streams { .. }

@@ -169,6 +169,7 @@ impl Writer {
             keys: self.public(),
             governance_hash: hash("rules", &[]),
             charter: None,
+            previous: None,
         }))
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 proptest! {
     #[test]
     fn no_id_is_given_twice_and_old_ones_are_gone(steps in prop::collection::vec((any::<bool>(), 0_usize..8), 1..200)) {
-        let mut table = ProcessTable::restored(BTreeMap::from([(0, 6), (2, 0)]));
+        let mut table = ProcessTable::restored(BTreeMap::from([(0, 6), (2, 0)]), 0);
         let mut living: Vec<(AgentName, ProcessId)> = Vec::new();
         let mut gone = vec![ProcessId { index: 0, generation: 6 }, ProcessId { index: 2, generation: 0 }];
         for (start, number) in steps {

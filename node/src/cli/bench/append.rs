@@ -126,6 +126,9 @@ impl Writer {
             charter: Some(charter),
             build: env!("CARGO_PKG_VERSION").to_owned(),
             founding: Vec::new(),
+            previous: None,
+            skip_numbers: false,
+            held: false,
         };
         let mut clock = Clock::new();
         let kernel = Kernel::new(KernelConfig::default(), identity, gate, &recovered, Arc::new(keys), 1, clock.now());

@@ -109,6 +109,7 @@ async fn spawn(home: &HomeDir, name: &str) -> Result<Child, CliError> {
     let mut child = Command::new(program)
         .args(["up", "--json", "--log", "error", "--name", name, "--home"])
         .arg(home.path())
+        .env("XDG_STATE_HOME", home.path())
         .args(["--listen", "/ip4/127.0.0.1/udp/0/quic-v1"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -128,7 +129,7 @@ pub(super) async fn near_node(home: &Path, far: &FarNode) -> Result<Running, Cli
         far.client.post("/v1/invites", &InviteRequest { role: None, ttl_ms: None, uses: None }).await?;
     let token: Token = invite.token.parse().map_err(|error| failed("token", &error))?;
     let name: NodeName = "alpha".parse()?;
-    let home = Home::open(HomeDir::new(home)?)?;
+    let home = Home::open(HomeDir::new(home)?)?.with_state_in(home);
     let keys = std::sync::Arc::new(identity::load_or_create(home.path())?);
     let (admission, address) = crate::network::join(&keys, &token, &name, |_| {}).await.map_err(CliError::from)?;
     let cluster = ClusterFile {
@@ -138,6 +139,8 @@ pub(super) async fn near_node(home: &Path, far: &FarNode) -> Result<Running, Cli
         incarnation: new_incarnation()?,
         members: admission.members,
         addresses: vec![(token.inviter, vec![address])],
+        reborn: None,
+        disowned: Vec::new(),
     };
     home.write_cluster(&cluster)?;
     let listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()];

@@ -122,6 +122,9 @@ impl Alone {
             governance_hash,
             build: env!("CARGO_PKG_VERSION").to_owned(),
             founding: Vec::new(),
+            previous: None,
+            skip_numbers: false,
+            held: false,
         };
         let now = crate::clock::wall();
         let (gate, config) = (Box::new(gate), KernelConfig::default());
@@ -211,7 +214,7 @@ struct Loop {
 }
 
 async fn through_the_loop(home: &Path) -> Result<Loop, CliError> {
-    let home = Home::open(HomeDir::new(home)?)?;
+    let home = Home::open(HomeDir::new(home)?)?.with_state_in(home);
     let mut config = crate::config::load(&home, &Flags::default())?;
     config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()];
     config.name = Some("alpha".parse()?);

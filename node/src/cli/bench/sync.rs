@@ -72,6 +72,7 @@ fn prepare(folder: &Path) -> Result<(ChainId, Vec<ByteBuf>), CliError> {
         keys: keys.public_keys().clone(),
         governance_hash: charter.rules_hash(),
         charter: Some(charter.clone()),
+        previous: None,
     };
     let admitted = Admitted { certificate: cluster.certificate, invite: None };
     let first = [Fact::Genesis(Box::new(genesis)), Fact::Admitted(Box::new(admitted))];

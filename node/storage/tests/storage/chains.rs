@@ -40,7 +40,8 @@ impl Writer {
     pub(crate) fn genesis(&mut self) -> CommitGroup {
         let keys = self.keys.public_keys().clone();
         let governance_hash = Digest::from_bytes([3; 32]);
-        let genesis = Genesis { suite: SUITE, cluster: cluster(), keys, governance_hash, charter: None };
+        let genesis =
+            Genesis { suite: SUITE, cluster: cluster(), keys, governance_hash, charter: None, previous: None };
         self.group(&[Fact::Genesis(Box::new(genesis)), boot("0.1.0")], true)
     }
 
@@ -162,7 +163,7 @@ fn operator(node: NodeId) -> Sender {
 }
 
 pub(crate) fn boot(version: &str) -> Fact {
-    Fact::Boot(Boot { version: version.into(), name: "alpha".parse().unwrap() })
+    Fact::Boot(Boot { version: version.into(), name: "alpha".parse().unwrap(), counter: None })
 }
 
 pub(crate) fn one(chain: ChainId, group: CommitGroup) -> Batch {
