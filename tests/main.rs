@@ -9,6 +9,7 @@ mod cron;
 mod damage;
 mod demo;
 mod forks;
+mod gate;
 mod grants;
 mod health;
 mod journey;

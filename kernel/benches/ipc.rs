@@ -5,9 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use weft_kernel::{
-    AskId, CapabilityGate, Input, Kernel, KernelConfig, KernelIdentity, Output, Route, Syscall, genesis_rules,
-};
+use weft_kernel::{AskId, Gates, Input, Kernel, KernelConfig, KernelIdentity, Output, Route, Syscall, genesis_rules};
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Blake3, BuiltinKind, ChainId, ClusterId, Incarnation, KeyPair, Level, Payload,
     Principal, Recovered, Signer as _, Timestamp, content_address, hash,
@@ -41,10 +39,10 @@ impl Node {
             skip_numbers: false,
             held: false,
         };
-        let gate = CapabilityGate::new(node, &rules, &governance_hash).expect("the genesis rules");
+        let gates = Gates::new(node, &rules, &governance_hash).expect("the genesis rules");
         let now = Timestamp(1_790_000_000_000_000);
         let config = KernelConfig::default();
-        let kernel = Kernel::new(config, identity, Box::new(gate), &Recovered::default(), keys, 1, now);
+        let kernel = Kernel::new(config, identity, gates, &Recovered::default(), keys, 1, now);
         let sender = Principal::Operator;
         let mut node = Self { kernel, now, outputs: Vec::new(), next: 0, sender, writing: false };
         node.give(Input::Woken);

@@ -1,9 +1,14 @@
 //! All that a gate judges. An action nobody thought of does not compile: every match over this enum names each case.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod named;
+
 use std::sync::Arc;
 
 use weft_protocol::{
-    AgentName, CronId, GrantId, GrantTerms, MessageId, NodeId, Role, ServiceName, TopicName, TopicPattern,
+    AgentName, CronId, DeferralId, GrantId, GrantTerms, MessageId, NodeId, Role, ServiceName, SettingChange, TopicName,
+    TopicPattern,
 };
 
 /// One thing that somebody wants to do, with the resource it touches.
@@ -137,7 +142,12 @@ pub enum Action {
     /// Record that a start is complete.
     RecordBoot,
     /// Change settings of the running node.
-    Configure,
+    Configure {
+        /// Their keys, with commas.
+        keys: String,
+        /// Whether one of them says how strict the gates are.
+        gates: bool,
+    },
     /// Take the node down.
     Shutdown,
     /// Let a broadcast into the mailbox of one agent.
@@ -189,51 +199,218 @@ pub enum Action {
         /// The same.
         target: String,
     },
+    /// Start an agent that the configuration names.
+    SpawnConfigured {
+        /// Its name.
+        agent: AgentName,
+    },
+    /// Approve an action that a rule deferred.
+    Approve {
+        /// Which.
+        deferral: DeferralId,
+    },
+    /// Deny an action that a rule deferred.
+    DenyDeferred {
+        /// Which.
+        deferral: DeferralId,
+    },
+}
+
+/// The settings that say how strict the gates are, by key.
+const GATE_SETTINGS: [&str; 3] = ["environment", "effects", "kernel.approval"];
+
+/// Names each kind once, with the word by which decisions name it.
+macro_rules! kinds {
+    ($($kind:ident => $name:literal),* $(,)?) => {
+        /// Which action it is, whoever does it to whatever.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[expect(missing_docs, reason = "each stands for the case of `Action` that bears its name")]
+        pub enum ActionKind {
+            $($kind),*
+        }
+
+        impl ActionKind {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            /// The word by which decisions name it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name),*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Send => "send",
+    Call => "call",
+    Receive => "receive",
+    Publish => "publish",
+    Subscribe => "subscribe",
+    // By a pattern: it hears what nobody named to it.
+    SubscribeWildcard => "subscribe",
+    ReceivePublication => "receive-publication",
+    ReadDeadLetters => "read-dead-letters",
+    RetryDeadLetter => "retry-dead-letter",
+    DropDeadLetter => "drop-dead-letter",
+    Spawn => "spawn",
+    Stop => "stop",
+    CronAdd => "cron-add",
+    CronRemove => "cron-remove",
+    CronRun => "cron-run",
+    CronList => "cron-list",
+    Suspend => "suspend",
+    Resume => "resume",
+    Restart => "restart",
+    Grant => "grant",
+    Revoke => "revoke",
+    Invite => "invite",
+    RevokeInvite => "revoke-invite",
+    Admit => "admit",
+    RecordFork => "record-fork",
+    RecordRepair => "record-repair",
+    RecordTail => "record-tail",
+    RecordBoot => "record-boot",
+    Configure => "configure",
+    // Of the environment, or of what else the gates go by.
+    ConfigureGates => "configure",
+    Shutdown => "shutdown",
+    Deliver => "deliver",
+    RegisterService => "register-service",
+    UnregisterService => "unregister-service",
+    Inspect => "inspect",
+    Link => "link",
+    Unlink => "unlink",
+    Monitor => "monitor",
+    Demonitor => "demonitor",
+    SpawnConfigured => "spawn-configured",
+    Approve => "approve",
+    DenyDeferred => "deny-deferred",
+}
+
+impl ActionKind {
+    /// Whether each step of it has a record of its own that names the deciding rule.
+    pub(crate) const fn is_message(self) -> bool {
+        matches!(
+            self,
+            Self::Send | Self::Call | Self::Receive | Self::Deliver | Self::Publish | Self::ReceivePublication
+        )
+    }
 }
 
 impl Action {
-    /// The word by which a denial names it.
+    /// A change of these settings.
+    #[must_use]
+    pub fn configure(changes: &[SettingChange]) -> Self {
+        let keys = changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>();
+        let gates = keys.iter().any(|key| GATE_SETTINGS.contains(key));
+        Self::Configure { keys: keys.join(","), gates }
+    }
+
+    /// The word by which a decision names it.
     #[must_use]
     pub fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// Which action it is; of one for somebody of another node, what that one wants.
+    #[must_use]
+    pub fn kind(&self) -> ActionKind {
         match self {
-            Self::Send { .. } => "send",
-            Self::Call { .. } => "call",
-            Self::Receive { .. } => "receive",
-            Self::Publish { .. } => "publish",
-            Self::Subscribe { .. } => "subscribe",
-            Self::ReceivePublication { .. } => "receive-publication",
-            Self::ReadDeadLetters => "read-dead-letters",
-            Self::RetryDeadLetter { .. } => "retry-dead-letter",
-            Self::DropDeadLetter { .. } => "drop-dead-letter",
-            Self::Spawn { .. } => "spawn",
-            Self::Stop { .. } => "stop",
-            Self::CronAdd { .. } => "cron-add",
-            Self::CronRemove { .. } => "cron-remove",
-            Self::CronRun { .. } => "cron-run",
-            Self::CronList => "cron-list",
-            Self::Suspend { .. } => "suspend",
-            Self::Resume { .. } => "resume",
-            Self::Restart { .. } => "restart",
-            Self::Grant { .. } => "grant",
-            Self::Revoke { .. } => "revoke",
-            Self::Invite { .. } => "invite",
-            Self::RevokeInvite => "revoke-invite",
-            Self::Admit { .. } => "admit",
-            Self::RecordFork { .. } => "record-fork",
-            Self::RecordRepair => "record-repair",
-            Self::RecordTail => "record-tail",
-            Self::RecordBoot => "record-boot",
-            Self::Configure => "configure",
-            Self::Shutdown => "shutdown",
-            Self::Deliver { .. } => "deliver",
-            Self::RegisterService { .. } => "register-service",
-            Self::UnregisterService { .. } => "unregister-service",
-            Self::Inspect { .. } => "inspect",
-            Self::Foreign { action, .. } => action.name(),
-            Self::Link { .. } => "link",
-            Self::Unlink { .. } => "unlink",
-            Self::Monitor { .. } => "monitor",
-            Self::Demonitor { .. } => "demonitor",
+            Self::Send { .. } => ActionKind::Send,
+            Self::Call { .. } => ActionKind::Call,
+            Self::Receive { .. } => ActionKind::Receive,
+            Self::Publish { .. } => ActionKind::Publish,
+            Self::Subscribe { pattern } if pattern.is_wildcard() => ActionKind::SubscribeWildcard,
+            Self::Subscribe { .. } => ActionKind::Subscribe,
+            Self::ReceivePublication { .. } => ActionKind::ReceivePublication,
+            Self::ReadDeadLetters => ActionKind::ReadDeadLetters,
+            Self::RetryDeadLetter { .. } => ActionKind::RetryDeadLetter,
+            Self::DropDeadLetter { .. } => ActionKind::DropDeadLetter,
+            Self::Spawn { .. } => ActionKind::Spawn,
+            Self::Stop { .. } => ActionKind::Stop,
+            Self::CronAdd { .. } => ActionKind::CronAdd,
+            Self::CronRemove { .. } => ActionKind::CronRemove,
+            Self::CronRun { .. } => ActionKind::CronRun,
+            Self::CronList => ActionKind::CronList,
+            Self::Suspend { .. } => ActionKind::Suspend,
+            Self::Resume { .. } => ActionKind::Resume,
+            Self::Restart { .. } => ActionKind::Restart,
+            Self::Grant { .. } => ActionKind::Grant,
+            Self::Revoke { .. } => ActionKind::Revoke,
+            Self::Invite { .. } => ActionKind::Invite,
+            Self::RevokeInvite => ActionKind::RevokeInvite,
+            Self::Admit { .. } => ActionKind::Admit,
+            Self::RecordFork { .. } => ActionKind::RecordFork,
+            Self::RecordRepair => ActionKind::RecordRepair,
+            Self::RecordTail => ActionKind::RecordTail,
+            Self::RecordBoot => ActionKind::RecordBoot,
+            Self::Configure { gates: false, .. } => ActionKind::Configure,
+            Self::Configure { gates: true, .. } => ActionKind::ConfigureGates,
+            Self::Shutdown => ActionKind::Shutdown,
+            Self::Deliver { .. } => ActionKind::Deliver,
+            Self::RegisterService { .. } => ActionKind::RegisterService,
+            Self::UnregisterService { .. } => ActionKind::UnregisterService,
+            Self::Inspect { .. } => ActionKind::Inspect,
+            Self::Foreign { action, .. } => action.kind(),
+            Self::Link { .. } => ActionKind::Link,
+            Self::Unlink { .. } => ActionKind::Unlink,
+            Self::Monitor { .. } => ActionKind::Monitor,
+            Self::Demonitor { .. } => ActionKind::Demonitor,
+            Self::SpawnConfigured { .. } => ActionKind::SpawnConfigured,
+            Self::Approve { .. } => ActionKind::Approve,
+            Self::DenyDeferred { .. } => ActionKind::DenyDeferred,
+        }
+    }
+
+    /// The role that the acting node has as a member, where another one acts.
+    #[must_use]
+    pub const fn role(&self) -> Option<Role> {
+        match self {
+            Self::Receive { role, .. } | Self::ReceivePublication { role, .. } | Self::Foreign { role, .. } => {
+                Some(*role)
+            }
+            Self::Deliver { role, .. } => *role,
+            Self::Send { .. }
+            | Self::Call { .. }
+            | Self::Publish { .. }
+            | Self::Subscribe { .. }
+            | Self::ReadDeadLetters
+            | Self::RetryDeadLetter { .. }
+            | Self::DropDeadLetter { .. }
+            | Self::Spawn { .. }
+            | Self::Stop { .. }
+            | Self::CronAdd { .. }
+            | Self::CronRemove { .. }
+            | Self::CronRun { .. }
+            | Self::CronList
+            | Self::Suspend { .. }
+            | Self::Resume { .. }
+            | Self::Restart { .. }
+            | Self::Grant { .. }
+            | Self::Revoke { .. }
+            | Self::Invite { .. }
+            | Self::RevokeInvite
+            | Self::Admit { .. }
+            | Self::RecordFork { .. }
+            | Self::RecordRepair
+            | Self::RecordTail
+            | Self::RecordBoot
+            | Self::Configure { .. }
+            | Self::Shutdown
+            | Self::RegisterService { .. }
+            | Self::UnregisterService { .. }
+            | Self::Inspect { .. }
+            | Self::Link { .. }
+            | Self::Unlink { .. }
+            | Self::Monitor { .. }
+            | Self::Demonitor { .. }
+            | Self::SpawnConfigured { .. }
+            | Self::Approve { .. }
+            | Self::DenyDeferred { .. } => None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The first records of a run: who writes the chain, that the node started, and what became of what ran before.
 
 use weft_protocol::{
-    Boot, EffectOutcome, EffectResult, ExitReason, Fact, Genesis, OutboxEntry, Principal, ProcessExited, PublicKeys,
-    Recovered, SUITE,
+    Boot, EffectOutcome, EffectResult, Environment, ExitReason, Fact, Genesis, OutboxEntry, Principal, ProcessExited,
+    PublicKeys, Recovered, SUITE,
 };
 
 use crate::action::Action;
@@ -23,6 +23,7 @@ impl Kernel {
         history: &History,
         jobs: crate::cron::History,
         bonds: BondHistory,
+        environment: Environment,
         recovered: &Recovered,
     ) {
         if self.chain.durable().size() == 0 {
@@ -32,6 +33,7 @@ impl Kernel {
         let boot = Boot { version: self.identity.build.clone(), name: self.identity.name.clone(), counter };
         let seq = self.chain.append("kernel", &Fact::Boot(boot), self.now).seq;
         self.chain.hold(seq, Promise::Booted);
+        self.restore_deferrals(environment);
         self.close_history(history);
         self.restore_crontab(jobs);
         self.end_services_of_agents();
@@ -89,7 +91,7 @@ impl Kernel {
     fn spawn_configured(&mut self) {
         let Ok(operator) = self.asker(&Principal::Operator) else { return };
         for spec in std::mem::take(&mut self.config.boot_agents) {
-            let action = Action::Spawn { agent: spec.agent.clone() };
+            let action = Action::SpawnConfigured { agent: spec.agent.clone() };
             let free = self.processes.named(&spec.agent).is_none() && !self.is_waiting(&spec.agent);
             if free && self.judge(&operator.sender, &action, &[spec.agent.to_string()], &[], None).is_ok() {
                 self.start_with_node(Waiting::Configured(spec));

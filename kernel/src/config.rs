@@ -2,8 +2,11 @@
 
 use weft_protocol::limits::AGENT_IN_FLIGHT_MAX;
 use weft_protocol::{
-    AgentSpec, ChainId, Charter, ClusterId, Digest, Fact, Head, NodeCheck, NodeName, ProbeTiming, ResourceLimits,
+    AgentSpec, ChainId, Charter, ClusterId, Digest, Environment, Fact, Head, NodeCheck, NodeName, ProbeTiming,
+    ResourceLimits,
 };
+
+use crate::gate::RaisedEffect;
 
 /// Bounds and first agents of one kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,12 @@ pub struct KernelConfig {
     /// Time from the request to shut down until the last record is written, whether or not every process has ended;
     /// in microseconds.
     pub shutdown_us_max: u64,
+    /// How strict the rules are here.
+    pub environment: Environment,
+    /// Actions that have a greater effect here than the program says.
+    pub effects: Vec<RaisedEffect>,
+    /// How long a person may take to decide about a deferred action, and whoever asked to repeat it; in microseconds.
+    pub approval_us: u64,
 }
 
 impl Default for KernelConfig {
@@ -43,6 +52,10 @@ impl Default for KernelConfig {
             // Six times what an agent has to answer its first request.
             start_us_max: 30_000_000,
             shutdown_us_max: 5_000_000,
+            environment: Environment::Development,
+            effects: Vec::new(),
+            // Guess: a person who is there has looked by then.
+            approval_us: 3_600_000_000,
         }
     }
 }

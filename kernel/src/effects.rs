@@ -1,8 +1,8 @@
 //! The outputs of one input, as verbs: all that may leave at once. What waits for a record is not among them.
 
 use weft_protocol::{
-    AgentName, CommitGroup, Envelope, Hlc, MessageId, NodeId, Principal, ProcessId, Publication, Receipt, Refusal,
-    Resource, Sender, ServiceAdvert, Signal, TopicPattern,
+    AgentName, CommitGroup, DeferralId, Envelope, Hlc, MessageId, NodeId, Principal, ProcessId, Publication, Receipt,
+    Refusal, Resource, Sender, ServiceAdvert, Signal, TopicPattern,
 };
 
 use crate::chain::Order;
@@ -17,15 +17,39 @@ pub(crate) struct Effects {
     outputs: Vec<Output>,
     /// Answers to the kernel's own questions.
     own: Vec<(AskId, Result<Answer, Refusal>)>,
+    /// Refusals that name a deferred action whose record may not be on disk yet.
+    deferred: Vec<(Told, Refusal, DeferralId)>,
+}
+
+/// Who is told that something is deferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Asker(AskId),
+    Facts(Ticket),
 }
 
 impl Effects {
     pub(crate) fn answer(&mut self, ask: AskId, answer: Result<Answer, Refusal>) {
-        if ask.is_own() {
-            self.own.push((ask, answer));
-        } else {
-            self.outputs.push(Output::Answer { ask, answer });
+        match answer {
+            answer if ask.is_own() => self.own.push((ask, answer)),
+            Err(Refusal::Deferred { rule, deferral, expires }) => {
+                self.deferred.push((Told::Asker(ask), Refusal::Deferred { rule, deferral, expires }, deferral));
+            }
+            answer => self.outputs.push(Output::Answer { ask, answer }),
         }
+    }
+
+    /// Refusals that wait for the record of what they name.
+    pub(crate) fn take_deferred(&mut self) -> Vec<(Told, Refusal, DeferralId)> {
+        std::mem::take(&mut self.deferred)
+    }
+
+    /// The record is on disk: whoever asked is told.
+    pub(crate) fn tell_deferred(&mut self, told: Told, refusal: Refusal) {
+        self.outputs.push(match told {
+            Told::Asker(ask) => Output::Answer { ask, answer: Err(refusal) },
+            Told::Facts(ticket) => Output::FactsRefused { ticket, refusal },
+        });
     }
 
     /// The kernel itself asks, in somebody's name; the answer is among [`Self::take_own_answers`].
@@ -100,7 +124,10 @@ impl Effects {
     }
 
     pub(crate) fn refuse_facts(&mut self, ticket: Ticket, refusal: Refusal) {
-        self.outputs.push(Output::FactsRefused { ticket, refusal });
+        match refusal {
+            Refusal::Deferred { deferral, .. } => self.deferred.push((Told::Facts(ticket), refusal, deferral)),
+            refusal => self.outputs.push(Output::FactsRefused { ticket, refusal }),
+        }
     }
 
     /// The chain let go of it: the facts are on disk.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weft_protocol::{
-    AgentName, Batch, ChainId, CronId, CronResult, DeadLetter, Envelope, ExitReason, Fact, GrantId, GrantIssued,
-    GrantRef, Head, Level, MessageId, NodeId, Payload, Principal, ProcessExited, ProcessId, Publication, Receipt,
-    RecordRef, Refusal, Resource, Role, Sender, ServiceAdvert, ServiceEntry, ServiceName, Timestamp, TopicPattern,
-    TraceId, Watched,
+    AgentName, Batch, ChainId, CronId, CronResult, DeadLetter, DeferralId, Envelope, ExitReason, Fact, GrantId,
+    GrantIssued, GrantRef, Head, Level, MessageId, NodeId, Payload, PersonName, Principal, ProcessExited, ProcessId,
+    Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, ServiceAdvert, ServiceEntry, ServiceName,
+    Timestamp, TopicPattern, TraceId, Watched,
 };
 
 use crate::action::Action;
@@ -391,6 +391,15 @@ pub enum Answer {
         watcher: ProcessId,
         /// Of whose.
         target: Watched,
+    },
+    /// A person decided about a deferred action.
+    Decided {
+        /// Which.
+        deferral: DeferralId,
+        /// Whether it may happen.
+        approved: bool,
+        /// Who.
+        name: PersonName,
     },
 }
 

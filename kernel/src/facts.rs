@@ -36,7 +36,7 @@ impl Kernel {
 }
 
 /// Whether a fact is one that the action records. What the kernel records of its own accord nobody else may.
-const fn belongs(action: &Action, fact: &Fact) -> bool {
+fn belongs(action: &Action, fact: &Fact) -> bool {
     match action {
         Action::Invite { .. } => matches!(fact, Fact::InviteIssued(_)),
         Action::RevokeInvite => matches!(fact, Fact::InviteRevoked(_)),
@@ -48,8 +48,10 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
             Fact::Booted(booted) => booted.phases.len() <= BootPhase::ALL.len(),
             _ => false,
         },
-        Action::Configure => match fact {
-            Fact::Configured(configured) => configured.changes.len() <= SETTING_CHANGES_MAX,
+        Action::Configure { .. } => match fact {
+            Fact::Configured(configured) => {
+                configured.changes.len() <= SETTING_CHANGES_MAX && *action == Action::configure(&configured.changes)
+            }
             _ => false,
         },
         Action::Send { .. }
@@ -79,6 +81,7 @@ const fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::Inspect { .. }
         | Action::Foreign { .. } => false,
         Action::Link { .. } | Action::Unlink { .. } | Action::Monitor { .. } | Action::Demonitor { .. } => false,
+        Action::SpawnConfigured { .. } | Action::Approve { .. } | Action::DenyDeferred { .. } => false,
     }
 }
 
@@ -103,7 +106,10 @@ fn resource(action: &Action) -> String {
         Action::Subscribe { pattern } => pattern.to_string(),
         Action::Grant { terms, .. } => terms.spec.to_string(),
         Action::Revoke { grant, .. } => grant.to_string(),
-        Action::Spawn { agent } | Action::Deliver { agent, .. } => agent.to_string(),
+        Action::Spawn { agent } | Action::SpawnConfigured { agent } | Action::Deliver { agent, .. } => {
+            agent.to_string()
+        }
+        Action::Approve { deferral } | Action::DenyDeferred { deferral } => deferral.to_string(),
         Action::RegisterService { service } | Action::UnregisterService { service } => service.to_string(),
         Action::Invite { role } => role.to_string(),
         Action::Admit { node } | Action::RecordFork { node } => node.to_string(),
@@ -112,8 +118,8 @@ fn resource(action: &Action) -> String {
         | Action::RecordRepair
         | Action::RecordTail
         | Action::RecordBoot
-        | Action::Configure
         | Action::ReadDeadLetters
         | Action::Shutdown => "node".to_owned(),
+        Action::Configure { keys, .. } => keys.clone(),
     }
 }

@@ -8,8 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use smallvec::SmallVec;
 use weft_protocol::{
-    AgentName, ChainId, ChainState, Denial, Fact, Grant, GrantId, Head, LocalTarget, MessageId, NewTraces, NodeId,
-    Principal, ProcessId, Recovered, RecoveredChain, Refusal, Reserved, Role, Sender, Signer, Target, Timestamp,
+    AgentName, ChainId, ChainState, DeferralId, Denial, Fact, Grant, GrantId, Head, LocalTarget, MessageId, NewTraces,
+    NodeId, Principal, ProcessId, Recovered, RecoveredChain, Refusal, Reserved, Role, Sender, Signer, Target,
+    Timestamp, Warned,
 };
 
 use crate::action::Action;
@@ -19,9 +20,10 @@ use crate::capability::{Ledger, Reach, Void};
 use crate::chain::{Promise, Writer};
 use crate::config::{KernelConfig, KernelIdentity};
 use crate::cron::{self, Crontab, Firings};
+use crate::deferral::Deferrals;
 use crate::effects::Effects;
 use crate::event::{AskId, Input, Output, Route};
-use crate::gate::{Decision, Gate, Request};
+use crate::gate::{Decision, Gate as _, Gates, Notes, Request};
 use crate::health::Monitors;
 use crate::ipc::{Calls, DeadLetters, Inbox, Message, Receipts, ToolRuns, Windows};
 use crate::process::{History, ProcessTable};
@@ -45,7 +47,8 @@ pub struct Kernel {
     pub(crate) identity: KernelIdentity,
     /// Under which texts this node is named: its name and its id.
     pub(crate) own_names: (String, String),
-    gate: Box<dyn Gate>,
+    pub(crate) gates: Gates,
+    pub(crate) deferrals: Deferrals,
     pub(crate) random: ChaCha8Rng,
     /// The time of the input that is being handled.
     pub(crate) now: Timestamp,
@@ -132,21 +135,30 @@ impl Asker {
 pub(crate) struct Permit {
     rule: Cow<'static, str>,
     pub(crate) grant: Option<Grant>,
+    notes: Option<Arc<Notes>>,
+    /// The approval of a person that it needs.
+    pub(crate) approval: Option<DeferralId>,
 }
 
 impl Permit {
-    /// The rule as records name it, with the grant that decided.
+    /// The rule as records name it, with the grant that decided, the approval it needed and what applies besides.
     pub(crate) fn text(&self) -> String {
-        match &self.grant {
-            Some(grant) => {
-                let mut text = String::with_capacity(self.rule.len() + 1 + GrantId::TEXT_BYTES);
-                text.push_str(&self.rule);
-                text.push(' ');
-                grant.id.push_text(&mut text);
-                text
-            }
-            None => self.rule.clone().into_owned(),
+        let notes = self.notes.as_ref().map_or("", |notes| notes.text());
+        if self.grant.is_none() && self.approval.is_none() && notes.is_empty() {
+            return self.rule.clone().into_owned();
         }
+        let mut text = String::with_capacity(self.rule.len() + 1 + GrantId::TEXT_BYTES + notes.len());
+        text.push_str(&self.rule);
+        if let Some(grant) = &self.grant {
+            text.push(' ');
+            grant.id.push_text(&mut text);
+        }
+        if let Some(approval) = self.approval {
+            text.push_str(" approved ");
+            text.push_str(&approval.to_string());
+        }
+        text.push_str(notes);
+        text
     }
 }
 
@@ -160,7 +172,7 @@ impl Kernel {
     pub fn new(
         config: KernelConfig,
         identity: KernelIdentity,
-        gate: Box<dyn Gate>,
+        mut gates: Gates,
         recovered: &Recovered,
         signer: Arc<dyn Signer>,
         seed: u64,
@@ -192,8 +204,11 @@ impl Kernel {
         let receipts = Receipts::restored(identity.chain.node, &recovered.messages);
         let mut windows = Windows::default();
         receipts.past().for_each(|message| windows.mark(message, now));
+        let (deferrals, environment) = Deferrals::of(own.map_or(&[], |chain| &chain.facts));
+        gates.configure(config.environment, &config.effects);
         let mut kernel = Self {
-            gate,
+            gates,
+            deferrals,
             random: ChaCha8Rng::seed_from_u64(seed),
             now,
             state: NodeState::Booting,
@@ -231,7 +246,7 @@ impl Kernel {
             own_names: (identity.name.to_string(), identity.chain.node.to_string()),
             identity,
         };
-        kernel.boot(&keys, &history, jobs, bonds, recovered);
+        kernel.boot(&keys, &history, jobs, bonds, environment, recovered);
         kernel
     }
 
@@ -249,6 +264,7 @@ impl Kernel {
         self.fire_timers();
         self.take_deferred();
         self.take_own_answers();
+        self.hold_deferred();
         self.advertise_now();
         self.advertise_services();
         self.close(outputs);
@@ -329,7 +345,7 @@ impl Kernel {
             Input::RevocationLearned { issuer, grant } => self.on_revocation_learned(issuer, grant),
             Input::ExitLearned { node, exited } => self.on_exit_learned(node, *exited),
             Input::NodeLost { node } => self.on_node_lost(node),
-            Input::Configured { config } => self.config = *config,
+            Input::Configured { config } => self.configure(*config),
             Input::ServicesElsewhere { services } => self.on_services_elsewhere(services),
             Input::HeadStored { head, hlc } => self.on_head_stored(*head, hlc),
             Input::ChainForked { chain } => self.chain.forget_head(&chain),
@@ -382,6 +398,9 @@ impl Kernel {
                 self.on_monitor(ask, &asker, watcher.as_ref(), &target, seen, route);
             }
             Syscall::Demonitor { watcher, target } => self.on_demonitor(ask, &asker, watcher.as_ref(), &target, route),
+            Syscall::Decide { deferral, approve, name, why } => {
+                self.on_decide(ask, &asker, deferral, approve, name, why);
+            }
         }
     }
 
@@ -412,7 +431,8 @@ impl Kernel {
             | Syscall::Link { .. }
             | Syscall::Unlink { .. }
             | Syscall::Monitor { .. }
-            | Syscall::Demonitor { .. } => self.check_open(),
+            | Syscall::Demonitor { .. }
+            | Syscall::Decide { .. } => self.check_open(),
         }
     }
 
@@ -467,8 +487,25 @@ impl Kernel {
         Some(by.node).filter(|node| *node != self.identity.chain.node)
     }
 
-    /// Asks the gate. A denial is an event; a deferred action has not happened and is recorded as denied.
+    /// Asks the gates, and uses an approval up where one was needed. A denial is an event; so is a deferral, and what is
+    /// deferred has not happened.
     pub(crate) fn judge(
+        &mut self,
+        by: &Sender,
+        action: &Action,
+        resources: &[String],
+        grants: &[Grant],
+        message: Option<MessageId>,
+    ) -> Result<Permit, Refusal> {
+        let permit = self.weigh(by, action, resources, grants, message)?;
+        if let Some(deferral) = permit.approval {
+            self.spend_approval(deferral);
+        }
+        Ok(permit)
+    }
+
+    /// The same, and an approval is left as it is: for what happens only together with something else that is judged too.
+    pub(crate) fn weigh(
         &mut self,
         by: &Sender,
         action: &Action,
@@ -481,23 +518,54 @@ impl Kernel {
         let taken_back = matches!(action, Action::Revoke { .. });
         let why = |grant: &Grant| if taken_back { None } else { self.ledger.void(by.node, grant) };
         let standing = grants.iter().filter(|grant| why(grant).is_none()).collect::<SmallVec<[_; 8]>>();
-        match self.gate.decide(&Request { by, action, resources, grants: &standing, now }) {
-            Decision::Permit { rule, grant } => Ok(Permit { rule, grant }),
-            Decision::Deny { rule } | Decision::Defer { rule } => {
+        let resource = || resources.first().map_or("", String::as_str);
+        match self.gates.decide(&Request { by, action, resources, grants: &standing, now }) {
+            Decision::Permit { rule, grant, notes } => {
+                if let Some(notes) = &notes {
+                    self.warn_of(by, action, resource(), notes);
+                }
+                Ok(Permit { rule, grant, notes, approval: None })
+            }
+            Decision::Defer { rule, permitted_by, grant } => {
+                // A person approves to whom something is given, not only what.
+                let what = match action {
+                    Action::Grant { to, .. } => Cow::Owned(format!("{} for {to}", resource())),
+                    _ => Cow::Borrowed(resource()),
+                };
+                let approval = Some(self.approval(by, action, &what, &rule, message)?);
+                Ok(Permit { rule: permitted_by, grant, notes: None, approval })
+            }
+            Decision::Deny { rule } => {
                 let void = grants.iter().filter_map(|grant| why(grant).map(|void| (grant, void)));
                 let void = void.collect::<Vec<_>>();
                 let rule = self.why_void(by, action, resources, &void).unwrap_or_else(|| rule.into_owned());
-                let resource = resources.first().map_or("", String::as_str);
-                Err(self.deny(by, action.name(), resource, &rule, message))
+                Err(self.deny(by, action.name(), resource(), &rule, message))
             }
         }
+    }
+
+    /// Records that rules warn of something that is permitted; the record of a message's step names them itself.
+    fn warn_of(&mut self, by: &Sender, action: &Action, resource: &str, notes: &Notes) {
+        if notes.warned.is_empty() || action.kind().is_message() {
+            return;
+        }
+        let (action, resource) = (action.name().to_owned(), resource.to_owned());
+        let rules = notes.warned.iter().map(|rule| rule.as_ref().to_owned()).collect();
+        let warned = Warned { by: by.clone(), action, resource, rules };
+        self.chain.append("kernel", &Fact::Warned(Box::new(warned)), self.now);
+    }
+
+    /// The operator's settings are other ones from now on.
+    fn configure(&mut self, config: KernelConfig) {
+        self.gates.configure(config.environment, &config.effects);
+        self.config = config;
     }
 
     /// Why the grant that would have permitted it does not stand.
     fn why_void(&self, by: &Sender, action: &Action, resources: &[String], void: &[(&Grant, Void)]) -> Option<String> {
         let would_permit = |grant: &Grant| {
-            let decision = self.gate.decide(&Request { by, action, resources, grants: &[grant], now: self.now });
-            matches!(decision, Decision::Permit { .. })
+            let decision = self.gates.decide(&Request { by, action, resources, grants: &[grant], now: self.now });
+            matches!(decision, Decision::Permit { .. } | Decision::Defer { .. })
         };
         void.iter().find(|(grant, _)| would_permit(grant)).map(|(_, void)| void.text())
     }
@@ -529,6 +597,7 @@ impl Kernel {
         match promise {
             Promise::Order(order) => self.effects.carry_out(order),
             Promise::Answer { ask, answer } => self.effects.answer(ask, answer),
+            Promise::Deferred { told, refusal } => self.effects.tell_deferred(told, refusal),
             Promise::Receipt { to, receipt } => self.release_receipt(to, *receipt),
             Promise::SentRecorded { message } => self.on_sent_recorded(&message),
             Promise::ReceivedRecorded { message } => self.on_received_recorded(&message),
@@ -557,6 +626,7 @@ impl Kernel {
                 Timer::Restart(plan) => self.run_plan(plan),
                 Timer::Shutdown => self.finish_shutdown(),
                 Timer::Needs(id) => self.on_needs_overdue(id),
+                Timer::Deferral(id) => self.on_deferral_overdue(id),
             }
         }
         if self.is_ready() && self.jobs_are_due() {

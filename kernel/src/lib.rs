@@ -8,7 +8,7 @@
 //! What changes something waits for its record: it leaves in answer to the [`Input::Persisted`] that covers it.
 //!
 //! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
-//! leaves at once), `chain` (what waits for its record), `gate` (who may), `capability` (what of it is left), `process`
+//! leaves at once), `chain` (what waits for its record), `gate` (who may), `deferral` (what waits for a person), `capability` (what of it is left), `process`
 //! (lives and mailboxes), `bonds` (who ends, or hears of it, with whom), `supervisor` (who is started again), `ipc` (messages), `topic` (publications and the log of them),
 //! `cron` (messages at certain times), `service` (what is served here), `health` (how everything is), `facts` (records for the
 //! other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`; beside
@@ -24,6 +24,7 @@ mod capability;
 mod chain;
 mod config;
 mod cron;
+mod deferral;
 mod effects;
 mod event;
 mod facts;
@@ -41,13 +42,17 @@ mod text;
 mod timers;
 mod topic;
 
-pub use action::Action;
+pub use action::{Action, ActionKind};
 pub use boot_log::{BootEntry, BootLevel, BootLog};
 pub use builtin::{Act, Builtin};
 pub use config::{KernelConfig, KernelIdentity};
 pub use cron::{CronJob, CronSpec, run_report};
+pub use deferral::{DeferralInfo, DeferralState};
 pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendReport, Ticket};
-pub use gate::{CapabilityGate, DEFAULT_CLOSED, Decision, Gate, GateError, Request, genesis_rules};
+pub use gate::{
+    CAPABILITY_RULES, CapabilityGate, DEFAULT_CLOSED, Decision, Explanation, Gate, GateError, Gates, GovernanceGate,
+    Hypothesis, Notes, RaisedEffect, Request, RuleMatch, genesis_rules,
+};
 pub use health::{HealthReport, HealthRow, ProbeAnswer, ProbeTarget};
 pub use kernel::Kernel;
 pub use service::ServiceInfo;

@@ -152,6 +152,7 @@ impl Kernel {
         match promise {
             Promise::Answer { ask, .. } => self.effects.answer(ask, Err(Refusal::Damaged)),
             Promise::FactsRecorded { ticket, .. } => self.effects.refuse_facts(ticket, Refusal::Damaged),
+            Promise::Deferred { told, .. } => self.effects.tell_deferred(told, Refusal::Damaged),
             Promise::SubscriptionRecorded { gather } => self.break_subscription(gather),
             Promise::Receipt { to, receipt } if to != self.identity.chain.node => {
                 let refusal = match receipt.outcome {

@@ -9,7 +9,8 @@ use weft_protocol::{
     Watched,
 };
 
-use crate::config::KernelConfig;
+use crate::config::{KernelConfig, KernelIdentity};
+use crate::gate::GovernanceGate;
 use crate::ipc::Seen;
 use crate::kernel::Kernel;
 use crate::process::Life;
@@ -204,6 +205,18 @@ impl Kernel {
     #[must_use]
     pub const fn state(&self) -> NodeState {
         self.state
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub const fn identity(&self) -> &KernelIdentity {
+        &self.identity
+    }
+
+    /// The rules in force, and how they are applied here.
+    #[must_use]
+    pub const fn governance(&self) -> &GovernanceGate {
+        self.gates.governance()
     }
 
     /// The bounds in force.

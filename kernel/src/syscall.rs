@@ -1,8 +1,8 @@
 //! All that anybody on this machine can ask of the kernel; each case is judged as its own `Action`.
 
 use weft_protocol::{
-    AgentName, AgentSpec, AuditLevel, Contract, CronId, Digest, GrantId, GrantTerms, Level, MessageId, Payload,
-    ProcessId, ServiceName, Target, TopicName, TopicPattern, TraceId, Watched,
+    AgentName, AgentSpec, AuditLevel, Contract, CronId, DeferralId, Digest, GrantId, GrantTerms, Level, MessageId,
+    Payload, PersonName, ProcessId, ServiceName, Target, TopicName, TopicPattern, TraceId, Watched,
 };
 
 use crate::cron::CronSpec;
@@ -173,6 +173,17 @@ pub enum Syscall {
         watcher: Option<AgentRef>,
         /// Of whose end.
         target: Target,
+    },
+    /// Decide about an action that a rule deferred, in the name of a person.
+    Decide {
+        /// Which.
+        deferral: DeferralId,
+        /// Whether it may happen.
+        approve: bool,
+        /// Who decides.
+        name: PersonName,
+        /// Why; whoever denies says so.
+        why: Option<String>,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weft_protocol::{MessageId, ProcessId, Timestamp};
+use weft_protocol::{DeferralId, MessageId, ProcessId, Timestamp};
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     Shutdown,
     /// This start has waited long enough for what it needs.
     Needs(u64),
+    /// Nobody may decide about this any longer.
+    Deferral(DeferralId),
 }
 
 /// Invariant: whoever sets a timer clears it, so that its size is bounded by that of the tables.

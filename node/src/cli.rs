@@ -18,6 +18,7 @@ mod demo;
 mod doctor;
 mod error;
 mod evidence;
+mod gate;
 mod health;
 mod help;
 mod identity;
@@ -93,6 +94,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Members(only) => members::members(&only.at.or(before)).await,
         Command::Agent(command) => agents::agent(command, before).await,
         Command::Cap(command) => capabilities::capability(command, before).await,
+        Command::Gate(command) => gate::gate(command, before).await,
         Command::Ps(only) => agents::ps(&only.at.or(before)).await,
         Command::Services(args) => services::services(args, before).await,
         Command::Send(args) => messages::send(args, &args.at.or(before)).await,

@@ -4,7 +4,7 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks), `changes`; then
-//! what is served: `node`, `config`, `members`, `agents` with `elsewhere`, `bonds` and `logs`, `grants`, `services`, `messages`, `topics`, `dead_letters`,
+//! what is served: `node`, `config`, `members`, `agents` with `elsewhere`, `bonds` and `logs`, `grants`, `gate`, `services`, `messages`, `topics`, `dead_letters`,
 //! `events`, `cron`, `health`, `identity`, `trace` with `agreement`, `chain` with `fact`; `openapi` describes it; `text` writes times.
 
 mod agents;
@@ -21,6 +21,7 @@ mod events;
 mod evidence;
 mod fact;
 mod failure;
+mod gate;
 mod grants;
 mod health;
 mod identity;
@@ -176,6 +177,12 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/agents/{agent}/logs/follow", get(logs::follow))
         .route("/v1/grants", get(grants::list).post(grants::grant))
         .route("/v1/grants/{id}", delete(grants::revoke))
+        .route("/v1/gate/rules", get(gate::rules))
+        .route("/v1/gate/explain", get(gate::explain))
+        .route("/v1/gate/pending", get(gate::pending))
+        .route("/v1/gate/pending/{id}/approve", post(gate::approve))
+        .route("/v1/gate/pending/{id}/deny", post(gate::deny))
+        .route("/v1/gate/log", get(gate::log))
         .route("/v1/services", get(services::list).post(services::register))
         .route("/v1/services/{service}", get(services::inspect).delete(services::unregister))
         .route("/v1/send", post(messages::send))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_bytes::{ByteArray, ByteBuf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
-use weft_kernel::CapabilityGate;
+use weft_kernel::Gates;
 use weft_peer::{Memory, Peer, PeerConfig, PeerIdentity, Question};
 use weft_protocol::control::UpReport;
 use weft_protocol::{
@@ -323,7 +323,7 @@ pub(crate) fn new_peer(
     now: Timestamp,
 ) -> Result<Peer, CliError> {
     let node = keys.public_keys().node();
-    let gate = CapabilityGate::new(node, &cluster.charter.rules, &cluster.charter.rules_hash())
+    let gates = Gates::new(node, &cluster.charter.rules, &cluster.charter.rules_hash())
         .map_err(|error| CliError::new("failed", error.to_string()))?;
     let config: PeerConfig = config.peer()?;
     let identity = PeerIdentity {
@@ -338,7 +338,7 @@ pub(crate) fn new_peer(
         addresses: cluster.addresses.clone(),
     };
     let seed = u64::from_be_bytes(identity::random()?);
-    Ok(Peer::new(config, identity, recovered, Arc::clone(keys) as Arc<_>, Box::new(gate), seed, now))
+    Ok(Peer::new(config, identity, recovered, Arc::clone(keys) as Arc<_>, gates, seed, now))
 }
 
 /// Notes outside the home that this incarnation was chosen now: nobody can hold any of its chain. When that cannot be noted,

@@ -10,6 +10,7 @@ mod chain;
 mod config;
 mod cron;
 mod failure;
+mod gate;
 mod grants;
 mod health;
 mod identity;
@@ -33,6 +34,10 @@ pub use chain::{
 pub use config::{ConfigReport, ReloadReport, SettingChangeRow, SettingRow};
 pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport, CronToolRequest};
 pub use failure::{ErrorBody, ErrorDetail};
+pub use gate::{
+    CapabilityRuleRow, DecisionReport, DecisionRequest, DecisionRow, DeferralRow, GateExplainReport, GateLogReport,
+    GatePendingReport, GateRulesReport, RuleRow,
+};
 pub use grants::{GrantRequest, GrantRevokeReport, GrantRow, GrantsReport};
 pub use health::{HealthReport, HealthRow, ProbeJson};
 pub use identity::{IdentityReport, IncarnationRow, RejoinReport};

@@ -9,12 +9,13 @@ use serde_bytes::{ByteArray, ByteBuf};
 use crate::address::LocalTarget;
 use crate::capability::Grant;
 use crate::codec::{Writer, encode};
+use crate::deferral::DeferralId;
 use crate::error::ParseError;
 use crate::hash::{Digest, hash};
 use crate::id::{AgentName, ChainId, MessageId, NodeId, ProcessId, TopicName, TraceId};
 use crate::process::Resource;
 use crate::signature::{PublicKeys, SignatureError, Signer};
-use crate::time::Hlc;
+use crate::time::{Hlc, Timestamp};
 
 /// What a process may be told besides messages. The first four change its life: the kernel carries them out, and its gate
 /// judges them like the commands of the same names. `Ping` the kernel answers. The agent hears of all others.
@@ -483,6 +484,16 @@ pub enum Refusal {
         /// What of it, and why; at most 1,024 characters.
         reason: String,
     },
+    /// A person must approve it first; until then it has not happened.
+    #[error("deferred by rule {rule} until a person approves it, as {deferral}")]
+    Deferred {
+        /// The deciding rule.
+        rule: String,
+        /// By which the person finds it.
+        deferral: DeferralId,
+        /// Until when it can be approved, and then repeated.
+        expires: Timestamp,
+    },
 }
 
 /// One side of a method's contract.
@@ -532,6 +543,7 @@ impl Refusal {
             Self::OutOfScope { .. } => "out-of-scope",
             Self::BackendNotAvailable { .. } => "backend-not-available",
             Self::Unenforceable { .. } => "unenforceable",
+            Self::Deferred { .. } => "deferred",
         }
     }
 
@@ -561,7 +573,9 @@ impl Refusal {
             | Self::OutOfScope { .. }
             | Self::Unenforceable { .. }
             | Self::Wider { .. } => false,
-            Self::ContractViolated { part: ContractPart::Input, .. } | Self::BackendNotAvailable { .. } => false,
+            Self::ContractViolated { part: ContractPart::Input, .. }
+            | Self::BackendNotAvailable { .. }
+            | Self::Deferred { .. } => false,
         }
     }
 
@@ -590,7 +604,8 @@ impl Refusal {
             | Self::Unenforceable { .. }
             | Self::Invalid { .. }
             | Self::ContractViolated { .. }
-            | Self::BackendNotAvailable { .. } => None,
+            | Self::BackendNotAvailable { .. }
+            | Self::Deferred { .. } => None,
         }
     }
 
@@ -604,6 +619,7 @@ impl Refusal {
             | Self::ShuttingDown
             | Self::Unreachable { .. }
             | Self::NoWitness
+            | Self::Deferred { .. }
             | Self::Deadline { .. } => true,
             Self::Denied { .. }
             | Self::Ambiguous { .. }

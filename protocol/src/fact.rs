@@ -8,6 +8,7 @@ use crate::boot::PhaseRecord;
 use crate::capability::{Grant, GrantRef, Role};
 use crate::codec::{decode, encode};
 use crate::cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved};
+use crate::deferral::{Decided, Deferral, DeferralEnded, Warned};
 use crate::envelope::{Payload, Principal, Sender};
 use crate::error::DecodeError;
 use crate::hash::Digest;
@@ -266,6 +267,18 @@ pub enum Fact {
     BondFired(Box<BondFired>),
     /// What a member still held of an earlier chain of this node is back.
     TailReturned(TailReturned),
+    /// An action was deferred to a person.
+    Deferred(Box<Deferral>),
+    /// A person approved a deferred action: whoever asked may repeat it once.
+    Approved(Decided),
+    /// A person denied a deferred action.
+    DeniedBy(Decided),
+    /// What was approved happened.
+    ApprovalSpent(DeferralEnded),
+    /// Nobody decided about a deferred action in time, or what was approved was not repeated in time.
+    DeferralExpired(DeferralEnded),
+    /// Something was permitted of which a rule warns.
+    Warned(Box<Warned>),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -664,4 +677,10 @@ kinds! {
     "bond.demonitored" => Demonitored,
     "bond.fired" => BondFired,
     "chain.tail-returned" => TailReturned,
+    "gate.deferred" => Deferred,
+    "gate.approved" => Approved,
+    "gate.denied-by" => DeniedBy,
+    "gate.approval-spent" => ApprovalSpent,
+    "gate.deferral-expired" => DeferralExpired,
+    "gate.warned" => Warned,
 }

@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`,
 //! `merkle`, `fact`, `leaf`, `chain`; then what is said: `address`, `capability`, `service`, `process`, `boot`, `envelope`,
-//! `membership`, `auth`, `sync`; `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and
+//! `membership`, `auth`, `sync`; `effect` with `governance` and `deferral` (what rules say); `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and
 //! what it tells its own operator, [`control`].
 
 pub mod control;
@@ -22,9 +22,12 @@ mod capability;
 mod chain;
 mod codec;
 mod cron;
+mod deferral;
+mod effect;
 mod envelope;
 mod error;
 mod fact;
+mod governance;
 mod hash;
 mod health;
 mod id;
@@ -54,6 +57,8 @@ pub use capability::{Grant, GrantRef, GrantSpec, GrantTerms, Pattern, Right, Rol
 pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_event_proof};
 pub use codec::{decode, encode};
 pub use cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, MissedRule};
+pub use deferral::{Decided, Deferral, DeferralEnded, DeferralId, PersonName, Warned};
+pub use effect::{Dimension, EffectVector, Environment, Thousandths, Thresholds};
 pub use envelope::{
     ContractPart, Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, ProcessEnd, Publication, Receipt,
     RecordRef, Refusal, Sender, Signal,
@@ -65,6 +70,7 @@ pub use fact::{
     InviteBurnt, InviteIssued, InviteRevoked, MessageBatch, MessageRecord, ProcessExited, Repaired, ResourceUse,
     RestartPlanned, SettingChange, Shutdown, Stage, TailReturned, TopicSubscribed, TopicUnsubscribed,
 };
+pub use governance::{Branch, LeastEffect, Matcher, Rule, RuleId, RuleSet, Severity};
 pub use hash::{Digest, content_address, hash};
 pub use health::{Health, HealthChanged, HealthSubject, NodeCheck, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming};
 pub use id::{

@@ -216,7 +216,39 @@ pub const SETTING_CHANGES_MAX: usize = 128;
 /// Longest value of a setting in that record, in characters; what is longer is cut.
 pub const SETTING_TEXT_MAX: usize = 256;
 
+/// Largest encoded set of rules, in bytes: with a charter's keys it fits into one event. The genesis rules need a seventh of it.
+pub const RULES_BYTES_MAX: usize = 48 * 1024;
+/// Most governance rules in force at once (guess: three times those of the genesis); one more is refused.
+pub const RULES_MAX: usize = 64;
+/// Longest name of a rule, in bytes.
+pub const RULE_ID_BYTES_MAX: usize = 32;
+/// Longest description of a rule, in bytes.
+pub const RULE_DESCRIPTION_BYTES_MAX: usize = 256;
+/// Most conditions of one rule: there are nine kinds, and none is needed twice.
+pub const MATCHERS_MAX: usize = 8;
+/// Most texts of which one must fit in one condition (guess).
+pub const PATTERNS_PER_MATCHER_MAX: usize = 16;
+/// Longest name of a dimension of effects, in bytes.
+pub const DIMENSION_BYTES_MAX: usize = 24;
+/// Most dimensions in which one action has an effect: the five that are always there, and eleven of one's own (guess). One
+/// more is refused where it is configured.
+pub const DIMENSIONS_MAX: usize = 16;
+/// Longest name of a person who decides, in bytes.
+pub const PERSON_BYTES_MAX: usize = 64;
+/// Longest reason that a person gives, in bytes. A longer one is refused.
+pub const WHY_BYTES_MAX: usize = 1_024;
+/// Most deferred actions of one node that wait for a person or for their repetition (guess: more than a person decides in a
+/// day); what would be deferred beyond is denied.
+pub const DEFERRALS_MAX: usize = 256;
+/// Most of them that one agent may have, so that no agent takes all places (guess).
+pub const DEFERRALS_PER_AGENT_MAX: usize = 16;
+/// Shortest time that a person gets to decide, in microseconds.
+pub const APPROVAL_US_MIN: u64 = 1_000_000;
+/// Longest time that a person gets to decide, in microseconds (one week).
+pub const APPROVAL_US_MAX: u64 = 7 * 24 * 3_600 * 1_000_000;
+
 const _: () = assert!(ENVELOPE_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(RULES_BYTES_MAX + 8 * 1024 < EVENT_BYTES_MAX);
 const _: () = assert!(ENVELOPE_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(BLOB_CHUNK_BYTES.is_power_of_two() && (BLOB_CHUNK_BYTES as usize) < FRAME_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX + COMMIT_BYTES_MAX <= FRAME_BYTES_MAX);

@@ -6,21 +6,22 @@ use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admission, Admitted, Advert, AdvertVersion, AgentSpec, Anchor, AuditLevel,
     AuthFrame, AuthRefusal, Backend, BlobChunk, BlobRef, BlobRequest, BlobResponse, BondFired, BondKind, Bonded, Boot,
-    BootPhase, Booted, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Configured, Contract,
+    BootPhase, Booted, Branch, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Configured, Contract,
     ContractPart, ContractRef, ContractRegistered, Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved,
-    CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Delivery, Demonitored, Denial, Digest,
-    DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome, EffectResult, Endpoint, Envelope, Escalated,
-    Event, Evidence, ExitReason, Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued,
-    GrantRef, GrantRevoked, GrantTerms, GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc,
-    Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope,
-    LargeReceipt, Level, Linked, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES,
-    Membership, MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome,
-    Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd,
-    ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired,
-    Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, SUITE, SandboxPolicy, ScopedAgent,
-    Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shutdown, Signal, Signed,
-    SignedCommit, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, TailReturned, Timestamp,
-    Token, TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, Unlinked, Watched, encode,
+    CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Decided, Deferral, DeferralEnded,
+    DeferralId, Delivery, Demonitored, Denial, Digest, DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome,
+    EffectResult, Endpoint, Envelope, Environment, Escalated, Event, Evidence, ExitReason, Fact, ForkSeen, GaveUp,
+    Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed,
+    HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId,
+    InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt, LeastEffect, Level, Linked, LocalTarget,
+    LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher, Membership, MessageBatch, MessageId,
+    MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome, Pattern, Payload, PhaseRecord, PhaseResult,
+    Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys,
+    Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse,
+    RestartPlanned, RestartPolicy, Role, Rule, SUITE, SandboxPolicy, ScopedAgent, Sender, ServiceAdvert, ServiceEnd,
+    ServiceEnded, ServiceEntry, SettingChange, Severity, Shutdown, Signal, Signed, SignedCommit, Signer, Stage,
+    Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, TailReturned, Thousandths, Timestamp, Token,
+    TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, Unlinked, Warned, Watched, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -460,7 +461,56 @@ pub(crate) fn facts() -> Vec<Fact> {
             end: process_end(),
             ends: true,
         })),
+        Fact::Deferred(Box::new(deferral())),
+        Fact::Approved(decided(None)),
+        Fact::DeniedBy(decided(Some("not today"))),
+        Fact::ApprovalSpent(DeferralEnded { deferral: DeferralId(12) }),
+        Fact::DeferralExpired(DeferralEnded { deferral: DeferralId(12) }),
+        Fact::Warned(Box::new(Warned {
+            by: sender(),
+            action: "stop".into(),
+            resource: "words".into(),
+            rules: vec!["SOP-L003".into(), "SOP-L006".into()],
+        })),
     ]
+}
+
+fn deferral() -> Deferral {
+    Deferral {
+        by: sender(),
+        action: "spawn".into(),
+        resource: "words".into(),
+        rule: "GOV-006".into(),
+        expires: Timestamp(1_700_000_000_000_000),
+        message: None,
+    }
+}
+
+fn decided(why: Option<&str>) -> Decided {
+    Decided { deferral: DeferralId(12), name: "Ada".parse().unwrap(), why: why.map(str::to_owned) }
+}
+
+/// One rule with each condition there is.
+fn rule() -> Rule {
+    let patterns = |text: &str| vec![Pattern::try_from(text.to_owned()).unwrap()];
+    let effect = LeastEffect { dimension: "risk".parse().unwrap(), at_least: Thousandths(500) };
+    Rule {
+        id: "GOV-001".parse().unwrap(),
+        description: "what is risky".into(),
+        branch: Branch::Judicial,
+        severity: Severity::Blocking,
+        when: vec![
+            Matcher::Action(patterns("cron-*")),
+            Matcher::ActionExcept(patterns("cron-list")),
+            Matcher::Agent(patterns("*")),
+            Matcher::Operator,
+            Matcher::Role(vec![Role::Worker]),
+            Matcher::Resource(patterns("personal.*")),
+            Matcher::Environment(vec![Environment::Staging, Environment::Production]),
+            Matcher::Effect(effect),
+            Matcher::OverThreshold,
+        ],
+    }
 }
 
 fn listener() -> Principal {
@@ -671,6 +721,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         Refusal::OutOfScope { agent: "words".parse().unwrap(), scope: restricted().to_string(), what: "counts".into() };
     all.push(("refusal-out-of-scope".to_owned(), encode(&out_of_scope)));
     all.push(("refusal-unenforceable".to_owned(), encode(&Refusal::Unenforceable { reason: "no Landlock".into() })));
+    let (rule_id, expires) = ("GOV-006".into(), Timestamp(1_700_000_000_000_000));
+    let deferred = Refusal::Deferred { rule: rule_id, deferral: DeferralId(12), expires };
+    all.push(("refusal-deferred".to_owned(), encode(&deferred)));
+    all.push(("rule".to_owned(), encode(&rule())));
     all.push(("exit-unenforceable".to_owned(), encode(&ExitReason::Unenforceable { reason: "no Landlock".into() })));
     for fact in facts() {
         all.push((format!("fact-{}", fact.kind().replace('.', "-")), fact.encode()));

@@ -145,6 +145,7 @@ impl Judge {
                     | Answer::Unlinked { .. }
                     | Answer::Monitored { .. }
                     | Answer::Demonitored { .. }
+                    | Answer::Decided { .. }
                     | Answer::ShuttingDown { .. },
                 )
                 | Reply::Recorded

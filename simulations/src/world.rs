@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weft_kernel::{AgentRef, CapabilityGate, Start, Syscall};
+use weft_kernel::{AgentRef, Gates, Start, Syscall};
 use weft_peer::{AskId, Input, Memory, OutboundId, Output, Peer, PeerConfig, PeerIdentity, Question, StartOver};
 use weft_protocol::limits::ENVELOPE_BYTES_MAX;
 use weft_protocol::{
@@ -385,9 +385,9 @@ impl World {
         if self.mutation == Some(Mutation::AskNobody) {
             identity.memory = Memory::Fresh;
         }
-        let gate = CapabilityGate::new(sim.id(), &identity.charter.rules, &identity.charter.rules_hash());
-        let gate = Box::new(gate.expect("BUG: the charter holds the genesis rules of this program"));
-        let peer = Peer::new(PeerConfig::default(), identity, &recovered, signer, gate, seed, now);
+        let gates = Gates::new(sim.id(), &identity.charter.rules, &identity.charter.rules_hash());
+        let gates = gates.expect("BUG: the charter holds the genesis rules of this program");
+        let peer = Peer::new(PeerConfig::default(), identity, &recovered, signer, gates, seed, now);
         self.nodes[node].running = Some(Running::new(peer, store, Reading::new(now, self.now_us), self.now_us));
         self.tell(node, Input::Woken);
         self.tell_after(0, node, Input::ListenChanged { addresses: vec![address_of(node)] });

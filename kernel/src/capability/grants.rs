@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use weft_protocol::limits::GRANTS_MAX;
 use weft_protocol::{
-    AgentName, Fact, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed, NodeId,
-    Principal, ProcessId, Refusal, Right, Sender, hash,
+    AgentName, DeferralId, Fact, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms,
+    GrantUsed, NodeId, Principal, ProcessId, Refusal, Right, Sender, hash,
 };
 
 use crate::action::Action;
@@ -74,13 +74,29 @@ impl Kernel {
         terms: &GrantTerms,
         to: &AgentName,
     ) -> Result<Grant, Refusal> {
+        let (grant, approval) = self.weigh_grant(by, id, terms, to)?;
+        if let Some(deferral) = approval {
+            self.spend_approval(deferral);
+        }
+        Ok(grant)
+    }
+
+    /// The same, with the approval of a person that it needs and does not use up.
+    pub(crate) fn weigh_grant(
+        &mut self,
+        by: &Asker,
+        id: GrantId,
+        terms: &GrantTerms,
+        to: &AgentName,
+    ) -> Result<(Grant, Option<DeferralId>), Refusal> {
         let action = by.wants(Action::Grant { to: to.clone(), terms: terms.clone() });
         let held = by.all_grants();
-        match self.judge(&by.sender, &action, &[terms.spec.to_string()], &held, None) {
-            Ok(Permit { grant: Some(parent), .. }) => {
-                parent.narrow(by.sender.node, id, terms).ok_or_else(|| wider(terms, &held))
+        match self.weigh(&by.sender, &action, &[terms.spec.to_string()], &held, None) {
+            Ok(Permit { grant: Some(parent), approval, .. }) => {
+                let grant = parent.narrow(by.sender.node, id, terms).ok_or_else(|| wider(terms, &held))?;
+                Ok((grant, approval))
             }
-            Ok(Permit { grant: None, .. }) => Ok(Grant::root(id, terms.clone())),
+            Ok(Permit { grant: None, approval, .. }) => Ok((Grant::root(id, terms.clone()), approval)),
             Err(Refusal::Denied { rule }) if rule == GRANT_RULE => Err(wider(terms, &held)),
             Err(refusal) => Err(refusal),
         }
@@ -127,8 +143,7 @@ impl Kernel {
     /// The gate is asked before anybody learns whether such a grant exists.
     fn revoke_asked(&mut self, by: &Asker, id: GrantId) -> Result<u64, Refusal> {
         let found = self.find_grant(id);
-        let parents = found.iter().flat_map(|(_, parents)| parents.iter().map(|one| one.grant)).collect();
-        let action = Action::Revoke { grant: id, parents };
+        let action = Action::Revoke { grant: id, parents: self.parents_of(id) };
         self.judge(&by.sender, &action, &[id.to_string()], &by.all_grants(), None)?;
         let Some((grant, _)) = found else {
             return Err(Refusal::Invalid { message: format!("no grant {id} stands here: weft cap ls shows all") });
@@ -139,6 +154,11 @@ impl Kernel {
         self.ledger.revoke(self.identity.chain.node, grant);
         self.fall(grant);
         Ok(seq)
+    }
+
+    /// What a grant that stands here was narrowed from.
+    pub(crate) fn parents_of(&self, id: GrantId) -> Vec<GrantId> {
+        self.find_grant(id).iter().flat_map(|(_, parents)| parents.iter().map(|one| one.grant)).collect()
     }
 
     /// Whether a grant of this id stands here, so that it can be taken back.

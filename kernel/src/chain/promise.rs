@@ -2,6 +2,7 @@
 
 use weft_protocol::{AgentSpec, MessageId, NodeId, ProcessId, Publication, Receipt, Refusal, Signal};
 
+use crate::effects::Told;
 use crate::event::{Answer, AskId, Output, Ticket};
 use crate::topic::{Cursor, GatherId};
 
@@ -58,6 +59,8 @@ impl Order {
 /// What is let go when its record is on disk.
 #[derive(Debug)]
 pub(crate) enum Promise {
+    /// Tell whoever asked that a person must approve it.
+    Deferred { told: Told, refusal: Refusal },
     /// Change the world.
     Order(Order),
     /// Answer whoever asked.

@@ -286,6 +286,7 @@ fn result_of(refusal: &Refusal) -> CronResult {
     let reason = refusal.to_string();
     match refusal {
         Refusal::Denied { .. }
+        | Refusal::Deferred { .. }
         | Refusal::TooLarge { .. }
         | Refusal::Quarantined
         | Refusal::Unsupported { .. }

@@ -1,8 +1,8 @@
 //! The gate of roles and grants: four rules, tried in order, the last of which permits nothing.
 
-use weft_protocol::{Digest, Grant, GrantId, GrantTerms, NodeId, Principal, Right, Role, Timestamp};
+use weft_protocol::{Grant, GrantId, GrantTerms, NodeId, Principal, Right, Role, Timestamp};
 
-use super::rules::{self, DEFAULT_CLOSED, GRANT, GateError, MEMBER_ROLE, OPERATOR_LOCAL};
+use super::rules::{DEFAULT_CLOSED, GRANT, MEMBER_ROLE, OPERATOR_LOCAL};
 use super::{Decision, Gate, Request};
 use crate::action::Action;
 
@@ -34,13 +34,9 @@ enum Need {
 }
 
 impl CapabilityGate {
-    /// The gate of `node` under these genesis rules.
-    ///
-    /// # Errors
-    /// [`GateError`] when the rules are not those of `governance_hash`, or of another version: the node must not start.
-    pub fn new(node: NodeId, rules: &[u8], governance_hash: &Digest) -> Result<Self, GateError> {
-        rules::check(rules, governance_hash)?;
-        Ok(Self { node })
+    /// The gate of `node` under rules that were checked.
+    pub(super) const fn of(node: NodeId) -> Self {
+        Self { node }
     }
 }
 
@@ -106,7 +102,7 @@ impl CapabilityGate {
         match &request.by.principal {
             Principal::Operator if own => permit(OPERATOR_LOCAL),
             Principal::Agent { .. } if own => match request.grants.iter().find(|grant| is_enough(grant)) {
-                Some(grant) => Decision::Permit { rule: GRANT.into(), grant: Some((*grant).clone()) },
+                Some(grant) => Decision::Permit { rule: GRANT.into(), grant: Some((*grant).clone()), notes: None },
                 None => deny(GRANT),
             },
             Principal::Operator | Principal::Agent { .. } => deny(DEFAULT_CLOSED),
@@ -155,7 +151,10 @@ fn need(action: &Action) -> Need {
         | Action::RecordRepair
         | Action::RecordTail
         | Action::RecordBoot
-        | Action::Configure
+        | Action::Configure { .. }
+        | Action::SpawnConfigured { .. }
+        | Action::Approve { .. }
+        | Action::DenyDeferred { .. }
         | Action::Shutdown => Need::Operator,
     }
 }
@@ -195,12 +194,15 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::RecordRepair
         | Action::RecordTail
         | Action::RecordBoot
-        | Action::Configure
+        | Action::Configure { .. }
         | Action::Shutdown
         | Action::Link { .. }
         | Action::Unlink { .. }
         | Action::Monitor { .. }
         | Action::Demonitor { .. }
+        | Action::SpawnConfigured { .. }
+        | Action::Approve { .. }
+        | Action::DenyDeferred { .. }
         | Action::Foreign { .. } => Need::Nobody,
     }
 }
@@ -208,13 +210,13 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
 fn by_grant(request: &Request<'_>, right: Right) -> Decision {
     let allows = |grant: &&&Grant| request.resources.iter().any(|text| grant.allows(right, text, request.now));
     match request.grants.iter().find(allows) {
-        Some(grant) => Decision::Permit { rule: GRANT.into(), grant: Some((*grant).clone()) },
+        Some(grant) => Decision::Permit { rule: GRANT.into(), grant: Some((*grant).clone()), notes: None },
         None => deny(DEFAULT_CLOSED),
     }
 }
 
 fn permit(rule: &'static str) -> Decision {
-    Decision::Permit { rule: rule.into(), grant: None }
+    Decision::Permit { rule: rule.into(), grant: None, notes: None }
 }
 
 fn deny(rule: &'static str) -> Decision {

@@ -1,7 +1,8 @@
 //! The rules a cluster is born with: their canonical bytes, which the cluster's id and every first event commit to.
 
-use serde::{Deserialize, Serialize};
-use weft_protocol::{DecodeError, Digest, decode, encode, hash};
+use weft_protocol::{DecodeError, Digest, RuleSet, Thousandths, Thresholds, encode, hash};
+
+use super::genesis;
 
 /// An operator may do everything on its own node.
 pub(super) const OPERATOR_LOCAL: &str = "operator-local#1";
@@ -12,22 +13,13 @@ pub(super) const GRANT: &str = "grant#3";
 /// Nothing else may happen.
 pub const DEFAULT_CLOSED: &str = "default-closed#4";
 
-/// Most bytes of encoded rules: four names need under a hundred.
-const RULES_BYTES_MAX: usize = 4 * 1024;
-
-/// The rules in the order in which they are tried.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Rules {
-    version: u8,
-    rules: Vec<String>,
-}
-
-impl Rules {
-    fn genesis() -> Self {
-        let rules = [OPERATOR_LOCAL, MEMBER_ROLE, GRANT, DEFAULT_CLOSED].map(str::to_owned).to_vec();
-        Self { version: 1, rules }
-    }
-}
+/// The rules about roles and grants, with what they say, in the order in which they are tried.
+pub const CAPABILITY_RULES: [(&str, &str); 4] = [
+    (OPERATOR_LOCAL, "an operator may do everything on its own node"),
+    (MEMBER_ROLE, "a member's role says what its operator and its agents may ask of other nodes"),
+    (GRANT, "an agent may do what one of its grants allows"),
+    (DEFAULT_CLOSED, "nothing else may happen"),
+];
 
 /// Why no gate can be made of a cluster's rules: the node cannot start. Nothing was changed; a retry cannot help, a program
 /// that knows the rules can.
@@ -41,7 +33,7 @@ pub enum GateError {
         /// What the bytes hash to.
         found: Digest,
     },
-    /// The bytes are not a list of rules.
+    /// The bytes are not a set of rules.
     #[error("the genesis rules cannot be read: {0}")]
     Decode(#[from] DecodeError),
     /// This program has no matcher for one of the rules.
@@ -49,18 +41,33 @@ pub enum GateError {
     Unknown,
 }
 
+fn genesis_set() -> RuleSet {
+    RuleSet {
+        version: 1,
+        capability: CAPABILITY_RULES.map(|(name, _)| name.to_owned()).to_vec(),
+        // The reference system's thresholds.
+        thresholds: Thresholds {
+            development: Thousandths(900),
+            staging: Thousandths(600),
+            production: Thousandths(300),
+        },
+        rules: genesis::rules(),
+    }
+}
+
 /// The canonical bytes of the rules that a new cluster is founded on.
 #[must_use]
 pub fn genesis_rules() -> Vec<u8> {
-    encode(&Rules::genesis())
+    encode(&genesis_set())
 }
 
-/// Accepts the rules this program enforces, under the hash the cluster was founded on, and no others.
-pub(super) fn check(rules: &[u8], expected: &Digest) -> Result<(), GateError> {
+/// The rules under the hash the cluster was founded on. About roles and grants this program enforces its own and no others; of
+/// the rest it enforces whatever stands there.
+pub(super) fn check(rules: &[u8], expected: &Digest) -> Result<RuleSet, GateError> {
     let found = hash("rules", &[rules]);
     if found != *expected {
         return Err(GateError::Hash { expected: *expected, found });
     }
-    let rules: Rules = decode(rules, RULES_BYTES_MAX)?;
-    if rules == Rules::genesis() { Ok(()) } else { Err(GateError::Unknown) }
+    let rules = RuleSet::decode(rules)?;
+    if rules.capability == genesis_set().capability && rules.version == 1 { Ok(rules) } else { Err(GateError::Unknown) }
 }

@@ -289,8 +289,8 @@ impl Kernel {
     }
 
     pub(super) fn record_refused(&mut self, from: NodeId, envelope: &Envelope, refusal: &Refusal) {
-        // A denial has an event of its own.
-        if matches!(refusal, Refusal::Denied { .. }) {
+        // A denial has an event of its own, and so has a deferral.
+        if matches!(refusal, Refusal::Denied { .. } | Refusal::Deferred { .. }) {
             return;
         }
         if let Refusal::OutOfScope { scope, .. } = refusal {

@@ -35,10 +35,19 @@ impl Kernel {
     fn spawn_asked(&mut self, ask: AskId, by: &Asker, spec: AgentSpec) -> Result<(), Refusal> {
         let action = by.wants(Action::Spawn { agent: spec.agent.clone() });
         let resources = self.resources_of(&LocalTarget::Agent(spec.agent.clone()));
-        let permit = self.judge(&by.sender, &action, &resources, &by.grants, None)?;
+        let permit = self.weigh(&by.sender, &action, &resources, &by.grants, None);
+        if matches!(permit, Err(Refusal::Deferred { .. })) {
+            // A person who decides about it finds all of it waiting.
+            self.weigh_grants(by, &spec)?;
+        }
+        let permit = permit?;
         self.check_trust(by, &spec)?;
         check_spec(&spec)?;
         self.free_process(&spec.agent)?;
+        self.weigh_grants(by, &spec)?;
+        if let Some(deferral) = permit.approval {
+            self.spend_approval(deferral);
+        }
         match self.hold_for_needs(Waiting::Asked { ask, by: by.clone(), spec }) {
             Held::Ready(ready) => self.start_now(ready),
             Held::Waits => {}
@@ -99,6 +108,21 @@ impl Kernel {
             return Err(Refusal::Invalid { message });
         }
         self.processes.next_id().ok_or(Refusal::Busy { retry_after_us: BUSY_RETRY_US })
+    }
+
+    /// Whether the grants of a new process may be given, all of them: an approval is used up for nothing when one may not.
+    fn weigh_grants(&mut self, by: &Asker, spec: &AgentSpec) -> Result<(), Refusal> {
+        let mut first = Ok(());
+        for wanted in &spec.grants {
+            let terms = GrantTerms { spec: wanted.clone(), expires: None, uses: None };
+            let weighed = self.weigh_grant(by, GrantId(0), &terms, &spec.agent).map(drop);
+            match weighed {
+                Ok(()) => {}
+                Err(refusal @ Refusal::Deferred { .. }) => first = first.and(Err(refusal)),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        first
     }
 
     /// The grants of a new process: an operator gives any, an agent only what narrows one of its own.

@@ -81,8 +81,9 @@ fn a_start_is_recorded_with_its_phases_and_no_more_than_there_are() {
 fn other_settings_count_from_the_next_stop_on() {
     let mut node = Node::with_agents("alpha", &["echo"]);
     let change = SettingChange { key: "kernel.grace".into(), from: "2s".into(), to: "9s".into() };
+    let action = Action::configure(std::slice::from_ref(&change));
     let facts = vec![Fact::Configured(Configured { changes: vec![change] })];
-    let given = Input::FactsGiven { ticket: Ticket(1), by: Principal::Operator, action: Action::Configure, facts };
+    let given = Input::FactsGiven { ticket: Ticket(1), by: Principal::Operator, action, facts };
     assert_eq!(lines(&node.run(given))[1..], ["announce [node.configured]", "facts-recorded 1 at 4"]);
     let config = Box::new(KernelConfig { grace_us: 9_000_000, ..KernelConfig::default() });
     assert_eq!(lines(&node.run(Input::Configured { config })), Vec::<String>::new());

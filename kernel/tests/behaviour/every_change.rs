@@ -10,9 +10,9 @@ use weft_kernel::{
     Start, Syscall, Ticket,
 };
 use weft_protocol::{
-    AgentSpec, AuditLevel, Backend, CronId, ExitReason, Fact, GrantIssued, GrantRef, GrantTerms, InviteId,
-    InviteRevoked, MessageId, MissedRule, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessExited,
-    ProcessId, Refusal, ResourceLimits, RestartPolicy, Role, Target, Watched,
+    AgentSpec, AuditLevel, Backend, CronId, DeferralId, Environment, ExitReason, Fact, GrantIssued, GrantRef,
+    GrantTerms, InviteId, InviteRevoked, MessageId, MissedRule, Principal, ProbeCheck, ProbeKind, ProbeSpec,
+    ProbeTiming, ProcessExited, ProcessId, Refusal, ResourceLimits, RestartPolicy, Role, Target, Watched,
 };
 
 use crate::node::{Node, acknowledged, echo, echoed, effects, granted, message, name, text, transmitted};
@@ -74,6 +74,7 @@ classes! { SYSCALLS, name_of_syscall: Syscall {
     Unlink => Changes(&["bond.unlinked"]),
     Monitor => Changes(&["bond.monitored"]),
     Demonitor => Changes(&["bond.demonitored"]),
+    Decide => Changes(&["gate.approved"]),
 } }
 
 classes! { INPUTS, name_of_input: Input {
@@ -353,6 +354,22 @@ fn try_out(world: &mut World, which: &str) -> Tried {
             world.operator(monitor("nobody"));
             let demonitor = |of: &str| Syscall::Demonitor { watcher: Some(agent("echo")), target: target(of) };
             (operator, demonitor("nobody"), Some(demonitor("poor")))
+        }
+        "Decide" => {
+            let strict = KernelConfig { environment: Environment::Production, ..KernelConfig::default() };
+            for config in [strict, KernelConfig::default()] {
+                let spawn = Syscall::Spawn { spec: Box::new(echo("third")) };
+                world.node.run(Input::Configured { config: Box::new(config.clone()) });
+                if config.environment == Environment::Production {
+                    world.operator(spawn);
+                }
+            }
+            let waits = world.node.kernel.deferrals().next().expect("it is deferred").id;
+            let decide = |deferral| {
+                let name = "Ada".parse().expect("a person");
+                Syscall::Decide { deferral, approve: true, name, why: None }
+            };
+            (operator, decide(waits), Some(decide(DeferralId(9_999))))
         }
         other => panic!("{other} is classed, but nobody tries it: add how"),
     }

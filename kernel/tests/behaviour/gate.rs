@@ -1,10 +1,11 @@
 //! Who may do what: every decision of the four rules, and that a denial is an event.
 
 use weft_kernel::{
-    Action, AgentRef, AskId, CapabilityGate, Decision, Gate, GateError, Input, Request, Route, Syscall, genesis_rules,
+    Action, AgentRef, AskId, Decision, Gate, GateError, Gates, Input, Request, Route, Syscall, genesis_rules,
 };
 use weft_protocol::{
-    CronId, Fact, Grant, GrantId, GrantTerms, NodeId, Principal, ProcessId, Refusal, Role, Sender, Timestamp, hash,
+    CronId, Environment, Fact, Grant, GrantId, GrantTerms, NodeId, Principal, ProcessId, Refusal, Role, Sender,
+    Timestamp, hash,
 };
 
 use crate::node::{Node, effects, granted, message, name, text, transmitted};
@@ -46,7 +47,7 @@ fn the_table_of_all_decisions() {
         Action::RecordRepair,
         Action::RecordTail,
         Action::RecordBoot,
-        Action::Configure,
+        Action::configure(&[]),
         Action::Shutdown,
     ];
     let table = actions.iter().map(|action| {
@@ -115,17 +116,20 @@ fn rule(by: &Sender, action: &Action, grants: &[&str]) -> String {
         Request { by, action, resources: &resources, grants: &grants.iter().collect::<Vec<_>>(), now: Timestamp(5) };
     let number = |rule: &str| rule.rsplit('#').next().unwrap_or_default().to_owned();
     match gate().decide(&request) {
-        Decision::Permit { rule, grant } => {
+        Decision::Permit { rule, grant, notes } => {
             assert_eq!(grant.is_some(), rule == "grant#3", "only a grant travels");
+            assert_eq!(notes, None, "in development");
             format!("+{}", number(&rule))
         }
         Decision::Deny { rule } => format!("-{}", number(&rule)),
-        Decision::Defer { rule } => format!("?{}", number(&rule)),
+        Decision::Defer { rule, .. } => format!("?{}", number(&rule)),
     }
 }
 
-fn gate() -> CapabilityGate {
-    CapabilityGate::new(OWN, &genesis_rules(), &hash("rules", &[&genesis_rules()])).expect("the genesis rules")
+fn gate() -> Gates {
+    let mut gates = Gates::new(OWN, &genesis_rules(), &hash("rules", &[&genesis_rules()])).expect("the genesis rules");
+    gates.configure(Environment::Development, &[]);
+    gates
 }
 
 #[test]
@@ -152,14 +156,14 @@ fn a_grant_ends_when_it_says_so() {
 #[test]
 fn other_rules_than_the_clusters_make_no_gate() {
     let expected = hash("rules", &[&genesis_rules()]);
-    let refused = CapabilityGate::new(OWN, b"others", &expected).expect_err("another hash");
+    let refused = Gates::new(OWN, b"others", &expected).expect_err("another hash");
     assert_eq!(refused, GateError::Hash { expected, found: hash("rules", &[b"others"]) });
-    let refused = CapabilityGate::new(OWN, b"others", &hash("rules", &[b"others"])).expect_err("not rules");
+    let refused = Gates::new(OWN, b"others", &hash("rules", &[b"others"])).expect_err("not rules");
     assert!(matches!(refused, GateError::Decode(_)), "{refused}");
     let mut unknown = genesis_rules();
     let place = unknown.windows(5).position(|window| window == b"grant").expect("a rule");
     unknown[place] = b'h';
-    let refused = CapabilityGate::new(OWN, &unknown, &hash("rules", &[&unknown])).expect_err("an unknown rule");
+    let refused = Gates::new(OWN, &unknown, &hash("rules", &[&unknown])).expect_err("an unknown rule");
     assert_eq!(refused, GateError::Unknown);
 }
 

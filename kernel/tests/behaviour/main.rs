@@ -13,6 +13,8 @@ mod cron;
 mod damage;
 mod dead_letters;
 mod deadline;
+mod decisions;
+mod deferral;
 mod durable;
 mod every_change;
 mod facts;

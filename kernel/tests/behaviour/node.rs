@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use weft_kernel::{
-    Answer, AskId, CapabilityGate, Delivery, GatherId, Input, Kernel, KernelConfig, KernelIdentity, Output, Route,
-    Syscall, genesis_rules,
+    Answer, AskId, Delivery, Gates, GatherId, Input, Kernel, KernelConfig, KernelIdentity, Output, Route, Syscall,
+    genesis_rules,
 };
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Batch, BuiltinKind, ChainId, ChainState, ClusterId, CommitGroup, DeadLetter,
@@ -300,8 +300,8 @@ fn make(
         skip_numbers: next.skip_numbers,
         held: next.held,
     };
-    let gate = CapabilityGate::new(node, &genesis_rules(), &governance_hash).expect("the genesis rules");
-    Kernel::new(config.clone(), identity, Box::new(gate), recovered, signer.clone(), 1, now)
+    let gates = Gates::new(node, &genesis_rules(), &governance_hash).expect("the genesis rules");
+    Kernel::new(config.clone(), identity, gates, recovered, signer.clone(), 1, now)
 }
 
 fn cluster() -> ClusterId {
@@ -474,6 +474,7 @@ fn show_answer(answer: &Result<Answer, Refusal>) -> String {
             let stopped = stopped.iter().map(|(agent, process)| format!("{agent}{process}")).collect::<Vec<_>>();
             format!("shutting-down [{}]", stopped.join(" "))
         }
+        Ok(Answer::Decided { deferral, .. }) => format!("decided {deferral}"),
         Ok(answer) => format!("{answer:?}"),
         Err(refusal) => format!("{}: {refusal}", refusal.code()),
     }

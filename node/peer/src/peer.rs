@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_bytes::ByteArray;
 use weft_discovery::{self as discovery, Discovery, MemberState};
-use weft_kernel::{self as kernel, Action, Gate, Kernel, Route, Syscall};
+use weft_kernel::{self as kernel, Action, Gates, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
@@ -87,14 +87,14 @@ impl std::fmt::Debug for Peer {
 }
 
 impl Peer {
-    /// A peer that continues from what was recovered, under this gate. It acts from the first [`Input::Woken`] on, which it wants at once.
+    /// A peer that continues from what was recovered, under these gates. It acts from the first [`Input::Woken`] on, which it wants at once.
     #[must_use]
     pub fn new(
         config: PeerConfig,
         identity: PeerIdentity,
         recovered: &Recovered,
         signer: Arc<dyn Signer>,
-        gate: Box<dyn Gate>,
+        gates: Gates,
         seed: u64,
         now: Timestamp,
     ) -> Self {
@@ -148,7 +148,7 @@ impl Peer {
         let members = discovery.member_keys();
         let replication = Replication::new(config.replication, chain, cluster, members, recovered, seeds[1], now);
         let hidden = Step::Replication(replication::Input::OwnChainHidden { disowned });
-        let kernel = Kernel::new(config.kernel, kernel_identity, gate, recovered, signer, seeds[2], now);
+        let kernel = Kernel::new(config.kernel, kernel_identity, gates, recovered, signer, seeds[2], now);
         let rights = rights_learned(node, recovered, &discovery);
         let ends = ends_learned(node, recovered, &kernel);
         let told = identity.members.into_iter().filter_map(|certificate| {
@@ -387,8 +387,9 @@ impl Peer {
                 self.record(FactsOwner::Asker(ask), by, Action::RecordBoot, facts);
             }
             Question::Configure { config, changes } => {
+                let action = Action::configure(&changes);
                 let facts = vec![Fact::Configured(Configured { changes })];
-                self.record(FactsOwner::Settings(ask, config), by, Action::Configure, facts);
+                self.record(FactsOwner::Settings(ask, config), by, action, facts);
             }
         }
     }

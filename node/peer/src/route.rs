@@ -49,6 +49,7 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
         | Syscall::Restart { .. }
         | Syscall::Revoke { .. }
         | Syscall::UnregisterService { .. }
+        | Syscall::Decide { .. }
         | Syscall::Shutdown => Routed::Now(Route::Local),
         Syscall::RegisterService(registration) => Routed::Now(check_contract(discovery, registration)),
     }
@@ -177,6 +178,7 @@ pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
         | Syscall::Unlink { .. }
         | Syscall::Monitor { .. }
         | Syscall::Demonitor { .. }
+        | Syscall::Decide { .. }
         | Syscall::Shutdown => Route::Local,
     }
 }

@@ -332,6 +332,7 @@ fn verdict(answer: &Result<Answer, Refusal>) -> Verdict {
             | Refusal::Unreachable { .. }
             | Refusal::ContractViolated { part: ContractPart::Output, .. } => Verdict::Failed,
             Refusal::Denied { .. }
+            | Refusal::Deferred { .. }
             | Refusal::Busy { .. }
             | Refusal::Ambiguous { .. }
             | Refusal::TooLarge { .. }
@@ -365,6 +366,7 @@ fn may_follow(refusal: &Refusal, idempotent: bool) -> bool {
         // An agent that said that it failed has answered; what is wrong with the message is wrong everywhere.
         Refusal::AgentFailed { .. }
         | Refusal::Denied { .. }
+        | Refusal::Deferred { .. }
         | Refusal::Ambiguous { .. }
         | Refusal::TooLarge { .. }
         | Refusal::Expired

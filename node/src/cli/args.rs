@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
 use weft_protocol::{
-    AgentName, AllowedPath, AuditLevel, BuiltinKind, CronId, GrantId, GrantSpec, GroupName, InviteId, IpcScope, Level,
-    MessageId, MissedRule, NodeId, NodeName, NodeRef, Resource, RestartPolicy, Role, ServiceName, Signal, Strategy,
-    TopicName, TopicPattern,
+    AgentName, AllowedPath, AuditLevel, BuiltinKind, CronId, DeferralId, Environment, GrantId, GrantSpec, GroupName,
+    InviteId, IpcScope, Level, MessageId, MissedRule, NodeId, NodeName, NodeRef, PersonName, Resource, RestartPolicy,
+    Role, ServiceName, Signal, Strategy, TopicName, TopicPattern,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -85,6 +85,9 @@ pub(crate) enum Command {
     /// Give rights to agents, list them, take them back
     #[command(subcommand)]
     Cap(CapabilityCommand),
+    /// Rules: what is in force, what would be decided and why, what waits for a person
+    #[command(subcommand)]
+    Gate(GateCommand),
     /// Show the agents of the whole cluster
     Ps(OnlyAt),
     /// Show what is served in the cluster; serve under a name, inspect contracts
@@ -371,6 +374,70 @@ pub(crate) enum CapabilityCommand {
         #[command(flatten)]
         at: At,
     },
+}
+
+/// `weft gate …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GateCommand {
+    /// List the rules in force
+    Rules(OnlyAt),
+    /// Show which rule decides about something and why; nothing changes
+    Explain(ExplainArgs),
+    /// List what waits for a person
+    Pending(OnlyAt),
+    /// Approve what waits: whoever asked may repeat it once
+    Approve(DecideArgs),
+    /// Deny what waits, and say why
+    Deny(DecideArgs),
+    /// List the last decisions on this node's chain
+    Log {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        last: usize,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// `weft gate explain`.
+#[derive(Debug, Args)]
+#[command(after_help = actions())]
+pub(crate) struct ExplainArgs {
+    /// Who: operator, or the name of an agent
+    pub(crate) agent: String,
+    /// What, as listed below
+    pub(crate) action: String,
+    /// On what: an agent, a target, a topic; `call:echo for words` of a grant; node where there is nothing
+    pub(crate) resource: String,
+    /// In this environment: development, staging or production; as configured, without it
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub(crate) env: Option<Environment>,
+    /// Coming from another node that is such a member: admin, worker or observer
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: Option<Role>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+fn actions() -> String {
+    let mut names = weft_kernel::ActionKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>();
+    names.dedup();
+    format!("Actions: {}", names.join(", "))
+}
+
+/// `weft gate approve` and `deny`.
+#[derive(Debug, Args)]
+pub(crate) struct DecideArgs {
+    /// Which, as `weft gate pending` shows it
+    pub(crate) id: DeferralId,
+    /// The name of the person who decides
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) name: PersonName,
+    /// Why; whoever denies says so
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 /// `weft cap grant`.

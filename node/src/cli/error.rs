@@ -34,7 +34,7 @@ pub(crate) const EXITS: [(u8, &str); 9] = [
     (0, "done"),
     (exit::FAILED, "failed, for a reason of its own; the message says whether to try again"),
     (exit::USAGE, "the command line is wrong"),
-    (exit::DENIED, "a rule, a role or a token says no"),
+    (exit::DENIED, "a rule, a role or a token says no, or a person must say yes first"),
     (exit::NOT_FOUND, "nothing answers to that name, or cannot be reached"),
     (exit::DEADLINE, "the time was over"),
     (exit::NOT_RUNNING, "the node does not run, or is going down"),
@@ -56,6 +56,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("usage", exit::USAGE),
     ("several-nodes", exit::USAGE),
     ("denied", exit::DENIED),
+    ("deferred", exit::DENIED),
     ("quarantined", exit::DENIED),
     ("unauthorized", exit::DENIED),
     ("limit-reached", exit::DENIED),
@@ -213,6 +214,9 @@ impl From<ErrorDetail> for CliError {
 fn refusal_hint(refusal: &Refusal) -> String {
     match refusal {
         Refusal::BackendNotAvailable { instead, .. } => instead,
+        Refusal::Deferred { deferral, .. } => {
+            return format!("weft gate approve {deferral} --as NAME, then the same again; weft gate pending shows all");
+        }
         Refusal::Denied { .. } => "ask an admin of the cluster for the right",
         Refusal::Busy { .. } | Refusal::Restarting { .. } => "try again after that time",
         Refusal::NoResponder { .. } | Refusal::Gone { .. } => "weft ps lists what runs",
@@ -347,6 +351,14 @@ mod tests {
             ),
             (Refusal::BackendNotAvailable { backend: "wasm".into(), reason: "r".into(), instead: "i".into() }, 7),
             (Refusal::Unenforceable { reason: "r".into() }, 7),
+            (
+                Refusal::Deferred {
+                    rule: "r".into(),
+                    deferral: weft_protocol::DeferralId(1),
+                    expires: weft_protocol::Timestamp(1),
+                },
+                3,
+            ),
             (Refusal::LimitReached { resource: weft_protocol::Resource::Messages, limit: 1 }, 3),
             (Refusal::Restarting { agent: "a".parse().expect("a name"), retry_after_us: 1 }, 1),
         ];

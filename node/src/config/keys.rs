@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, PAGE_BYTES_MAX};
-use weft_protocol::{BuiltinKind, Resource, ResourceLimits};
+use weft_kernel::RaisedEffect;
+use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, PAGE_BYTES_MAX};
+use weft_protocol::{BuiltinKind, Dimension, Resource, ResourceLimits};
 
 use super::value::{Value, show_bytes, show_time};
 use super::{Config, LogFormat};
@@ -58,6 +59,8 @@ enum Field {
     Log,
     LogFormat,
     BootAgents,
+    Environment,
+    Effects,
     /// Microseconds.
     Time(fn(&mut Config) -> &mut u64, u64, u64),
     Count(fn(&mut Config) -> &mut usize, usize, usize),
@@ -81,13 +84,25 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 29] = [
+pub(crate) static KEYS: [Key; 32] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
         about: "multiaddresses to listen on; none: all interfaces, at ports chosen once",
         changes: Changes::Restart,
         field: Field::Listen,
+    },
+    Key {
+        name: "environment",
+        about: "how strict the rules are on this node",
+        changes: Changes::Running,
+        field: Field::Environment,
+    },
+    Key {
+        name: "effects",
+        about: "actions that have a greater effect on this node than the program says",
+        changes: Changes::Running,
+        field: Field::Effects,
     },
     Key { name: "log", about: "which log lines are written", changes: Changes::Running, field: Field::Log },
     Key { name: "log_format", about: "how log lines look", changes: Changes::Restart, field: Field::LogFormat },
@@ -123,6 +138,13 @@ pub(crate) static KEYS: [Key; 29] = [
         |config| &mut config.kernel.shutdown_us_max,
         100 * MS,
         5 * MINUTE,
+    ),
+    time(
+        "kernel.approval",
+        "time in which a person may decide about what a rule deferred, and whoever asked may repeat it",
+        |config| &mut config.kernel.approval_us,
+        APPROVAL_US_MIN,
+        APPROVAL_US_MAX,
     ),
     limit(
         "kernel.agent_memory",
@@ -275,6 +297,11 @@ impl Key {
                 config.log_format = format.map_err(|_| format!("`{text}` is neither text nor json"))?;
             }
             Field::BootAgents => config.boot_agents = kinds(&value.list().map_err(wants)?)?,
+            Field::Environment => {
+                let environment = value.text().map_err(wants)?.parse();
+                config.kernel.environment = environment.map_err(|error| format!("`{}`: {error}", self.name))?;
+            }
+            Field::Effects => config.kernel.effects = effects(&value.list().map_err(wants)?)?,
             Field::Time(field, least, most) => {
                 *field(config) = self.within(value.time_us().map_err(wants)?, least, most, value)?;
             }
@@ -315,6 +342,8 @@ impl Key {
             Field::Log => "error, warn, info, debug, trace, or tracing's directives".to_owned(),
             Field::LogFormat => "text or json".to_owned(),
             Field::BootAgents => "of echo, counter, clock, load".to_owned(),
+            Field::Environment => "development, staging or production".to_owned(),
+            Field::Effects => "action.dimension=0.6, as spawn.risk=0.6; at most 64".to_owned(),
             Field::Time(_, least, most) => format!("{} to {}", show_time(least), show_time(most)),
             Field::Count(_, least, most) => format!("{least} to {most}"),
             Field::Bytes(_, least, most) => format!("{} to {}", show_bytes(least), show_bytes(most)),
@@ -336,6 +365,8 @@ impl Key {
                 LogFormat::Json => "json".to_owned(),
             },
             Field::BootAgents => config.boot_agents.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            Field::Environment => config.kernel.environment.to_string(),
+            Field::Effects => config.kernel.effects.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             Field::Time(field, ..) => show_time(*field(&mut config.clone())),
             Field::Count(field, ..) => field(&mut config.clone()).to_string(),
             Field::Bytes(field, ..) => show_bytes(*field(&mut config.clone())),
@@ -362,6 +393,8 @@ impl Key {
             Field::Log => config.log.clone_from(&other.log),
             Field::LogFormat => config.log_format = other.log_format,
             Field::BootAgents => config.boot_agents.clone_from(&other.boot_agents),
+            Field::Environment => config.kernel.environment = other.kernel.environment,
+            Field::Effects => config.kernel.effects.clone_from(&other.kernel.effects),
             Field::Time(field, ..) | Field::Bytes(field, ..) => *field(config) = *field(&mut other.clone()),
             Field::Count(field, ..) => *field(config) = *field(&mut other.clone()),
             Field::Limit(resource) => {
@@ -415,6 +448,29 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
         KEYS.iter().filter_map(|key| key.name.split_once('.')).map(|(section, _)| section).collect();
     sections.dedup();
     sections.into_iter()
+}
+
+/// Most effects that one node raises (guess); one more is refused.
+const EFFECTS_MAX: usize = 64;
+
+fn effects(words: &[String]) -> Result<Vec<RaisedEffect>, String> {
+    if words.len() > EFFECTS_MAX {
+        return Err(format!("`effects` names {}, at most {EFFECTS_MAX}", words.len()));
+    }
+    let effects = words.iter().map(|word| word.parse().map_err(|error| format!("{error}")));
+    let effects = effects.collect::<Result<Vec<RaisedEffect>, String>>()?;
+    for one in &effects {
+        let mut dimensions: Vec<&str> = Dimension::DEFAULT.to_vec();
+        let same = effects.iter().filter(|other| other.action.name() == one.action.name());
+        dimensions.extend(same.map(|other| other.dimension.as_str()));
+        dimensions.sort_unstable();
+        dimensions.dedup();
+        if dimensions.len() > DIMENSIONS_MAX {
+            let name = one.action.name();
+            return Err(format!("`{name}` has effects in {} dimensions, at most {DIMENSIONS_MAX}", dimensions.len()));
+        }
+    }
+    Ok(effects)
 }
 
 fn kinds(words: &[String]) -> Result<Vec<BuiltinKind>, String> {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use weft_protocol::control::{Body, SandboxJson};
 use weft_protocol::{
-    Admitted, Bonded, CronFired, Effect, EffectResult, Fact, GrantIssued, HealthSubject, MessageRecord, PhaseResult,
-    ResourceUse, ServiceEnd, Watched,
+    Admitted, Bonded, CronFired, Decided, Deferral, DeferralId, Effect, EffectResult, Fact, GrantIssued, HealthSubject,
+    MessageRecord, PhaseResult, ResourceUse, ServiceEnd, Warned, Watched,
 };
 
 use super::text;
@@ -205,11 +205,42 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             );
             (words, to_json(fired))
         }
+        Fact::Deferred(deferral) => {
+            let Deferral { by, action, resource, rule, expires, .. } = deferral.as_ref();
+            let expires = text::time(*expires);
+            let words = format!("{} waits to {action} {resource} until {expires}: rule {rule}", by.principal);
+            let mut detail = to_json(deferral);
+            detail["expires"] = expires.into();
+            (words, detail)
+        }
+        Fact::Approved(decided) => decision(decided, "approves"),
+        Fact::DeniedBy(decided) => decision(decided, "denies"),
+        Fact::ApprovalSpent(ended) => (format!("{} happens", ended.deferral), deferral_json(ended.deferral)),
+        Fact::DeferralExpired(ended) => {
+            (format!("the time of {} is over", ended.deferral), deferral_json(ended.deferral))
+        }
+        Fact::Warned(warned) => {
+            let Warned { by, action, resource, rules } = warned.as_ref();
+            (format!("{} may {action} {resource}: rules {}", by.principal, rules.join(" ")), to_json(warned))
+        }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)
         }
     }
+}
+
+fn decision(decided: &Decided, verb: &str) -> (String, Value) {
+    let Decided { deferral, name, why } = decided;
+    let why_words = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    (
+        format!("{name} {verb} {deferral}{why_words}"),
+        json!({ "deferral": deferral.to_string(), "name": name, "why": why }),
+    )
+}
+
+fn deferral_json(deferral: DeferralId) -> Value {
+    json!({ "deferral": deferral.to_string() })
 }
 
 fn watched(watcher: &Bonded, target: &Watched) -> String {

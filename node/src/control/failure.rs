@@ -65,7 +65,7 @@ impl From<StoreError> for Failure {
 /// The HTTP status of an error code (API.md's list); 500 for what is nobody's request's fault.
 fn status(code: &str) -> StatusCode {
     match code {
-        "denied" | "quarantined" | "limit-reached" | "wider" | "out-of-scope" => StatusCode::FORBIDDEN,
+        "denied" | "deferred" | "quarantined" | "limit-reached" | "wider" | "out-of-scope" => StatusCode::FORBIDDEN,
         "unauthorized" => StatusCode::UNAUTHORIZED,
         "no-responder" | "ambiguous" | "gone" | "not-found" | "unreachable" => StatusCode::NOT_FOUND,
         "deadline" => StatusCode::GATEWAY_TIMEOUT,

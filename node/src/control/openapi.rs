@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    agents, bonds, chain, config, cron, dead_letters, events, evidence, grants, health, identity, logs, members,
+    agents, bonds, chain, config, cron, dead_letters, events, evidence, gate, grants, health, identity, logs, members,
     messages, node, services, topics, trace,
 };
 
@@ -37,6 +37,12 @@ use super::{
         bonds::link,
         bonds::monitor,
         bonds::unlink,
+        gate::rules,
+        gate::explain,
+        gate::pending,
+        gate::approve,
+        gate::deny,
+        gate::log,
         grants::grant,
         grants::list,
         grants::revoke,

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use serde_bytes::ByteBuf;
 use tokio::time::Instant;
-use weft_kernel::{Action, CapabilityGate, Input, Kernel, KernelConfig, KernelIdentity, Output, Ticket};
+use weft_kernel::{Action, Gates, Input, Kernel, KernelConfig, KernelIdentity, Output, Ticket};
 use weft_protocol::{Batch, ChainId, Fact, Incarnation, KeyPair, Principal, Repaired, Signer as _};
 use weft_storage::Store;
 
@@ -116,8 +116,8 @@ impl Writer {
             rules: ByteBuf::from(rules),
             nonce: serde_bytes::ByteArray::new([0; 16]),
         };
-        let gate = CapabilityGate::new(node, &charter.rules, &charter.rules_hash());
-        let gate = Box::new(gate.map_err(|error| failed("gate", &error))?);
+        let gate = Gates::new(node, &charter.rules, &charter.rules_hash());
+        let gates = gate.map_err(|error| failed("gate", &error))?;
         let identity = KernelIdentity {
             name: "bench".parse()?,
             chain: ChainId { node, incarnation: Incarnation(1) },
@@ -131,7 +131,7 @@ impl Writer {
             held: false,
         };
         let mut clock = Clock::new();
-        let kernel = Kernel::new(KernelConfig::default(), identity, gate, &recovered, Arc::new(keys), 1, clock.now());
+        let kernel = Kernel::new(KernelConfig::default(), identity, gates, &recovered, Arc::new(keys), 1, clock.now());
         let (batches, incoming) = mpsc::sync_channel::<Batch>(1);
         let (done, written) = mpsc::sync_channel(1);
         #[expect(clippy::disallowed_methods, reason = "writing blocks, as it does off the loop of a node")]

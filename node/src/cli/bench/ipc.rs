@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use weft_kernel::{
-    Answer, AskId, CapabilityGate, Input, Kernel, KernelConfig, KernelIdentity, Output, Route, Syscall, genesis_rules,
+    Answer, AskId, Gates, Input, Kernel, KernelConfig, KernelIdentity, Output, Route, Syscall, genesis_rules,
 };
 use weft_peer::{Question, Reply};
 use weft_protocol::{
@@ -113,7 +113,7 @@ impl Alone {
         let node = keys.public_keys().node();
         let rules = genesis_rules();
         let governance_hash = hash("rules", &[&rules]);
-        let gate = CapabilityGate::new(node, &rules, &governance_hash).map_err(|error| failed("gate", &error))?;
+        let gates = Gates::new(node, &rules, &governance_hash).map_err(|error| failed("gate", &error))?;
         let identity = KernelIdentity {
             name: "bench".parse()?,
             chain: ChainId { node, incarnation: Incarnation(1) },
@@ -127,8 +127,8 @@ impl Alone {
             held: false,
         };
         let now = crate::clock::wall();
-        let (gate, config) = (Box::new(gate), KernelConfig::default());
-        let kernel = Kernel::new(config, identity, gate, &Recovered::default(), Arc::new(keys), 1, now);
+        let config = KernelConfig::default();
+        let kernel = Kernel::new(config, identity, gates, &Recovered::default(), Arc::new(keys), 1, now);
         Ok(Self { kernel, now, inputs: VecDeque::from([Input::Woken]), outputs: Vec::new(), writing: false })
     }
 
