@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Node, run, wait_for};
+use crate::cluster::{BOUND, Node, run, wait_for};
 
 /// Turns the running node into one of this environment.
 fn become_one_of(node: &Node, environment: &str, more: &str) {
@@ -87,7 +87,17 @@ fn what_is_deferred_does_not_happen_before_a_person_approves_it_by_name() {
     assert_eq!(second.code, 3, "an approval is of one thing: {second:?}");
 
     let log = node.json(&["gate", "log"]);
-    let kinds = log["decisions"].as_array().expect("rows").iter().map(|row| row["kind"].as_str().expect("a kind"));
+    let decisions = log["decisions"].as_array().expect("rows");
+    assert!(
+        decisions.iter().all(|row| row["rules"]
+            .as_array()
+            .is_some_and(|rules| { !rules.is_empty() || row["kind"] == "gate.approval-spent" })),
+        "{log}"
+    );
+    let spawned = decisions.iter().rfind(|row| row["kind"] == "effect.intent").expect("the spawn");
+    assert_eq!(spawned["rules"], json!([format!("operator-local#1 approved {id}")]));
+    let kinds = decisions.iter().map(|row| row["kind"].as_str().expect("a kind"));
+    let kinds = kinds.filter(|kind| kind.starts_with("gate."));
     let expected =
         ["gate.deferred", "gate.warned", "gate.approved", "gate.approval-spent", "gate.warned", "gate.deferred"];
     assert_eq!(kinds.collect::<Vec<_>>(), expected, "a decision of a person is one that rules warn of");
@@ -171,4 +181,55 @@ fn rules_are_listed_and_decisions_explained_without_changing_anything() {
     assert!(typo.stderr.contains("next: weft gate explain operator spawn words"), "{typo:?}");
     let help = run(&["gate", "explain", "--help"]).stdout;
     assert!(help.contains("register-service") && help.contains("read-dead-letters"), "{help}");
+}
+
+#[test]
+fn more_than_half_of_the_admins_change_a_rule_for_all_and_nobody_is_cut_off_by_that() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut alpha = Node::found(folder.path(), "alpha");
+    let beta = Node::join(folder.path(), "beta", &alpha.invite(&["--role", "admin"]));
+    alpha.wait_alive("beta", BOUND);
+    beta.wait_alive("alpha", BOUND);
+    let version = |node: &Node| node.json(&["gate", "rules"])["version"].as_u64().expect("a number");
+    let rule = folder.path().join("rule.toml");
+    let text = "id = \"OWN-1\"\ndescription = \"no agent called words\"\nbranch = \"executive\"\nseverity = \"critical\"\n\
+                when = [{ action = [\"spawn\"] }, { resource = [\"words\"] }]\n";
+    std::fs::write(&rule, text).expect("written");
+    let rule = rule.to_str().expect("a path");
+
+    let foreign = alpha.weft(&["gate", "amend", "--branch", "judicial", "--add", rule]);
+    assert_eq!(foreign.code, 7, "{foreign:?}");
+    assert!(foreign.stderr.contains("OWN-1 is of the executive branch, which alone changes it"), "{foreign:?}");
+    let proposed = alpha.json(&["gate", "amend", "--branch", "executive", "--add", rule]);
+    assert_eq!(
+        json!([proposed["version"], proposed["support"], proposed["admins"], proposed["in_force"]]),
+        json!([2, 1, 2, false])
+    );
+    assert_eq!(version(&alpha), 1, "one of two is not more than half");
+    wait_for("beta hears of it", BOUND, || {
+        let listed = beta.json(&["gate", "amendments"]);
+        Some(listed["amendments"].as_array()?.first()?.clone()).filter(|one| one["proposer"] == "alpha")
+    });
+    let endorsed = beta.json(&["gate", "endorse", "2"]);
+    assert_eq!(json!([endorsed["support"], endorsed["in_force"]]), json!([2, true]));
+    assert_eq!(version(&beta), 2);
+    wait_for("alpha hears that it counts", BOUND, || (version(&alpha) == 2).then_some(()));
+    for node in [&alpha, &beta] {
+        let denied = node.weft(&["agent", "spawn", "words", "--builtin", "echo"]);
+        assert_eq!(denied.code, 3, "{denied:?}");
+        assert!(denied.stderr.contains("denied by rule OWN-1"), "{denied:?}");
+        let rules = node.json(&["gate", "rules"]);
+        assert_ne!(rules["hash"], rules["genesis_hash"]);
+    }
+    alpha.kill();
+    alpha.restart();
+    assert_eq!(version(&alpha), 2, "it stays so over a crash");
+    alpha.wait_alive("beta", BOUND);
+    assert_eq!(alpha.json(&["call", "echo@beta", "hi"])["reply"], "hi", "both talk to each other as before");
+    let gamma = Node::join(folder.path(), "gamma", &alpha.invite(&[]));
+    wait_for("who joins later learns of it", BOUND, || (version(&gamma) == 2).then_some(()));
+    let voiceless = gamma.weft(&["gate", "amend", "--branch", "executive", "--retire", "OWN-1"]);
+    assert_eq!(voiceless.code, 3, "a worker has no say: {voiceless:?}");
+    let retired = beta.json(&["gate", "amend", "--branch", "executive", "--retire", "OWN-1"]);
+    assert_eq!(retired["in_force"], false);
 }

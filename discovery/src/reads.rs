@@ -260,6 +260,11 @@ impl Discovery {
         self.members.get(&node).filter(|_| !self.members.is_quarantined(&node)).map(|member| member.role)
     }
 
+    /// Every member that is or was an admin: from when on, by its certificate, and until when.
+    pub fn admins(&self) -> impl Iterator<Item = (NodeId, Timestamp, Timestamp)> {
+        self.members.admins()
+    }
+
     /// The keys of a member, cut off or not.
     #[must_use]
     pub fn keys_of(&self, node: NodeId) -> Option<&PublicKeys> {

@@ -7,8 +7,8 @@ mod named;
 use std::sync::Arc;
 
 use weft_protocol::{
-    AgentName, CronId, DeferralId, GrantId, GrantTerms, MessageId, NodeId, Role, ServiceName, SettingChange, TopicName,
-    TopicPattern,
+    AgentName, CronId, DeferralId, GrantId, GrantTerms, MessageId, NodeId, Role, RuleId, ServiceName, SettingChange,
+    TopicName, TopicPattern,
 };
 
 /// One thing that somebody wants to do, with the resource it touches.
@@ -214,6 +214,16 @@ pub enum Action {
         /// Which.
         deferral: DeferralId,
     },
+    /// Propose to change a rule of the cluster.
+    Amend {
+        /// Which.
+        rule: RuleId,
+    },
+    /// Endorse what another admin proposed.
+    Endorse {
+        /// Of which rule; none when there is no such proposal.
+        rule: Option<RuleId>,
+    },
 }
 
 /// The settings that say how strict the gates are, by key.
@@ -289,6 +299,8 @@ kinds! {
     SpawnConfigured => "spawn-configured",
     Approve => "approve",
     DenyDeferred => "deny-deferred",
+    Amend => "amend",
+    Endorse => "endorse",
 }
 
 impl ActionKind {
@@ -363,6 +375,8 @@ impl Action {
             Self::SpawnConfigured { .. } => ActionKind::SpawnConfigured,
             Self::Approve { .. } => ActionKind::Approve,
             Self::DenyDeferred { .. } => ActionKind::DenyDeferred,
+            Self::Amend { .. } => ActionKind::Amend,
+            Self::Endorse { .. } => ActionKind::Endorse,
         }
     }
 
@@ -410,7 +424,9 @@ impl Action {
             | Self::Demonitor { .. }
             | Self::SpawnConfigured { .. }
             | Self::Approve { .. }
-            | Self::DenyDeferred { .. } => None,
+            | Self::DenyDeferred { .. }
+            | Self::Amend { .. }
+            | Self::Endorse { .. } => None,
         }
     }
 }

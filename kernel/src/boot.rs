@@ -96,6 +96,7 @@ impl Kernel {
             if free && self.judge(&operator.sender, &action, &[spec.agent.to_string()], &[], None).is_ok() {
                 self.start_with_node(Waiting::Configured(spec));
             }
+            self.chain.end_asking();
         }
     }
 

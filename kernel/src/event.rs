@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use weft_protocol::{
     AgentName, Batch, ChainId, CronId, CronResult, DeadLetter, DeferralId, Envelope, ExitReason, Fact, GrantId,
-    GrantIssued, GrantRef, Head, Level, MessageId, NodeId, Payload, PersonName, Principal, ProcessExited, ProcessId,
-    Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, ServiceAdvert, ServiceEntry, ServiceName,
-    Timestamp, TopicPattern, TraceId, Watched,
+    GrantIssued, GrantRef, Head, Hlc, Level, MessageId, NodeId, Payload, PersonName, Principal, ProcessExited,
+    ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, ServiceAdvert, ServiceEntry,
+    ServiceName, Timestamp, TopicPattern, TraceId, Watched,
 };
 
 use crate::action::Action;
 use crate::config::KernelConfig;
 use crate::cron::CronJob;
+use crate::governance::{AdminTerm, ProposalState};
 use crate::health::{ProbeAnswer, ProbeTarget};
 use crate::syscall::Syscall;
 use crate::topic::{Cursor, Gather, GatherId};
@@ -223,6 +224,20 @@ pub enum Input {
         /// All of them. Agents to start at boot are those of the next start.
         config: Box<KernelConfig>,
     },
+    /// An admin said something about rules; that is on its verified chain.
+    RulesSaid {
+        /// Which member.
+        node: NodeId,
+        /// When, by its chain.
+        hlc: Hlc,
+        /// What.
+        fact: Box<Fact>,
+    },
+    /// Those who may propose and endorse amendments are now these.
+    AdminsKnown {
+        /// All of them.
+        admins: Vec<AdminTerm>,
+    },
     /// What the directory says that other nodes serve is now this.
     ServicesElsewhere {
         /// All of it.
@@ -233,7 +248,7 @@ pub enum Input {
         /// Where its chain stands.
         head: Box<Head>,
         /// Its last stamp.
-        hlc: weft_protocol::Hlc,
+        hlc: Hlc,
     },
     /// Another member's chain has two histories: it is vouched for no longer.
     ChainForked {
@@ -401,6 +416,13 @@ pub enum Answer {
         /// Who.
         name: PersonName,
     },
+    /// This node wants an amendment.
+    Amended {
+        /// How it stands with this voice.
+        state: Box<ProposalState>,
+        /// Which version of the rules is in force now.
+        version: u32,
+    },
 }
 
 /// See [`Answer::Sent`].
@@ -477,7 +499,7 @@ pub enum Output {
         /// All of them, sorted, with the number of their subscriptions.
         subscriptions: Vec<(TopicPattern, u32)>,
         /// Our stamp of now: what publishers stamp later is wanted, whoever they are.
-        since: weft_protocol::Hlc,
+        since: Hlc,
     },
     /// Ask members how far each publisher of the pattern has come, fetch what is wanted of it, then give `Gathered`.
     Gather {

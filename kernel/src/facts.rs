@@ -82,6 +82,7 @@ fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::Foreign { .. } => false,
         Action::Link { .. } | Action::Unlink { .. } | Action::Monitor { .. } | Action::Demonitor { .. } => false,
         Action::SpawnConfigured { .. } | Action::Approve { .. } | Action::DenyDeferred { .. } => false,
+        Action::Amend { .. } | Action::Endorse { .. } => false,
     }
 }
 
@@ -110,6 +111,8 @@ fn resource(action: &Action) -> String {
             agent.to_string()
         }
         Action::Approve { deferral } | Action::DenyDeferred { deferral } => deferral.to_string(),
+        Action::Amend { rule } => rule.to_string(),
+        Action::Endorse { rule } => rule.as_ref().map_or_else(|| "node".to_owned(), ToString::to_string),
         Action::RegisterService { service } | Action::UnregisterService { service } => service.to_string(),
         Action::Invite { role } => role.to_string(),
         Action::Admit { node } | Action::RecordFork { node } => node.to_string(),

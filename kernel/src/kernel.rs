@@ -24,6 +24,7 @@ use crate::deferral::Deferrals;
 use crate::effects::Effects;
 use crate::event::{AskId, Input, Output, Route};
 use crate::gate::{Decision, Gate as _, Gates, Notes, Request};
+use crate::governance::Governance;
 use crate::health::Monitors;
 use crate::ipc::{Calls, DeadLetters, Inbox, Message, Receipts, ToolRuns, Windows};
 use crate::process::{History, ProcessTable};
@@ -49,6 +50,7 @@ pub struct Kernel {
     pub(crate) own_names: (String, String),
     pub(crate) gates: Gates,
     pub(crate) deferrals: Deferrals,
+    pub(crate) rules_changing: Governance,
     pub(crate) random: ChaCha8Rng,
     /// The time of the input that is being handled.
     pub(crate) now: Timestamp,
@@ -207,6 +209,7 @@ impl Kernel {
         let (deferrals, environment) = Deferrals::of(own.map_or(&[], |chain| &chain.facts));
         gates.configure(config.environment, &config.effects);
         let mut kernel = Self {
+            rules_changing: Governance::of(gates.governance().rules().clone(), identity.chain.node, facts()),
             gates,
             deferrals,
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -321,6 +324,11 @@ impl Kernel {
     }
 
     fn dispatch(&mut self, input: Input) {
+        self.handle_one(input);
+        self.chain.end_asking();
+    }
+
+    fn handle_one(&mut self, input: Input) {
         match input {
             Input::Asked { ask, by, syscall, route } => self.on_asked(ask, &by, *syscall, route),
             Input::Withdrawn { ask } => self.on_withdrawn(ask),
@@ -346,6 +354,8 @@ impl Kernel {
             Input::ExitLearned { node, exited } => self.on_exit_learned(node, *exited),
             Input::NodeLost { node } => self.on_node_lost(node),
             Input::Configured { config } => self.configure(*config),
+            Input::RulesSaid { node, hlc, fact } => self.on_rules_said(node, hlc, &fact),
+            Input::AdminsKnown { admins } => self.on_admins(admins),
             Input::ServicesElsewhere { services } => self.on_services_elsewhere(services),
             Input::HeadStored { head, hlc } => self.on_head_stored(*head, hlc),
             Input::ChainForked { chain } => self.chain.forget_head(&chain),
@@ -398,6 +408,8 @@ impl Kernel {
                 self.on_monitor(ask, &asker, watcher.as_ref(), &target, seen, route);
             }
             Syscall::Demonitor { watcher, target } => self.on_demonitor(ask, &asker, watcher.as_ref(), &target, route),
+            Syscall::Amend { branch, change } => self.on_amend(ask, &asker, branch, *change),
+            Syscall::Endorse { amendment } => self.on_endorse(ask, &asker, amendment),
             Syscall::Decide { deferral, approve, name, why } => {
                 self.on_decide(ask, &asker, deferral, approve, name, why);
             }
@@ -432,7 +444,9 @@ impl Kernel {
             | Syscall::Unlink { .. }
             | Syscall::Monitor { .. }
             | Syscall::Demonitor { .. }
-            | Syscall::Decide { .. } => self.check_open(),
+            | Syscall::Decide { .. }
+            | Syscall::Amend { .. }
+            | Syscall::Endorse { .. } => self.check_open(),
         }
     }
 
@@ -524,7 +538,7 @@ impl Kernel {
                 if let Some(notes) = &notes {
                     self.warn_of(by, action, resource(), notes);
                 }
-                Ok(Permit { rule, grant, notes, approval: None })
+                Ok(self.permitted(action, Permit { rule, grant, notes, approval: None }))
             }
             Decision::Defer { rule, permitted_by, grant } => {
                 // A person approves to whom something is given, not only what.
@@ -533,7 +547,7 @@ impl Kernel {
                     _ => Cow::Borrowed(resource()),
                 };
                 let approval = Some(self.approval(by, action, &what, &rule, message)?);
-                Ok(Permit { rule: permitted_by, grant, notes: None, approval })
+                Ok(self.permitted(action, Permit { rule: permitted_by, grant, notes: None, approval }))
             }
             Decision::Deny { rule } => {
                 let void = grants.iter().filter_map(|grant| why(grant).map(|void| (grant, void)));
@@ -542,6 +556,20 @@ impl Kernel {
                 Err(self.deny(by, action.name(), resource(), &rule, message))
             }
         }
+    }
+
+    /// Whether roles and grants alone permit it; nothing is recorded.
+    pub(crate) fn has_right(&self, by: &Sender, action: &Action, resources: &[String], grants: &[Grant]) -> bool {
+        let standing = grants.iter().filter(|grant| self.ledger.void(by.node, grant).is_none()).collect::<Vec<_>>();
+        self.gates.has_right(&Request { by, action, resources, grants: &standing, now: self.now })
+    }
+
+    /// What is recorded of it names the rule; a step of a message has its own place for that.
+    fn permitted(&mut self, action: &Action, permit: Permit) -> Permit {
+        if !action.kind().is_message() {
+            self.chain.permitted_by(|| permit.text());
+        }
+        permit
     }
 
     /// Records that rules warn of something that is permitted; the record of a message's step names them itself.

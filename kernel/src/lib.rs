@@ -8,7 +8,7 @@
 //! What changes something waits for its record: it leaves in answer to the [`Input::Persisted`] that covers it.
 //!
 //! Modules in reading order: `event`, `syscall`, `action`, `config`, `status`; `kernel` (the dispatcher), `effects` (what
-//! leaves at once), `chain` (what waits for its record), `gate` (who may), `deferral` (what waits for a person), `capability` (what of it is left), `process`
+//! leaves at once), `chain` (what waits for its record), `gate` (who may), `deferral` (what waits for a person), `governance` (how rules change), `capability` (what of it is left), `process`
 //! (lives and mailboxes), `bonds` (who ends, or hears of it, with whom), `supervisor` (who is started again), `ipc` (messages), `topic` (publications and the log of them),
 //! `cron` (messages at certain times), `service` (what is served here), `health` (how everything is), `facts` (records for the
 //! other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`; beside
@@ -29,6 +29,7 @@ mod effects;
 mod event;
 mod facts;
 mod gate;
+mod governance;
 mod health;
 mod ipc;
 mod kernel;
@@ -53,6 +54,7 @@ pub use gate::{
     CAPABILITY_RULES, CapabilityGate, DEFAULT_CLOSED, Decision, Explanation, Gate, GateError, Gates, GovernanceGate,
     Hypothesis, Notes, RaisedEffect, Request, RuleMatch, genesis_rules,
 };
+pub use governance::{AdminTerm, Proposal, ProposalState};
 pub use health::{HealthReport, HealthRow, ProbeAnswer, ProbeTarget};
 pub use kernel::Kernel;
 pub use service::ServiceInfo;

@@ -210,6 +210,8 @@ impl Kernel {
             | Input::NodeLost { .. }
             | Input::Configured { .. }
             | Input::ServicesElsewhere { .. }
+            | Input::RulesSaid { .. }
+            | Input::AdminsKnown { .. }
             | Input::HeadStored { .. }
             | Input::ChainForked { .. }
             | Input::Released

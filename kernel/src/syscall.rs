@@ -1,8 +1,9 @@
 //! All that anybody on this machine can ask of the kernel; each case is judged as its own `Action`.
 
 use weft_protocol::{
-    AgentName, AgentSpec, AuditLevel, Contract, CronId, DeferralId, Digest, GrantId, GrantTerms, Level, MessageId,
-    Payload, PersonName, ProcessId, ServiceName, Target, TopicName, TopicPattern, TraceId, Watched,
+    AgentName, AgentSpec, AuditLevel, Branch, Contract, CronId, DeferralId, Digest, GrantId, GrantTerms, Level,
+    MessageId, Payload, PersonName, ProcessId, RuleChange, ServiceName, Target, TopicName, TopicPattern, TraceId,
+    Watched,
 };
 
 use crate::cron::CronSpec;
@@ -184,6 +185,18 @@ pub enum Syscall {
         name: PersonName,
         /// Why; whoever denies says so.
         why: Option<String>,
+    },
+    /// Propose to change a rule of the cluster.
+    Amend {
+        /// Whose rule it is.
+        branch: Branch,
+        /// What.
+        change: Box<RuleChange>,
+    },
+    /// Endorse what another admin proposed.
+    Endorse {
+        /// Which.
+        amendment: Digest,
     },
 }
 

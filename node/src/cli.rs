@@ -51,7 +51,7 @@ pub(crate) use self::evidence::EVIDENCE_FORMAT;
 pub(crate) use self::log::{LogFilter, check_filter};
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::offline::PROOF_FORMAT;
-pub(crate) use self::output::plural;
+pub(crate) use self::output::{plural, short};
 
 /// Carries out what was typed; the exit code is one of [`error::exit`].
 pub(crate) fn main() -> ExitCode {

@@ -183,6 +183,8 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/gate/pending/{id}/approve", post(gate::approve))
         .route("/v1/gate/pending/{id}/deny", post(gate::deny))
         .route("/v1/gate/log", get(gate::log))
+        .route("/v1/gate/amendments", get(gate::amendments).post(gate::amend))
+        .route("/v1/gate/amendments/{which}/endorse", post(gate::endorse))
         .route("/v1/services", get(services::list).post(services::register))
         .route("/v1/services/{service}", get(services::inspect).delete(services::unregister))
         .route("/v1/send", post(messages::send))

@@ -35,8 +35,8 @@ pub use config::{ConfigReport, ReloadReport, SettingChangeRow, SettingRow};
 pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport, CronToolRequest};
 pub use failure::{ErrorBody, ErrorDetail};
 pub use gate::{
-    CapabilityRuleRow, DecisionReport, DecisionRequest, DecisionRow, DeferralRow, GateExplainReport, GateLogReport,
-    GatePendingReport, GateRulesReport, RuleRow,
+    AmendRequest, AmendmentRow, AmendmentsReport, CapabilityRuleRow, DecisionReport, DecisionRequest, DecisionRow,
+    DeferralRow, GateExplainReport, GateLogReport, GatePendingReport, GateRulesReport, RuleRow,
 };
 pub use grants::{GrantRequest, GrantRevokeReport, GrantRow, GrantsReport};
 pub use health::{HealthReport, HealthRow, ProbeJson};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::amendment::{Amendment, Endorsement};
 use crate::bond::{BondFired, Demonitored, Linked, Monitored, Unlinked};
 use crate::boot::PhaseRecord;
 use crate::capability::{Grant, GrantRef, Role};
@@ -279,6 +280,10 @@ pub enum Fact {
     DeferralExpired(DeferralEnded),
     /// Something was permitted of which a rule warns.
     Warned(Box<Warned>),
+    /// An admin proposes to change a rule, and wants it.
+    Amendment(Box<Amendment>),
+    /// An admin wants what another one proposed.
+    Endorsed(Endorsement),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -683,4 +688,6 @@ kinds! {
     "gate.approval-spent" => ApprovalSpent,
     "gate.deferral-expired" => DeferralExpired,
     "gate.warned" => Warned,
+    "governance.amendment" => Amendment,
+    "governance.endorsed" => Endorsed,
 }

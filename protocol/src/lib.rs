@@ -6,13 +6,14 @@
 //!
 //! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`,
 //! `merkle`, `fact`, `leaf`, `chain`; then what is said: `address`, `capability`, `service`, `process`, `boot`, `envelope`,
-//! `membership`, `auth`, `sync`; `effect` with `governance` and `deferral` (what rules say); `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and
+//! `membership`, `auth`, `sync`; `effect` with `governance`, `deferral` and `amendment` (what rules say); `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and
 //! what it tells its own operator, [`control`].
 
 pub mod control;
 pub mod limits;
 
 mod address;
+mod amendment;
 mod auth;
 mod batch;
 mod blob;
@@ -45,6 +46,7 @@ mod time;
 mod topic;
 
 pub use address::{LocalTarget, NodeRef, Target};
+pub use amendment::{Amendment, Endorsement, RuleChange};
 pub use auth::{AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement};
 pub use batch::{
     Batch, Cut, DeadLetter, DigestRow, Evidence, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, Recovered,

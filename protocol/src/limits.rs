@@ -22,6 +22,8 @@ pub const EVIDENCE_BYTES_MAX: usize = 24 * 1024;
 pub const CAUSES_MAX: usize = 8;
 /// Longest event kind, in bytes.
 pub const KIND_BYTES_MAX: usize = 64;
+/// Longest text of a rule in an event, in bytes; of one that many rules were noted beside, the last are left out there.
+pub const RULE_TEXT_BYTES_MAX: usize = 256;
 /// Longest event source, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 128;
 

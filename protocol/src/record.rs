@@ -7,7 +7,9 @@ use crate::codec::{Reader, decode, encode};
 use crate::error::DecodeError;
 use crate::hash::{Digest, hash};
 use crate::id::{ChainId, ClusterId};
-use crate::limits::{CAUSES_MAX, COMMIT_EVENTS_MAX, EVENT_BYTES_MAX, KIND_BYTES_MAX, SOURCE_BYTES_MAX};
+use crate::limits::{
+    CAUSES_MAX, COMMIT_EVENTS_MAX, EVENT_BYTES_MAX, KIND_BYTES_MAX, RULE_TEXT_BYTES_MAX, SOURCE_BYTES_MAX,
+};
 use crate::merkle::InclusionProof;
 use crate::time::Hlc;
 
@@ -39,6 +41,9 @@ pub struct Event {
     pub cause: Vec<Digest>,
     /// Canonical bytes of what the kind defines; of an unknown kind simply bytes.
     pub payload: ByteBuf,
+    /// The rule under which the gates permitted it, of what somebody asked for; at most 256 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }
 
 impl Event {
@@ -58,7 +63,8 @@ impl Event {
         let bounded = event.version == EVENT_VERSION
             && event.source.len() <= SOURCE_BYTES_MAX
             && event.kind.len() <= KIND_BYTES_MAX
-            && event.cause.len() <= CAUSES_MAX;
+            && event.cause.len() <= CAUSES_MAX
+            && event.rule.as_ref().is_none_or(|rule| rule.len() <= RULE_TEXT_BYTES_MAX);
         if bounded { Ok(event) } else { Err(DecodeError::Unexpected { reason: "an event field out of bounds".into() }) }
     }
 }
@@ -68,7 +74,7 @@ impl Event {
     /// bounds, and is then for the general decoder to judge.
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        let fields = reader.head(5)?;
+        let mut fields = reader.head(5)?;
         reader.expect("v")?;
         let version = u8::try_from(reader.number()?).ok()?;
         reader.expect("seq")?;
@@ -80,20 +86,27 @@ impl Event {
         reader.expect("kind")?;
         let kind = reader.text()?.to_owned();
         let mut cause = Vec::new();
-        if fields == 7 {
+        if Reader(reader.0).expect("cause").is_some() {
             reader.expect("cause")?;
+            fields = fields.checked_sub(1)?;
             // An empty list is left out of the one encoding, and more than the bound is refused anyway.
             let count = usize::try_from(reader.head(4)?).ok().filter(|count| (1..=CAUSES_MAX).contains(count))?;
             for _ in 0..count {
                 cause.push(Digest::from_bytes(reader.bytes()?.try_into().ok()?));
             }
-        } else if fields != 6 {
-            return None;
         }
         reader.expect("payload")?;
         let payload = ByteBuf::from(reader.bytes()?);
+        let rule = match fields {
+            6 => None,
+            7 => {
+                reader.expect("rule")?;
+                Some(reader.text()?.to_owned())
+            }
+            _ => return None,
+        };
         reader.end()?;
-        Some(Self { version, seq, hlc, source, kind, cause, payload })
+        Some(Self { version, seq, hlc, source, kind, cause, payload, rule })
     }
 }
 

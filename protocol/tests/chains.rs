@@ -55,6 +55,7 @@ impl Writer {
                 kind: fact.kind().into(),
                 cause: Vec::new(),
                 payload: ByteBuf::from(fact.encode()),
+                rule: None,
             })
             .collect();
         let (mut link, mut frontier) = (self.state.link(), self.state.frontier().clone());

@@ -98,13 +98,15 @@ proptest! {
         kind in "[a-z.]{0,30}",
         causes in 0..10_usize,
         payload in prop::collection::vec(any::<u8>(), 0..300),
+        rule in prop::option::of("[a-z#0-9]{0,40}"),
         damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
         behind in prop::option::of(any::<u8>()),
     ) {
         let (version, seq, hlc) = numbers;
         let cause = vec![samples::digest(7); causes];
         let version = if version < 200 { 1 } else { version };
-        let event = Event { version, seq, hlc: weft_protocol::Hlc(hlc), source, kind, cause, payload: payload.into() };
+        let (hlc, payload) = (weft_protocol::Hlc(hlc), payload.into());
+        let event = Event { version, seq, hlc, source, kind, cause, payload, rule };
         let mut bytes = event.encode();
         if let Some((place, byte)) = damage {
             let place = place.index(bytes.len());

@@ -4,24 +4,25 @@ use std::collections::BTreeMap;
 
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::{
-    A2aItem, A2aRequest, A2aResponse, Admission, Admitted, Advert, AdvertVersion, AgentSpec, Anchor, AuditLevel,
-    AuthFrame, AuthRefusal, Backend, BlobChunk, BlobRef, BlobRequest, BlobResponse, BondFired, BondKind, Bonded, Boot,
-    BootPhase, Booted, Branch, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Configured, Contract,
-    ContractPart, ContractRef, ContractRegistered, Credential, CronAdded, CronFired, CronId, CronMissed, CronRemoved,
-    CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Decided, Deferral, DeferralEnded,
-    DeferralId, Delivery, Demonitored, Denial, Digest, DualSignature, Durability, EVENT_VERSION, Effect, EffectOutcome,
-    EffectResult, Endpoint, Envelope, Environment, Escalated, Event, Evidence, ExitReason, Fact, ForkSeen, GaveUp,
-    Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed,
-    HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId,
-    InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt, LeastEffect, Level, Linked, LocalTarget,
-    LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher, Membership, MessageBatch, MessageId,
-    MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome, Pattern, Payload, PhaseRecord, PhaseResult,
-    Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys,
-    Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceLimits, ResourceUse,
-    RestartPlanned, RestartPolicy, Role, Rule, SUITE, SandboxPolicy, ScopedAgent, Sender, ServiceAdvert, ServiceEnd,
-    ServiceEnded, ServiceEntry, SettingChange, Severity, Shutdown, Signal, Signed, SignedCommit, Signer, Stage,
-    Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, TailReturned, Thousandths, Timestamp, Token,
-    TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, Unlinked, Warned, Watched, encode,
+    A2aItem, A2aRequest, A2aResponse, Admission, Admitted, Advert, AdvertVersion, AgentSpec, Amendment, Anchor,
+    AuditLevel, AuthFrame, AuthRefusal, Backend, BlobChunk, BlobRef, BlobRequest, BlobResponse, BondFired, BondKind,
+    Bonded, Boot, BootPhase, Booted, Branch, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Configured,
+    Contract, ContractPart, ContractRef, ContractRegistered, Credential, CronAdded, CronFired, CronId, CronMissed,
+    CronRemoved, CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Decided, Deferral,
+    DeferralEnded, DeferralId, Delivery, Demonitored, Denial, Digest, DualSignature, Durability, EVENT_VERSION, Effect,
+    EffectOutcome, EffectResult, Endorsement, Endpoint, Envelope, Environment, Escalated, Event, Evidence, ExitReason,
+    Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked,
+    GrantTerms, GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof,
+    InviteBurnt, InviteId, InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt, LeastEffect,
+    Level, Linked, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher,
+    Membership, MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome,
+    Pattern, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd,
+    ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired,
+    Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, Rule, RuleChange, SUITE, SandboxPolicy,
+    ScopedAgent, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Severity, Shutdown,
+    Signal, Signed, SignedCommit, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse,
+    TailReturned, Thousandths, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, Unlinked,
+    Warned, Watched, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -173,6 +174,7 @@ pub(crate) fn event() -> Event {
         kind: "node.boot".into(),
         cause: vec![digest(11)],
         payload: ByteBuf::from(b"payload".as_slice()),
+        rule: None,
     }
 }
 
@@ -472,6 +474,13 @@ pub(crate) fn facts() -> Vec<Fact> {
             resource: "words".into(),
             rules: vec!["SOP-L003".into(), "SOP-L006".into()],
         })),
+        Fact::Amendment(Box::new(Amendment {
+            version: 2,
+            branch: Branch::Judicial,
+            change: RuleChange::Replace(rule()),
+            by: Principal::Operator,
+        })),
+        Fact::Endorsed(Endorsement { amendment: digest(7), version: 2, by: Principal::Operator }),
     ]
 }
 
@@ -724,6 +733,8 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let (rule_id, expires) = ("GOV-006".into(), Timestamp(1_700_000_000_000_000));
     let deferred = Refusal::Deferred { rule: rule_id, deferral: DeferralId(12), expires };
     all.push(("refusal-deferred".to_owned(), encode(&deferred)));
+    let ruled = Event { rule: Some("operator-local#1 approved d12".into()), ..event() };
+    all.push(("event-ruled".to_owned(), ruled.encode()));
     all.push(("rule".to_owned(), encode(&rule())));
     all.push(("exit-unenforceable".to_owned(), encode(&ExitReason::Unenforceable { reason: "no Landlock".into() })));
     for fact in facts() {

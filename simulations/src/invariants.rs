@@ -146,6 +146,7 @@ impl Judge {
                     | Answer::Monitored { .. }
                     | Answer::Demonitored { .. }
                     | Answer::Decided { .. }
+                    | Answer::Amended { .. }
                     | Answer::ShuttingDown { .. },
                 )
                 | Reply::Recorded

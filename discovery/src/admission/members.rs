@@ -226,6 +226,16 @@ impl Members {
             .max()
     }
 
+    /// Every member that is or was an admin, from when on by its earliest certificate as one, and until when by the last.
+    pub(crate) fn admins(&self) -> impl Iterator<Item = (NodeId, Timestamp, Timestamp)> {
+        self.valid.iter().filter_map(|(node, certificates)| {
+            let admin = || certificates.values().map(|valid| &valid.certificate).filter(|one| one.role == Role::Admin);
+            let since = admin().map(|one| one.issued).min()?;
+            let until = admin().map(|one| one.not_after.unwrap_or(Timestamp(u64::MAX))).max()?;
+            Some((*node, since, until))
+        })
+    }
+
     /// The certificates by which `node` can be traced back to the founder, its own first.
     pub(crate) fn lineage(&self, node: NodeId) -> Vec<&Signed<Certificate>> {
         let mut lineage = Vec::new();

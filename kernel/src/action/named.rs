@@ -62,6 +62,8 @@ impl Action {
             ActionKind::SpawnConfigured => Self::SpawnConfigured { agent: resource.parse()? },
             ActionKind::Approve => Self::Approve { deferral: resource.parse::<DeferralId>()? },
             ActionKind::DenyDeferred => Self::DenyDeferred { deferral: resource.parse::<DeferralId>()? },
+            ActionKind::Amend => Self::Amend { rule: resource.parse()? },
+            ActionKind::Endorse => Self::Endorse { rule: Some(resource.parse()?) },
         };
         Ok(match role {
             None => action,

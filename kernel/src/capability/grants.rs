@@ -218,6 +218,10 @@ impl Kernel {
         let Ok(asker) = self.asker(&by) else { return };
         for pattern in self.topics.of_process(process) {
             let action = Action::Subscribe { pattern: pattern.clone() };
+            // What was permitted once waits for no person again: only the right may have gone.
+            if self.has_right(&asker.sender, &action, &[pattern.to_string()], &asker.grants) {
+                continue;
+            }
             if self.judge(&asker.sender, &action, &[pattern.to_string()], &asker.grants, None).is_err() {
                 self.leave_topics(process, &asker, &pattern, "kernel");
             }

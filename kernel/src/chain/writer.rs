@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_bytes::{ByteArray, ByteBuf};
-use weft_protocol::limits::{CHECKPOINT_AGE_US_MAX, CHECKPOINT_EVENTS_MAX, EVENT_BYTES_MAX};
+use weft_protocol::limits::{CHECKPOINT_AGE_US_MAX, CHECKPOINT_EVENTS_MAX, EVENT_BYTES_MAX, RULE_TEXT_BYTES_MAX};
 use weft_protocol::{
     Batch, Blake3, COMMIT_LABEL, ChainError, ChainId, ChainState, Commit, CommitGroup, DeadLetter, Digest, DigestRow,
     EVENT_VERSION, Effect, Event, Fact, Head, Hlc, LoggedPublication, MessageBatch, MessageId, MessageRecord,
@@ -50,6 +50,8 @@ pub(crate) struct Writer {
     unsealed_at: Option<Timestamp>,
     ending: bool,
     vouched: Vouched,
+    /// Under which rule whoever asks now was permitted to.
+    rule: Option<String>,
 }
 
 impl Writer {
@@ -66,6 +68,21 @@ impl Writer {
             unsealed_at,
             ending: false,
             vouched: Vouched::default(),
+            rule: None,
+        }
+    }
+
+    /// From here on nobody asks for anything.
+    pub(crate) fn end_asking(&mut self) {
+        self.rule = None;
+    }
+
+    /// What is appended in the name of whoever asks was permitted by this rule; the first one that was asked about is named.
+    pub(crate) fn permitted_by(&mut self, text: impl FnOnce() -> String) {
+        if self.rule.is_none() {
+            let mut rule = text();
+            rule.truncate(rule.floor_char_boundary(RULE_TEXT_BYTES_MAX));
+            self.rule = Some(rule);
         }
     }
 
@@ -144,7 +161,9 @@ impl Writer {
 
     /// Appends one fact that fits.
     pub(crate) fn append(&mut self, source: &str, fact: &Fact, now: Timestamp) -> Placed {
-        self.append_at(None, source, Vec::new(), fact, now)
+        // What the kernel itself has to say nobody was permitted to.
+        let rule = if source == "kernel" { None } else { self.rule.clone() };
+        self.append_at(None, source, Vec::new(), fact, rule, now)
     }
 
     /// Lets so many events, of so many bytes together, share the commit that takes the next of them.
@@ -156,7 +175,8 @@ impl Writer {
 
     /// Appends all of these facts, which fit, to one commit; returns the place of the first.
     pub(crate) fn append_together(&mut self, source: &str, facts: &[Fact], now: Timestamp) -> Option<(u64, u64)> {
-        let bytes = facts.iter().map(|fact| event_bytes(source, fact)).sum::<usize>();
+        let rule_bytes = self.rule.as_deref().map_or(0, rule_bytes);
+        let bytes = facts.iter().map(|fact| event_bytes(source, fact) + rule_bytes).sum::<usize>();
         self.make_room(facts.len(), bytes, now);
         let mut placed = facts.iter().map(|fact| self.append(source, fact, now).seq).collect::<Vec<_>>().into_iter();
         let first = placed.next()?;
@@ -185,7 +205,7 @@ impl Writer {
             body = record.body.take().map(|body| (record.body_hash, ByteBuf::from(encode(&body))));
             fact = Fact::Message(Box::new(record));
         }
-        let placed = self.append_at(Some(hlc), source, cause, &fact, now);
+        let placed = self.append_at(Some(hlc), source, cause, &fact, None, now);
         self.back().bodies.extend(body);
         RecordRef { chain: self.durable.chain(), seq: placed.seq, leaf: placed.leaf }
     }
@@ -358,17 +378,24 @@ impl Writer {
         source: &str,
         cause: Vec<Digest>,
         fact: &Fact,
+        rule: Option<String>,
         now: Timestamp,
     ) -> Placed {
-        let mut hlc = stamp.unwrap_or_else(|| self.tick(now));
-        let mut encoded = event(self.next_seq, hlc, source, cause.clone(), fact).encode();
+        let hlc = stamp.unwrap_or_else(|| self.tick(now));
+        let mut next = Event { rule, ..event(self.next_seq, hlc, source, cause, fact) };
+        let mut encoded = next.encode();
+        // A fact that fills an event alone says enough without its rule.
+        if encoded.len() > EVENT_BYTES_MAX && next.rule.take().is_some() {
+            encoded = next.encode();
+        }
         if self.open.back().is_some_and(|group| !group.has_room(1, encoded.len())) {
             self.turn_over(now);
             // What completed the group before may have taken this place and this stamp.
-            hlc = stamp.unwrap_or_else(|| self.tick(now));
-            encoded = event(self.next_seq, hlc, source, cause, fact).encode();
+            next.hlc = stamp.unwrap_or_else(|| self.tick(now));
+            next.seq = self.next_seq;
+            encoded = next.encode();
         }
-        self.push(encoded, hlc)
+        self.push(encoded, next.hlc)
     }
 
     /// Adds an event that was encoded for the next place.
@@ -451,7 +478,12 @@ const fn age_us(first: Hlc, last: Hlc) -> u64 {
 
 fn event(seq: u64, hlc: Hlc, source: &str, cause: Vec<Digest>, fact: &Fact) -> Event {
     let (kind, payload) = (fact.kind().to_owned(), ByteBuf::from(fact.encode()));
-    Event { version: EVENT_VERSION, seq, hlc, source: source.to_owned(), kind, cause, payload }
+    Event { version: EVENT_VERSION, seq, hlc, source: source.to_owned(), kind, cause, payload, rule: None }
+}
+
+/// What a rule adds to an event: its name, a length and its text.
+const fn rule_bytes(rule: &str) -> usize {
+    rule.len() + 8
 }
 
 /// Bytes of an event with the longest place and stamp.

@@ -155,6 +155,8 @@ fn need(action: &Action) -> Need {
         | Action::SpawnConfigured { .. }
         | Action::Approve { .. }
         | Action::DenyDeferred { .. }
+        | Action::Amend { .. }
+        | Action::Endorse { .. }
         | Action::Shutdown => Need::Operator,
     }
 }
@@ -203,6 +205,8 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::SpawnConfigured { .. }
         | Action::Approve { .. }
         | Action::DenyDeferred { .. }
+        | Action::Amend { .. }
+        | Action::Endorse { .. }
         | Action::Foreign { .. } => Need::Nobody,
     }
 }

@@ -121,6 +121,12 @@ impl Gates {
         Ok(Self { capability: CapabilityGate::of(node), governance: GovernanceGate::new(rules) })
     }
 
+    /// Whether roles and grants alone permit it.
+    #[must_use]
+    pub fn has_right(&self, request: &Request<'_>) -> bool {
+        matches!(self.capability.decide(request), Decision::Permit { .. })
+    }
+
     /// The gate of the cluster's rules.
     #[must_use]
     pub const fn governance(&self) -> &GovernanceGate {

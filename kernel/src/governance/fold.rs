@@ -7,6 +7,11 @@ use weft_protocol::{Amendment, Digest, Endorsement, Hlc, NodeId, RuleChange, Rul
 
 /// Most proposals of one member that are looked at for one version (guess): nobody needs to change its mind oftener.
 const PROPOSALS_PER_ADMIN_MAX: usize = 8;
+/// Most amendments to one version that one admin wants (guess).
+const WANTED_PER_ADMIN_MAX: usize = 32;
+/// Most versions of which anything is kept, and so most that are ever in force (guess: three a day for a year). What is said about
+/// later ones counts for nothing.
+const VERSIONS_MAX: u32 = 1_024;
 
 /// When a member may propose and endorse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +48,8 @@ pub struct Proposal {
 pub struct ProposalState {
     /// Which.
     pub proposal: Proposal,
-    /// The admins that want it, its proposer among them.
-    pub support: BTreeSet<NodeId>,
+    /// The admins that want it, its proposer among them, and since when.
+    pub support: BTreeMap<NodeId, Hlc>,
     /// How many admins there were before it; more than half of them must want it.
     pub admins: usize,
     /// Why it can never count, when it cannot.
@@ -55,7 +60,14 @@ impl ProposalState {
     /// Whether more than half want it.
     #[must_use]
     pub fn has_quorum(&self) -> bool {
-        self.support.len() * 2 > self.admins
+        self.quorum_at().is_some()
+    }
+
+    /// Since when more than half want it.
+    fn quorum_at(&self) -> Option<Hlc> {
+        let mut since = self.support.values().copied().collect::<Vec<_>>();
+        since.sort_unstable();
+        since.get(self.admins / 2).copied()
     }
 }
 
@@ -64,8 +76,8 @@ impl ProposalState {
 pub(crate) struct Amendments {
     admins: Vec<AdminTerm>,
     proposals: BTreeMap<u32, BTreeMap<(Hlc, NodeId), Proposal>>,
-    /// By version and admin: the first that it wanted on its chain counts.
-    wanted: BTreeMap<(u32, NodeId), (Hlc, Digest)>,
+    /// What each admin wants of each version, and since when.
+    wanted: BTreeMap<(u32, NodeId), BTreeMap<Digest, Hlc>>,
 }
 
 impl Amendments {
@@ -79,6 +91,9 @@ impl Amendments {
 
     pub(crate) fn proposed(&mut self, proposer: NodeId, hlc: Hlc, amendment: Amendment) {
         let (digest, version) = (amendment.digest(proposer), amendment.version);
+        if version > VERSIONS_MAX {
+            return;
+        }
         let of_version = self.proposals.entry(version).or_default();
         if of_version.values().filter(|one| one.proposer == proposer).count() < PROPOSALS_PER_ADMIN_MAX {
             of_version.insert((hlc, proposer), Proposal { digest, proposer, hlc, amendment });
@@ -87,20 +102,24 @@ impl Amendments {
     }
 
     pub(crate) fn endorsed(&mut self, by: NodeId, hlc: Hlc, endorsement: &Endorsement) {
-        self.wants(by, hlc, endorsement.version, endorsement.amendment);
-    }
-
-    /// An admin wants one amendment of each version: two of which it wanted both could both have a majority.
-    fn wants(&mut self, node: NodeId, hlc: Hlc, version: u32, digest: Digest) {
-        let first = self.wanted.entry((version, node)).or_insert((hlc, digest));
-        if hlc < first.0 {
-            *first = (hlc, digest);
+        if endorsement.version <= VERSIONS_MAX {
+            self.wants(by, hlc, endorsement.version, endorsement.amendment);
         }
     }
 
-    /// What an admin wants of a version already.
-    pub(crate) fn wanted_by(&self, node: NodeId, version: u32) -> Option<Digest> {
-        self.wanted.get(&(version, node)).map(|(_, digest)| *digest)
+    /// Of a version an admin may want several: which of them counts is said by who was complete first. With one voice each, two
+    /// admins with a proposal each would stay where they are for ever.
+    fn wants(&mut self, node: NodeId, hlc: Hlc, version: u32, digest: Digest) {
+        let wanted = self.wanted.entry((version, node)).or_default();
+        if wanted.len() < WANTED_PER_ADMIN_MAX || wanted.contains_key(&digest) {
+            let since = wanted.entry(digest).or_insert(hlc);
+            *since = hlc.min(*since);
+        }
+    }
+
+    /// Since when an admin wants this.
+    pub(crate) fn wanted_since(&self, node: NodeId, version: u32, digest: &Digest) -> Option<Hlc> {
+        self.wanted.get(&(version, node))?.get(digest).copied()
     }
 
     /// The proposals for the version after this, each as it stands, in the order of their stamps.
@@ -112,8 +131,9 @@ impl Amendments {
     fn state_of(&self, proposal: &Proposal, rules: &RuleSet) -> ProposalState {
         let at = proposal.hlc.to_wall();
         let active = self.admins.iter().filter(|term| term.covers(at)).map(|term| term.node).collect::<BTreeSet<_>>();
-        let wants = |node: &&NodeId| self.wanted_by(**node, proposal.amendment.version) == Some(proposal.digest);
-        let support = active.iter().filter(wants).copied().collect();
+        let version = proposal.amendment.version;
+        let since = |node: &NodeId| Some((*node, self.wanted_since(*node, version, &proposal.digest)?));
+        let support = active.iter().filter_map(since).collect();
         let refused = if active.contains(&proposal.proposer) {
             apply(rules, &proposal.amendment).err()
         } else {
@@ -123,12 +143,13 @@ impl Amendments {
     }
 
     /// The rules in force: the genesis with every amendment that more than half of its admins want, version by version. Of two
-    /// with a quorum the earlier one counts.
+    /// with a quorum that counts which had it first.
     pub(crate) fn in_force(&self, genesis: &RuleSet) -> RuleSet {
         let mut rules = genesis.clone();
         loop {
             let open = self.open(&rules);
-            let next = open.iter().find(|state| state.refused.is_none() && state.has_quorum());
+            let counts = open.iter().filter(|state| state.refused.is_none() && state.has_quorum());
+            let next = counts.min_by_key(|state| (state.quorum_at(), state.proposal.hlc, state.proposal.proposer));
             match next.and_then(|state| apply(&rules, &state.proposal.amendment).ok()) {
                 Some(amended) => rules = amended,
                 None => return rules,
@@ -150,9 +171,14 @@ pub(crate) fn apply(rules: &RuleSet, amendment: &Amendment) -> Result<RuleSet, S
         return Err(format!("{id} is about roles and grants, and those rules are never changed"));
     }
     let old = rules.rules.iter().position(|rule| rule.id == *id);
-    for branch in old.map(|place| rules.rules[place].branch).into_iter().chain(amendment.change.new_rule().map(|new| new.branch)) {
+    for branch in
+        old.map(|place| rules.rules[place].branch).into_iter().chain(amendment.change.new_rule().map(|new| new.branch))
+    {
         if branch != amendment.branch {
-            return Err(format!("{id} is of the {branch} branch, which alone changes it, not the {}", amendment.branch));
+            return Err(format!(
+                "{id} is of the {branch} branch, which alone changes it, not the {}",
+                amendment.branch
+            ));
         }
     }
     if let Some(rule) = amendment.change.new_rule() {

@@ -86,7 +86,10 @@ fn the_only_admin_amends_alone_and_the_new_rule_counts_at_once_and_after_a_crash
     let mut node = Node::new("alpha");
     node.run(admins(&[node.id()]));
     let spawn = || Syscall::Spawn { spec: Box::new(echo("words")) };
-    assert_eq!(amend(&mut node, Branch::Executive, RuleChange::Add(no_spawn("OWN-1", Branch::Executive))), "1 of 1, version 2");
+    assert_eq!(
+        amend(&mut node, Branch::Executive, RuleChange::Add(no_spawn("OWN-1", Branch::Executive))),
+        "1 of 1, version 2"
+    );
     assert_eq!(effects(&ask(&mut node, spawn())), ["answer 1 denied: denied by rule OWN-1"]);
     node.crash();
     node.run(Input::Woken);
@@ -126,7 +129,7 @@ fn whatever_comes_first_the_same_rules_are_in_force() {
         two,
         three,
         endorsement(FOURTH, at(&base, 3), 2, second),
-        // One voice for each version: the later one of the same admin counts for nothing.
+        // Both have a majority then; the other one had it first.
         endorsement(FOURTH, at(&base, 4), 2, first),
         endorsement(OTHER, at(&base, 10), 3, third),
     ];
@@ -148,6 +151,20 @@ fn whatever_comes_first_the_same_rules_are_in_force() {
 }
 
 #[test]
+fn two_admins_with_a_proposal_each_can_agree() {
+    let mut node = Node::new("alpha");
+    node.run(admins(&[node.id(), OTHER]));
+    assert_eq!(amend(&mut node, Branch::Judicial, retire("GOV-007")), "1 of 2, version 1");
+    let hlc = at(&node, 1);
+    let (input, theirs) = proposal(OTHER, hlc, 2, Branch::Executive, retire("GOV-004"));
+    node.run(input);
+    assert_eq!(version(&node), 1);
+    ask(&mut node, Syscall::Endorse { amendment: theirs });
+    assert_eq!(version(&node), 2);
+    assert!(node.kernel.governance().rules().rule(&"GOV-007".parse().expect("a rule")).is_some());
+}
+
+#[test]
 fn no_branch_changes_the_rules_of_another_and_nobody_those_about_roles_and_grants() {
     let mut node = Node::new("alpha");
     node.run(admins(&[node.id()]));
@@ -160,9 +177,15 @@ fn no_branch_changes_the_rules_of_another_and_nobody_those_about_roles_and_grant
     assert_eq!(refused(Branch::Judicial, RuleChange::Add(no_spawn("OWN-1", Branch::Executive))), theirs);
     let fixed = "default-closed#4 is about roles and grants, and those rules are never changed";
     assert_eq!(refused(Branch::Judicial, retire("default-closed#4")), fixed);
-    assert_eq!(refused(Branch::Judicial, RuleChange::Add(no_spawn("grant#3", Branch::Judicial))), fixed.replace("default-closed#4", "grant#3"));
+    assert_eq!(
+        refused(Branch::Judicial, RuleChange::Add(no_spawn("grant#3", Branch::Judicial))),
+        fixed.replace("default-closed#4", "grant#3")
+    );
     assert_eq!(refused(Branch::Judicial, retire("GOV-999")), "there is no rule GOV-999");
-    assert_eq!(refused(Branch::Judicial, RuleChange::Add(no_spawn("GOV-001", Branch::Judicial))), "there is a rule GOV-001 already: replace it");
+    assert_eq!(
+        refused(Branch::Judicial, RuleChange::Add(no_spawn("GOV-001", Branch::Judicial))),
+        "there is a rule GOV-001 already: replace it"
+    );
     let empty = Rule { when: Vec::new(), ..no_spawn("OWN-1", Branch::Judicial) };
     assert_eq!(refused(Branch::Judicial, RuleChange::Add(empty)), "`OWN-1` is not a rule with 1 to 8 conditions");
     // What another node recorded all the same counts for nothing.
@@ -183,7 +206,10 @@ fn who_is_no_admin_says_nothing_about_rules() {
     let (input, digest) = proposal(OTHER, hlc, 2, Branch::Judicial, retire("GOV-007"));
     node.run(admins(&[OTHER, THIRD]));
     node.run(input);
-    assert_eq!(effects(&ask(&mut node, Syscall::Endorse { amendment: digest })), ["answer 1 denied: denied by rule member-role#2"]);
+    assert_eq!(
+        effects(&ask(&mut node, Syscall::Endorse { amendment: digest })),
+        ["answer 1 denied: denied by rule member-role#2"]
+    );
     node.run(endorsement(node.id(), hlc, 2, digest));
     assert_eq!(version(&node), 1);
 }

@@ -292,6 +292,75 @@ fn nobody_lowers_the_environment_in_passing() {
 }
 
 #[test]
+fn a_subscription_that_stands_waits_for_nobody_when_another_right_is_taken_back() {
+    let (mut node, agents) = strict(&[granted("words", &["subscribe:jobs.*", "send:echo"])]);
+    let start = weft_kernel::Start::Now;
+    let listen = || Syscall::Subscribe { pattern: "jobs.*".parse().expect("a pattern"), start };
+    assert!(ask_as(&mut node, &agents[0], listen()).contains("deferred by rule SOP-L005"));
+    let id = waits(&node);
+    ask(&mut node, decide(id, true, "Ada", None));
+    ask_as(&mut node, &agents[0], listen());
+    let topics = |node: &Node| node.kernel.processes().iter().map(|process| process.topics.len()).sum::<usize>();
+    assert_eq!(topics(&node), 1);
+    let held = |node: &Node, right: &str| {
+        let grants = node.kernel.grants();
+        grants.iter().find(|held| held.grant.spec.to_string() == right).expect("held").grant.id
+    };
+    let send = held(&node, "send:echo");
+    ask(&mut node, Syscall::Revoke { grant: send });
+    assert_eq!((topics(&node), node.kernel.deferrals().count()), (1, 0));
+    let hear = held(&node, "subscribe:jobs.*");
+    ask(&mut node, Syscall::Revoke { grant: hear });
+    assert_eq!((topics(&node), node.kernel.deferrals().count()), (0, 0));
+}
+
+#[test]
+fn what_is_recorded_of_what_somebody_asked_for_names_the_rule() {
+    let (mut node, agents) = strict(&[granted("words", &["cron-add:*", "serve:sums"])]);
+    ask(&mut node, spawn(echo("other")));
+    let id = waits(&node);
+    ask(&mut node, decide(id, true, "Ada", None));
+    ask(&mut node, spawn(echo("other")));
+    let registration = weft_kernel::Registration {
+        service: "sums".parse().expect("a name"),
+        agent: None,
+        contract: None,
+        audit_level: weft_protocol::AuditLevel::GateOnly,
+    };
+    ask_as(&mut node, &agents[0], Syscall::RegisterService(Box::new(registration)));
+    ask(&mut node, Syscall::ListDeadLetters);
+    ask(&mut node, Syscall::Shutdown);
+    let events = node.disk.groups.iter().flat_map(|group| &group.events);
+    let events = events.map(|bytes| weft_protocol::Event::decode(bytes).expect("an event")).collect::<Vec<_>>();
+    let grant = node_grant(&events);
+    let named = |kind: &str| {
+        let found = events.iter().rfind(|event| event.kind == kind).unwrap_or_else(|| panic!("no {kind}"));
+        (found.source.clone(), found.rule.clone().unwrap_or_default())
+    };
+    let operator = |rule: &str| ("operator".to_owned(), rule.to_owned());
+    let intents = events.iter().filter(|event| event.kind == "effect.intent" && event.source == "operator");
+    let rules = intents.map(|event| event.rule.clone().unwrap_or_default()).collect::<Vec<_>>();
+    assert!(rules.contains(&format!("operator-local#1 approved {id}")), "{rules:?}");
+    assert_eq!(named("gate.approved"), operator("operator-local#1 SOP-J002"));
+    assert_eq!(named("service.registered"), ("agent/words".to_owned(), format!("grant#3 {grant} GOV-004 SOP-L004")));
+    let unasked = events.iter().filter(|event| event.source == "kernel");
+    assert!(unasked.clone().count() > 5 && unasked.into_iter().all(|event| event.rule.is_none()));
+}
+
+/// The grant to serve.
+fn node_grant(events: &[weft_protocol::Event]) -> weft_protocol::GrantId {
+    let facts = events.iter().map(|event| Fact::decode(&event.kind, &event.payload).expect("a fact"));
+    let mut grants = facts.filter_map(|fact| match fact {
+        Fact::Intent(effect) => match *effect {
+            weft_protocol::Effect::Spawn { grants, .. } => grants.get(1).map(|grant| grant.id),
+            _ => None,
+        },
+        _ => None,
+    });
+    grants.next().expect("it holds two")
+}
+
+#[test]
 fn a_grant_is_not_needed_to_see_why() {
     let (mut node, agents) = strict(&[granted("asker", &["stop:echo"]), echo("echo")]);
     let by = weft_protocol::Sender { node: node.id(), principal: agents[0].clone() };

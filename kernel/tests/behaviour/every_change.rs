@@ -10,7 +10,7 @@ use weft_kernel::{
     Start, Syscall, Ticket,
 };
 use weft_protocol::{
-    AgentSpec, AuditLevel, Backend, CronId, DeferralId, Environment, ExitReason, Fact, GrantIssued, GrantRef,
+    AgentSpec, AuditLevel, Backend, Branch, CronId, DeferralId, Environment, ExitReason, Fact, GrantIssued, GrantRef,
     GrantTerms, InviteId, InviteRevoked, MessageId, MissedRule, Principal, ProbeCheck, ProbeKind, ProbeSpec,
     ProbeTiming, ProcessExited, ProcessId, Refusal, ResourceLimits, RestartPolicy, Role, Target, Watched,
 };
@@ -75,6 +75,8 @@ classes! { SYSCALLS, name_of_syscall: Syscall {
     Monitor => Changes(&["bond.monitored"]),
     Demonitor => Changes(&["bond.demonitored"]),
     Decide => Changes(&["gate.approved"]),
+    Amend => Changes(&["governance.amendment"]),
+    Endorse => Changes(&["governance.endorsed"]),
 } }
 
 classes! { INPUTS, name_of_input: Input {
@@ -107,6 +109,9 @@ classes! { INPUTS, name_of_input: Input {
     Configured => Reads,
     // What was held was appended before; a node that is not held hears nothing new.
     Released => Reads,
+    // It stands on the chain of the member that said it.
+    RulesSaid => Reads,
+    AdminsKnown => Reads,
     // What is known of other nodes.
     ServicesElsewhere => Reads,
     // What is vouched for stands in the next commit that has events.
@@ -355,6 +360,18 @@ fn try_out(world: &mut World, which: &str) -> Tried {
             let demonitor = |of: &str| Syscall::Demonitor { watcher: Some(agent("echo")), target: target(of) };
             (operator, demonitor("nobody"), Some(demonitor("poor")))
         }
+        "Amend" => {
+            world.node.run(crate::amendments::admins(&[world.node.id()]));
+            let amend = |branch| Syscall::Amend { branch, change: Box::new(crate::amendments::retire("GOV-007")) };
+            (operator, amend(Branch::Judicial), Some(amend(Branch::Executive)))
+        }
+        "Endorse" => {
+            let (input, amendment) = crate::amendments::proposed_elsewhere(&world.node);
+            world.node.run(crate::amendments::admins(&[world.node.id(), crate::amendments::OTHER]));
+            world.node.run(input);
+            let endorse = |amendment| Syscall::Endorse { amendment };
+            (operator, endorse(amendment), Some(endorse(weft_protocol::hash("no amendment", &[]))))
+        }
         "Decide" => {
             let strict = KernelConfig { environment: Environment::Production, ..KernelConfig::default() };
             for config in [strict, KernelConfig::default()] {
@@ -576,6 +593,14 @@ fn input_for(which: &str) -> (Node, Input) {
         }
         "Released" => (beta, Input::Released),
         "Configured" => (beta, Input::Configured { config: Box::new(KernelConfig::default()) }),
+        "RulesSaid" => {
+            let input = crate::amendments::proposed_elsewhere(&beta).0;
+            (beta, input)
+        }
+        "AdminsKnown" => {
+            let input = crate::amendments::admins(&[beta.id()]);
+            (beta, input)
+        }
         "ServicesElsewhere" => {
             (beta, Input::ServicesElsewhere { services: BTreeSet::from(["sum".parse().expect("a name")]) })
         }

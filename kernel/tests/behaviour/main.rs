@@ -5,6 +5,7 @@ mod node;
 mod pair;
 
 mod ahead;
+mod amendments;
 mod bonds;
 mod boot;
 mod call;

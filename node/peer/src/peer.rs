@@ -151,6 +151,7 @@ impl Peer {
         let kernel = Kernel::new(config.kernel, kernel_identity, gates, recovered, signer, seeds[2], now);
         let rights = rights_learned(node, recovered, &discovery);
         let ends = ends_learned(node, recovered, &kernel);
+        let rules = rules_learned(node, recovered, &discovery);
         let told = identity.members.into_iter().filter_map(|certificate| {
             let issuer = certificate.peek().ok()?.issuer;
             let certificate = Box::new(certificate);
@@ -168,6 +169,7 @@ impl Peer {
             steps: [hidden]
                 .into_iter()
                 .chain(told)
+                .chain(rules)
                 .chain(rights)
                 .chain(ends)
                 .chain([Step::Discovery(discovery::Input::Woken)])
@@ -927,7 +929,10 @@ impl Peer {
                 out.push(Output::Answer { ask: AskId(ask.0), answer: answer.map(Reply::Discovery) });
             }
             From::AnswerJoin { ask, answer } => out.push(Output::AnswerJoin { ask: AskId(ask.0), answer }),
-            From::PublishView(view) => out.push(Output::PublishView(view)),
+            From::PublishView(view) => {
+                self.tell_kernel(admins_known(&self.discovery));
+                out.push(Output::PublishView(view));
+            }
             From::LearnMember { keys } => self.tell_replication(replication::Input::MemberLearned { keys }),
             From::Quarantine { node } => self.tell_replication(replication::Input::MemberQuarantined { node }),
             From::ReportReachability { node, reachable } => self.reachability_changed(node, reachable, now, out),
@@ -1001,6 +1006,10 @@ impl Peer {
                     let grant = revoked.grant;
                     self.tell_kernel(kernel::Input::RevocationLearned { issuer, grant });
                 }
+                fact @ (Fact::Amendment(_) | Fact::Endorsed(_)) => {
+                    let (hlc, fact) = (placed.hlc, Box::new(fact));
+                    self.tell_kernel(kernel::Input::RulesSaid { node: issuer, hlc, fact });
+                }
                 _ => {}
             }
         }
@@ -1035,6 +1044,23 @@ fn rights_learned(own: NodeId, recovered: &Recovered, discovery: &Discovery) -> 
         _ => None,
     });
     learned.map(Step::Kernel).collect()
+}
+
+/// Who may amend rules, and what other chains say about them.
+fn rules_learned(own: NodeId, recovered: &Recovered, discovery: &Discovery) -> Vec<Step> {
+    let others = recovered.chains.iter().filter(|chain| chain.state.chain().node != own);
+    let said = others.flat_map(|chain| chain.facts.iter().map(|placed| (chain.state.chain().node, placed)));
+    let said = said.filter(|(_, placed)| matches!(placed.fact, Fact::Amendment(_) | Fact::Endorsed(_)));
+    let said = said.map(|(node, placed)| {
+        let (hlc, fact) = (placed.hlc, Box::new(placed.fact.clone()));
+        Step::Kernel(kernel::Input::RulesSaid { node, hlc, fact })
+    });
+    std::iter::once(Step::Kernel(admins_known(discovery))).chain(said).collect()
+}
+
+fn admins_known(discovery: &Discovery) -> kernel::Input {
+    let term = |(node, since, until)| kernel::AdminTerm { node, since, until };
+    kernel::Input::AdminsKnown { admins: discovery.admins().map(term).collect() }
 }
 
 /// What other chains say of the ends of processes that are monitored here since before the start.

@@ -50,6 +50,8 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
         | Syscall::Revoke { .. }
         | Syscall::UnregisterService { .. }
         | Syscall::Decide { .. }
+        | Syscall::Amend { .. }
+        | Syscall::Endorse { .. }
         | Syscall::Shutdown => Routed::Now(Route::Local),
         Syscall::RegisterService(registration) => Routed::Now(check_contract(discovery, registration)),
     }
@@ -179,6 +181,8 @@ pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
         | Syscall::Monitor { .. }
         | Syscall::Demonitor { .. }
         | Syscall::Decide { .. }
+        | Syscall::Amend { .. }
+        | Syscall::Endorse { .. }
         | Syscall::Shutdown => Route::Local,
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
 use weft_protocol::{
-    AgentName, AllowedPath, AuditLevel, BuiltinKind, CronId, DeferralId, Environment, GrantId, GrantSpec, GroupName,
-    InviteId, IpcScope, Level, MessageId, MissedRule, NodeId, NodeName, NodeRef, PersonName, Resource, RestartPolicy,
-    Role, ServiceName, Signal, Strategy, TopicName, TopicPattern,
+    AgentName, AllowedPath, AuditLevel, Branch, BuiltinKind, CronId, DeferralId, Environment, GrantId, GrantSpec,
+    GroupName, InviteId, IpcScope, Level, MessageId, MissedRule, NodeId, NodeName, NodeRef, PersonName, Resource,
+    RestartPolicy, Role, RuleId, ServiceName, Signal, Strategy, TopicName, TopicPattern,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -389,6 +389,17 @@ pub(crate) enum GateCommand {
     Approve(DecideArgs),
     /// Deny what waits, and say why
     Deny(DecideArgs),
+    /// Propose to change one rule; more than half of the admins must want it
+    Amend(AmendArgs),
+    /// Endorse what another admin proposed
+    Endorse {
+        /// Its version, or the beginning of its id
+        which: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// List what is proposed for the next version of the rules
+    Amendments(OnlyAt),
     /// List the last decisions on this node's chain
     Log {
         /// How many
@@ -423,6 +434,26 @@ fn actions() -> String {
     let mut names = weft_kernel::ActionKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>();
     names.dedup();
     format!("Actions: {}", names.join(", "))
+}
+
+/// `weft gate amend`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("change").required(true).args(["add", "replace", "retire"])))]
+pub(crate) struct AmendArgs {
+    /// Whose rule it is: legislative, executive or judicial; no branch changes another's
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) branch: Branch,
+    /// One more rule, as this TOML file says: id, description, branch, severity, when
+    #[arg(long, value_name = "FILE")]
+    pub(crate) add: Option<PathBuf>,
+    /// The same, in place of the rule of its id
+    #[arg(long, value_name = "FILE")]
+    pub(crate) replace: Option<PathBuf>,
+    /// The rule of this id is no more
+    #[arg(long, value_name = "ID")]
+    pub(crate) retire: Option<RuleId>,
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 /// `weft gate approve` and `deny`.

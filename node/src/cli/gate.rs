@@ -1,11 +1,14 @@
 //! `weft gate …`: the rules, what they decide and why, and what waits for a person.
 
-use weft_protocol::control::{
-    DecisionReport, DecisionRequest, DeferralRow, GateExplainReport, GateLogReport, GatePendingReport, GateRulesReport,
-};
-use weft_protocol::{DeferralId, PersonName, Thousandths};
+use std::path::Path;
 
-use super::args::{DecideArgs, ExplainArgs, GateCommand};
+use weft_protocol::control::{
+    AmendRequest, AmendmentRow, AmendmentsReport, DecisionReport, DecisionRequest, DeferralRow, GateExplainReport,
+    GateLogReport, GatePendingReport, GateRulesReport,
+};
+use weft_protocol::{DeferralId, PersonName, Rule, Thousandths};
+
+use super::args::{AmendArgs, DecideArgs, ExplainArgs, GateCommand};
 use super::client::{Client, segment};
 use super::output::{Output, ago, bad, good, table};
 use super::{At, CliError};
@@ -20,6 +23,14 @@ pub(crate) async fn gate(command: &GateCommand, before: &At) -> Result<(), CliEr
             decide(args.id, &args.name, args.why.clone(), "approve", &args.at.or(before)).await
         }
         GateCommand::Deny(args) => deny(args, &args.at.or(before)).await,
+        GateCommand::Amend(args) => amend(args, &args.at.or(before)).await,
+        GateCommand::Endorse { which, at } => {
+            let at = at.or(before);
+            let path = format!("/v1/gate/amendments/{}/endorse", segment(which));
+            let report: AmendmentRow = Client::of(&at)?.post(&path, &serde_json::json!({})).await?;
+            Output::new(at.json).report(&report, amended)
+        }
+        GateCommand::Amendments(only) => amendments(&only.at.or(before)).await,
         GateCommand::Log { last, at } => log(*last, &at.or(before)).await,
     }
 }
@@ -150,6 +161,64 @@ async fn decide(id: DeferralId, name: &PersonName, why: Option<String>, what: &s
     Output::new(at.json).report(&report, |report| {
         let next = if report.state == "approved" { "; whoever asked may repeat it once" } else { "" };
         format!("{} {} {} is {} by {}{next}", report.id, report.action, report.resource, report.state, report.name)
+    })
+}
+
+async fn amend(args: &AmendArgs, at: &At) -> Result<(), CliError> {
+    let (change, file) = match (&args.add, &args.replace) {
+        (Some(file), _) => ("add", Some(file)),
+        (None, Some(file)) => ("replace", Some(file)),
+        (None, None) => ("retire", None),
+    };
+    let request = AmendRequest {
+        branch: args.branch.to_string(),
+        change: change.to_owned(),
+        rule: file.map(|file| rule_of(file)).transpose()?,
+        id: args.retire.as_ref().map(ToString::to_string),
+    };
+    let report: AmendmentRow = Client::of(at)?.post("/v1/gate/amendments", &request).await?;
+    Output::new(at.json).report(&report, amended)
+}
+
+/// The rule that a TOML file says.
+fn rule_of(path: &Path) -> Result<serde_json::Value, CliError> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        CliError::new("invalid", format!("{}: {error}", path.display())).hint("weft gate rules shows how rules look")
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    let rule: Rule = toml::from_str(&text).map_err(|error| wrong(&error.message()))?;
+    rule.check()?;
+    serde_json::to_value(rule).map_err(|error| wrong(&error))
+}
+
+fn amended(report: &AmendmentRow) -> String {
+    let wanted = format!("{} of {} admins want it", report.support, report.admins);
+    let state = if report.in_force { "in force" } else { "proposed; other admins: weft gate endorse" };
+    let id = super::short(&report.id);
+    format!("version {} {}: {wanted}, {state} ({id})", report.version, report.change)
+}
+
+async fn amendments(at: &At) -> Result<(), CliError> {
+    let report: AmendmentsReport = Client::of(at)?.get("/v1/gate/amendments").await?;
+    Output::new(at.json).report(&report, |report| {
+        let header = ["id", "version", "branch", "change", "proposed by", "wanted by", "of", "refused"];
+        let rows = report.amendments.iter().map(|one| {
+            let refused = one.refused.clone().unwrap_or_else(|| "-".to_owned());
+            let (support, admins) = (one.support.to_string(), one.admins.to_string());
+            let version = one.version.to_string();
+            [
+                one.id.clone(),
+                version,
+                one.branch.clone(),
+                one.change.clone(),
+                one.proposer.clone(),
+                support,
+                admins,
+                refused,
+            ]
+        });
+        let empty = format!("version {} is in force, and nothing is proposed", report.version);
+        table(header, rows.collect(), &empty)
     })
 }
 

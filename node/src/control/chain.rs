@@ -153,6 +153,7 @@ fn event_row(store: &Store, event: &Event, chain: ChainId, name: &str, sealed: b
         at: text::time(event.hlc.to_wall()),
         kind: event.kind.clone(),
         source: event.source.clone(),
+        rule: event.rule.clone(),
         sealed,
         summary,
         detail,

@@ -223,6 +223,14 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             let Warned { by, action, resource, rules } = warned.as_ref();
             (format!("{} may {action} {resource}: rules {}", by.principal, rules.join(" ")), to_json(warned))
         }
+        Fact::Amendment(amendment) => (
+            format!("{} branch, version {}: {}", amendment.branch, amendment.version, amendment.change),
+            to_json(amendment),
+        ),
+        Fact::Endorsed(endorsed) => {
+            let (id, version) = (endorsed.amendment.to_string(), endorsed.version);
+            (format!("{} for version {version}", crate::cli::short(&id)), to_json(endorsed))
+        }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)

@@ -7,15 +7,16 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use weft_kernel::{
     Action, ActionKind, Answer, CAPABILITY_RULES, Decision, DeferralInfo, DeferralState, Explanation, Hypothesis,
-    Syscall,
+    Proposal, ProposalState, Syscall,
 };
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{
-    CapabilityRuleRow, DecisionReport, DecisionRequest, DecisionRow, DeferralRow, ErrorBody, GateExplainReport,
-    GateLogReport, GatePendingReport, GateRulesReport, RuleRow,
+    AmendRequest, AmendmentRow, AmendmentsReport, CapabilityRuleRow, DecisionReport, DecisionRequest, DecisionRow,
+    DeferralRow, ErrorBody, GateExplainReport, GateLogReport, GatePendingReport, GateRulesReport, RuleRow,
 };
 use weft_protocol::{
-    AgentName, DeferralId, Environment, Event, Fact, NodeId, PersonName, Principal, ProcessId, Role, Rule, Sender,
+    AgentName, DeferralId, Environment, Event, Fact, NodeId, PersonName, Principal, ProcessId, Role, Rule, RuleChange,
+    Sender,
 };
 use weft_storage::{Store, StoreError};
 
@@ -240,6 +241,90 @@ fn kernel(syscall: Syscall) -> Question {
     Question::Kernel(Box::new(syscall))
 }
 
+/// What is proposed for the next version of the rules.
+#[utoipa::path(get, path = "/v1/gate/amendments",
+    responses((status = 200, body = AmendmentsReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn amendments(State(served): State<Arc<Served>>) -> Result<Json<AmendmentsReport>, Failure> {
+    let read = |peer: &Peer| AmendmentsReport {
+        version: peer.kernel().governance().rules().version,
+        amendments: peer.kernel().amendments().iter().map(|state| amendment_row(peer, state)).collect(),
+    };
+    Ok(Json(served.read(read).await?))
+}
+
+fn amendment_row(peer: &Peer, state: &ProposalState) -> AmendmentRow {
+    let Proposal { digest, proposer, amendment, .. } = &state.proposal;
+    AmendmentRow {
+        id: digest.to_string(),
+        version: amendment.version,
+        branch: amendment.branch.to_string(),
+        change: amendment.change.to_string(),
+        proposer: peer.discovery().display_name(*proposer),
+        support: state.support.len(),
+        admins: state.admins,
+        in_force: peer.kernel().governance().rules().version >= amendment.version && state.has_quorum(),
+        refused: state.refused.clone(),
+    }
+}
+
+/// Proposes an amendment: this node wants it, and other admins are asked to.
+#[utoipa::path(post, path = "/v1/gate/amendments", request_body = AmendRequest,
+    responses((status = 200, body = AmendmentRow), (status = "default", body = ErrorBody)))]
+pub(crate) async fn amend(
+    State(served): State<Arc<Served>>,
+    JsonBody(request): JsonBody<AmendRequest>,
+) -> Result<Json<AmendmentRow>, Failure> {
+    let branch = request.branch.parse()?;
+    let wrong = |message: String| Failure::new("invalid", message).hint("weft gate amend --help");
+    let change = match (&*request.change, request.rule, request.id) {
+        ("retire", None, Some(id)) => RuleChange::Retire(id.parse()?),
+        ("add" | "replace", Some(rule), None) => {
+            let rule: Rule = serde_json::from_value(rule).map_err(|error| wrong(format!("the rule: {error}")))?;
+            if request.change == "add" { RuleChange::Add(rule) } else { RuleChange::Replace(rule) }
+        }
+        _ => return Err(wrong("a change adds or replaces a rule, or retires an id".to_owned())),
+    };
+    amended(&served, Syscall::Amend { branch, change: Box::new(change) }).await
+}
+
+/// Endorses the amendment to that version, or, where several are proposed, that with this id.
+#[utoipa::path(post, path = "/v1/gate/amendments/{which}/endorse",
+    params(("which" = String, Path, description = "Its version, or the beginning of its id")),
+    responses((status = 200, body = AmendmentRow), (status = "default", body = ErrorBody)))]
+pub(crate) async fn endorse(
+    State(served): State<Arc<Served>>,
+    Path(which): Path<String>,
+) -> Result<Json<AmendmentRow>, Failure> {
+    let wanted = which.clone();
+    let find = move |peer: &Peer| {
+        let open = peer.kernel().amendments().into_iter();
+        let named = |state: &ProposalState| {
+            state.proposal.amendment.version.to_string() == wanted
+                || wanted.len() >= 6 && state.proposal.digest.to_string().starts_with(&wanted)
+        };
+        open.filter(named).map(|state| state.proposal.digest).collect::<Vec<_>>()
+    };
+    match served.read(find).await?[..] {
+        [amendment] => amended(&served, Syscall::Endorse { amendment }).await,
+        [] => Err(Failure::new("not-found", format!("no amendment {which} is proposed")).hint("weft gate amendments")),
+        _ => Err(Failure::new("ambiguous", format!("several amendments to version {which} are proposed"))
+            .hint("weft gate amendments shows their ids: weft gate endorse ID")),
+    }
+}
+
+async fn amended(served: &Served, syscall: Syscall) -> Result<Json<AmendmentRow>, Failure> {
+    match served.ask(kernel(syscall)).await? {
+        Reply::Kernel(Answer::Amended { state, version }) => {
+            let row = served.read(move |peer| AmendmentRow {
+                in_force: version >= state.proposal.amendment.version && state.has_quorum(),
+                ..amendment_row(peer, &state)
+            });
+            Ok(Json(row.await?))
+        }
+        other => Err(mismatch(&other)),
+    }
+}
+
 /// Which decisions.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -269,7 +354,7 @@ pub(crate) async fn log(
             let page = store.events(status.chain, from, usize::try_from(end - from).unwrap_or(usize::MAX))?;
             for bytes in page.iter().rev() {
                 let event = Event::decode(bytes).map_err(|error| StoreError::Read { reason: error.to_string() })?;
-                if is_decision(&event.kind) && found.len() < last {
+                if is_decision(&event) && found.len() < last {
                     found.push(decision_row(&event));
                 }
             }
@@ -281,8 +366,9 @@ pub(crate) async fn log(
     Ok(Json(GateLogReport { decisions: served.stored(collect).await? }))
 }
 
-fn is_decision(kind: &str) -> bool {
-    kind.starts_with("gate.") || kind.starts_with("governance.")
+/// What a gate or a person decided, and what was permitted by a rule that its event names.
+fn is_decision(event: &Event) -> bool {
+    event.rule.is_some() || ["gate.", "governance."].iter().any(|beginning| event.kind.starts_with(beginning))
 }
 
 fn decision_row(event: &Event) -> DecisionRow {
@@ -291,7 +377,7 @@ fn decision_row(event: &Event) -> DecisionRow {
         Ok(Fact::Denied(denial)) => vec![denial.rule.clone()],
         Ok(Fact::Deferred(deferral)) => vec![deferral.rule.clone()],
         Ok(Fact::Warned(warned)) => warned.rules.clone(),
-        _ => Vec::new(),
+        _ => event.rule.iter().cloned().collect(),
     };
     let (summary, detail) = match &decoded {
         Ok(decoded) => fact::describe(decoded),

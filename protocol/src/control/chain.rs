@@ -53,6 +53,9 @@ pub struct EventRow {
     pub kind: String,
     /// Who made it happen.
     pub source: String,
+    /// The rule under which the gates permitted it; null of what nobody asked for.
+    #[serde(default)]
+    pub rule: Option<String>,
     /// Whether a checkpoint covers it.
     pub sealed: bool,
     /// What it says, in a few words.

@@ -141,10 +141,59 @@ pub struct DecisionReport {
     pub resource: String,
 }
 
+/// The body of `POST /v1/gate/amendments`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AmendRequest {
+    /// Whose rule it is: `legislative`, `executive` or `judicial`.
+    pub branch: String,
+    /// `add`, `replace` or `retire`.
+    pub change: String,
+    /// The rule as it is to be, as `weft gate rules --json` and files write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub rule: Option<serde_json::Value>,
+    /// The name of the rule that is to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// The answer to `GET /v1/gate/amendments`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AmendmentsReport {
+    /// Which version of the rules is in force.
+    pub version: u32,
+    /// What is proposed for the next one, in the order of the proposals.
+    pub amendments: Vec<AmendmentRow>,
+}
+
+/// One amendment; also the answer to proposing and endorsing one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AmendmentRow {
+    /// By which it is endorsed, besides its version.
+    pub id: String,
+    /// The version that it makes.
+    pub version: u32,
+    /// Whose rule it changes.
+    pub branch: String,
+    /// What: `replace GOV-001 (blocking)`.
+    pub change: String,
+    /// The name of the node that proposed it.
+    pub proposer: String,
+    /// How many admins want it.
+    pub support: usize,
+    /// How many there were before it; more than half must want it.
+    pub admins: usize,
+    /// Whether it is in force.
+    pub in_force: bool,
+    /// Why it can never be; null when it can.
+    pub refused: Option<String>,
+}
+
 /// The answer to `GET /v1/gate/log`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GateLogReport {
-    /// The last decisions that have an event of their own on this node's chain, in their order.
+    /// The last decisions on this node's chain, in their order; those about plain messages stand beside their steps.
     pub decisions: Vec<DecisionRow>,
 }
 

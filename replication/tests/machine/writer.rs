@@ -124,6 +124,7 @@ impl Writer {
                 kind: fact.kind().to_owned(),
                 cause: Vec::new(),
                 payload: fact.encode().into(),
+                rule: None,
             };
             let bytes = event.encode();
             let leaf = leaf_hash(&bytes);

@@ -52,7 +52,8 @@ impl Writer {
         };
         let (kind, payload) = (fact.kind().to_owned(), ByteBuf::from(fact.encode()));
         let source = "test".to_owned();
-        let event = Event { version: EVENT_VERSION, seq, hlc, source, kind, cause: Vec::new(), payload }.encode();
+        let event =
+            Event { version: EVENT_VERSION, seq, hlc, source, kind, cause: Vec::new(), payload, rule: None }.encode();
         let leaf = leaf_hash(&event);
         let mut frontier: Frontier = self.state.frontier().clone();
         frontier.push::<Shake>(leaf);

@@ -61,6 +61,7 @@ fn group(state: &ChainState, keys: &KeyPair, facts: &[Fact], now: &mut Timestamp
             kind: fact.kind().to_owned(),
             cause: Vec::new(),
             payload: ByteBuf::from(fact.encode()),
+            rule: None,
         };
         let bytes = event.encode();
         let leaf = leaf_hash(&bytes);

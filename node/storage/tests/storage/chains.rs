@@ -62,6 +62,7 @@ impl Writer {
                 kind: fact.kind().into(),
                 cause: Vec::new(),
                 payload: fact.encode().into(),
+                rule: None,
             };
             let bytes = event.encode();
             let leaf = leaf_hash(&bytes);
