@@ -280,7 +280,7 @@ impl<'a> Fold<'a> {
     }
 
     /// The highest commit of a chain that more than half of the others who counted in one epoch acknowledged, or that a
-    /// change named as the last.
+    /// change named as the last, while the chain is ended.
     #[must_use]
     pub fn floor(&self, chain: Chain) -> Option<(u64, &'a Commit)> {
         let decided = |hash| {

@@ -8,6 +8,7 @@ const CALM: Setting = Setting { members: 3, liars: 0, liars_vote: false, changes
 const CHANGES: Setting = Setting { changes: true, ..CALM };
 const RESTORES: Setting = Setting { members: 4, restores: true, ..CHANGES };
 const LIARS: Setting = Setting { liars: 1, ..CALM };
+const LIARS_AND_CHANGES: Setting = Setting { members: 5, liars: 1, ..CHANGES };
 
 /// Plays so many histories; none may fail, and each of these things must have happened.
 fn holds(setting: Setting, seeds: std::ops::Range<u64>, happened: &[&str]) {
@@ -53,6 +54,11 @@ fn members_that_are_restored() {
 fn liars() {
     holds(LIARS, 0..200, &["fork", "cut", "stable"]);
     holds(Setting { members: 5, liars: 2, ..LIARS }, 200..300, &["fork", "cut", "stable"]);
+}
+
+#[test]
+fn liars_among_members_that_change() {
+    holds(LIARS_AND_CHANGES, 0..150, &["fork", "cut", "stable", "suspend"]);
 }
 
 #[test]
