@@ -165,8 +165,8 @@ impl EventLoop {
         let peer = self.successor.next(&self.store, over, self.clock.now())?;
         self.peer = peer.after(&self.peer);
         self.network.publish_view(self.peer.discovery().view());
-        self.inputs.push_back(Input::Woken);
         self.inputs.extend(self.listening.clone());
+        self.inputs.push_back(Input::Woken);
         let early = std::mem::take(&mut self.early);
         let asked: BTreeSet<AskId> = early.iter().filter_map(ask_of).collect();
         let now = self.clock.now();

@@ -249,13 +249,13 @@ pub(super) fn check_case(world: &World, case: &Case, more: &[(&str, &str)]) -> R
     }
 }
 
-/// Every file below a folder with its bytes; the store of a running node is compared by its chain instead.
 /// Whether the node writes it whenever it goes on with its chain.
 fn grows(file: &Path) -> bool {
     let of_the_chain = file.file_name().is_some_and(|name| name == "store.redb" || name == "lock");
     of_the_chain || file.extension().is_some_and(|kind| kind == "sign-state")
 }
 
+/// Every file below a folder with its bytes; the store of a running node is compared by its chain instead.
 pub(super) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];

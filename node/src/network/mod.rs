@@ -434,7 +434,7 @@ impl Network {
         self.close_all().await;
     }
 
-    /// Closes all connections and forgets what had not been told of them. It goes on listening.
+    /// Closes all connections and forgets what had not been told of them. It goes on listening, and still tells where.
     pub(crate) async fn close_all(&mut self) {
         for node in self.links.nodes() {
             self.disconnect(node);
@@ -448,7 +448,7 @@ impl Network {
         if timeout(SHUTDOWN_TIME_MAX, all_closed).await.is_err() {
             tracing::debug!("some connections did not close in time");
         }
-        self.events.clear();
+        self.events.retain(|event| matches!(event, NetworkEvent::Peer(Input::ListenChanged { .. })));
     }
 
     fn knocked(&mut self, knock: Knock) {
