@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::cluster::{BOUND, Node, run, wait_for};
+use crate::cluster::{BOUND, Node, run, state_of, wait_for};
 
 /// How soon after honest nodes are connected all of them must know.
 const KNOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -20,6 +20,7 @@ impl Copy {
     fn of(home: &Path) -> Self {
         let mut copy = Self { files: Vec::new() };
         copy.take(home);
+        copy.take(&state_of(home));
         copy
     }
 
@@ -81,7 +82,10 @@ fn a_lying_node_is_known_to_all_within_five_seconds_and_cut_at_the_same_commit()
     for name in ["beta", "gamma", "delta"] {
         nodes.push(Node::join(folder.path(), name, &token));
     }
-    let mut liar = Node::join(folder.path(), "liar", &token);
+    // In a folder of its own, with all that a node goes by outside its home.
+    let apart = folder.path().join("apart");
+    std::fs::create_dir(&apart).expect("a folder");
+    let mut liar = Node::join(&apart, "liar", &token);
     for node in &nodes {
         node.wait_alive("liar", BOUND);
     }

@@ -296,6 +296,10 @@ impl Kernel {
             let refusal = if self.state == NodeState::Damaged { Refusal::Damaged } else { Refusal::ShuttingDown };
             return self.refuse_input(input, &refusal);
         }
+        // Which rules count is changed by nothing that waits, and counts for whatever waits.
+        if matches!(input, Input::RulesSaid { .. } | Input::AdminsKnown { .. }) {
+            return self.dispatch(input);
+        }
         let Some(input) = self.hold_ahead(input) else { return };
         if self.deferred.is_empty() && self.is_ready() {
             return self.dispatch(input);
