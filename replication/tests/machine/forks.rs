@@ -243,6 +243,7 @@ fn a_member_that_lags_fetches_what_both_histories_share_and_nothing_else() {
     world.connect(1, 3);
     world.run();
     assert_eq!(world.hosts[3].disk[&first.chain].len(), 6);
+    assert_eq!(world.hosts[3].cuts, 0, "nothing was taken that had to go again");
     world.connect(0, 3);
     world.pass(30 * SECOND_US);
     assert_eq!(world.hosts[3].disk[&first.chain].len(), 6);

@@ -26,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) learned: Vec<(ChainId, Vec<PlacedFact>, Hlc)>,
     pub(crate) reported: Vec<Evidence>,
     pub(crate) gossiped: Vec<HeadGossip>,
+    /// How often a chain was cut.
+    pub(crate) cuts: usize,
     /// Stores that are on their way to the disk, by chain: at most one each.
     storing: BTreeMap<ChainId, ()>,
     next_request: u64,
@@ -76,6 +78,7 @@ impl World {
                 learned: Vec::new(),
                 reported: Vec::new(),
                 gossiped: Vec::new(),
+                cuts: 0,
                 storing: BTreeMap::new(),
                 next_request: 0,
                 asked_by: BTreeMap::new(),
@@ -222,6 +225,7 @@ impl World {
             }
             Output::Cut { chain, from_commit } => {
                 let it = &mut self.hosts[host];
+                it.cuts += 1;
                 assert!(!it.storing.contains_key(&chain), "a chain is cut while a store of it is out");
                 it.disk.entry(chain).or_default().truncate(from_commit as usize);
                 let state = verified(&chain, &it.disk[&chain]).map(Box::new);
