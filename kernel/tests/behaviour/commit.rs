@@ -146,3 +146,23 @@ fn the_root_of_a_batch_proves_each_of_its_steps() {
         assert_eq!(weft_protocol::Fact::decode(&event.kind, &event.payload), Ok(expected));
     }
 }
+
+#[test]
+fn a_durable_message_that_fills_a_group_with_plain_ones_comes_after_their_root() {
+    let mut node = Node::with_agents("alpha", &["echo"]);
+    let input = denied(&node);
+    node.give(input.clone());
+    // The next group takes all these while the first one is being written; its last place is that of the root.
+    for ask in 0..300 {
+        let plain = node.asked(2 * ask, message("echo", "plain", "received"));
+        node.give(plain);
+        let durable = node.asked(2 * ask + 1, message("echo", "durable", "received+durable"));
+        node.give(durable);
+    }
+    while node.writing.is_some() {
+        let outputs = node.persist();
+        assert!(!lines(&outputs).iter().any(|line| line.contains("damaged")), "{:?}", lines(&outputs));
+    }
+    assert_eq!(node.kernel.state(), weft_kernel::NodeState::Running);
+    node.recovered();
+}
