@@ -1,7 +1,7 @@
 //! What can happen to replication, and all that it can ask of the world.
 
 use weft_protocol::{
-    ChainId, ChainState, CommitGroup, Digest, Evidence, Head, HeadGossip, Hlc, NodeId, PlacedFact, PublicKeys,
+    ChainId, ChainState, Commit, CommitGroup, Digest, Evidence, HeadGossip, Hlc, NodeId, PlacedFact, PublicKeys,
     Publication, SignedCommit, SyncRequest, SyncResponse, TopicPattern,
 };
 
@@ -44,10 +44,8 @@ pub enum Input {
     OwnChainGrew {
         /// What was added.
         group: Box<CommitGroup>,
-        /// Where it stands now.
-        head: Head,
-        /// Its last stamp.
-        hlc: Hlc,
+        /// Its header.
+        commit: Box<Commit>,
     },
     /// A commit was announced on the topic `heads`.
     Gossiped {

@@ -2,8 +2,8 @@
 
 use weft_protocol::limits::{GOSSIP_COMMIT_BYTES_MAX, HEADS_MAX};
 use weft_protocol::{
-    ChainId, Commit, CommitGroup, Digest, Head, HeadGossip, Hlc, NodeId, SignedCommit, SyncRequest, SyncResponse,
-    Timestamp, verify_commit,
+    ChainId, Commit, CommitGroup, Digest, Head, HeadGossip, NodeId, SignedCommit, SyncRequest, SyncResponse, Timestamp,
+    verify_commit,
 };
 
 use crate::config::{GOSSIP_WAITING_MAX, GOSSIP_WAITING_TOTAL_MAX};
@@ -88,11 +88,9 @@ impl Replication {
     }
 
     /// Our own chain grew on disk: only now may others hear of it.
-    pub(crate) fn on_own_chain_grew(&mut self, group: CommitGroup, head: Head, hlc: Hlc, outputs: &mut Vec<Output>) {
-        self.own.grow(&group, head, hlc);
-        if let Ok(commit) = group.signed.decode() {
-            self.learn_anchors(self.own.chain.node, &commit.anchors, outputs);
-        }
+    pub(crate) fn on_own_chain_grew(&mut self, group: CommitGroup, commit: &Commit, outputs: &mut Vec<Output>) {
+        self.own.grow(&group, commit.head(group.signed.hash()), commit.hlc_last);
+        self.learn_anchors(self.own.chain.node, &commit.anchors, outputs);
         let whole = group.size() <= GOSSIP_COMMIT_BYTES_MAX;
         let gossip = if whole { HeadGossip::Group(group) } else { HeadGossip::Head(group.signed) };
         outputs.push(Output::Gossip(Box::new(gossip)));

@@ -148,7 +148,7 @@ impl Replication {
             Input::Disconnected { node } => self.on_disconnected(node, now, outputs),
             Input::MemberLearned { keys } => self.on_member_learned(keys),
             Input::MemberQuarantined { node } => self.on_member_quarantined(node),
-            Input::OwnChainGrew { group, head, hlc } => self.on_own_chain_grew(*group, head, hlc, outputs),
+            Input::OwnChainGrew { group, commit } => self.on_own_chain_grew(*group, &commit, outputs),
             Input::Gossiped { from, gossip } => self.on_gossiped(from, *gossip, outputs),
             Input::RequestArrived { request, from, content } => self.on_request(request, from, content, now, outputs),
             Input::ResponseArrived { fetch, content } => self.on_response(fetch, Some(*content), now, outputs),

@@ -163,7 +163,20 @@ impl Writer {
     pub(crate) fn append(&mut self, source: &str, fact: &Fact, now: Timestamp) -> Placed {
         // What the kernel itself has to say nobody was permitted to.
         let rule = if source == "kernel" { None } else { self.rule.clone() };
-        self.append_at(None, source, Vec::new(), fact, rule, now)
+        let hlc = self.tick(now);
+        let mut next = Event { rule, ..event(self.next_seq, hlc, source, Vec::new(), fact) };
+        let mut encoded = next.encode();
+        // A fact that fills an event alone says enough without its rule.
+        if encoded.len() > EVENT_BYTES_MAX && next.rule.take().is_some() {
+            encoded = next.encode();
+        }
+        if self.open.back().is_some_and(|group| !group.has_room(1, encoded.len())) {
+            self.turn_over(now);
+            // What completed the group before may have taken this place and this stamp.
+            (next.seq, next.hlc) = (self.next_seq, self.tick(now));
+            encoded = next.encode();
+        }
+        self.push(encoded, next.hlc)
     }
 
     /// Lets so many events, of so many bytes together, share the commit that takes the next of them.
@@ -188,26 +201,33 @@ impl Writer {
         IntentHandle::new(self.append(source, &Fact::Intent(Box::new(effect)), now).seq)
     }
 
-    /// Appends one step of a durable message under the stamp it carries; a body that does not
-    /// fit is kept beside the event that names it.
+    /// Appends one step of a durable message and stamps it, whatever stamp it carries; a body that does not fit is kept beside the
+    /// event that names it.
     pub(crate) fn append_message(
         &mut self,
         source: &str,
         mut record: MessageRecord,
         cause: Vec<Digest>,
         now: Timestamp,
-    ) -> RecordRef {
-        let hlc = record.hlc;
-        let mut fact = Fact::Message(Box::new(record.clone()));
-        let mut body = None;
+    ) -> (Hlc, RecordRef) {
+        record.hlc = Hlc(u64::MAX);
         // A link is 34 bytes in an event.
-        if event_bytes(source, &fact) + cause.len() * 34 > EVENT_BYTES_MAX {
+        let bytes_of =
+            |record: &MessageRecord| event_bytes(source, &Fact::Message(Box::new(record.clone()))) + cause.len() * 34;
+        let mut bytes = bytes_of(&record);
+        let mut body = None;
+        if bytes > EVENT_BYTES_MAX {
             body = record.body.take().map(|body| (record.body_hash, ByteBuf::from(encode(&body))));
-            fact = Fact::Message(Box::new(record));
+            bytes = bytes_of(&record);
         }
-        let placed = self.append_at(Some(hlc), source, cause, &fact, None, now);
+        // A group that is full is completed first: the root of its plain messages must not be stamped after this one.
+        self.make_room(1, bytes, now);
+        record.hlc = self.tick(now);
+        let hlc = record.hlc;
+        let encoded = event(self.next_seq, hlc, source, cause, &Fact::Message(Box::new(record))).encode();
+        let placed = self.push(encoded, hlc);
         self.back().bodies.extend(body);
-        RecordRef { chain: self.durable.chain(), seq: placed.seq, leaf: placed.leaf }
+        (hlc, RecordRef { chain: self.durable.chain(), seq: placed.seq, leaf: placed.leaf })
     }
 
     /// Adds one step of a plain message to the batch of the group that closes next.
@@ -369,33 +389,6 @@ impl Writer {
     fn turn_over(&mut self, now: Timestamp) {
         self.gather_records(now);
         self.open.push_back(Group::new(self.next_seq));
-    }
-
-    /// Appends an event under this stamp, or under the next one.
-    fn append_at(
-        &mut self,
-        stamp: Option<Hlc>,
-        source: &str,
-        cause: Vec<Digest>,
-        fact: &Fact,
-        rule: Option<String>,
-        now: Timestamp,
-    ) -> Placed {
-        let hlc = stamp.unwrap_or_else(|| self.tick(now));
-        let mut next = Event { rule, ..event(self.next_seq, hlc, source, cause, fact) };
-        let mut encoded = next.encode();
-        // A fact that fills an event alone says enough without its rule.
-        if encoded.len() > EVENT_BYTES_MAX && next.rule.take().is_some() {
-            encoded = next.encode();
-        }
-        if self.open.back().is_some_and(|group| !group.has_room(1, encoded.len())) {
-            self.turn_over(now);
-            // What completed the group before may have taken this place and this stamp.
-            next.hlc = stamp.unwrap_or_else(|| self.tick(now));
-            next.seq = self.next_seq;
-            encoded = next.encode();
-        }
-        self.push(encoded, next.hlc)
     }
 
     /// Adds an event that was encoded for the next place.

@@ -1,6 +1,5 @@
 //! How the steps of messages stand on the chain: an event each for durable ones, a leaf of a batch for all others.
 
-use weft_protocol::limits::EVENT_BYTES_MAX;
 use weft_protocol::{
     Digest, Durability, Hlc, MessageId, MessageRecord, NodeId, Outcome, Payload, RecordRef, RecordedStep, Refusal,
     Sender, Stage, TraceId,
@@ -13,9 +12,6 @@ const EMPTY: Digest = Digest::from_bytes([
     0xaf, 0x13, 0x49, 0xb9, 0xf5, 0xf9, 0xa1, 0xa6, 0xa0, 0x40, 0x4d, 0xea, 0x36, 0xdc, 0xc9, 0x49, 0x9b, 0xcb, 0x25,
     0xc9, 0xad, 0xc1, 0x12, 0xb7, 0xcc, 0x9a, 0x93, 0xca, 0xe4, 0x1f, 0x32, 0x62,
 ]);
-
-/// Most bytes of a step beside its body: names, a rule and causes, each bounded (guess: twice what they come to).
-const STEP_BYTES_MAX: usize = 4 * 1024;
 
 /// One step that is to be recorded.
 #[derive(Debug)]
@@ -44,13 +40,7 @@ impl Kernel {
         let durable = is_durable(step.durability);
         let (body_hash, body_bytes) = step.body.map_or((EMPTY, 0), |body| (body.content_address(), body.size() as u64));
         let plain = !durable && !in_full;
-        if !plain {
-            // A group that is full is completed first: the root of its plain messages must not be stamped after this one.
-            let body_bytes = usize::try_from(body_bytes).unwrap_or(usize::MAX);
-            self.chain.make_room(1, body_bytes.saturating_add(STEP_BYTES_MAX).min(EVENT_BYTES_MAX), now);
-        }
-        let hlc = self.chain.tick(now);
-        let recorded = RecordedStep {
+        let recorded = |hlc| RecordedStep {
             stage: step.stage,
             message: step.message,
             trace: step.trace,
@@ -64,16 +54,17 @@ impl Kernel {
             body: step.body.filter(|_| !plain),
         };
         if plain {
-            self.chain.record(&recorded, now);
+            let hlc = self.chain.tick(now);
+            self.chain.record(&recorded(hlc), now);
             return (hlc, None);
         }
-        let record = recorded.to_record();
+        let record = recorded(Hlc(0)).to_record();
         let source = if step.from.node == self.identity.chain.node {
             step.from.principal.to_string()
         } else {
             "kernel".to_owned()
         };
-        let place = self.chain.append_message(&source, record, step.cause.to_vec(), now);
+        let (hlc, place) = self.chain.append_message(&source, record, step.cause.to_vec(), now);
         (hlc, durable.then_some(place))
     }
 }

@@ -5,7 +5,7 @@
 //! together, and that everything to be written goes to disk in one transaction.
 //!
 //! Modules in reading order: `event` (all that happens and all that is asked of the world), `peer` (the dispatcher), `start`
-//! (whether the chain may be written on, with `tails`: what was lost of earlier ones), `route`
+//! (whether the chain may be written on, with `tails`: what was lost of earlier ones), `learned` (what other chains say), `route`
 //! and `waiting` (where a message goes, and messages that wait for a directory that is not complete), `links` (what waits for
 //! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk), `blobs` (large bodies),
 //! `health` (whether anybody is reached); `services` (calls to services, with `balance`: which provider is taken, and
@@ -19,6 +19,7 @@ mod event;
 mod health;
 mod inbound;
 mod large;
+mod learned;
 mod links;
 mod peer;
 mod persist;

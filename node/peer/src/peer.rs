@@ -9,8 +9,8 @@ use weft_kernel::{self as kernel, Action, Gates, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
-    Evidence, Fact, ForkSeen, Gossip, MessageId, NodeCheck, NodeId, PlacedFact, Principal, Publication, Receipt,
-    Recovered, Refusal, Role, ServiceName, Signer, SyncRequest, SyncResponse, Timestamp, TopicPattern,
+    Evidence, Fact, ForkSeen, Gossip, MessageId, NodeCheck, NodeId, Principal, Publication, Receipt, Recovered,
+    Refusal, ServiceName, Signer, SyncRequest, SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -19,6 +19,7 @@ use crate::config::{PeerConfig, PeerIdentity};
 use crate::event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
 use crate::health::network_health;
 use crate::inbound::Inbound;
+use crate::learned::{admins_known, ends_learned, rights_learned, rules_learned};
 use crate::links::{Links, envelope_id};
 use crate::persist::PersistQueue;
 use crate::route::{Routed, nowhere_for, route, see_watched};
@@ -28,7 +29,7 @@ use crate::tails::Tails;
 use crate::waiting::{Parked, Waiting};
 
 /// What one of the three cores is to be told next.
-enum Step {
+pub(crate) enum Step {
     Kernel(kernel::Input),
     Discovery(discovery::Input),
     Replication(replication::Input),
@@ -54,7 +55,7 @@ pub(crate) enum FactsOwner {
 
 /// One node, without its world. Invariant: between two calls of [`Peer::handle`] no step waits.
 pub struct Peer {
-    node: NodeId,
+    pub(crate) node: NodeId,
     pub(crate) chain: ChainId,
     pub(crate) start: Start,
     pub(crate) tails: Tails,
@@ -305,7 +306,7 @@ impl Peer {
         self.steps.push_back(Step::Kernel(input));
     }
 
-    fn tell_discovery(&mut self, input: discovery::Input) {
+    pub(crate) fn tell_discovery(&mut self, input: discovery::Input) {
         self.steps.push_back(Step::Discovery(input));
     }
 
@@ -848,8 +849,7 @@ impl Peer {
 
     fn announced(&mut self, group: Box<CommitGroup>) {
         let Ok(commit) = group.signed.decode() else { return };
-        let (head, hlc) = (commit.head(group.signed.hash()), commit.hlc_last);
-        self.tell_replication(replication::Input::OwnChainGrew { group, head, hlc });
+        self.tell_replication(replication::Input::OwnChainGrew { group, commit: Box::new(commit) });
     }
 
     pub(crate) fn transmit(&mut self, to: NodeId, item: A2aItem) {
@@ -982,39 +982,6 @@ impl Peer {
         }
     }
 
-    fn learned(&mut self, issuer: NodeId, facts: Vec<PlacedFact>) {
-        let own = issuer == self.node;
-        for placed in facts {
-            match placed.fact {
-                Fact::Admitted(admitted) => {
-                    let Admitted { certificate, invite } = *admitted;
-                    let certificate = Box::new(certificate);
-                    self.tell_discovery(discovery::Input::AdmissionSeen { issuer, certificate, invite });
-                }
-                // Of what came back of an earlier chain of ours, only who was admitted counts before the next start.
-                _ if own => {}
-                Fact::Shutdown(_) => {
-                    self.tell_discovery(discovery::Input::ShutdownSeen { node: issuer, hlc: placed.hlc });
-                }
-                Fact::GrantIssued(issued) if may_give(self.discovery.role_of(issuer)) => {
-                    self.tell_kernel(kernel::Input::GrantLearned { issuer, issued });
-                }
-                Fact::Exited(exited) => {
-                    self.tell_kernel(kernel::Input::ExitLearned { node: issuer, exited: Box::new(exited) });
-                }
-                Fact::GrantRevoked(revoked) => {
-                    let grant = revoked.grant;
-                    self.tell_kernel(kernel::Input::RevocationLearned { issuer, grant });
-                }
-                fact @ (Fact::Amendment(_) | Fact::Endorsed(_)) => {
-                    let (hlc, fact) = (placed.hlc, Box::new(fact));
-                    self.tell_kernel(kernel::Input::RulesSaid { node: issuer, hlc, fact });
-                }
-                _ => {}
-            }
-        }
-    }
-
     fn fork_reported(&mut self, evidence: Evidence) {
         let Ok(commit) = evidence.first.decode() else { return };
         let node = commit.chain.node;
@@ -1028,62 +995,6 @@ impl Peer {
         self.persist.add(Batch { evidence: vec![evidence], ..Batch::default() });
         self.record(FactsOwner::Peer, Principal::Operator, Action::RecordFork { node }, vec![Fact::ForkSeen(fork)]);
         self.tell_discovery(discovery::Input::ForkProven { node });
-    }
-}
-
-/// What other chains say about rights that crossed from one node to another: told to the kernel before anything else, so that
-/// what was taken back stays so over a restart.
-fn rights_learned(own: NodeId, recovered: &Recovered, discovery: &Discovery) -> Vec<Step> {
-    let others = recovered.chains.iter().filter(|chain| chain.state.chain().node != own);
-    let facts = others.flat_map(|chain| chain.facts.iter().map(|placed| (chain.state.chain().node, &placed.fact)));
-    let learned = facts.filter_map(|(issuer, fact)| match fact {
-        Fact::GrantIssued(issued) if may_give(discovery.role_of(issuer)) => {
-            Some(kernel::Input::GrantLearned { issuer, issued: issued.clone() })
-        }
-        Fact::GrantRevoked(revoked) => Some(kernel::Input::RevocationLearned { issuer, grant: revoked.grant }),
-        _ => None,
-    });
-    learned.map(Step::Kernel).collect()
-}
-
-/// Who may amend rules, and what other chains say about them.
-fn rules_learned(own: NodeId, recovered: &Recovered, discovery: &Discovery) -> Vec<Step> {
-    let others = recovered.chains.iter().filter(|chain| chain.state.chain().node != own);
-    let said = others.flat_map(|chain| chain.facts.iter().map(|placed| (chain.state.chain().node, placed)));
-    let said = said.filter(|(_, placed)| matches!(placed.fact, Fact::Amendment(_) | Fact::Endorsed(_)));
-    let said = said.map(|(node, placed)| {
-        let (hlc, fact) = (placed.hlc, Box::new(placed.fact.clone()));
-        Step::Kernel(kernel::Input::RulesSaid { node, hlc, fact })
-    });
-    std::iter::once(Step::Kernel(admins_known(discovery))).chain(said).collect()
-}
-
-fn admins_known(discovery: &Discovery) -> kernel::Input {
-    let term = |(node, since, until)| kernel::AdminTerm { node, since, until };
-    kernel::Input::AdminsKnown { admins: discovery.admins().map(term).collect() }
-}
-
-/// What other chains say of the ends of processes that are monitored here since before the start.
-fn ends_learned(own: NodeId, recovered: &Recovered, kernel: &Kernel) -> Vec<Step> {
-    if kernel.nodes_watched().is_empty() {
-        return Vec::new();
-    }
-    let others = recovered.chains.iter().filter(|chain| chain.state.chain().node != own);
-    let facts = others.flat_map(|chain| chain.facts.iter().map(|placed| (chain.state.chain().node, &placed.fact)));
-    let learned = facts.filter_map(|(node, fact)| match fact {
-        Fact::Exited(exited) if kernel.is_watched(node, exited.process) => {
-            Some(kernel::Input::ExitLearned { node, exited: Box::new(exited.clone()) })
-        }
-        _ => None,
-    });
-    learned.map(Step::Kernel).collect()
-}
-
-/// An observer gives nothing: it may not act on other nodes itself.
-const fn may_give(role: Option<Role>) -> bool {
-    match role {
-        Some(Role::Admin | Role::Worker) => true,
-        Some(Role::Observer) | None => false,
     }
 }
 

@@ -118,8 +118,8 @@ impl World {
             state.extend(group).unwrap();
             if number >= disk.len() {
                 disk.push(group.clone());
-                let (head, hlc) = (state.head().unwrap(), state.last_hlc());
-                self.queue.push_back((host, Input::OwnChainGrew { group: Box::new(group.clone()), head, hlc }));
+                let commit = Box::new(group.signed.decode().unwrap());
+                self.queue.push_back((host, Input::OwnChainGrew { group: Box::new(group.clone()), commit }));
             }
         }
     }

@@ -1,0 +1,98 @@
+//! What other members' chains say that concerns this node: told to the core that acts on it, when it arrives and at each start.
+
+use weft_discovery::{self as discovery, Discovery};
+use weft_kernel::{self as kernel, Kernel};
+use weft_protocol::{Admitted, Fact, NodeId, PlacedFact, Recovered, Role};
+
+use crate::peer::{Peer, Step};
+
+impl Peer {
+    pub(crate) fn learned(&mut self, issuer: NodeId, facts: Vec<PlacedFact>) {
+        let own = issuer == self.node;
+        for placed in facts {
+            match placed.fact {
+                Fact::Admitted(admitted) => {
+                    let Admitted { certificate, invite } = *admitted;
+                    let certificate = Box::new(certificate);
+                    self.tell_discovery(discovery::Input::AdmissionSeen { issuer, certificate, invite });
+                }
+                // Of what came back of an earlier chain of ours, only who was admitted counts before the next start.
+                _ if own => {}
+                Fact::Shutdown(_) => {
+                    self.tell_discovery(discovery::Input::ShutdownSeen { node: issuer, hlc: placed.hlc });
+                }
+                Fact::GrantIssued(issued) if may_give(self.discovery.role_of(issuer)) => {
+                    self.tell_kernel(kernel::Input::GrantLearned { issuer, issued });
+                }
+                Fact::Exited(exited) => {
+                    self.tell_kernel(kernel::Input::ExitLearned { node: issuer, exited: Box::new(exited) });
+                }
+                Fact::GrantRevoked(revoked) => {
+                    let grant = revoked.grant;
+                    self.tell_kernel(kernel::Input::RevocationLearned { issuer, grant });
+                }
+                fact @ (Fact::Amendment(_) | Fact::Endorsed(_)) => {
+                    let (hlc, fact) = (placed.hlc, Box::new(fact));
+                    self.tell_kernel(kernel::Input::RulesSaid { node: issuer, hlc, fact });
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What other chains say about rights that crossed from one node to another: told to the kernel before anything else, so that
+/// what was taken back stays so over a restart.
+pub(crate) fn rights_learned(own: NodeId, recovered: &Recovered, discovery: &Discovery) -> Vec<Step> {
+    let others = recovered.chains.iter().filter(|chain| chain.state.chain().node != own);
+    let facts = others.flat_map(|chain| chain.facts.iter().map(|placed| (chain.state.chain().node, &placed.fact)));
+    let learned = facts.filter_map(|(issuer, fact)| match fact {
+        Fact::GrantIssued(issued) if may_give(discovery.role_of(issuer)) => {
+            Some(kernel::Input::GrantLearned { issuer, issued: issued.clone() })
+        }
+        Fact::GrantRevoked(revoked) => Some(kernel::Input::RevocationLearned { issuer, grant: revoked.grant }),
+        _ => None,
+    });
+    learned.map(Step::Kernel).collect()
+}
+
+/// Who may amend rules, and what other chains say about them.
+pub(crate) fn rules_learned(own: NodeId, recovered: &Recovered, discovery: &Discovery) -> Vec<Step> {
+    let others = recovered.chains.iter().filter(|chain| chain.state.chain().node != own);
+    let said = others.flat_map(|chain| chain.facts.iter().map(|placed| (chain.state.chain().node, placed)));
+    let said = said.filter(|(_, placed)| matches!(placed.fact, Fact::Amendment(_) | Fact::Endorsed(_)));
+    let said = said.map(|(node, placed)| {
+        let (hlc, fact) = (placed.hlc, Box::new(placed.fact.clone()));
+        Step::Kernel(kernel::Input::RulesSaid { node, hlc, fact })
+    });
+    std::iter::once(Step::Kernel(admins_known(discovery))).chain(said).collect()
+}
+
+pub(crate) fn admins_known(discovery: &Discovery) -> kernel::Input {
+    let term = |(node, since, until)| kernel::AdminTerm { node, since, until };
+    kernel::Input::AdminsKnown { admins: discovery.admins().map(term).collect() }
+}
+
+/// What other chains say of the ends of processes that are monitored here since before the start.
+pub(crate) fn ends_learned(own: NodeId, recovered: &Recovered, kernel: &Kernel) -> Vec<Step> {
+    if kernel.nodes_watched().is_empty() {
+        return Vec::new();
+    }
+    let others = recovered.chains.iter().filter(|chain| chain.state.chain().node != own);
+    let facts = others.flat_map(|chain| chain.facts.iter().map(|placed| (chain.state.chain().node, &placed.fact)));
+    let learned = facts.filter_map(|(node, fact)| match fact {
+        Fact::Exited(exited) if kernel.is_watched(node, exited.process) => {
+            Some(kernel::Input::ExitLearned { node, exited: Box::new(exited.clone()) })
+        }
+        _ => None,
+    });
+    learned.map(Step::Kernel).collect()
+}
+
+/// An observer gives nothing: it may not act on other nodes itself.
+const fn may_give(role: Option<Role>) -> bool {
+    match role {
+        Some(Role::Admin | Role::Worker) => true,
+        Some(Role::Observer) | None => false,
+    }
+}
