@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rules::{Acknowledged, Rules};
-use super::view::{Chain, Change, Commit, Head, Key, Record, Tick, View};
+use super::view::{Ballot, Chain, Change, Commit, Head, Key, Record, Tick, View};
 
 /// A stretch of time in which the same chains count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,8 +212,11 @@ impl<'a> Fold<'a> {
     fn candidates(&self) -> Vec<(u64, Key, Change)> {
         let now = self.now();
         let of = |(hash, commit): &(u64, &Commit)| match commit.record {
-            Record::Change { epoch, change }
-                if epoch == now.begun_by && now.active.contains_key(&commit.chain) && self.possible(change) =>
+            Record::Change { epoch, ballot, change }
+                if ballot.chain == commit.chain
+                    && epoch == now.begun_by
+                    && now.active.contains_key(&commit.chain)
+                    && self.possible(change) =>
             {
                 Some((*hash, commit.key(), change))
             }
@@ -238,25 +241,39 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// More than half of those who count endorsed it, not counting whom it closes.
+    /// More than half of those who count endorsed it in one ballot, not counting whom it closes.
     fn effective(&self, (hash, key, change): &(u64, Key, Change)) -> bool {
         let active = &self.now().active;
         let closed = change.closes().map(|head| head.chain);
-        let mut voters: BTreeSet<Chain> = BTreeSet::new();
-        if self.rules.endorsed {
-            let endorses = |commit: &Commit| {
-                let cut = self.cut(commit.chain).is_some_and(|lowest| lowest <= commit.commit_no);
-                matches!(commit.record, Record::Endorse { change } if change == *hash)
-                    && (self.rules.votes_survive_cuts || !cut)
-            };
-            voters.extend(self.sorted.iter().filter(|(_, commit)| endorses(commit)).map(|(_, commit)| commit.chain));
-        } else {
-            voters.extend(self.acknowledged.get(hash).into_iter().flatten());
-            voters.extend(active.keys().filter(|chain| (chain.node, chain.incarnation) == (key.1, key.2)));
-        }
-        let votes = voters.iter().filter(|chain| active.contains_key(chain) && Some(**chain) != closed).count();
         let alone = !self.rules.admissions_endorsed && matches!(change, Change::Admit(_));
-        votes * 2 > active.len() || alone
+        let enough = |voters: &BTreeSet<Chain>| {
+            voters.iter().filter(|chain| active.contains_key(chain) && Some(**chain) != closed).count() * 2
+                > active.len()
+        };
+        if self.rules.endorsed {
+            let mut ballots: BTreeMap<Ballot, BTreeSet<Chain>> = BTreeMap::new();
+            for (own, commit) in &self.sorted {
+                let cut = self.cut(commit.chain).is_some_and(|lowest| lowest <= commit.commit_no);
+                let ballot = match commit.record {
+                    Record::Endorse { change, ballot } if change == *hash => ballot,
+                    Record::Change { ballot, .. } if own == hash => ballot,
+                    _ => continue,
+                };
+                if self.rules.votes_survive_cuts || !cut {
+                    ballots.entry(ballot).or_default().insert(commit.chain);
+                }
+            }
+            return alone || ballots.values().any(enough);
+        }
+        let mut voters: BTreeSet<Chain> = self.acknowledged.get(hash).cloned().unwrap_or_default();
+        voters.extend(active.keys().filter(|chain| (chain.node, chain.incarnation) == (key.1, key.2)));
+        alone || enough(&voters)
+    }
+
+    /// What it goes by.
+    #[must_use]
+    pub const fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// The epoch that is now.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::fold::Fold;
 use super::rules::Rules;
-use super::view::{Chain, Change, Commit, Head, Record, Tick, View};
+use super::view::{Ballot, Chain, Change, Commit, Head, Record, Tick, View};
 
 /// One member and what it holds.
 #[derive(Debug, Clone)]
@@ -62,16 +62,15 @@ impl Member {
 
     /// Writes a commit that acknowledges all it may.
     pub fn write(&mut self, record: Record) -> Head {
-        let anchors = self.acknowledgeable(&self.fold(), None);
+        let about = if let Record::Change { change, .. } = record { Some(change) } else { None };
+        let anchors = self.acknowledgeable(&self.fold(), about);
         self.append(record, anchors)
     }
 
     /// The changes it endorsed in this epoch, while that is not decided.
     fn endorsed(&self, fold: &Fold<'_>) -> Vec<Change> {
-        let mine = |hash: u64| {
-            let endorses = |commit: &Commit| commit.record == Record::Endorse { change: hash };
-            fold.linked.values().any(|commit| commit.chain == self.chain && endorses(commit))
-        };
+        let all = fold.endorsements();
+        let mine = |hash: u64| all.iter().any(|((_, change), by)| *change == hash && by.contains(&self.chain));
         fold.undecided.iter().filter(|(hash, ..)| mine(*hash)).map(|(_, _, change)| *change).collect()
     }
 
@@ -114,16 +113,84 @@ impl Member {
         self.view.ticks.insert(Arc::new(Tick { head, hlc, horizon, heads }));
     }
 
-    /// Proposes the end of the epoch, unless an end is proposed already. True when it did.
-    pub fn propose(&mut self, change: Change) -> bool {
+    /// The highest ballot of this epoch that it asked for, promised or endorsed in.
+    fn pledged(&self, fold: &Fold<'_>) -> Option<Ballot> {
+        let now = fold.now().begun_by;
+        let candidate = |change: u64| fold.undecided.iter().any(|(hash, ..)| *hash == change);
+        let mine = fold.linked.values().filter(|commit| commit.chain == self.chain);
+        let ballots = mine.filter_map(|commit| match commit.record {
+            Record::Ask { epoch, ballot }
+            | Record::Promise { epoch, ballot }
+            | Record::Change { epoch, ballot, .. } => (epoch == now).then_some(ballot),
+            Record::Endorse { change, ballot } => candidate(change).then_some(ballot),
+            _ => None,
+        });
+        ballots.max()
+    }
+
+    fn counts(&self, fold: &Fold<'_>) -> bool {
+        fold.active().any(|chain| chain == self.chain)
+    }
+
+    /// Begins a ballot above all it knows of. True when it did.
+    pub fn ask(&mut self) -> bool {
         let fold = self.fold();
-        let counts = fold.active().any(|chain| chain == self.chain);
-        if !counts || !fold.undecided.is_empty() {
+        if !self.counts(&fold) {
             return false;
         }
+        let number = fold.ballots().map(|ballot| ballot.number + 1).max().unwrap_or(0);
         let epoch = fold.now().begun_by;
-        self.write(Record::Change { epoch, change });
+        self.write(Record::Ask { epoch, ballot: Ballot { number, chain: self.chain } });
         true
+    }
+
+    /// Promises the highest ballot it knows of, unless it has. True when it did.
+    pub fn promise(&mut self) -> bool {
+        let fold = self.fold();
+        let highest = fold.ballots().max().filter(|ballot| Some(*ballot) > self.pledged(&fold));
+        let Some(ballot) = highest.filter(|_| self.counts(&fold)) else { return false };
+        let epoch = fold.now().begun_by;
+        self.write(Record::Promise { epoch, ballot });
+        true
+    }
+
+    /// Its own ballot, when that was promised, not overruled, and nothing was proposed in it yet.
+    fn led(&self, fold: &Fold<'_>) -> Option<Ballot> {
+        let ballot = fold.ballots().filter(|ballot| ballot.chain == self.chain).max()?;
+        let overruled = self.rules.promises_kept && self.pledged(fold) > Some(ballot);
+        let spent = fold.endorsements().iter().any(|((of, _), by)| *of == ballot && by.contains(&self.chain));
+        (self.counts(fold) && fold.carried(ballot) && !overruled && !spent).then_some(ballot)
+    }
+
+    /// Whether it may propose.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.led(&self.fold()).is_some()
+    }
+
+    /// Proposes in its own ballot, if it may: this change, or what it is bound to. True when it did.
+    pub fn propose(&mut self, change: Change) -> bool {
+        let fold = self.fold();
+        let Some(ballot) = self.led(&fold) else { return false };
+        match fold.bound(ballot).filter(|_| self.rules.ballots_bind) {
+            Some(bound) => self.endorse_in(ballot, bound),
+            None => {
+                let epoch = fold.now().begun_by;
+                let fits = self.may_end(&fold, change);
+                fits && {
+                    self.write(Record::Change { epoch, ballot, change });
+                    true
+                }
+            }
+        }
+    }
+
+    /// Whether it acknowledged nothing beyond the end that a change makes of a chain, and that is not its own.
+    fn may_end(&self, fold: &Fold<'_>, change: Change) -> bool {
+        let Some(head) = change.closes() else { return true };
+        let kept = fold.paths.get(&head.chain).is_some_and(|path| path.contains(&head.hash));
+        let no_more = self.extends_acknowledged(fold, head) || !self.rules.endorsers_withhold;
+        head.chain != self.chain && kept && no_more
     }
 
     /// The head at which it would end a chain: the last that it acknowledges.
@@ -132,24 +199,27 @@ impl Member {
         self.acknowledgeable(&self.fold(), None).into_iter().find(|head| head.chain == chain)
     }
 
-    /// Endorses a proposed change if it may. True when it did.
+    /// Endorses what is proposed in the highest ballot, if it may. True when it did.
     pub fn endorse(&mut self) -> bool {
         let fold = self.fold();
-        let before = self.endorsed(&fold);
-        if !fold.active().any(|chain| chain == self.chain) || self.rules.one_endorsement_per_epoch && !before.is_empty()
-        {
+        let pledged = self.pledged(&fold).filter(|_| self.rules.promises_kept);
+        let open = fold.ballots().filter(|ballot| Some(*ballot) >= pledged).collect::<BTreeSet<Ballot>>();
+        let all = fold.endorsements();
+        let done = |of: &(Ballot, u64)| all.get(of).is_some_and(|by| by.contains(&self.chain));
+        let proposed = open.into_iter().rev().filter_map(|ballot| Some((ballot, fold.proposed(ballot)?)));
+        let proposed = proposed.into_iter().find(|of| !done(of));
+        let Some((ballot, change)) = proposed.filter(|_| self.counts(&fold)) else { return false };
+        self.endorse_in(ballot, change)
+    }
+
+    fn endorse_in(&mut self, ballot: Ballot, hash: u64) -> bool {
+        let fold = self.fold();
+        let Some((_, _, change)) = fold.undecided.iter().find(|(candidate, ..)| *candidate == hash).copied() else {
+            return false;
+        };
+        if !self.may_end(&fold, change) {
             return false;
         }
-        let open = fold.undecided.iter().filter(|(_, _, change)| !before.contains(change));
-        let mut fit = open.filter(|(_, _, change)| match change.closes() {
-            Some(head) => {
-                let kept = fold.paths.get(&head.chain).is_some_and(|path| path.contains(&head.hash));
-                let no_more = self.extends_acknowledged(&fold, head) || !self.rules.endorsers_withhold;
-                head.chain != self.chain && kept && no_more
-            }
-            None => true,
-        });
-        let Some((hash, _, change)) = fit.next().copied() else { return false };
         let mut anchors = self.acknowledgeable(&fold, Some(change));
         if !self.rules.endorsements_name_heads {
             anchors.clear();
@@ -159,7 +229,7 @@ impl Member {
             anchors.retain(|head| head.chain != proposed.chain);
             anchors.extend(self.known_head(proposed.chain).filter(|head| fold.descends(head.hash, proposed)));
         }
-        self.append(Record::Endorse { change: hash }, anchors);
+        self.append(Record::Endorse { change: hash, ballot }, anchors);
         true
     }
 

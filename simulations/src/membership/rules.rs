@@ -21,8 +21,10 @@ pub struct Rules {
     /// A change takes effect when more than half endorsed it by a record of their own; otherwise when more than half
     /// anchored it.
     pub endorsed: bool,
-    /// A member endorses one change in an epoch.
-    pub one_endorsement_per_epoch: bool,
+    /// A ballot proposes what may have been decided in a lower one, if its promises tell of such a change.
+    pub ballots_bind: bool,
+    /// Who promised a ballot endorses nothing in a lower one.
+    pub promises_kept: bool,
     /// A member endorses the end of a chain only where it acknowledged no more, and acknowledges no more from then on.
     pub endorsers_withhold: bool,
     /// An endorsement names what its writer holds, and counts for whoever holds that too.
@@ -55,7 +57,8 @@ impl Default for Rules {
             acknowledged: Acknowledged::Everybody,
             horizons: true,
             endorsed: true,
-            one_endorsement_per_epoch: true,
+            ballots_bind: true,
+            promises_kept: true,
             endorsers_withhold: true,
             endorsements_name_heads: true,
             admissions_endorsed: true,
@@ -80,7 +83,8 @@ impl Rules {
             acknowledged: Acknowledged::Nobody,
             horizons: false,
             endorsed: false,
-            one_endorsement_per_epoch: false,
+            ballots_bind: false,
+            promises_kept: false,
             endorsers_withhold: false,
             endorsements_name_heads: false,
             admissions_endorsed: false,

@@ -64,6 +64,15 @@ impl Change {
     }
 }
 
+/// One attempt to decide an epoch: its number, and who makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ballot {
+    /// Higher ones overrule lower ones.
+    pub number: u32,
+    /// Whose.
+    pub chain: Chain,
+}
+
 /// What an event says. The model has one event for each commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Record {
@@ -72,17 +81,35 @@ pub enum Record {
         /// None for a node's first chain.
         previous: Option<Head>,
     },
-    /// Proposes the end of an epoch.
-    Change {
+    /// The writer asks for promises to a ballot of its own, and gives its own by that.
+    Ask {
         /// Hash of the record that began the epoch; 0 for the first.
         epoch: u64,
+        /// Which.
+        ballot: Ballot,
+    },
+    /// The writer endorses nothing in a lower ballot of this epoch any more.
+    Promise {
+        /// Which epoch.
+        epoch: u64,
+        /// Which ballot.
+        ballot: Ballot,
+    },
+    /// Proposes the end of an epoch in a ballot of the writer, and endorses it.
+    Change {
+        /// Which epoch.
+        epoch: u64,
+        /// In which ballot.
+        ballot: Ballot,
         /// What is to change.
         change: Change,
     },
-    /// The writer endorses the change recorded in the commit of this hash.
+    /// The writer endorses in a ballot the change recorded in the commit of this hash. Whoever's ballot it is proposes it by that.
     Endorse {
         /// Which.
         change: u64,
+        /// In which ballot.
+        ballot: Ballot,
     },
     /// The events of the writer's earlier chain up to this head turned up.
     TailReturned {

@@ -163,11 +163,11 @@ impl World {
         self.judge(to);
     }
 
-    /// Most of one side of the network hear each other, twice.
+    /// Most of one side of the network hear each other, a few times.
     fn gather(&mut self, at: usize) {
         let here: Vec<usize> = (0..self.members.len()).filter(|other| self.side[*other] == self.side[at]).collect();
         let here: Vec<usize> = here.into_iter().filter(|_| self.dice.chance(850)).collect();
-        for _ in 0..2 {
+        for _ in 0..3 {
             let mut all = View::default();
             for at in &here {
                 all.merge(&self.members[*at].view);
@@ -205,8 +205,18 @@ impl World {
         !twin || self.setting.liars_vote
     }
 
+    /// Promises, proposes in a ballot of its own that was promised, and endorses, as far as it may.
     fn endorse(&mut self, at: usize) {
-        if self.votes(at) && self.members[at].endorse() {
+        if !self.votes(at) {
+            return;
+        }
+        if self.members[at].promise() {
+            self.count("promise");
+        }
+        if self.members[at].leads() {
+            self.propose(at);
+        }
+        if self.members[at].endorse() {
             self.count("endorsement");
             self.members[at].tick();
         }
@@ -261,7 +271,10 @@ impl World {
             _ => None,
         };
         if let Some(change) = change.or_else(|| self.dice.chance(100).then_some(Change::Nothing)) {
-            if self.votes(at) && self.members[at].propose(change) {
+            if !self.votes(at) {
+                return;
+            }
+            if self.members[at].propose(change) {
                 self.count(match change {
                     Change::Admit(_) => "admit",
                     Change::Suspend(_) => "suspend",
@@ -270,7 +283,10 @@ impl World {
                     Change::Readmit(..) => "readmit",
                     Change::Nothing => "nothing",
                 });
-                self.endorse(at);
+            } else if (!self.members[at].fold().ballots().any(|_| true) || self.dice.chance(300))
+                && self.members[at].ask()
+            {
+                self.count("ballot");
             }
         } else if self.members.iter().all(|member| member.chain.node != other) {
             self.join(other);
@@ -352,12 +368,17 @@ impl World {
         for (lost, _) in &self.before {
             self.members[0].hear(lost);
         }
-        for round in 0..8 {
+        for round in 0..24 {
+            if round >= 8 && self.members.iter().all(|member| member.fold().undecided.is_empty()) {
+                break;
+            }
             self.exchange();
             self.clock += 20;
+            self.decide(round);
             for at in 0..self.members.len() {
                 self.members[at].see(self.clock);
                 if self.votes(at) {
+                    self.members[at].promise();
                     self.members[at].endorse();
                 }
                 if round == 2 {
@@ -367,6 +388,19 @@ impl World {
             }
         }
         self.exchange();
+    }
+
+    /// While an epoch is undecided, one after the other begins a ballot, and proposes in it a round later.
+    fn decide(&mut self, round: usize) {
+        let at = (round / 3) % self.members.len();
+        if !self.honest[at] || self.members[at].fold().undecided.is_empty() {
+            return;
+        }
+        match round % 3 {
+            0 => _ = self.members[at].ask(),
+            2 => _ = self.members[at].propose(Change::Nothing),
+            _ => {}
+        }
     }
 
     fn judge_the_end(&mut self) {
@@ -406,6 +440,9 @@ impl World {
         }
         if undecided > 0 {
             self.count("undecided");
+            if self.setting.liars == 0 && self.all_present(&fold) {
+                self.fail(format!("who counts is undecided for good: {:?}", fold.undecided));
+            }
         }
         if forks > 0 {
             self.count("cut");

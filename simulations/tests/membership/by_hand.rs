@@ -1,7 +1,7 @@
 //! A, B and C by hand: for each rule a history that contradicts itself without the rule and holds with it.
 
 use weft_simulations::membership::{
-    Acknowledged, Chain, Change, Commit, Member, Record, Rules, View, contradiction, convicted,
+    Acknowledged, Ballot, Chain, Change, Commit, Member, Record, Rules, View, contradiction, convicted,
 };
 
 /// The first incarnation of a node.
@@ -35,8 +35,17 @@ fn meet(members: &mut [&mut Member]) {
     }
 }
 
+/// The first gets the promises that it needs to propose something.
+fn ballot(members: &mut [&mut Member]) {
+    assert!(members[0].ask(), "it counts");
+    meet(members);
+    members[1..].iter_mut().for_each(|member| _ = member.promise());
+    meet(members);
+}
+
 /// The first proposes a change and all endorse it.
 fn change(change: Change, members: &mut [&mut Member]) {
+    ballot(members);
     assert!(members[0].propose(change), "nothing else is proposed");
     meet(members);
     for member in &mut *members {
@@ -102,6 +111,7 @@ fn more_than_half_is_too_few_when_one_of_them_lies() {
     needs(Rules { acknowledged: Acknowledged::MoreThanHalf, horizons: false, ..NOW() }, |rules| {
         let [mut a, mut b, mut c] = founders(rules);
         b.rules.endorsers_withhold = false;
+        ballot(&mut [&mut a, &mut b]);
         let head = a.known_head(chain(2)).expect("A knows the first event of C");
         c.write(Record::Other);
         a.see(100);
@@ -121,26 +131,72 @@ fn more_than_half_is_too_few_when_one_of_them_lies() {
     });
 }
 
-/// B endorses twice: with A and D that the chain of E ends, with C and E that nothing changes.
+/// These promise a second ballot of A.
+fn second_ballot(a: &mut Member, promising: &mut [&mut Member]) {
+    a.see(50);
+    a.ask();
+    a.ask();
+    for member in promising {
+        member.hear(&a.view);
+        member.promise();
+        a.hear(&member.view);
+    }
+}
+
+/// A proposes in it that the chain of E ends, unless it must propose something else, and this one endorses it.
+fn end_the_last(a: &mut Member, b: &mut Member) {
+    let head = a.known_head(chain(4)).expect("heard");
+    a.propose(Change::Suspend(head));
+    b.hear(&a.view);
+    b.endorse();
+}
+
+/// C and E endorse that nothing changes, in the first ballot.
+fn first_ballot(c: &mut Member, b: &mut Member, e: &mut Member) {
+    ballot(&mut [&mut *c, b, &mut *e]);
+    c.propose(Change::Nothing);
+    e.hear(&c.view);
+    e.endorse();
+    e.write(Record::Other);
+}
+
+/// B, C and E decide in the first ballot that nothing changes; in the second A, B and D end the chain of E, though B tells
+/// of what it endorsed.
 #[test]
-fn a_member_endorses_one_change_in_an_epoch() {
-    needs(Rules { one_endorsement_per_epoch: false, ..NOW() }, |rules| {
+fn a_later_ballot_proposes_what_may_have_been_decided() {
+    needs(Rules { ballots_bind: false, ..NOW() }, |rules| {
         let [mut a, mut b, mut c, mut d, mut e] = founders(rules);
-        let head = a.known_head(chain(4)).expect("heard");
-        c.propose(Change::Nothing);
+        first_ballot(&mut c, &mut b, &mut e);
         b.hear(&c.view);
-        e.hear(&c.view);
-        c.endorse();
-        e.endorse();
-        e.write(Record::Other);
-        a.see(50);
-        a.propose(Change::Suspend(head));
         b.endorse();
-        b.hear(&a.view);
+        second_ballot(&mut a, &mut [&mut b, &mut d]);
+        end_the_last(&mut a, &mut b);
+        a.hear(&b.view);
         d.hear(&a.view);
-        for member in [&mut a, &mut b, &mut d] {
-            member.endorse();
-        }
+        d.endorse();
+        a.hear(&d.view);
+        a.write(Record::Other);
+        meet(&mut [&mut a, &mut b, &mut c, &mut d]);
+        let before = stable(&a);
+        meet(&mut [&mut a, &mut b, &mut c, &mut d, &mut e]);
+        before.broken_by(&a)
+    });
+}
+
+/// B promises the second ballot and then endorses in the first.
+#[test]
+fn a_promise_is_kept() {
+    needs(Rules { promises_kept: false, ..NOW() }, |rules| {
+        let [mut a, mut b, mut c, mut d, mut e] = founders(rules);
+        first_ballot(&mut c, &mut b, &mut e);
+        second_ballot(&mut a, &mut [&mut b, &mut d]);
+        end_the_last(&mut a, &mut b);
+        a.hear(&b.view);
+        b.hear(&c.view);
+        b.endorse();
+        d.hear(&a.view);
+        d.endorse();
+        a.hear(&d.view);
         a.write(Record::Other);
         meet(&mut [&mut a, &mut b, &mut c, &mut d]);
         let before = stable(&a);
@@ -175,6 +231,7 @@ fn nothing_after_a_proposed_change_is_stable() {
         let head = a.known_head(chain(2)).expect("heard");
         change(Change::Suspend(head), &mut [&mut a, &mut b]);
         c.write(Record::Other);
+        ballot(&mut [&mut b, &mut a]);
         b.propose(Change::Resume(chain(2)));
         a.hear(&b.view);
         a.write(Record::Other);
@@ -193,10 +250,14 @@ fn late_beside_another(rules: Rules) -> Result<(), String> {
     let head = a.known_head(chain(2)).expect("heard");
     change(Change::Suspend(head), &mut [&mut a, &mut b]);
     c.write(Record::Other);
+    ballot(&mut [&mut a, &mut b]);
     a.see(200);
     b.see(200);
     b.write(Record::Other);
-    change(Change::Resume(chain(2)), &mut [&mut a, &mut b]);
+    a.propose(Change::Resume(chain(2)));
+    meet(&mut [&mut a, &mut b]);
+    b.endorse();
+    meet(&mut [&mut a, &mut b]);
     let before = stable(&a);
     meet(&mut [&mut a, &mut b, &mut c]);
     before.broken_by(&a)
@@ -219,11 +280,13 @@ fn nobody_admits_a_majority_alone() {
             [3, 4, 5].map(|node| Member::new(chain(node), View::new([0, 1, 2].map(chain)), rules, None));
         for newcomer in [&mut d, &mut e, &mut f] {
             a.hear(&newcomer.view);
-            a.propose(Change::Admit(newcomer.chain));
+            let (epoch, ballot) = (a.fold().now().begun_by, Ballot { number: 0, chain: a.chain });
+            a.write(Record::Change { epoch, ballot, change: Change::Admit(newcomer.chain) });
         }
         let mut here = [&mut a, &mut d, &mut e, &mut f];
         meet(&mut here);
         for node in [1, 2] {
+            ballot(&mut here);
             if let Some(head) = here[0].known_head(chain(node)) {
                 here[0].propose(Change::Suspend(head));
             }
