@@ -6,6 +6,7 @@ mod members;
 mod pending;
 mod view;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weft_protocol::limits::{INVITE_US_MAX, INVITE_USES_MAX};
@@ -189,6 +190,30 @@ impl Discovery {
             outputs.push(Output::Disconnect { node });
         }
         outputs.push(Output::DirectoryChanged);
+    }
+
+    /// Nodes are members no longer, as more than half of those who count decided.
+    pub(crate) fn on_evicted(&mut self, nodes: BTreeSet<NodeId>, outputs: &mut Vec<Output>) {
+        let new = self.members.evict(nodes);
+        if new.is_empty() {
+            return;
+        }
+        self.publish_view(outputs);
+        for node in new {
+            outputs.push(Output::Quarantine { node });
+            if node != self.node {
+                outputs.push(Output::Disconnect { node });
+            }
+        }
+        outputs.push(Output::DirectoryChanged);
+    }
+
+    /// An admin takes a node back that was cut off.
+    pub(crate) fn on_pardoned(&mut self, node: NodeId, outputs: &mut Vec<Output>) {
+        if self.members.pardon(&node) {
+            self.publish_view(outputs);
+            outputs.push(Output::DirectoryChanged);
+        }
     }
 
     fn publish_view(&mut self, outputs: &mut Vec<Output>) {

@@ -67,7 +67,7 @@ impl Directory {
 impl Discovery {
     pub(crate) fn on_advert_arrived(&mut self, signed: SignedAdvert, now: Timestamp, outputs: &mut Vec<Output>) {
         let node = signed.node;
-        if node == self.node || self.members.is_quarantined(&node) {
+        if node == self.node || self.members.is_cut_off(&node) {
             return;
         }
         let Some(member) = self.members.get(&node) else {

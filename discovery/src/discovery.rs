@@ -169,6 +169,8 @@ impl Discovery {
             Input::RecordRefused { ticket, refusal } => self.on_record_refused(ticket, refusal, outputs),
             Input::ShutdownSeen { node, hlc } => self.on_shutdown_seen(node, hlc),
             Input::ForkProven { node } => self.on_fork_proven(node, outputs),
+            Input::MembersEvicted { nodes } => self.on_evicted(nodes, outputs),
+            Input::MemberPardoned { node } => self.on_pardoned(node, outputs),
             Input::Configured { config } => self.config = *config,
             Input::Woken => {}
         }

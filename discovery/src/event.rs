@@ -1,5 +1,6 @@
 //! What can happen to discovery, and all that it can ask of the world.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_bytes::ByteArray;
@@ -151,6 +152,16 @@ pub enum Input {
     },
     /// A node was proven to have forked its chain.
     ForkProven {
+        /// Which.
+        node: NodeId,
+    },
+    /// These nodes are members no longer.
+    MembersEvicted {
+        /// All of them.
+        nodes: BTreeSet<NodeId>,
+    },
+    /// An admin takes a node back that was cut off for a fork.
+    MemberPardoned {
         /// Which.
         node: NodeId,
     },

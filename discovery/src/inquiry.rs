@@ -25,16 +25,13 @@ impl Discovery {
 
     fn connected_members(&self) -> Vec<NodeId> {
         let connected = self.peers.iter().filter(|(_, peer)| peer.link.is_some()).map(|(node, _)| *node);
-        connected.filter(|node| self.members.contains(node) && !self.members.is_quarantined(node)).collect()
+        connected.filter(|node| self.members.contains(node) && !self.members.is_cut_off(node)).collect()
     }
 
     fn lacks_adverts(&self) -> bool {
         let left = |node: &NodeId| self.peers.get(node).is_some_and(crate::peers::Peer::has_left);
         self.members.iter().map(|(node, _)| node).any(|node| {
-            node != self.node
-                && !left(&node)
-                && !self.members.is_quarantined(&node)
-                && self.directory.get(&node).is_none()
+            node != self.node && !left(&node) && !self.members.is_cut_off(&node) && self.directory.get(&node).is_none()
         })
     }
 }

@@ -28,6 +28,8 @@ pub enum MemberState {
     Left,
     /// It was proven to have forked its chain.
     Quarantined,
+    /// It is a member no longer, for ever.
+    Evicted,
 }
 
 impl fmt::Display for MemberState {
@@ -38,6 +40,7 @@ impl fmt::Display for MemberState {
             Self::Dead => "dead",
             Self::Left => "left",
             Self::Quarantined => "quarantined",
+            Self::Evicted => "evicted",
         })
     }
 }
@@ -59,7 +62,7 @@ const fn dies_at(peer: &Peer, config: &DiscoveryConfig) -> Timestamp {
 
 impl Discovery {
     pub(crate) fn on_connected(&mut self, node: NodeId, path: Path, now: Timestamp, outputs: &mut Vec<Output>) {
-        let refused = node == self.node || self.members.is_quarantined(&node);
+        let refused = node == self.node || self.members.is_cut_off(&node);
         let peer = if refused { None } else { self.peers.entry(node, now) };
         let Some(peer) = peer else {
             outputs.push(Output::Disconnect { node });
@@ -156,7 +159,7 @@ impl Discovery {
     fn dials(&self) -> impl Iterator<Item = (Timestamp, NodeId)> {
         let missing = self.peers.iter().filter(|(node, peer)| {
             let idle = peer.link.is_none() && peer.dialling_since.is_none() && !peer.addresses.is_empty();
-            idle && **node != self.node && !self.members.is_quarantined(node)
+            idle && **node != self.node && !self.members.is_cut_off(node)
         });
         missing.map(|(node, peer)| (peer.next_dial, *node))
     }

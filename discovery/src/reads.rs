@@ -139,7 +139,7 @@ impl Discovery {
     pub fn is_complete(&self) -> bool {
         self.members.iter().all(|(node, _)| {
             let gone = match self.state_of(&node) {
-                MemberState::Dead | MemberState::Left | MemberState::Quarantined => true,
+                MemberState::Dead | MemberState::Left | MemberState::Quarantined | MemberState::Evicted => true,
                 MemberState::Alive | MemberState::Suspect => false,
             };
             gone || node == self.node || self.directory.get(&node).is_some_and(|held| self.now < held.until)
@@ -151,7 +151,7 @@ impl Discovery {
         let unexpired = self.directory.iter().filter(|(_, held)| self.now < held.until);
         unexpired.map(|(node, held)| (*node, held)).filter(|(node, _)| match self.state_of(node) {
             MemberState::Alive | MemberState::Suspect => true,
-            MemberState::Dead | MemberState::Left | MemberState::Quarantined => false,
+            MemberState::Dead | MemberState::Left | MemberState::Quarantined | MemberState::Evicted => false,
         })
     }
 
@@ -169,7 +169,7 @@ impl Discovery {
         };
         match found.as_slice() {
             [] => Err(Refusal::NoResponder { target: format!("no member {node}") }),
-            [id] if self.members.is_quarantined(id) => Err(Refusal::Quarantined),
+            [id] if self.members.is_cut_off(id) => Err(Refusal::Quarantined),
             [id] => Ok(*id),
             _ => Err(Refusal::Ambiguous { targets: found.iter().map(ToString::to_string).collect() }),
         }
@@ -223,7 +223,10 @@ impl Discovery {
     /// What is known of a node; `Dead` for one that is not known.
     #[must_use]
     pub fn state_of(&self, node: &NodeId) -> MemberState {
-        if self.members.is_quarantined(node) {
+        if self.members.is_evicted(node) {
+            return MemberState::Evicted;
+        }
+        if self.members.is_cut_off(node) {
             return MemberState::Quarantined;
         }
         if *node == self.node {
@@ -251,13 +254,18 @@ impl Discovery {
     /// All other members that are not cut off, by id.
     pub fn active_others(&self) -> impl Iterator<Item = NodeId> {
         let others = self.members.iter().map(|(node, _)| node).filter(|node| *node != self.node);
-        others.filter(|node| !self.members.is_quarantined(node))
+        others.filter(|node| !self.members.is_cut_off(node))
     }
 
     /// As what a member was admitted; none when it is no member or cut off.
     #[must_use]
     pub fn role_of(&self, node: NodeId) -> Option<Role> {
-        self.members.get(&node).filter(|_| !self.members.is_quarantined(&node)).map(|member| member.role)
+        self.members.get(&node).filter(|_| !self.members.is_cut_off(&node)).map(|member| member.role)
+    }
+
+    /// Every member that is an admin, and not cut off.
+    pub fn admins_now(&self) -> impl Iterator<Item = NodeId> {
+        self.members.iter().map(|(node, _)| node).filter(|node| self.role_of(*node) == Some(Role::Admin))
     }
 
     /// Every member that is or was an admin: from when on, by its certificate, and until when.

@@ -7,8 +7,8 @@ mod named;
 use std::sync::Arc;
 
 use weft_protocol::{
-    AgentName, CronId, DeferralId, GrantId, GrantTerms, MessageId, NodeId, Role, RuleId, ServiceName, SettingChange,
-    TopicName, TopicPattern,
+    AgentName, CronId, DeferralId, GrantId, GrantTerms, MemberVerb, MessageId, NodeId, Role, RuleId, ServiceName,
+    SettingChange, TopicName, TopicPattern,
 };
 
 /// One thing that somebody wants to do, with the resource it touches.
@@ -139,6 +139,15 @@ pub enum Action {
     RecordRepair,
     /// Record that what was lost of an earlier chain is back.
     RecordTail,
+    /// Say on our chain what this node promises, proposes and endorses about who counts.
+    Vote,
+    /// Have a member suspended, resumed, evicted or readmitted.
+    ChangeMember {
+        /// Whom.
+        node: NodeId,
+        /// What.
+        verb: MemberVerb,
+    },
     /// Record that a start is complete.
     RecordBoot,
     /// Change settings of the running node.
@@ -284,6 +293,8 @@ kinds! {
     RecordRepair => "record-repair",
     RecordTail => "record-tail",
     RecordBoot => "record-boot",
+    Vote => "vote",
+    ChangeMember => "change-member",
     Configure => "configure",
     // Of the environment, or of what else the gates go by.
     ConfigureGates => "configure",
@@ -360,6 +371,8 @@ impl Action {
             Self::RecordRepair => ActionKind::RecordRepair,
             Self::RecordTail => ActionKind::RecordTail,
             Self::RecordBoot => ActionKind::RecordBoot,
+            Self::Vote => ActionKind::Vote,
+            Self::ChangeMember { .. } => ActionKind::ChangeMember,
             Self::Configure { gates: false, .. } => ActionKind::Configure,
             Self::Configure { gates: true, .. } => ActionKind::ConfigureGates,
             Self::Shutdown => ActionKind::Shutdown,
@@ -413,6 +426,8 @@ impl Action {
             | Self::RecordRepair
             | Self::RecordTail
             | Self::RecordBoot
+            | Self::Vote
+            | Self::ChangeMember { .. }
             | Self::Configure { .. }
             | Self::Shutdown
             | Self::RegisterService { .. }

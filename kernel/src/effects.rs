@@ -2,7 +2,7 @@
 
 use weft_protocol::{
     AgentName, CommitGroup, DeferralId, Envelope, Hlc, MessageId, NodeId, Principal, ProcessId, Publication, Receipt,
-    Refusal, Resource, Sender, ServiceAdvert, Signal, TopicPattern,
+    Refusal, Resource, Sender, ServiceAdvert, Signal, SignedTick, TopicPattern,
 };
 
 use crate::chain::Order;
@@ -37,6 +37,10 @@ impl Effects {
             }
             answer => self.outputs.push(Output::Answer { ask, answer }),
         }
+    }
+
+    pub(crate) fn ticked(&mut self, tick: Option<Box<SignedTick>>) {
+        self.outputs.push(Output::Ticked { tick });
     }
 
     /// Refusals that wait for the record of what they name.

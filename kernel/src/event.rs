@@ -1,13 +1,13 @@
 //! What can happen to the kernel, and all that it can ask of the world.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weft_protocol::{
-    AgentName, Batch, ChainId, CronId, CronResult, DeadLetter, DeferralId, Envelope, ExitReason, Fact, GrantId,
-    GrantIssued, GrantRef, Head, Hlc, Level, MessageId, NodeId, Payload, PersonName, Principal, ProcessExited,
+    AgentName, Batch, ChainId, CommitRef, CronId, CronResult, DeadLetter, DeferralId, Envelope, ExitReason, Fact,
+    GrantId, GrantIssued, GrantRef, Head, Hlc, Level, MessageId, NodeId, Payload, PersonName, Principal, ProcessExited,
     ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, ServiceAdvert, ServiceEntry,
-    ServiceName, Timestamp, TopicPattern, TraceId, Watched,
+    ServiceName, SignedTick, Timestamp, TopicPattern, TraceId, Watched,
 };
 
 use crate::action::Action;
@@ -254,6 +254,18 @@ pub enum Input {
     ChainForked {
         /// Which.
         chain: ChainId,
+    },
+    /// A tick with these words is to be signed: give `Ticked`.
+    TickAsked {
+        /// What is acknowledged.
+        heads: Vec<CommitRef>,
+        /// Up to where nothing of others is missing.
+        horizon: Hlc,
+    },
+    /// Nothing beyond these commits of these chains may be vouched for; until now the same held for another set.
+    Withheld {
+        /// The last commit of each.
+        ends: BTreeMap<ChainId, u64>,
     },
     /// The batch of the last `Persist` is on disk.
     Persisted,
@@ -602,6 +614,11 @@ pub enum Output {
         process: ProcessId,
         /// Time to finish, in microseconds.
         grace_us: u64,
+    },
+    /// What a `TickAsked` asked for; none when nothing may be signed now.
+    Ticked {
+        /// Signed.
+        tick: Option<Box<SignedTick>>,
     },
     /// The facts are on disk.
     FactsRecorded {

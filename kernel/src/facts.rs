@@ -8,6 +8,9 @@ use crate::chain::{Promise, Writer};
 use crate::event::Ticket;
 use crate::kernel::Kernel;
 
+/// When a vote that came too late may be thought over again, in microseconds: after one commit (guess).
+const VOTE_RETRY_US: u64 = 100_000;
+
 impl Kernel {
     /// Records all of the facts in one commit or none, and says so when they are on disk.
     pub(crate) fn on_facts(&mut self, ticket: Ticket, by: &Principal, action: &Action, facts: &[Fact]) {
@@ -24,6 +27,10 @@ impl Kernel {
             return Err(Refusal::Invalid { message });
         }
         let source = by.to_string();
+        if matches!(action, Action::Vote) && !self.chain.keeps_back() {
+            // What was vouched for in between comes back with our own commit, and then decides.
+            return Err(Refusal::Busy { retry_after_us: VOTE_RETRY_US });
+        }
         if !Writer::fits(&source, facts) {
             let message = "these facts do not fit into one commit".to_owned();
             return Err(Refusal::Invalid { message });
@@ -44,6 +51,11 @@ fn belongs(action: &Action, fact: &Fact) -> bool {
         Action::RecordFork { .. } => matches!(fact, Fact::ForkSeen(_)),
         Action::RecordRepair => matches!(fact, Fact::Repaired(_)),
         Action::RecordTail => matches!(fact, Fact::TailReturned(_)),
+        Action::Vote => fact.is_of_epoch(),
+        Action::ChangeMember { node, verb } => match fact {
+            Fact::MemberChangeWanted(wanted) => (wanted.node, wanted.verb) == (*node, *verb),
+            _ => false,
+        },
         Action::RecordBoot => match fact {
             Fact::Booted(booted) => booted.phases.len() <= BootPhase::ALL.len(),
             _ => false,
@@ -115,11 +127,13 @@ fn resource(action: &Action) -> String {
         Action::Endorse { rule } => rule.as_ref().map_or_else(|| "node".to_owned(), ToString::to_string),
         Action::RegisterService { service } | Action::UnregisterService { service } => service.to_string(),
         Action::Invite { role } => role.to_string(),
+        Action::ChangeMember { node, verb } => format!("{}/{node}", verb.name()),
         Action::Admit { node } | Action::RecordFork { node } => node.to_string(),
         Action::RetryDeadLetter { message } | Action::DropDeadLetter { message } => message.to_string(),
         Action::RevokeInvite
         | Action::RecordRepair
         | Action::RecordTail
+        | Action::Vote
         | Action::RecordBoot
         | Action::ReadDeadLetters
         | Action::Shutdown => "node".to_owned(),

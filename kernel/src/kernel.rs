@@ -8,9 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use smallvec::SmallVec;
 use weft_protocol::{
-    AgentName, ChainId, ChainState, DeferralId, Denial, Fact, Grant, GrantId, Head, LocalTarget, MessageId, NewTraces,
-    NodeId, Principal, ProcessId, Recovered, RecoveredChain, Refusal, Reserved, Role, Sender, Signer, Target,
-    Timestamp, Warned,
+    AgentName, ChainId, ChainState, CommitRef, DeferralId, Denial, Fact, Grant, GrantId, Head, Hlc, LocalTarget,
+    MessageId, NewTraces, NodeId, Principal, ProcessId, Recovered, RecoveredChain, Refusal, Reserved, Role, Sender,
+    SignedTick, Signer, Target, Tick, Timestamp, Warned,
 };
 
 use crate::action::Action;
@@ -363,6 +363,8 @@ impl Kernel {
             Input::ServicesElsewhere { services } => self.on_services_elsewhere(services),
             Input::HeadStored { head, hlc } => self.on_head_stored(*head, hlc),
             Input::ChainForked { chain } => self.chain.forget_head(&chain),
+            Input::TickAsked { heads, horizon } => self.on_tick_asked(heads, horizon),
+            Input::Withheld { ends } => self.chain.withhold(ends),
             Input::Persisted | Input::PersistFailed | Input::Released | Input::Woken => {}
         }
     }
@@ -475,6 +477,16 @@ impl Kernel {
         // A stamp too far ahead does not move the clock; whoever carried it has judged it.
         self.chain.observe(hlc, self.now);
         self.chain.note_head(head, hlc);
+    }
+
+    /// Signs how far time has come here: everything stamped up to then is on disk.
+    fn on_tick_asked(&mut self, heads: Vec<CommitRef>, horizon: Hlc) {
+        let tick = self.chain.quiet_until(self.now).map(|(last, hlc)| {
+            let cluster = self.chain.durable().cluster();
+            let tick = Tick { cluster, last, hlc, horizon: horizon.min(hlc), heads };
+            Box::new(SignedTick::new(&tick, self.chain.signer()))
+        });
+        self.effects.ticked(tick);
     }
 
     /// Who asks, with its grants; an agent must be alive.

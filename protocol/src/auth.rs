@@ -144,6 +144,9 @@ pub enum AuthRefusal {
     /// The node cannot decide now.
     #[error("the node is not ready to admit anyone")]
     NotReady,
+    /// It is a member no longer, for ever.
+    #[error("evicted from the cluster")]
+    Evicted,
 }
 
 impl AuthRefusal {
@@ -166,6 +169,7 @@ impl AuthRefusal {
             Self::NameTaken { .. } => "name-taken",
             Self::Protocol => "protocol",
             Self::NotReady => "not-ready",
+            Self::Evicted => "evicted",
         }
     }
 
@@ -185,7 +189,8 @@ impl AuthRefusal {
             | Self::InviteExpired
             | Self::InviteUsedUp
             | Self::InviteRevoked
-            | Self::NameTaken { .. } => false,
+            | Self::NameTaken { .. }
+            | Self::Evicted => false,
         }
     }
 }

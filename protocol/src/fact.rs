@@ -11,6 +11,7 @@ use crate::codec::{decode, encode};
 use crate::cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved};
 use crate::deferral::{Decided, Deferral, DeferralEnded, Warned};
 use crate::envelope::{Payload, Principal, Sender};
+use crate::epoch::{EpochAsked, EpochEndorsed, EpochPromised, EpochProposed, MemberChangeWanted};
 use crate::error::DecodeError;
 use crate::hash::Digest;
 use crate::health::HealthChanged;
@@ -284,6 +285,16 @@ pub enum Fact {
     Amendment(Box<Amendment>),
     /// An admin wants what another one proposed.
     Endorsed(Endorsement),
+    /// This node asks for promises to a ballot about who counts, and gives its own by that.
+    EpochAsked(EpochAsked),
+    /// This node endorses nothing in a lower ballot of that epoch any more.
+    EpochPromised(EpochPromised),
+    /// This node proposes who counts next, and endorses it.
+    EpochProposed(Box<EpochProposed>),
+    /// This node endorses what another proposed, or proposes it again in a ballot of its own.
+    EpochEndorsed(Box<EpochEndorsed>),
+    /// An operator of this node wants a change of who counts: it is proposed as soon as that is possible.
+    MemberChangeWanted(MemberChangeWanted),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -690,4 +701,9 @@ kinds! {
     "gate.warned" => Warned,
     "governance.amendment" => Amendment,
     "governance.endorsed" => Endorsed,
+    "epoch.asked" => EpochAsked,
+    "epoch.promised" => EpochPromised,
+    "epoch.proposed" => EpochProposed,
+    "epoch.endorsed" => EpochEndorsed,
+    "member.change-wanted" => MemberChangeWanted,
 }

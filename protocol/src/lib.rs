@@ -26,6 +26,7 @@ mod cron;
 mod deferral;
 mod effect;
 mod envelope;
+mod epoch;
 mod error;
 mod fact;
 mod governance;
@@ -64,6 +65,10 @@ pub use effect::{Dimension, EffectVector, Environment, Thousandths, Thresholds};
 pub use envelope::{
     ContractPart, Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, ProcessEnd, Publication, Receipt,
     RecordRef, Refusal, Sender, Signal,
+};
+pub use epoch::{
+    Ballot, CommitRef, EpochAsked, EpochEndorsed, EpochId, EpochPromised, EpochProposed, MemberChange,
+    MemberChangeWanted, MemberVerb, SignedTick, Tick, TickError,
 };
 pub use error::{DecodeError, ParseError};
 pub use fact::{

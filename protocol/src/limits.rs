@@ -16,6 +16,11 @@ pub const UNSEALED_EVENTS_MAX: u64 = 1_024;
 pub const UNSEALED_AGE_US_MAX: u64 = 10_000_000;
 /// Most anchors in one commit.
 pub const ANCHORS_MAX: usize = 32;
+/// Most changes of who counts in one proposal; further ones come in the next (guess: everybody who joins within a moment).
+pub const MEMBER_CHANGES_MAX: usize = 64;
+/// Most commits of other chains that a tick names; of further chains nothing is acknowledged but by commits, and the order lags
+/// until then.
+pub const TICK_HEADS_MAX: usize = 256;
 /// Most bytes of evidence against one chain (CHAIN.md): two headers of 8 KiB with both signatures.
 pub const EVIDENCE_BYTES_MAX: usize = 24 * 1024;
 /// Most causes named by one event.

@@ -53,6 +53,21 @@ impl Event {
         encode(self)
     }
 
+    /// The kind of the event in these bytes, if they are one, without reading the rest of it.
+    #[must_use]
+    pub fn peek_kind(bytes: &[u8]) -> Option<&str> {
+        let mut reader = Reader(bytes);
+        reader.head(5)?;
+        for field in ["v", "seq", "hlc"] {
+            reader.expect(field)?;
+            reader.number()?;
+        }
+        reader.expect("source")?;
+        reader.text()?;
+        reader.expect("kind")?;
+        reader.text()
+    }
+
     /// The event in these bytes, within all bounds.
     ///
     /// # Errors

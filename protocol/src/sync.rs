@@ -7,6 +7,7 @@ use crate::batch::Evidence;
 use crate::blob::{LargeEnvelope, LargeReceipt};
 use crate::codec::{decode, encode};
 use crate::envelope::{Envelope, Publication, Receipt};
+use crate::epoch::SignedTick;
 use crate::error::DecodeError;
 use crate::fact::MessageRecord;
 use crate::hash::{Digest, hash};
@@ -216,6 +217,8 @@ pub enum HeadGossip {
     Head(SignedCommit),
     /// That a chain has two histories.
     Fork(Box<Evidence>),
+    /// How far time has come for a node that writes nothing.
+    Tick(Box<SignedTick>),
 }
 
 /// A gossip message of any topic. The topic must fit the content.

@@ -5,24 +5,25 @@ use std::collections::BTreeMap;
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admission, Admitted, Advert, AdvertVersion, AgentSpec, Amendment, Anchor,
-    AuditLevel, AuthFrame, AuthRefusal, Backend, BlobChunk, BlobRef, BlobRequest, BlobResponse, BondFired, BondKind,
-    Bonded, Boot, BootPhase, Booted, Branch, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup, Configured,
-    Contract, ContractPart, ContractRef, ContractRegistered, Credential, CronAdded, CronFired, CronId, CronMissed,
-    CronRemoved, CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Decided, Deferral,
-    DeferralEnded, DeferralId, Delivery, Demonitored, Denial, Digest, DualSignature, Durability, EVENT_VERSION, Effect,
-    EffectOutcome, EffectResult, Endorsement, Endpoint, Envelope, Environment, Escalated, Event, Evidence, ExitReason,
-    Fact, ForkSeen, GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked,
-    GrantTerms, GrantUsed, HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof,
-    InviteBurnt, InviteId, InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt, LeastEffect,
-    Level, Linked, LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher,
-    Membership, MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId, Outcome,
-    Pattern, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd,
-    ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired,
-    Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, Rule, RuleChange, SUITE, SandboxPolicy,
-    ScopedAgent, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Severity, Shutdown,
-    Signal, Signed, SignedCommit, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse,
-    TailReturned, Thousandths, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, Unlinked,
-    Warned, Watched, encode,
+    AuditLevel, AuthFrame, AuthRefusal, Backend, Ballot, BlobChunk, BlobRef, BlobRequest, BlobResponse, BondFired,
+    BondKind, Bonded, Boot, BootPhase, Booted, Branch, Certificate, ChainId, Charter, ClusterId, Commit, CommitGroup,
+    CommitRef, Configured, Contract, ContractPart, ContractRef, ContractRegistered, Credential, CronAdded, CronFired,
+    CronId, CronMissed, CronRemoved, CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered,
+    Decided, Deferral, DeferralEnded, DeferralId, Delivery, Demonitored, Denial, Digest, DualSignature, Durability,
+    EVENT_VERSION, Effect, EffectOutcome, EffectResult, Endorsement, Endpoint, Envelope, Environment, EpochAsked,
+    EpochEndorsed, EpochId, EpochPromised, EpochProposed, Escalated, Event, Evidence, ExitReason, Fact, ForkSeen,
+    GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed,
+    HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId,
+    InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt, LeastEffect, Level, Linked, LocalTarget,
+    LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher, MemberChange, MemberChangeWanted,
+    MemberVerb, Membership, MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId,
+    Outcome, Pattern, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming,
+    ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal,
+    Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, Rule, RuleChange, SUITE,
+    SandboxPolicy, ScopedAgent, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Severity,
+    Shutdown, Signal, Signed, SignedCommit, SignedTick, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest,
+    SyncResponse, TailReturned, Thousandths, Tick, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId,
+    TraceRow, Unlinked, Warned, Watched, encode,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -481,7 +482,45 @@ pub(crate) fn facts() -> Vec<Fact> {
             by: Principal::Operator,
         })),
         Fact::Endorsed(Endorsement { amendment: digest(7), version: 2, by: Principal::Operator }),
+        Fact::EpochAsked(EpochAsked { epoch: EpochId::first(), ballot: ballot() }),
+        Fact::EpochPromised(EpochPromised { epoch: EpochId(digest(30)), ballot: ballot() }),
+        Fact::EpochProposed(Box::new(EpochProposed {
+            epoch: EpochId(digest(30)),
+            ballot: ballot(),
+            changes: vec![
+                MemberChange::Admit(chain()),
+                MemberChange::Suspend(commit_ref()),
+                MemberChange::Evict(commit_ref()),
+                MemberChange::Resume(chain()),
+                MemberChange::Readmit(commit_ref(), ChainId { incarnation: Incarnation(9), ..chain() }),
+            ],
+            heads: vec![(chain(), 12)],
+        })),
+        Fact::EpochEndorsed(Box::new(EpochEndorsed {
+            epoch: EpochId(digest(30)),
+            next: EpochId(digest(31)),
+            ballot: ballot(),
+            heads: vec![(chain(), 12)],
+        })),
+        Fact::MemberChangeWanted(MemberChangeWanted {
+            verb: MemberVerb::Evict,
+            node: node(3),
+            by: Principal::Operator,
+        }),
     ]
+}
+
+fn ballot() -> Ballot {
+    Ballot { number: 4, chain: chain() }
+}
+
+fn commit_ref() -> CommitRef {
+    CommitRef { chain: chain(), commit_no: 12, commit_hash: digest(32) }
+}
+
+fn tick() -> Tick {
+    let (hlc, horizon) = (Hlc(7_000_000_000), Hlc(6_000_000_000));
+    Tick { cluster: charter().cluster_id(), last: commit_ref(), hlc, horizon, heads: vec![commit_ref()] }
 }
 
 fn deferral() -> Deferral {
@@ -618,6 +657,9 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         }),
         ("sync-ask-evidence".to_owned(), encode(&SyncRequest::Evidence { chain: chain() })),
         ("sync-evidence".to_owned(), encode(&SyncResponse::Evidence(Some(Box::new(evidence()))))),
+        ("gossip-tick".to_owned(), {
+            encode(&Gossip::Head(HeadGossip::Tick(Box::new(SignedTick::new(&tick(), &FixedSigner(keys()))))))
+        }),
         ("gossip-fork".to_owned(), encode(&Gossip::Head(HeadGossip::Fork(Box::new(evidence()))))),
         ("sync-page".to_owned(), encode(&SyncResponse::Page { chain: chain(), groups: vec![group()] })),
         ("sync-trace".to_owned(), encode(&SyncResponse::Trace(vec![row]))),

@@ -1,8 +1,10 @@
 //! What can happen to replication, and all that it can ask of the world.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use weft_protocol::{
-    ChainId, ChainState, Commit, CommitGroup, Digest, Evidence, HeadGossip, Hlc, NodeId, PlacedFact, PublicKeys,
-    Publication, SignedCommit, SyncRequest, SyncResponse, TopicPattern,
+    ChainId, ChainState, Commit, CommitGroup, CommitRef, Digest, Evidence, Fact, HeadGossip, Hlc, MemberChangeWanted,
+    NodeId, PlacedFact, PublicKeys, Publication, SignedCommit, SignedTick, SyncRequest, SyncResponse, TopicPattern,
 };
 
 use crate::config::ReplicationConfig;
@@ -148,6 +150,20 @@ pub enum Input {
     },
     /// Others may hear of our own chain from now on.
     OwnChainShown,
+    /// These nodes are admins now.
+    AdminsKnown {
+        /// All of them.
+        admins: BTreeSet<NodeId>,
+    },
+    /// An operator of this node wants a change of who counts, and that is on our chain.
+    ChangeWanted(MemberChangeWanted),
+    /// What a `Vote` asked for may not go onto our chain now.
+    VoteRefused,
+    /// The node's clock completed a `Tick`; none when it cannot now.
+    OwnTicked {
+        /// Signed.
+        tick: Option<Box<SignedTick>>,
+    },
     /// The time of `next_wakeup` has come.
     Woken,
 }
@@ -232,6 +248,29 @@ pub enum Output {
         chain: ChainId,
         /// Which commits.
         commit_nos: Vec<u64>,
+    },
+    /// Sign a tick with these words, whose stamp is that of the node's clock and whose horizon goes no further than that; then
+    /// give `OwnTicked`.
+    Tick {
+        /// What is acknowledged.
+        heads: Vec<CommitRef>,
+        /// Up to where nothing of others is missing here.
+        horizon: Hlc,
+    },
+    /// Append this to our chain, unless it vouches for more of some chain than the last `Withhold` allows: then give
+    /// `VoteRefused`.
+    Vote(Box<Fact>),
+    /// Vouch for nothing of these chains beyond these commits; for all of any other.
+    Withhold {
+        /// The last commit of each.
+        ends: BTreeMap<ChainId, u64>,
+    },
+    /// Other chains count for the order from now on.
+    EpochBegan {
+        /// All that do.
+        counting: BTreeSet<ChainId>,
+        /// Nodes that are members no longer.
+        evicted: BTreeSet<NodeId>,
     },
     /// Take everything from this commit on out of the chain and keep it aside; then give `ChainCut`. Evidence that was reported
     /// before must be on disk by then.

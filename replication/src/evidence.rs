@@ -9,7 +9,7 @@ use crate::event::{Output, RequestId};
 use crate::fetch::Fetch;
 use crate::fork::{ForkVerdict, check_evidence, claimed_verdict};
 use crate::forks::Floor;
-use crate::replication::Replication;
+use crate::replication::{Replication, parting};
 use crate::witnesses::{Vouched, floor_of};
 
 impl Replication {
@@ -49,6 +49,9 @@ impl Replication {
 
     /// Nothing more is accepted of this chain for now. The pair nearest to where the histories part is kept.
     pub(crate) fn freeze(&mut self, verdict: ForkVerdict, evidence: Evidence) {
+        if let Some((chain, hlc)) = parting(&evidence) {
+            self.standing.forked(chain, hlc);
+        }
         if self.forks.prove(verdict, evidence)
             && let Some(copy) = self.copies.get_mut(&verdict.chain)
         {
@@ -126,6 +129,7 @@ impl Replication {
         if let Some(proof) = self.forks.get_mut(&chain) {
             proof.cutting = false;
         }
+        self.standing.cut(chain, state.as_ref().map_or(0, ChainState::commits));
         let keys = self.members.get(&chain.node).cloned();
         let state = state.or_else(|| keys.map(|keys| ChainState::new(chain, self.cluster, keys)));
         if let Some(state) = state {

@@ -2,8 +2,8 @@
 
 use weft_protocol::limits::{GOSSIP_COMMIT_BYTES_MAX, HEADS_MAX};
 use weft_protocol::{
-    ChainId, Commit, CommitGroup, Digest, Head, HeadGossip, NodeId, SignedCommit, SyncRequest, SyncResponse, Timestamp,
-    verify_commit,
+    ChainId, Commit, CommitGroup, Digest, Event, Fact, Head, HeadGossip, NodeId, PlacedFact, SignedCommit, SyncRequest,
+    SyncResponse, Timestamp, verify_commit,
 };
 
 use crate::config::{GOSSIP_WAITING_MAX, GOSSIP_WAITING_TOTAL_MAX};
@@ -91,6 +91,10 @@ impl Replication {
     pub(crate) fn on_own_chain_grew(&mut self, group: CommitGroup, commit: &Commit, outputs: &mut Vec<Output>) {
         self.own.grow(&group, commit.head(group.signed.hash()), commit.hlc_last);
         self.learn_anchors(self.own.chain.node, &commit.anchors, outputs);
+        if let Some(head) = self.own.head.clone() {
+            let anchors = commit.anchors.iter().map(|anchor| (anchor.chain, anchor.commit_no)).collect();
+            self.stand(&head, commit.hlc_last, anchors, &facts_of_standing(&group));
+        }
         let whole = group.size() <= GOSSIP_COMMIT_BYTES_MAX;
         let gossip = if whole { HeadGossip::Group(group) } else { HeadGossip::Head(group.signed) };
         outputs.push(Output::Gossip(Box::new(gossip)));
@@ -98,13 +102,14 @@ impl Replication {
 
     /// An announcement passed on by `from`. What continues our copy exactly is verified and stored; a gap is fetched; what we
     /// hold already is compared.
-    pub(crate) fn on_gossiped(&mut self, from: NodeId, gossip: HeadGossip, outputs: &mut Vec<Output>) {
+    pub(crate) fn on_gossiped(&mut self, from: NodeId, gossip: HeadGossip, now: Timestamp, outputs: &mut Vec<Output>) {
         let (signed, group) = match gossip {
             HeadGossip::Group(group) => {
                 (group.signed.clone(), Some(group).filter(|group| group.size() <= GOSSIP_COMMIT_BYTES_MAX))
             }
             HeadGossip::Head(signed) => (signed, None),
             HeadGossip::Fork(evidence) => return self.on_evidence(from, *evidence, outputs),
+            HeadGossip::Tick(tick) => return self.on_tick(from, &tick, now),
         };
         let Ok(commit) = signed.decode() else {
             self.refused += 1;
@@ -172,4 +177,15 @@ impl Replication {
             self.suspect(chain, commit.commit_no, from, signed, outputs);
         }
     }
+}
+
+/// What a commit of our own says about who counts: the only facts of it that this machine acts on.
+fn facts_of_standing(group: &CommitGroup) -> Vec<PlacedFact> {
+    let ours = |bytes: &&[u8]| Event::peek_kind(bytes).is_some_and(Fact::is_kind_of_standing);
+    let placed = |bytes: &[u8]| {
+        let event = Event::decode(bytes).ok()?;
+        let fact = Fact::decode(&event.kind, &event.payload).ok()?;
+        Some(PlacedFact { seq: event.seq, hlc: event.hlc, fact })
+    };
+    group.events.iter().map(|event| event.as_slice()).filter(ours).filter_map(placed).collect()
 }

@@ -12,7 +12,8 @@
 //! differs among many chains), `fetch` (getting
 //! what is missing), `copy` (one foreign chain and what is on its way into it), `verify` (the checks), `serve` (answering
 //! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut), `witnesses` (who vouches for what),
-//! `inquiry` (finding where two histories part), `order`, `status`, `config`;
+//! `inquiry` (finding where two histories part), `order`, `standing` (who counts, and what of the order is stable) with `votes` and
+//! `ticks` (what this node says about that), `status`, `config`;
 //! `topic_log` (publications in order, none lost, and their history).
 
 mod config;
@@ -27,10 +28,13 @@ mod inquiry;
 mod order;
 mod replication;
 mod serve;
+mod standing;
 mod status;
 mod stretch;
+mod ticks;
 mod topic_log;
 mod verify;
+mod votes;
 mod witnesses;
 
 pub use config::ReplicationConfig;
@@ -38,6 +42,7 @@ pub use event::{FetchId, Input, Output, RequestId};
 pub use fork::{EvidenceError, ForkKind, ForkVerdict, check_evidence, weigh_evidence};
 pub use order::{Merge, OrderKey, merge, order};
 pub use replication::Replication;
+pub use standing::{Epochs, Place, Placement, Policy, Proposal, Span, Standing, Step, Vote, Word};
 pub use status::{ChainStatus, SyncStatus};
 pub use topic_log::{GatherId, TopicWant};
 pub use verify::{Job, Verdict, VerifyError};

@@ -7,7 +7,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use weft_protocol::limits::{INCARNATIONS_MAX, MEMBERS_MAX};
 use weft_protocol::{
     Anchor, ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, Hlc, NodeId, PublicKeys,
-    Recovered, StampVerdict, SyncResponse, Timestamp, judge_stamp, vector_root,
+    Recovered, RecoveredChain, StampVerdict, SyncResponse, Timestamp, judge_stamp, vector_root,
 };
 
 use crate::config::{CHAINS_MAX, KEYLESS_MAX, LINKS_MAX, ReplicationConfig};
@@ -17,8 +17,11 @@ use crate::fetch::Fetch;
 use crate::fork::check_evidence;
 use crate::forks::{Forks, Proof};
 use crate::inquiry::{Inquiry, Suspicion};
+use crate::standing::{Standing, Step};
 use crate::status::{ChainStatus, SyncStatus};
+use crate::ticks::Ticks;
 use crate::topic_log::TopicLog;
+use crate::votes::{Votes, step_of};
 use crate::witnesses::Witnesses;
 
 /// Keeps verified copies of other members' chains and lets them copy ours. Nothing is in [`Replication::heads`] that is not
@@ -51,6 +54,11 @@ pub struct Replication {
     disowned: BTreeSet<ChainId>,
     pub(crate) refused: u64,
     pub(crate) topics: TopicLog,
+    /// Who counts, and what of the order is stable.
+    pub(crate) standing: Standing,
+    pub(crate) votes: Votes,
+    pub(crate) ticks: Ticks,
+    pub(crate) admins: BTreeSet<NodeId>,
     pub(crate) random: ChaCha8Rng,
     next_fetch: u64,
     next_round: Timestamp,
@@ -107,6 +115,11 @@ impl Replication {
         let forks = recovered_forks(recovered, &members);
         let mut witnesses = Witnesses::default();
         recovered.chains.iter().for_each(|chain| witnesses.learn(chain.state.chain().node, &chain.anchors));
+        let mut standing = Standing::new(cluster, own);
+        recovered.chains.iter().filter_map(recovered_step).for_each(|step| standing.stored(step));
+        for evidence in forks.evidence() {
+            parting(evidence).into_iter().for_each(|(chain, hlc)| standing.forked(chain, hlc));
+        }
         Self {
             config,
             cluster,
@@ -127,6 +140,10 @@ impl Replication {
             disowned: BTreeSet::new(),
             refused: 0,
             topics: TopicLog::default(),
+            standing,
+            votes: Votes::default(),
+            ticks: Ticks::default(),
+            admins: BTreeSet::new(),
             random: ChaCha8Rng::seed_from_u64(seed),
             next_fetch: 0,
             next_round: now,
@@ -149,7 +166,7 @@ impl Replication {
             Input::MemberLearned { keys } => self.on_member_learned(keys),
             Input::MemberQuarantined { node } => self.on_member_quarantined(node),
             Input::OwnChainGrew { group, commit } => self.on_own_chain_grew(*group, &commit, outputs),
-            Input::Gossiped { from, gossip } => self.on_gossiped(from, *gossip, outputs),
+            Input::Gossiped { from, gossip } => self.on_gossiped(from, *gossip, now, outputs),
             Input::RequestArrived { request, from, content } => self.on_request(request, from, content, now, outputs),
             Input::ResponseArrived { fetch, content } => self.on_response(fetch, Some(*content), now, outputs),
             Input::FetchFailed { fetch } => self.on_response(fetch, None, now, outputs),
@@ -166,10 +183,15 @@ impl Replication {
             Input::PublicationHeard { publication } => self.on_publication_heard(*publication, now, outputs),
             Input::Configured { config } => self.configure(*config, now),
             Input::OwnChainHidden { disowned } => self.on_own_chain_hidden(disowned),
-            Input::OwnChainShown => self.own.shown = true,
+            Input::OwnChainShown => self.on_own_chain_shown(),
+            Input::AdminsKnown { admins } => self.on_admins_known(admins),
+            Input::ChangeWanted(wanted) => self.on_change_wanted(&wanted),
+            Input::VoteRefused => self.on_vote_refused(),
+            Input::OwnTicked { tick } => self.on_own_tick(tick.map(|tick| *tick), outputs),
             Input::Woken => self.on_woken(now, outputs),
         }
         self.advance(now, outputs);
+        self.vote(now, outputs);
     }
 
     /// A round that is due later than the new mean allows comes earlier.
@@ -183,7 +205,14 @@ impl Replication {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let round = (!self.links.is_empty()).then_some(self.next_round);
         let hello = self.links.values().filter_map(|link| link.hello_due).min();
-        [round, hello, self.retry_at, self.topics.next_wakeup()].into_iter().flatten().min()
+        let standing = [self.vote_wakeup(), self.tick_wakeup()];
+        [round, hello, self.retry_at, self.topics.next_wakeup()].into_iter().chain(standing).flatten().min()
+    }
+
+    /// Who counts, and what of the order is stable.
+    #[must_use]
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// The heads of all chains that are held, sorted by chain.
@@ -281,6 +310,8 @@ impl Replication {
             self.plan_round(now);
         }
         self.links.insert(node, Link::default());
+        self.votes.look = true;
+        self.ticks.hurry();
         self.say_hello(node, now, outputs);
         self.ask_wanted(node, outputs);
         self.ask_followed(node, now, outputs);
@@ -290,6 +321,7 @@ impl Replication {
         let lost: Vec<FetchId> =
             self.fetches.iter().filter(|(_, (to, _))| *to == node).map(|(fetch, _)| *fetch).collect();
         self.links.remove(&node);
+        self.votes.look = true;
         for fetch in lost {
             self.on_response(fetch, None, now, outputs);
         }
@@ -303,6 +335,7 @@ impl Replication {
 
     fn on_member_learned(&mut self, keys: PublicKeys) {
         let node = keys.node();
+        self.votes.look = true;
         if self.members.len() < MEMBERS_MAX {
             self.members.entry(node).or_insert(keys);
         }
@@ -312,16 +345,28 @@ impl Replication {
         }
     }
 
+    fn on_own_chain_shown(&mut self) {
+        self.own.shown = true;
+        self.votes.look = true;
+    }
+
+    fn on_admins_known(&mut self, admins: BTreeSet<NodeId>) {
+        self.votes.look |= self.admins != admins;
+        self.admins = admins;
+    }
+
     /// Nobody is told of our own chain until [`Input::OwnChainShown`], nor ever of those that are disowned.
     fn on_own_chain_hidden(&mut self, disowned: Vec<ChainId>) {
         self.own.shown = false;
         self.disowned = disowned.into_iter().collect();
         let disowned = &self.disowned;
         self.copies.retain(|chain, _| !disowned.contains(chain));
+        disowned.iter().for_each(|chain| self.standing.disown(*chain));
     }
 
     fn on_member_quarantined(&mut self, node: NodeId) {
         self.quarantined.insert(node);
+        self.votes.look = true;
         self.keyless.retain(|chain, _| chain.node != node);
         for (chain, copy) in self.copies.iter_mut().filter(|(chain, _)| chain.node == node) {
             if !self.forks.contains(chain) {
@@ -431,6 +476,7 @@ impl Replication {
             self.say_hello(node, now, outputs);
         }
         self.wake_topics(now, outputs);
+        self.tick(now, outputs);
         if self.next_round > now {
             return;
         }
@@ -470,6 +516,10 @@ impl Replication {
         let Some(stored) = self.copies.get_mut(&chain).and_then(ChainCopy::take_stored) else { return };
         let Stored { facts, anchors, hlc } = stored;
         self.active.insert(chain);
+        if let Some(head) = self.copies.get(&chain).and_then(|copy| copy.durable().head()) {
+            let named = anchors.iter().map(|anchor| (anchor.chain, anchor.commit_no)).collect();
+            self.stand(&head, hlc, named, &facts);
+        }
         self.hear_of_forks(chain.node, &facts, outputs);
         outputs.push(Output::Learn { chain, facts, hlc });
         self.settle(chain, outputs);
@@ -522,6 +572,19 @@ impl Replication {
             }
         }
     }
+}
+
+/// What is held of a chain, as one stretch.
+fn recovered_step(chain: &RecoveredChain) -> Option<Step> {
+    let anchors = chain.anchors.iter().map(|anchor| (anchor.chain, anchor.commit_no)).collect();
+    Some(step_of(&chain.state.head()?, chain.state.last_hlc(), anchors, &chain.facts))
+}
+
+/// The stamp at which the two histories of this proof part, when it shows where that is.
+pub(crate) fn parting(evidence: &Evidence) -> Option<(ChainId, Hlc)> {
+    let (first, second) = (evidence.first.decode().ok()?, evidence.second.decode().ok()?);
+    let siblings = first.prev_commit == second.prev_commit;
+    siblings.then(|| (first.chain, first.hlc_first.min(second.hlc_first)))
 }
 
 /// What was proven by earlier runs, and what other chains tell of.

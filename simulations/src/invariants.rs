@@ -280,6 +280,13 @@ impl Judge {
                 let holds = self.reference.holds_commit(actor.node, signed);
                 self.spoken(actor, holds, || "the header of a commit".to_owned());
             }
+            Gossip::Head(HeadGossip::Tick(tick)) => {
+                let held = tick.peek().is_ok_and(|tick| {
+                    let mut named = tick.heads.iter().chain([&tick.last]);
+                    named.all(|commit| self.reference.holds(actor.node, commit))
+                });
+                self.spoken(actor, held, || "a commit named by a tick".to_owned());
+            }
             Gossip::Head(HeadGossip::Fork(_)) => {
                 let words = || format!("node {} says that an honest node has two histories", actor.node);
                 self.book.check(Check::OneHistory, false, words);

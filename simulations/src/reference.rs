@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_peer::AskId;
 use weft_protocol::limits::EVENT_BYTES_MAX;
 use weft_protocol::{
-    ChainError, ChainId, ChainState, CommitGroup, Digest, Effect, Event, Fact, Head, Hlc, MessageId, MessageRecord,
-    NodeId, Payload, RecordRef, SignedCommit, Stage, Timestamp, TopicPattern, content_address, encode, hash, link_hash,
-    vector_root,
+    ChainError, ChainId, ChainState, CommitGroup, CommitRef, Digest, Effect, Event, Fact, Head, Hlc, MessageId,
+    MessageRecord, NodeId, Payload, RecordRef, SignedCommit, Stage, Timestamp, TopicPattern, content_address, encode,
+    hash, link_hash, vector_root,
 };
 
 /// One event as it was first found durable.
@@ -222,6 +222,14 @@ impl Reference {
         let held = self.ledgers[node].get(&head.chain).copied().unwrap_or_default();
         let known = self.chronicles.get(&head.chain).and_then(|chronicle| chronicle.commits.get(commit_no));
         commit_no < held && known.is_some_and(|known| known.head == *head)
+    }
+
+    /// Whether this node's disk holds this commit.
+    pub(crate) fn holds(&self, node: usize, commit: &CommitRef) -> bool {
+        let Ok(commit_no) = usize::try_from(commit.commit_no) else { return false };
+        let held = self.ledgers[node].get(&commit.chain).copied().unwrap_or_default();
+        let known = self.chronicles.get(&commit.chain).and_then(|chronicle| chronicle.commits.get(commit_no));
+        commit_no < held && known.is_some_and(|known| known.head.commit_hash == commit.commit_hash)
     }
 
     /// Whether this node's disk holds the event of this record, and it has this leaf.

@@ -110,6 +110,7 @@ fn words_of_question(question: &Question) -> String {
         Question::RevokeInvite { invite } => format!("revoke {invite}"),
         Question::RecordRepair { repaired } => format!("record-repair {}", repaired.len()),
         Question::RecordBoot { phases } => format!("record-boot {}", phases.len()),
+        Question::ChangeMember { node, verb } => format!("{} {node}", verb.name()),
         Question::Configure { changes, .. } => format!("configure {}", changes.len()),
         Question::Trace { node, trace } => format!("trace {trace} of {}", node.short()),
     }
@@ -290,6 +291,10 @@ fn gossip_words(gossip: &Gossip) -> String {
     match gossip {
         Gossip::Head(HeadGossip::Group(group)) => format!("group {}", header_words(&group.signed)),
         Gossip::Head(HeadGossip::Head(signed)) => format!("head {}", header_words(signed)),
+        Gossip::Head(HeadGossip::Tick(tick)) => match tick.peek() {
+            Ok(tick) => format!("tick {} {} {}", tick.last.chain, tick.last.commit_no, tick.heads.len()),
+            Err(_) => "a broken tick".to_owned(),
+        },
         Gossip::Head(HeadGossip::Fork(evidence)) => {
             format!("fork {} {}", header_words(&evidence.first), header_words(&evidence.second))
         }

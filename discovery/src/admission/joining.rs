@@ -63,9 +63,7 @@ impl Discovery {
             self.counters.wrong_secrets += 1;
             return Err(refusal);
         }
-        if self.members.is_quarantined(&node) {
-            return Err(AuthRefusal::Quarantined);
-        }
+        self.view.check_cut_off(&node)?;
         let member = self.members.get(&node);
         let founder = &self.view.charter.founder;
         if member.as_ref().is_some_and(|member| member.keys != keys) || (founder.node() == node && founder != keys) {

@@ -59,11 +59,19 @@ pub(crate) struct Members {
     valid: BTreeMap<NodeId, BTreeMap<(Timestamp, Digest), Valid>>,
     held: BTreeMap<NodeId, BTreeMap<Digest, Signed<Certificate>>>,
     quarantined: BTreeSet<NodeId>,
+    evicted: BTreeSet<NodeId>,
 }
 
 impl Members {
     pub(crate) const fn new(cluster: ClusterId, founder: PublicKeys) -> Self {
-        Self { cluster, founder, valid: BTreeMap::new(), held: BTreeMap::new(), quarantined: BTreeSet::new() }
+        Self {
+            cluster,
+            founder,
+            valid: BTreeMap::new(),
+            held: BTreeMap::new(),
+            quarantined: BTreeSet::new(),
+            evicted: BTreeSet::new(),
+        }
     }
 
     /// Takes the certificate of this very node, which the handshake that admitted it has verified.
@@ -171,12 +179,33 @@ impl Members {
         self.quarantined.len() < MEMBERS_MAX && self.quarantined.insert(node)
     }
 
-    pub(crate) fn is_quarantined(&self, node: &NodeId) -> bool {
-        self.quarantined.contains(node)
+    /// Takes a node back that was cut off; whether it was.
+    pub(crate) fn pardon(&mut self, node: &NodeId) -> bool {
+        self.quarantined.remove(node)
     }
 
-    pub(crate) const fn quarantined(&self) -> &BTreeSet<NodeId> {
-        &self.quarantined
+    /// These nodes are members no longer; returns those of which that is new.
+    pub(crate) fn evict(&mut self, nodes: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let new = nodes.difference(&self.evicted).copied().collect();
+        self.evicted.extend(nodes);
+        new
+    }
+
+    pub(crate) fn is_evicted(&self, node: &NodeId) -> bool {
+        self.evicted.contains(node)
+    }
+
+    pub(crate) fn is_cut_off(&self, node: &NodeId) -> bool {
+        self.quarantined.contains(node) || self.evicted.contains(node)
+    }
+
+    /// All that are quarantined or evicted.
+    pub(crate) fn cut_off(&self) -> BTreeSet<NodeId> {
+        self.quarantined.union(&self.evicted).copied().collect()
+    }
+
+    pub(crate) const fn evicted(&self) -> &BTreeSet<NodeId> {
+        &self.evicted
     }
 
     /// Admissions whose issuer is not known as an admin yet.

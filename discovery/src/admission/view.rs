@@ -48,6 +48,8 @@ pub struct AdmissionView {
     pub members: Arc<BTreeMap<NodeId, AdmittedMember>>,
     /// Nodes that are cut off, members or not.
     pub quarantined: Arc<BTreeSet<NodeId>>,
+    /// Those of them that are members no longer, for ever.
+    pub evicted: Arc<BTreeSet<NodeId>>,
 }
 
 impl AdmissionView {
@@ -60,7 +62,7 @@ impl AdmissionView {
                 name: member.name.clone(),
                 role: member.role,
                 not_after: member.not_after,
-                quarantined: members.is_quarantined(&node),
+                quarantined: members.is_cut_off(&node),
                 admits_until: members.admits_until(&node),
                 certificates: members.digests(&node),
             };
@@ -74,8 +76,20 @@ impl AdmissionView {
             rules_hash: charter.rules_hash(),
             certificate,
             members: Arc::new(admitted.collect()),
-            quarantined: Arc::new(members.quarantined().clone()),
+            quarantined: Arc::new(members.cut_off()),
+            evicted: Arc::new(members.evicted().clone()),
         })
+    }
+
+    /// That a node is not cut off.
+    pub(crate) fn check_cut_off(&self, node: &NodeId) -> Result<(), AuthRefusal> {
+        if self.evicted.contains(node) {
+            Err(AuthRefusal::Evicted)
+        } else if self.quarantined.contains(node) {
+            Err(AuthRefusal::Quarantined)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the peer `remote`, authenticated by the transport, is a member by this certificate; its keys, if so. A member
@@ -106,9 +120,7 @@ impl AdmissionView {
         if certificate.cluster != self.cluster {
             return Err(AuthRefusal::WrongCluster { ours: self.cluster, theirs: certificate.cluster });
         }
-        if self.quarantined.contains(&remote) {
-            return Err(AuthRefusal::Quarantined);
-        }
+        self.check_cut_off(&remote)?;
         if self.keys_of(&remote).is_some_and(|keys| *keys != certificate.keys) {
             return Err(AuthRefusal::NotAMember);
         }

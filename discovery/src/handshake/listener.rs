@@ -104,9 +104,7 @@ fn judge_claim(view: &AdmissionView, remote: NodeId, theirs: &Hello, now: Timest
             Ok(Claim::Member { signed: signed.clone(), certificate })
         }
         Credential::Joiner { invite, keys } if keys.node() == remote && remote != view.node => {
-            if view.quarantined.contains(&remote) {
-                return Err(AuthRefusal::Quarantined);
-            }
+            view.check_cut_off(&remote)?;
             Ok(Claim::Joiner { keys: keys.clone(), invite: *invite })
         }
         Credential::Joiner { .. } => Err(AuthRefusal::NotAMember),

@@ -47,6 +47,13 @@ impl Action {
             ActionKind::RecordRepair => Self::RecordRepair,
             ActionKind::RecordTail => Self::RecordTail,
             ActionKind::RecordBoot => Self::RecordBoot,
+            ActionKind::Vote => Self::Vote,
+            ActionKind::ChangeMember => {
+                let (verb, node) = resource.split_once('/').ok_or_else(|| {
+                    ParseError::new(resource, "a change (suspend/NODE, resume/NODE, evict/NODE or readmit/NODE)")
+                })?;
+                Self::ChangeMember { verb: verb.parse()?, node: node.parse()? }
+            }
             ActionKind::Configure | ActionKind::ConfigureGates => {
                 Self::Configure { keys: text(), gates: resource.split(',').any(|key| GATE_SETTINGS.contains(&key)) }
             }

@@ -12,6 +12,10 @@ const WAITING_MAX: usize = MEMBERS_MAX;
 #[derive(Debug, Default)]
 pub(super) struct Vouched {
     waiting: BTreeMap<ChainId, (Head, Hlc)>,
+    /// The highest commit of each chain that was given.
+    given: BTreeMap<ChainId, u64>,
+    /// Beyond which commits nothing is given.
+    withheld: BTreeMap<ChainId, u64>,
     /// After which chain the next ones are taken, so that all get their turn.
     after: Option<ChainId>,
 }
@@ -31,10 +35,12 @@ impl Vouched {
     pub(super) fn take(&mut self, first: Hlc) -> Vec<Anchor> {
         let start = self.after.unwrap_or(ChainId::from_bytes(&[0; 40]));
         let later = self.waiting.range(start..).chain(self.waiting.range(..start));
-        let due = later.filter(|(_, (_, hlc))| *hlc < first).map(|(chain, _)| *chain);
+        let may = |head: &Head| self.withheld.get(&head.chain).is_none_or(|end| head.commit_no <= *end);
+        let due = later.filter(|(_, (head, hlc))| *hlc < first && may(head)).map(|(chain, _)| *chain);
         let due: Vec<ChainId> = due.take(ANCHORS_MAX).collect();
         self.after = due.last().copied().or(self.after);
-        let named = due.iter().filter_map(|chain| self.waiting.remove(chain));
+        let named: Vec<(Head, Hlc)> = due.iter().filter_map(|chain| self.waiting.remove(chain)).collect();
+        self.given.extend(named.iter().map(|(head, _)| (head.chain, head.commit_no)));
         let anchor = |(head, _): (Head, Hlc)| Anchor {
             chain: head.chain,
             commit_no: head.commit_no,
@@ -42,6 +48,15 @@ impl Vouched {
             root: head.root,
             commit_hash: head.commit_hash,
         };
-        named.map(anchor).collect()
+        named.into_iter().map(anchor).collect()
+    }
+
+    pub(super) fn withhold(&mut self, ends: BTreeMap<ChainId, u64>) {
+        self.withheld = ends;
+    }
+
+    /// Whether nothing beyond what is withheld was given before.
+    pub(super) fn keeps_back(&self) -> bool {
+        self.withheld.iter().all(|(chain, end)| self.given.get(chain).is_none_or(|given| given <= end))
     }
 }

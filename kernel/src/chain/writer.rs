@@ -1,15 +1,15 @@
 //! The only writer of the own chain: appends, closes groups, signs what it has verified, and lets go what waited.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::limits::{CHECKPOINT_AGE_US_MAX, CHECKPOINT_EVENTS_MAX, EVENT_BYTES_MAX, RULE_TEXT_BYTES_MAX};
 use weft_protocol::{
-    Batch, Blake3, COMMIT_LABEL, ChainError, ChainId, ChainState, Commit, CommitGroup, DeadLetter, Digest, DigestRow,
-    EVENT_VERSION, Effect, Event, Fact, Head, Hlc, LoggedPublication, MessageBatch, MessageId, MessageRecord,
-    OutboxEntry, RecordRef, RecordedStep, Reserved, SUITE, Shake, SignedCommit, Signer, StampVerdict, Timestamp,
-    commit_hash, encode, leaf_hash, link_hash, root,
+    Batch, Blake3, COMMIT_LABEL, ChainError, ChainId, ChainState, Commit, CommitGroup, CommitRef, DeadLetter, Digest,
+    DigestRow, EVENT_VERSION, Effect, Event, Fact, Head, Hlc, LoggedPublication, MessageBatch, MessageId,
+    MessageRecord, OutboxEntry, RecordRef, RecordedStep, Reserved, SUITE, Shake, SignedCommit, Signer, StampVerdict,
+    Timestamp, commit_hash, encode, leaf_hash, link_hash, root,
 };
 
 use super::group::{Group, fits_one_group};
@@ -96,6 +96,26 @@ impl Writer {
     /// A chain is vouched for no longer.
     pub(crate) fn forget_head(&mut self, chain: &ChainId) {
         self.vouched.forget(chain);
+    }
+
+    /// Vouches for nothing beyond these commits, and for all of other chains.
+    pub(crate) fn withhold(&mut self, ends: BTreeMap<ChainId, u64>) {
+        self.vouched.withhold(ends);
+    }
+
+    /// Whether nothing was vouched for beyond what is withheld by now.
+    pub(crate) fn keeps_back(&self) -> bool {
+        self.vouched.keeps_back()
+    }
+
+    /// The last commit on disk, and a stamp below everything that will follow it: that of now when nothing is on its way. None
+    /// before the first commit and when the run is over.
+    pub(crate) fn quiet_until(&mut self, now: Timestamp) -> Option<(CommitRef, Hlc)> {
+        let Head { chain, commit_no, commit_hash, .. } = self.durable.head().filter(|_| !self.ending)?;
+        let written = self.in_flight.as_ref().is_none_or(|in_flight| in_flight.next.is_none());
+        let idle = written && self.open.iter().all(Group::is_empty) && self.is_ready(now);
+        let hlc = if idle { self.tick(now) } else { self.durable.last_hlc() };
+        Some((CommitRef { chain, commit_no, commit_hash }, hlc))
     }
 
     /// What signs in this node's name.

@@ -151,6 +151,8 @@ fn need(action: &Action) -> Need {
         | Action::RecordRepair
         | Action::RecordTail
         | Action::RecordBoot
+        | Action::Vote
+        | Action::ChangeMember { .. }
         | Action::Configure { .. }
         | Action::SpawnConfigured { .. }
         | Action::Approve { .. }
@@ -196,6 +198,8 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::RecordRepair
         | Action::RecordTail
         | Action::RecordBoot
+        | Action::Vote
+        | Action::ChangeMember { .. }
         | Action::Configure { .. }
         | Action::Shutdown
         | Action::Link { .. }

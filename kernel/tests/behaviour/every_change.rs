@@ -117,6 +117,9 @@ classes! { INPUTS, name_of_input: Input {
     // What is vouched for stands in the next commit that has events.
     HeadStored => Reads,
     ChainForked => Reads,
+    // Words of the clock, and what is not vouched for.
+    TickAsked => Reads,
+    Withheld => Reads,
     // The disk and the clock. What was due is recorded as what it is.
     Persisted => Reads,
     PersistFailed => Reads,
@@ -610,6 +613,8 @@ fn input_for(which: &str) -> (Node, Input) {
             (beta, Input::HeadStored { head: Box::new(head), hlc })
         }
         "ChainForked" => (beta, Input::ChainForked { chain: alpha.kernel.chain_state().chain() }),
+        "TickAsked" => (beta, Input::TickAsked { heads: Vec::new(), horizon: weft_protocol::Hlc(u64::MAX) }),
+        "Withheld" => (beta, Input::Withheld { ends: [(alpha.kernel.chain_state().chain(), 0)].into() }),
         "Persisted" => (beta, Input::Persisted),
         "PersistFailed" => (beta, Input::PersistFailed),
         "Woken" => {

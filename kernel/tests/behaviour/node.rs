@@ -426,6 +426,10 @@ fn show(output: &Output) -> String {
         Output::Resume { process } => format!("resume {process}"),
         Output::Signal { process, signal, .. } => format!("signal {process} {signal}"),
         Output::Stop { process, .. } => format!("stop {process}"),
+        Output::Ticked { tick } => match tick.as_deref().map(|tick| tick.peek().expect("our own")) {
+            Some(tick) => format!("ticked {} until {} horizon {}", tick.last.commit_no, tick.hlc, tick.horizon),
+            None => "not ticked".to_owned(),
+        },
         Output::FactsRecorded { ticket, first_seq } => format!("facts-recorded {} at {first_seq}", ticket.0),
         Output::FactsRefused { ticket, refusal } => format!("facts-refused {} {refusal}", ticket.0),
         Output::Halt => "halt".to_owned(),

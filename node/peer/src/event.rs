@@ -6,9 +6,9 @@ use weft_discovery::{AdmissionView, Path};
 use weft_kernel::{Answer, Cursor, Delivery, Measured, ProbeAnswer, ProbeTarget, Syscall};
 use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, ChainState,
-    CommitGroup, Digest, ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, PhaseRecord, Principal,
-    ProcessId, PublicKeys, Publication, Refusal, Repaired, Resource, Role, SettingChange, SignedCommit, SyncRequest,
-    SyncResponse, TopicName,
+    CommitGroup, Digest, ExitReason, Gossip, InviteId, Join, MemberVerb, MessageId, NodeId, Payload, PhaseRecord,
+    Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired, Resource, Role, SettingChange, SignedCommit,
+    SyncRequest, SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -98,6 +98,13 @@ pub enum Question {
     RecordBoot {
         /// Its phases, at most one of each.
         phases: Vec<PhaseRecord>,
+    },
+    /// A member is to count or not, from here on or for ever: put that on the chain and propose it.
+    ChangeMember {
+        /// Whom.
+        node: NodeId,
+        /// What.
+        verb: MemberVerb,
     },
     /// Other settings are to count from now on, once that is on the chain.
     Configure {

@@ -18,7 +18,7 @@ pub(crate) fn network_health(own: NodeId, discovery: &Discovery) -> ProbeAnswer 
                 reached += 1;
             }
             MemberState::Dead => others += 1,
-            MemberState::Left | MemberState::Quarantined => {}
+            MemberState::Left | MemberState::Quarantined | MemberState::Evicted => {}
         }
     }
     if !listens {

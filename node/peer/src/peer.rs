@@ -9,8 +9,9 @@ use weft_kernel::{self as kernel, Action, Gates, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
-    Evidence, Fact, ForkSeen, Gossip, MessageId, NodeCheck, NodeId, Principal, Publication, Receipt, Recovered,
-    Refusal, ServiceName, Signer, SyncRequest, SyncResponse, Timestamp, TopicPattern,
+    Evidence, Fact, ForkSeen, Gossip, MemberChangeWanted, MemberVerb, MessageId, NodeCheck, NodeId, Principal,
+    Publication, Receipt, Recovered, Refusal, Role, ServiceName, Signer, SyncRequest, SyncResponse, Timestamp,
+    TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -50,6 +51,8 @@ pub(crate) enum FactsOwner {
     Discovery(discovery::Ticket),
     Asker(AskId),
     Settings(AskId, Box<PeerConfig>),
+    Change(AskId, MemberChangeWanted),
+    Vote,
     Peer,
 }
 
@@ -389,12 +392,31 @@ impl Peer {
                 let facts = vec![Fact::Booted(Booted { phases })];
                 self.record(FactsOwner::Asker(ask), by, Action::RecordBoot, facts);
             }
+            Question::ChangeMember { node, verb } => self.change_member(ask, by, node, verb, out),
             Question::Configure { config, changes } => {
                 let action = Action::configure(&changes);
                 let facts = vec![Fact::Configured(Configured { changes })];
                 self.record(FactsOwner::Settings(ask, config), by, action, facts);
             }
         }
+    }
+
+    /// Who counts is the admins' business: what a worker proposes nobody would endorse.
+    fn change_member(&mut self, ask: AskId, by: Principal, node: NodeId, verb: MemberVerb, out: &mut Vec<Output>) {
+        let invalid = match self.discovery.role_of(self.node) {
+            _ if self.discovery.keys_of(node).is_none() => Some("this node is no member: weft members lists them"),
+            Some(Role::Admin) => None,
+            Some(Role::Worker | Role::Observer) | None => {
+                Some("only an admin proposes who counts: ask on one of the admins that weft members shows")
+            }
+        };
+        if let Some(message) = invalid {
+            let refusal = Refusal::Invalid { message: message.to_owned() };
+            return out.push(Output::Answer { ask, answer: Err(refusal) });
+        }
+        let wanted = MemberChangeWanted { verb, node, by: by.clone() };
+        let (owner, fact) = (FactsOwner::Change(ask, wanted.clone()), Fact::MemberChangeWanted(wanted));
+        self.record(owner, by, Action::ChangeMember { node, verb }, vec![fact]);
     }
 
     /// Membership is the operator's business: the gate says so again when the facts are recorded.
@@ -510,7 +532,7 @@ impl Peer {
     /// Whether nobody will say any more how processes of this node end.
     fn is_lost(&self, node: &NodeId) -> bool {
         match self.discovery.state_of(node) {
-            MemberState::Dead | MemberState::Quarantined => true,
+            MemberState::Dead | MemberState::Quarantined | MemberState::Evicted => true,
             // A node that went down in order has said so of each of its processes before.
             MemberState::Alive | MemberState::Suspect | MemberState::Left => false,
         }
@@ -821,6 +843,7 @@ impl Peer {
             From::Resume { process } => out.push(Output::Resume { process }),
             From::Signal { process, signal, from } => out.push(Output::Signal { process, signal, from }),
             From::Stop { process, grace_us } => out.push(Output::Stop { process, grace_us }),
+            From::Ticked { tick } => self.tell_replication(replication::Input::OwnTicked { tick }),
             From::FactsRecorded { ticket, first_seq: _ } => self.facts_recorded(ticket, out),
             From::FactsRefused { ticket, refusal } => self.facts_refused(ticket, refusal, out),
             From::Halt => out.push(Output::Halt),
@@ -875,7 +898,11 @@ impl Peer {
                 self.configure(*config);
                 out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) });
             }
-            Some(FactsOwner::Peer) | None => {}
+            Some(FactsOwner::Change(ask, wanted)) => {
+                self.tell_replication(replication::Input::ChangeWanted(wanted));
+                out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) });
+            }
+            Some(FactsOwner::Peer | FactsOwner::Vote) | None => {}
         }
     }
 
@@ -884,7 +911,8 @@ impl Peer {
             Some(FactsOwner::Discovery(ticket)) => {
                 self.tell_discovery(discovery::Input::RecordRefused { ticket, refusal });
             }
-            Some(FactsOwner::Asker(ask) | FactsOwner::Settings(ask, _)) => {
+            Some(FactsOwner::Vote) => self.tell_replication(replication::Input::VoteRefused),
+            Some(FactsOwner::Asker(ask) | FactsOwner::Settings(ask, _) | FactsOwner::Change(ask, _)) => {
                 out.push(Output::Answer { ask, answer: Err(refusal) });
             }
             Some(FactsOwner::Peer) | None => {}
@@ -931,6 +959,8 @@ impl Peer {
             From::AnswerJoin { ask, answer } => out.push(Output::AnswerJoin { ask: AskId(ask.0), answer }),
             From::PublishView(view) => {
                 self.tell_kernel(admins_known(&self.discovery));
+                let admins = self.discovery.admins_now().collect();
+                self.tell_replication(replication::Input::AdminsKnown { admins });
                 out.push(Output::PublishView(view));
             }
             From::LearnMember { keys } => self.tell_replication(replication::Input::MemberLearned { keys }),
@@ -978,6 +1008,12 @@ impl Peer {
             }
             From::ReportFork(evidence) => self.fork_reported(*evidence),
             From::ReadHashes { chain, commit_nos } => out.push(Output::ReadHashes { chain, commit_nos }),
+            From::Tick { heads, horizon } => self.tell_kernel(kernel::Input::TickAsked { heads, horizon }),
+            From::Vote(fact) => self.record(FactsOwner::Vote, Principal::Operator, Action::Vote, vec![*fact]),
+            From::Withhold { ends } => self.tell_kernel(kernel::Input::Withheld { ends }),
+            From::EpochBegan { counting: _, evicted } => {
+                self.tell_discovery(discovery::Input::MembersEvicted { nodes: evicted });
+            }
             From::Cut { chain, from_commit } => self.persist.add_cut(Cut { chain, from_commit }),
         }
     }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use weft_protocol::control::{Body, SandboxJson};
 use weft_protocol::{
-    Admitted, Bonded, CronFired, Decided, Deferral, DeferralId, Effect, EffectResult, Fact, GrantIssued, HealthSubject,
-    MessageRecord, PhaseResult, ResourceUse, ServiceEnd, Warned, Watched,
+    Admitted, Ballot, Bonded, CommitRef, CronFired, Decided, Deferral, DeferralId, Effect, EffectResult, Fact,
+    GrantIssued, HealthSubject, MemberChange, MessageRecord, PhaseResult, ResourceUse, ServiceEnd, Warned, Watched,
 };
 
 use super::text;
@@ -231,10 +231,39 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             let (id, version) = (endorsed.amendment.to_string(), endorsed.version);
             (format!("{} for version {version}", crate::cli::short(&id)), to_json(endorsed))
         }
+        Fact::EpochAsked(asked) => (ballot_words(&asked.ballot, "is asked for"), to_json(asked)),
+        Fact::EpochPromised(promised) => (ballot_words(&promised.ballot, "is promised"), to_json(promised)),
+        Fact::EpochProposed(proposed) => {
+            let changes = proposed.changes.iter().map(change_words).collect::<Vec<_>>().join(", ");
+            let changes = if changes.is_empty() { "nothing changes".to_owned() } else { changes };
+            (format!("{}: {changes}", ballot_words(&proposed.ballot, "proposes")), to_json(proposed))
+        }
+        Fact::EpochEndorsed(endorsed) => {
+            let next = crate::cli::short(&endorsed.next.0.to_string()).to_owned();
+            (format!("{} {next}", ballot_words(&endorsed.ballot, "endorses epoch")), to_json(endorsed))
+        }
+        Fact::MemberChangeWanted(wanted) => {
+            (format!("{} wants to {} {}", wanted.by, wanted.verb.name(), wanted.node), to_json(wanted))
+        }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)
         }
+    }
+}
+
+fn ballot_words(ballot: &Ballot, verb: &str) -> String {
+    format!("ballot {} of {} {verb}", ballot.number, ballot.chain)
+}
+
+fn change_words(change: &MemberChange) -> String {
+    let at = |last: &CommitRef| format!("{} at commit {}", last.chain, last.commit_no);
+    match change {
+        MemberChange::Admit(chain) => format!("{chain} counts"),
+        MemberChange::Suspend(last) => format!("{} is suspended", at(last)),
+        MemberChange::Evict(last) => format!("{} is evicted", at(last)),
+        MemberChange::Resume(chain) => format!("{chain} counts again"),
+        MemberChange::Readmit(last, chain) => format!("{chain} takes the place of {}", at(last)),
     }
 }
 

@@ -85,7 +85,7 @@ fn row(own: NodeId, member: MemberView, chain: ChainHead, ahead_us: Option<u64>)
 pub(crate) const fn is_there(state: MemberState) -> bool {
     match state {
         MemberState::Alive | MemberState::Suspect => true,
-        MemberState::Dead | MemberState::Left | MemberState::Quarantined => false,
+        MemberState::Dead | MemberState::Left | MemberState::Quarantined | MemberState::Evicted => false,
     }
 }
 

@@ -134,6 +134,17 @@ impl World {
     pub(crate) fn ask(&mut self, host: usize, input: Input) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.hosts[host].machine.handle(input, self.now, &mut outputs);
+        // Who counts is looked at in `standing`; here no clock signs ticks, and nobody votes.
+        let answer = |output: &Output| match output {
+            Output::Tick { .. } => Some(Input::OwnTicked { tick: None }),
+            Output::Vote(_) => Some(Input::VoteRefused),
+            _ => None,
+        };
+        self.queue.extend(outputs.iter().filter_map(answer).map(|input| (host, input)));
+        outputs.retain(|output| {
+            let standing = matches!(output, Output::Withhold { .. } | Output::EpochBegan { .. });
+            !standing && answer(output).is_none()
+        });
         outputs
     }
 
@@ -244,6 +255,7 @@ impl World {
             }
             Output::Learn { chain, facts, hlc } => self.hosts[host].learned.push((chain, facts, hlc)),
             Output::ReportFork(evidence) => self.hosts[host].reported.push(*evidence),
+            Output::Tick { .. } | Output::Vote(_) | Output::Withhold { .. } | Output::EpochBegan { .. } => {}
             Output::PassPublication { .. } | Output::TopicGathered { .. } => panic!("nobody follows a topic"),
         }
     }

@@ -15,4 +15,4 @@ pub use fold::{Epoch, Fold, Placed, convicted};
 pub use member::Member;
 pub use rules::{Acknowledged, Rules};
 pub use view::{Ballot, Chain, Change, Commit, Head, Key, Record, Tick, View};
-pub use world::{Report, Setting, contradiction, play};
+pub use world::{Report, Setting, contradiction, play, play_watched};

@@ -64,11 +64,18 @@ struct World {
     holders: BTreeMap<u8, BTreeSet<u8>>,
     clock: u64,
     report: Report,
+    /// The honest member that was judged last.
+    seen: Option<usize>,
 }
 
 /// The history of this seed.
 #[must_use]
 pub fn play(setting: Setting, rules: Rules, seed: u64) -> Report {
+    play_watched(setting, rules, seed, |_| {})
+}
+
+/// The same, with an honest member shown whenever it did or heard something.
+pub fn play_watched(setting: Setting, rules: Rules, seed: u64, mut watch: impl FnMut(&Member)) -> Report {
     let chains = (0..setting.members).map(|node| Chain { node, incarnation: 0 });
     let members: Vec<Member> =
         chains.clone().map(|chain| Member::new(chain, View::new(chains.clone()), rules, None)).collect();
@@ -85,13 +92,17 @@ pub fn play(setting: Setting, rules: Rules, seed: u64) -> Report {
         holders: BTreeMap::new(),
         clock: 10,
         report: Report::default(),
+        seen: None,
     };
     world.exchange();
     for _ in 0..setting.steps {
         world.step();
+        world.seen.take().into_iter().for_each(|at| watch(&world.members[at]));
     }
     world.settle();
     world.judge_the_end();
+    let honest = world.members.iter().zip(&world.honest).filter(|(_, honest)| **honest);
+    honest.for_each(|(member, _)| watch(member));
     world.report
 }
 
@@ -342,6 +353,7 @@ impl World {
         if !self.honest[at] {
             return;
         }
+        self.seen = Some(at);
         let fold = self.members[at].fold();
         let stable = fold.stable();
         for fence in 0..2 {

@@ -93,6 +93,7 @@ impl Cluster {
             certificate: Arc::new(own.certificate.clone()),
             members: Arc::new(members),
             quarantined: Arc::default(),
+            evicted: Arc::default(),
         }
     }
 
