@@ -473,7 +473,7 @@ impl Kernel {
         }
     }
 
-    fn on_head_stored(&mut self, head: Head, hlc: weft_protocol::Hlc) {
+    fn on_head_stored(&mut self, head: Head, hlc: Hlc) {
         // A stamp too far ahead does not move the clock; whoever carried it has judged it.
         self.chain.observe(hlc, self.now);
         self.chain.note_head(head, hlc);
@@ -723,7 +723,7 @@ impl Kernel {
 fn heads_to_vouch_for<'a>(
     recovered: &'a Recovered,
     own: Option<&'a RecoveredChain>,
-) -> impl Iterator<Item = (Head, weft_protocol::Hlc)> {
+) -> impl Iterator<Item = (Head, Hlc)> {
     let forked = recovered.evidence.iter().filter_map(|evidence| Some(evidence.first.decode().ok()?.chain));
     let forked: Vec<ChainId> = forked.collect();
     let named = move |head: &Head| {

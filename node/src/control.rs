@@ -30,6 +30,7 @@ mod members;
 mod messages;
 mod node;
 mod openapi;
+mod order;
 mod request;
 mod services;
 mod text;
@@ -206,7 +207,9 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/chain/evidence", get(evidence::evidence))
         .route("/v1/chain/verify", post(chain::verify))
         .route("/v1/chain/export", post(chain::export))
-        .route("/v1/order", get(chain::order))
+        .route("/v1/order", get(order::order))
+        .route("/v1/order/state", get(order::state))
+        .route("/v1/members/change", post(order::change))
         .fallback(failure::no_such_path)
         .method_not_allowed_fallback(failure::no_such_method)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&served), door::admit))

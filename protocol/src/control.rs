@@ -28,8 +28,9 @@ pub use agents::{
 pub use body::{Body, BodyError, TypedBody};
 pub use bonds::{LinkReport, LinkRequest, MonitorReport, MonitorRequest};
 pub use chain::{
-    ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, EventsPage, EvidenceCheckReport, EvidenceFile,
-    EvidenceReport, EvidenceRow, ExportReport, ExportRequest, OrderRow, ProofCheckReport, ProofFile,
+    ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, CountingRow, EventRow, EventsPage, EvidenceCheckReport,
+    EvidenceFile, EvidenceReport, EvidenceRow, ExportReport, ExportRequest, MemberChangeReport, MemberChangeRequest,
+    OrderRow, OrderState, OrderWait, ProofCheckReport, ProofFile,
 };
 pub use config::{ConfigReport, ReloadReport, SettingChangeRow, SettingRow};
 pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport, CronToolRequest};

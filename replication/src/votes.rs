@@ -1,6 +1,6 @@
 //! What this node says about who counts: what it wants, what it accepts of others, and when it is its turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_protocol::{
     ChainId, CommitRef, EpochId, Fact, Head, Hlc, MemberChange, MemberChangeWanted, MemberVerb, NodeId, PlacedFact,
@@ -28,6 +28,8 @@ pub(crate) struct Votes {
     moved: Option<(EpochId, u64, Timestamp)>,
     /// Whether something is to be decided.
     pub(crate) open: bool,
+    /// When that is looked at again, if nothing happens before.
+    next: Option<Timestamp>,
     /// Whether something changed that may call for a vote.
     pub(crate) look: bool,
     /// What the kernel was last told not to vouch for.
@@ -142,11 +144,22 @@ impl Replication {
         self.votes.open = true;
     }
 
+    /// Whether a member is what an operator wanted it to be.
+    #[must_use]
+    pub fn is_decided(&self, node: NodeId, verb: MemberVerb) -> bool {
+        is_so(&self.standing, node, verb)
+    }
+
+    /// Who counts and has endorsed nothing that is proposed in this epoch.
+    #[must_use]
+    pub fn waits_to_decide(&self) -> BTreeSet<NodeId> {
+        let epochs = self.standing.epochs();
+        epochs.active().keys().filter(|chain| !epochs.has_endorsed(**chain)).map(|chain| chain.node).collect()
+    }
+
     /// When this node must look at an undecided epoch again.
     pub(crate) fn vote_wakeup(&self) -> Option<Timestamp> {
-        let (_, _, since) = self.votes.moved.filter(|_| self.votes.open)?;
-        let patience = since.after_us(PATIENCE_US.saturating_mul(1 + self.rank()?));
-        Some(self.votes.given.map_or(patience, |given| given.after_us(VOTE_LOST_US)))
+        self.votes.next.filter(|_| self.votes.open)
     }
 
     /// Says what is to be said, one word at a time.
@@ -158,11 +171,13 @@ impl Replication {
         self.note_movement(now);
         self.tell_epoch(outputs);
         let Some(rank) = self.rank().filter(|_| self.own.shown_head().is_some()) else { return };
-        if self.votes.given.is_some_and(|since| now < since.after_us(VOTE_LOST_US)) {
+        let patience_us = PATIENCE_US.saturating_mul(1 + rank);
+        self.votes.next = Some(now.after_us(patience_us));
+        if self.votes.given.is_some_and(|since| since <= now && now < since.after_us(VOTE_LOST_US)) {
             return;
         }
         let since = self.votes.moved.map_or(now, |(_, _, since)| since);
-        let impatient = now >= since.after_us(PATIENCE_US.saturating_mul(1 + rank));
+        let impatient = now >= since.after_us(patience_us);
         let going = Going { replication: self, leads: rank == 0, impatient };
         let vote = self.standing.duty(&going);
         let open = self.standing.epochs().proposals().next().is_some() || !going.wishes().is_empty();

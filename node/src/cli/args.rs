@@ -78,7 +78,9 @@ pub(crate) enum Command {
     /// Join the cluster that a token invites to, then run
     Join(JoinArgs),
     /// Show the members of the cluster
-    Members(OnlyAt),
+    Members(MembersArgs),
+    /// Make a node a member no longer, for ever, as soon as more than half agree
+    Evict(MemberArgs),
     /// Start, list, inspect, stop, restart, suspend and signal agents; print their logs
     #[command(subcommand)]
     Agent(AgentCommand),
@@ -211,6 +213,39 @@ pub(crate) struct JoinArgs {
     pub(crate) name: Option<NodeName>,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft members`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct MembersArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<MembersCommand>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft members …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MembersCommand {
+    /// Wait for a silent member no longer, until it is resumed
+    Suspend(MemberArgs),
+    /// Let a suspended member count again
+    Resume(MemberArgs),
+    /// Make a node a member no longer, for ever
+    Evict(MemberArgs),
+    /// Let the newest chain of a member count in place of the one before, also when it was cut off for a fork
+    Readmit(MemberArgs),
+}
+
+/// Whom a change of who counts is about.
+#[derive(Debug, Args)]
+pub(crate) struct MemberArgs {
+    /// Name or id of the member
+    #[arg(value_name = "NODE")]
+    pub(crate) member: String,
     #[command(flatten)]
     pub(crate) at: At,
 }
@@ -871,6 +906,9 @@ pub(crate) struct CheckProofArgs {
 /// `weft order`.
 #[derive(Debug, Args)]
 pub(crate) struct OrderArgs {
+    /// Only what is stable: whose place nothing can change any more
+    #[arg(long)]
+    pub(crate) stable: bool,
     /// At most so many events
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u64>,

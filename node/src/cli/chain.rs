@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use weft_protocol::control::{
-    ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, ExportReport, OrderRow, ProofFile,
+    ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, ExportReport, OrderRow, OrderState, OrderWait, ProofFile,
 };
 
 use super::args::{ChainCommand, ChainLogArgs, OrderArgs};
@@ -149,8 +149,9 @@ async fn export(path: &Path, at: &At) -> Result<(), CliError> {
 
 /// `weft order`.
 pub(crate) async fn order(args: &OrderArgs, at: &At) -> Result<(), CliError> {
-    let count = args.count.map_or_else(String::new, |count| format!("?count={count}"));
-    let body = Client::of(at)?.stream(&format!("/v1/order{count}")).await?;
+    let count = args.count.map_or_else(String::new, |count| format!("&count={count}"));
+    let client = Client::of(at)?;
+    let body = client.stream(&format!("/v1/order?stable={}{count}", args.stable)).await?;
     let output = Output::new(at.json);
     let mut lines = Pieces::lines(body);
     while let Some(line) = lines.next().await? {
@@ -161,5 +162,21 @@ pub(crate) async fn order(args: &OrderArgs, at: &At) -> Result<(), CliError> {
             format!("{}  {}#{}  {:<16} {stable}", row.hlc, short(&row.node), row.seq, row.kind)
         })?;
     }
+    let state: OrderState = client.get("/v1/order/state").await?;
+    output.remark(&dim(&order_words(&state)));
     Ok(())
+}
+
+/// What is said under an order.
+fn order_words(state: &OrderState) -> String {
+    let until =
+        state.stable_until.as_ref().map_or_else(|| "nothing is stable".to_owned(), |at| format!("stable until {at}"));
+    let waits = |wait: &OrderWait| match &wait.heard_until {
+        Some(at) => format!("{} (heard until {at})", wait.name),
+        None => format!("{} (not heard yet)", wait.name),
+    };
+    let waits: Vec<String> = state.waits_for.iter().map(waits).collect();
+    let waits = if waits.is_empty() { String::new() } else { format!("; the rest waits for {}", waits.join(", ")) };
+    let undecided = if state.undecided > 0 { "; a change of who counts is not decided" } else { "" };
+    format!("  {until}, {} count{waits}{undecided}", plural(state.counting.len() as u64, "member"))
 }

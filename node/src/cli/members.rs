@@ -1,14 +1,42 @@
 //! `weft members`, `weft invite`: who is in the cluster, and how others come in.
 
-use weft_protocol::control::{InviteReport, InviteRequest, InvitesReport, MemberRow, MembersReport, RevokeReport};
+use weft_protocol::control::{
+    InviteReport, InviteRequest, InvitesReport, MemberChangeReport, MemberChangeRequest, MemberRow, MembersReport,
+    RevokeReport,
+};
 
-use super::args::{InviteArgs, InviteCommand};
+use super::args::{InviteArgs, InviteCommand, MemberArgs, MembersArgs, MembersCommand};
 use super::client::Client;
 use super::output::{Output, ago, bad, count, dim, doubtful, good, micros, table};
 use super::{At, CliError};
 
-/// `weft members`.
-pub(crate) async fn members(at: &At) -> Result<(), CliError> {
+/// `weft members` and what changes who counts.
+pub(crate) async fn members(args: &MembersArgs, before: &At) -> Result<(), CliError> {
+    match &args.command {
+        None => list_members(&args.at.or(before)).await,
+        Some(MembersCommand::Suspend(member)) => change("suspend", member, before).await,
+        Some(MembersCommand::Resume(member)) => change("resume", member, before).await,
+        Some(MembersCommand::Evict(member)) => change("evict", member, before).await,
+        Some(MembersCommand::Readmit(member)) => change("readmit", member, before).await,
+    }
+}
+
+/// `weft evict`, `weft members suspend` and the like.
+pub(crate) async fn change(change: &str, args: &MemberArgs, before: &At) -> Result<(), CliError> {
+    let at = args.at.or(before);
+    let request = MemberChangeRequest { node: args.member.clone(), change: change.to_owned() };
+    let report: MemberChangeReport = Client::of(&at)?.post("/v1/members/change", &request).await?;
+    Output::new(at.json).report(&report, |report| {
+        let MemberChangeReport { name, change, .. } = report;
+        if report.decided {
+            return format!("{change} {name}: decided");
+        }
+        let waits = if report.waits_for.is_empty() { "others".to_owned() } else { report.waits_for.join(", ") };
+        format!("{change} {name}: proposed, and not decided yet; it waits for {waits} (weft order --stable shows when)")
+    })
+}
+
+async fn list_members(at: &At) -> Result<(), CliError> {
     let report: MembersReport = Client::of(at)?.get("/v1/members").await?;
     Output::new(at.json).report(&report, |report| {
         let header = ["name", "node", "role", "state", "path", "rtt", "agents", "events", "version", "seen"];
@@ -18,7 +46,8 @@ pub(crate) async fn members(at: &At) -> Result<(), CliError> {
 
 fn row(member: &MemberRow) -> [String; 10] {
     let state = match member.state.as_str() {
-        "alive" => good("alive"),
+        "alive" if member.counts => good("alive"),
+        "alive" => doubtful("alive, not counted"),
         "suspect" => doubtful("suspect"),
         other => bad(other),
     };

@@ -6,16 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+
 use axum::extract::{Path, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use tokio::sync::mpsc;
 use weft_peer::Peer;
 use weft_protocol::control::{
     ChainStatus, ChainVerifyReport, ChainVerifyRow, ErrorBody, EventRow, EventsPage, ExportReport, ExportRequest,
-    OrderRow, ProofFile,
+    ProofFile,
 };
 use weft_protocol::limits::EVENT_BYTES_MAX;
 use weft_protocol::{ChainId, Event, Fact, NodeId, Refusal, encode};
@@ -33,8 +30,6 @@ const PAGE_EVENTS_MAX: usize = 1_000;
 const SEAL_WAIT_MAX: Duration = Duration::from_secs(3);
 /// How often it looks.
 const SEAL_STEP: Duration = Duration::from_millis(50);
-/// Lines of the order that wait for a slow reader.
-const ORDER_LINES_MAX: usize = 256;
 
 /// Where this node's chain stands.
 #[utoipa::path(get, path = "/v1/chain", responses((status = 200, body = ChainStatus), (status = "default", body = ErrorBody)))]
@@ -263,52 +258,4 @@ pub(crate) async fn export(
 fn bytes_of(folder: &std::path::Path) -> io::Result<u64> {
     let sizes = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len()));
     sizes.sum()
-}
-
-/// How much of the order.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct OrderParameters {
-    /// At most so many events; all without one.
-    count: Option<u64>,
-}
-
-/// The provisional order of all events that are held, one JSON object on each line.
-#[utoipa::path(get, path = "/v1/order", params(OrderParameters),
-    responses((status = 200, body = OrderRow, content_type = "application/x-ndjson"), (status = "default", body = ErrorBody)))]
-pub(crate) async fn order(
-    State(served): State<Arc<Served>>,
-    Parameters(parameters): Parameters<OrderParameters>,
-) -> Response {
-    let (lines, reading) = mpsc::channel::<Result<Bytes, io::Error>>(ORDER_LINES_MAX);
-    let store = Arc::clone(&served.control.store);
-    let count = parameters.count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = write_order(&store, count, &lines) {
-            // The reader sees that the answer breaks off.
-            let _reader_is_gone = lines.blocking_send(Err(io::Error::other(error.to_string())));
-        }
-    });
-    let lines = futures::stream::unfold(reading, async |mut reading| Some((reading.recv().await?, reading)));
-    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
-}
-
-fn write_order(store: &Store, count: usize, lines: &mpsc::Sender<Result<Bytes, io::Error>>) -> Result<(), StoreError> {
-    for key in store.order_keys()?.take(count) {
-        let key = key?;
-        let row = OrderRow {
-            hlc: key.hlc.to_string(),
-            node: key.chain.node.to_string(),
-            incarnation: key.chain.incarnation.to_string(),
-            seq: key.seq,
-            kind: key.kind,
-            stable: false,
-        };
-        let mut line = serde_json::to_vec(&row).unwrap_or_default();
-        line.push(b'\n');
-        if lines.blocking_send(Ok(Bytes::from(line))).is_err() {
-            break;
-        }
-    }
-    Ok(())
 }

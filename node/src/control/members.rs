@@ -48,7 +48,8 @@ fn rows(peer: &Peer) -> Vec<MemberRow> {
         .map(|member| {
             let chain = head(&member.node);
             let ahead_us = ahead(&member.node).filter(|ahead_us| *ahead_us > 0);
-            row(peer.node(), member, chain, ahead_us)
+            let counts = super::order::counts(peer, member.node);
+            MemberRow { counts, ..row(peer.node(), member, chain, ahead_us) }
         })
         .collect();
     rows.sort_by(|one, other| (&one.name, &one.node).cmp(&(&other.name, &other.node)));
@@ -66,6 +67,7 @@ fn row(own: NodeId, member: MemberView, chain: ChainHead, ahead_us: Option<u64>)
         name: member.name.to_string(),
         node: member.node.to_string(),
         state: member.state.to_string(),
+        counts: false,
         role: member.role.to_string(),
         path: path.to_owned(),
         transport: member.path.as_ref().map(|path| path.transport.to_owned()),

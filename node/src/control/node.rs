@@ -85,7 +85,7 @@ async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> 
             agents: kernel.processes().iter().filter(|process| living(&process.state)).count() as u64,
             members: members.len() as u64,
             uptime_s: 0,
-            order: "provisional".to_owned(),
+            order: if super::order::is_stable(peer) { "stable" } else { "provisional" }.to_owned(),
             listen: own.map(|own| own.addresses.clone()).unwrap_or_default(),
             role: own.map(|own| own.role.to_string()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

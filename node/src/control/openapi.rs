@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use super::{
     agents, bonds, chain, config, cron, dead_letters, events, evidence, gate, grants, health, identity, logs, members,
-    messages, node, services, topics, trace,
+    messages, node, order, services, topics, trace,
 };
 
 #[derive(OpenApi)]
@@ -22,6 +22,9 @@ use super::{
         config::show,
         config::reload,
         members::members,
+        order::change,
+        order::order,
+        order::state,
         members::invites,
         members::invite,
         members::revoke,
@@ -75,7 +78,6 @@ use super::{
         evidence::evidence,
         chain::verify,
         chain::export,
-        chain::order,
     )
 )]
 struct Document;
@@ -128,7 +130,9 @@ mod tests {
         "/v1/invites/{id}",
         "/v1/livez",
         "/v1/members",
+        "/v1/members/change",
         "/v1/order",
+        "/v1/order/state",
         "/v1/readyz",
         "/v1/send",
         "/v1/services",

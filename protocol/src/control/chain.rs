@@ -134,6 +134,74 @@ pub struct OrderRow {
     pub stable: bool,
 }
 
+/// One chain that counts for the order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CountingRow {
+    /// Its node's name.
+    pub name: String,
+    /// Its node.
+    pub node: String,
+    /// Which of its chains.
+    pub incarnation: String,
+}
+
+/// Whom the order waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OrderWait {
+    /// Its node's name.
+    pub name: String,
+    /// Its node.
+    pub node: String,
+    /// Up to when it was heard, and has everything; never, without one.
+    pub heard_until: Option<String>,
+}
+
+/// The answer to `GET /v1/order/state`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OrderState {
+    /// `stable` when everything that is held is, else `provisional`.
+    pub order: String,
+    /// Whatever is in the order at or below this stamp is stable.
+    pub watermark: String,
+    /// The same as a time; none when nothing is.
+    pub stable_until: Option<String>,
+    /// Which epoch it is.
+    pub epoch: String,
+    /// How many came before it.
+    pub epochs_before: u64,
+    /// Whose chains count.
+    pub counting: Vec<CountingRow>,
+    /// Those of them that must be heard before everything is stable, the one least heard first.
+    pub waits_for: Vec<OrderWait>,
+    /// Proposed changes of who counts that are not decided.
+    pub undecided: u64,
+}
+
+/// The body of `POST /v1/members/change`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemberChangeRequest {
+    /// Name or id of the member.
+    pub node: String,
+    /// `suspend`, `resume`, `evict` or `readmit`.
+    pub change: String,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberChangeReport {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub node: String,
+    /// What was wanted.
+    pub change: String,
+    /// Whether more than half of those who count have agreed; otherwise it stays proposed.
+    pub decided: bool,
+    /// Who has said nothing about it yet.
+    pub waits_for: Vec<String>,
+}
+
 /// The answer to `GET /v1/chain/proof/{seq}`: a file that anybody can check without a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

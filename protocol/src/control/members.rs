@@ -19,8 +19,11 @@ pub struct MemberRow {
     pub name: String,
     /// Its id.
     pub node: String,
-    /// `alive`, `suspect`, `dead`, `left` or `quarantined`.
+    /// `alive`, `suspect`, `dead`, `left`, `quarantined` or `evicted`.
     pub state: String,
+    /// Whether it counts for the order, and is waited for.
+    #[serde(default)]
+    pub counts: bool,
     /// As what it was admitted.
     pub role: String,
     /// `self`, `direct`, or `none` without a connection.

@@ -50,6 +50,12 @@ impl Epochs {
         self.votes.endorsed.iter().any(|((of, _), by)| *of == ballot && by.contains(&chain))
     }
 
+    /// Whether this chain endorsed anything in this epoch.
+    #[must_use]
+    pub fn has_endorsed(&self, chain: ChainId) -> bool {
+        self.votes.endorsed.values().any(|by| by.contains(&chain))
+    }
+
     /// The ends of chains that this one endorsed in this epoch.
     pub(super) fn endorsed_ends(&self, chain: ChainId) -> BTreeMap<ChainId, u64> {
         let endorsed = self.votes.endorsed.iter().filter(|(_, by)| by.contains(&chain));

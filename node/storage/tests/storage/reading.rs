@@ -131,7 +131,8 @@ fn proofs_verify_and_say_what_is_sealed() {
 #[test]
 fn the_order_is_a_merge_of_all_chains() {
     let (store, batches, ..) = filled();
-    let keys: Vec<OrderKey> = store.order_keys().unwrap().map(Result::unwrap).collect();
+    let by_key = |key: &OrderKey, _| key.clone();
+    let keys: Vec<OrderKey> = store.order_keys(by_key).unwrap().map(|key| key.unwrap().1).collect();
     let mut expected: Vec<OrderKey> = batches
         .iter()
         .flat_map(|batch| &batch.groups)
