@@ -50,6 +50,8 @@ checks! {
     OrderIsPure = "order-is-pure",
     /// Nothing stands before what led to it.
     OrderIsCausal = "order-is-causal",
+    /// What a node calls stable stays where it is, and all nodes call the same stable.
+    StableStays = "stable-stays",
     /// Stamps of a node rise across restarts, jumps and standstills of its clock.
     StampsIncrease = "stamps-increase",
     /// Nothing is started or stopped without an intent on disk.
@@ -98,6 +100,7 @@ impl Check {
             }
             Self::ServiceGoesOn | Self::BreakersHold => has(|it| matches!(it, Transition::CallService { .. })),
             Self::ElsewhereIsKept => has(|it| matches!(it, Transition::SpawnOn { .. })),
+            Self::StableStays => !has(|it| matches!(it, Transition::RestoreHome { .. })),
             Self::NoForkToPrevent | Self::NobodyIsConvicted => has(|it| matches!(it, Transition::RestoreHome { .. })),
             Self::DenialsAreOnBoth => scenario.promises.iter().any(|name| name == Fault::DeniedElsewhere.name()),
             Self::AcknowledgedIsKept

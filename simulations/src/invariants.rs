@@ -189,6 +189,9 @@ impl Judge {
             let steps = self.reference.message_steps(remote, &report.id);
             steps.iter().any(|step| step.stage == Stage::Received && self.reference.has_text(remote, step, payload))
         });
+        // What the receiver has lost with its disk since it answered was promised in vain, and by nobody's fault.
+        let lost = !there && remote.is_some_and(|remote| self.reference.put_back.contains(&remote));
+        let (there, received) = (there || lost, received || lost);
         let durable = report.level.durability != Durability::None;
         self.book.check(Check::AcknowledgedIsKept, durable && with_text && own && there && received, || {
             format!(
@@ -197,7 +200,8 @@ impl Judge {
                 actor.node, report.id, report.level
             )
         });
-        let records = report.record.iter().chain(&report.remote_record);
+        let remote_record = report.remote_record.iter().filter(|_| !lost);
+        let records = report.record.iter().chain(remote_record);
         let promises = records.map(|record| Promise { record: record.clone(), message: report.id });
         self.reference.promises.extend(promises);
     }

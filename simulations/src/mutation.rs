@@ -44,6 +44,8 @@ pub enum Mutation {
     DeliverNothing,
     /// A start goes on with its chain whatever is remembered, and asks nobody.
     AskNobody,
+    /// Calls stable what has not been heard by everybody.
+    StableEarly,
 }
 
 impl Mutation {
@@ -80,7 +82,8 @@ impl Mutation {
             | Self::RepairNothing
             | Self::NotifyTwice
             | Self::DeliverNothing
-            | Self::AskNobody => {}
+            | Self::AskNobody
+            | Self::StableEarly => {}
         }
     }
 
@@ -108,7 +111,8 @@ impl Mutation {
             | Self::RepairNothing
             | Self::NotifyTwice
             | Self::DeliverNothing
-            | Self::AskNobody => {}
+            | Self::AskNobody
+            | Self::StableEarly => {}
         }
     }
 

@@ -133,6 +133,8 @@ pub(crate) struct Reference {
     own: Vec<Option<ChainId>>,
     /// Questions without an answer.
     pub(crate) asks: BTreeMap<AskId, Ask>,
+    /// Nodes whose home was put back from a copy.
+    pub(crate) put_back: BTreeSet<usize>,
     /// Every promise made.
     pub(crate) promises: Vec<Promise>,
     /// By receiving node and message, in which run it was handed to an agent.
@@ -159,6 +161,7 @@ impl Reference {
             ledgers: vec![BTreeMap::new(); nodes],
             own: vec![None; nodes],
             asks: BTreeMap::new(),
+            put_back: BTreeSet::new(),
             promises: Vec::new(),
             delivered: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -230,6 +233,19 @@ impl Reference {
         let held = self.ledgers[node].get(&commit.chain).copied().unwrap_or_default();
         let known = self.chronicles.get(&commit.chain).and_then(|chronicle| chronicle.commits.get(commit_no));
         commit_no < held && known.is_some_and(|known| known.head.commit_hash == commit.commit_hash)
+    }
+
+    /// The chains on this node's disk, of each event its stamp and the number of its commit.
+    pub(crate) fn stamps_held(&self, node: usize) -> impl Iterator<Item = (ChainId, Vec<(Hlc, u64)>)> {
+        self.ledgers[node].iter().filter_map(|(chain, commits)| {
+            let chronicle = self.chronicles.get(chain)?;
+            let mut stamps = Vec::new();
+            for (commit_no, commit) in (0..).zip(chronicle.commits.iter().take(*commits)) {
+                let until = usize::try_from(commit.head.size).ok()?;
+                stamps.extend(chronicle.events.get(stamps.len()..until)?.iter().map(|event| (event.hlc, commit_no)));
+            }
+            Some((*chain, stamps))
+        })
     }
 
     /// Whether this node's disk holds the event of this record, and it has this leaf.
@@ -505,6 +521,7 @@ impl Reference {
             return false;
         }
         self.ledgers[node] = held.iter().map(|(chain, groups)| (*chain, groups.len())).collect();
+        self.put_back.insert(node);
         self.bodies[node].clear();
         self.promises.retain(|promise| promise.record.chain.node != own);
         self.delivered.retain(|(receiver, _), _| *receiver != node);

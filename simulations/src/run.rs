@@ -64,6 +64,7 @@ fn run_plan(scenario: &Scenario, seed: u64, steps: &[Step], mutation: Option<Mut
     if !world.is_over() {
         world.judge_evidence();
         world.judge.quiet(scenario.nodes);
+        world.judge_stability();
         world.judge_guests();
         world.examine();
     }

@@ -28,6 +28,7 @@ use crate::network::Network;
 use crate::node::{Armed, Memo, Node, Running, address_of};
 use crate::reference::{Ask, Asked};
 use crate::scenario::Scenario;
+use crate::stability::Stability;
 use crate::trace::{self, Trace};
 use crate::transition::{AgentKind, Step, Transition};
 
@@ -85,6 +86,7 @@ pub(crate) struct World {
     pub(crate) faults: FaultCounts,
     pub(crate) trace: Trace,
     pub(crate) mutation: Option<Mutation>,
+    pub(crate) stability: Stability,
     pub(crate) network_dice: Dice,
     pub(crate) disk_dice: Dice,
     pub(crate) agent_dice: Dice,
@@ -131,6 +133,7 @@ impl World {
             faults,
             trace: Trace::new(&scenario.name, seed),
             mutation,
+            stability: Stability::default(),
             network_dice: Dice::new(seed, Stream::Network),
             disk_dice: Dice::new(seed, Stream::Disk),
             agent_dice: Dice::new(seed, Stream::Agents),
@@ -477,6 +480,7 @@ impl World {
     // What happens from outside.
 
     fn transit(&mut self, transition: Transition) {
+        self.judge_stability();
         self.trace.add(self.now_us, None, format_args!("{transition:?}"));
         match transition {
             Transition::Spawn { node, agent } => self.when_running(node, |world| world.spawn(node, agent)),

@@ -56,6 +56,13 @@ const fn echo_on(node: usize) -> Step {
 }
 
 #[test]
+fn an_event_that_is_called_stable_too_early() {
+    let caught = (0..8).map(|seed| run_mutated(&shipped("partition"), seed, None, Mutation::StableEarly));
+    let caught = caught.filter(|report| !report.checks["stable-stays"].ok).count();
+    assert!(caught > 0, "nothing that was stable moved");
+}
+
+#[test]
 fn a_batch_acknowledged_before_it_is_written() {
     caught("calm", 1, Mutation::AcknowledgeBeforeWrite, "spoken-is-durable");
 }
