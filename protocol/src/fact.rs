@@ -24,6 +24,7 @@ use crate::record::Head;
 use crate::service::{ContractRegistered, ServiceEnded, ServiceEntry};
 use crate::signature::Signed;
 use crate::time::{Hlc, Timestamp};
+use crate::tree::ResourceScored;
 
 /// Where in its journey a message was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -284,6 +285,8 @@ pub enum Fact {
     Amendment(Box<Amendment>),
     /// An admin wants what another one proposed.
     Endorsed(Endorsement),
+    /// A resource was observed, and its scores changed.
+    ResourceScored(Box<ResourceScored>),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -690,4 +693,5 @@ kinds! {
     "gate.warned" => Warned,
     "governance.amendment" => Amendment,
     "governance.endorsed" => Endorsed,
+    "resource.scored" => ResourceScored,
 }
