@@ -7,8 +7,8 @@ mod named;
 use std::sync::Arc;
 
 use weft_protocol::{
-    AgentName, CronId, DeferralId, GrantId, GrantTerms, MessageId, NodeId, Role, RuleId, ServiceName, SettingChange,
-    TopicName, TopicPattern,
+    AgentName, CronId, DeferralId, GrantId, GrantTerms, MessageId, NodeId, ResourcePath, Role, RuleId, ServiceName,
+    SettingChange, TopicName, TopicPattern,
 };
 
 /// One thing that somebody wants to do, with the resource it touches.
@@ -147,6 +147,11 @@ pub enum Action {
         keys: String,
         /// Whether one of them says how strict the gates are.
         gates: bool,
+    },
+    /// Say how good a resource is.
+    Score {
+        /// Which.
+        path: ResourcePath,
     },
     /// Take the node down.
     Shutdown,
@@ -287,6 +292,7 @@ kinds! {
     Configure => "configure",
     // Of the environment, or of what else the gates go by.
     ConfigureGates => "configure",
+    Score => "score",
     Shutdown => "shutdown",
     Deliver => "deliver",
     RegisterService => "register-service",
@@ -362,6 +368,7 @@ impl Action {
             Self::RecordBoot => ActionKind::RecordBoot,
             Self::Configure { gates: false, .. } => ActionKind::Configure,
             Self::Configure { gates: true, .. } => ActionKind::ConfigureGates,
+            Self::Score { .. } => ActionKind::Score,
             Self::Shutdown => ActionKind::Shutdown,
             Self::Deliver { .. } => ActionKind::Deliver,
             Self::RegisterService { .. } => ActionKind::RegisterService,
@@ -414,6 +421,7 @@ impl Action {
             | Self::RecordTail
             | Self::RecordBoot
             | Self::Configure { .. }
+            | Self::Score { .. }
             | Self::Shutdown
             | Self::RegisterService { .. }
             | Self::UnregisterService { .. }

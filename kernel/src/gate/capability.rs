@@ -152,6 +152,7 @@ fn need(action: &Action) -> Need {
         | Action::RecordTail
         | Action::RecordBoot
         | Action::Configure { .. }
+        | Action::Score { .. }
         | Action::SpawnConfigured { .. }
         | Action::Approve { .. }
         | Action::DenyDeferred { .. }
@@ -197,6 +198,7 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::RecordTail
         | Action::RecordBoot
         | Action::Configure { .. }
+        | Action::Score { .. }
         | Action::Shutdown
         | Action::Link { .. }
         | Action::Unlink { .. }

@@ -71,6 +71,7 @@ pub(super) fn effects(kind: ActionKind, abroad: bool) -> EffectVector {
         ActionKind::ConfigureGates => &[("risk", 200), ("novelty", 300), ("security", 600)],
         ActionKind::Amend => &[("risk", 300), ("novelty", 200), ("security", 500)],
         ActionKind::Endorse => &[("risk", 300), ("security", 300)],
+        ActionKind::Score => &[("risk", 50), ("fairness", 300)],
         ActionKind::Shutdown => &[("risk", 600)],
         ActionKind::RegisterService => &[("risk", 200), ("novelty", 200)],
         ActionKind::UnregisterService => &[("risk", 200)],
