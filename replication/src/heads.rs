@@ -2,8 +2,8 @@
 
 use weft_protocol::limits::{GOSSIP_COMMIT_BYTES_MAX, HEADS_MAX};
 use weft_protocol::{
-    ChainId, Commit, CommitGroup, Digest, Head, HeadGossip, NodeId, SignedCommit, SyncRequest, SyncResponse, Timestamp,
-    verify_commit,
+    ChainId, Commit, CommitGroup, Digest, Event, Fact, Head, HeadGossip, NodeId, PlacedFact, SignedCommit, SyncRequest,
+    SyncResponse, Timestamp, verify_commit,
 };
 
 use crate::config::{GOSSIP_WAITING_MAX, GOSSIP_WAITING_TOTAL_MAX};
@@ -89,6 +89,7 @@ impl Replication {
 
     /// Our own chain grew on disk: only now may others hear of it.
     pub(crate) fn on_own_chain_grew(&mut self, group: CommitGroup, commit: &Commit, outputs: &mut Vec<Output>) {
+        self.tree.learn(self.own.chain, &own_facts(&group));
         self.own.grow(&group, commit.head(group.signed.hash()), commit.hlc_last);
         self.learn_anchors(self.own.chain.node, &commit.anchors, outputs);
         let whole = group.size() <= GOSSIP_COMMIT_BYTES_MAX;
@@ -172,4 +173,16 @@ impl Replication {
             self.suspect(chain, commit.commit_no, from, signed, outputs);
         }
     }
+}
+
+/// What a commit of ours says, but messages and batches: those are told by their kinds and not read.
+fn own_facts(group: &CommitGroup) -> Vec<PlacedFact> {
+    let others =
+        group.events.iter().filter(|bytes| !matches!(Event::kind_of(bytes), Some("ipc.message" | "ipc.batch")));
+    let read = others.filter_map(|bytes| {
+        let event = Event::decode(bytes).ok()?;
+        let fact = Fact::decode(&event.kind, &event.payload).ok()?;
+        (!matches!(fact, Fact::Opaque { .. })).then_some(PlacedFact { seq: event.seq, hlc: event.hlc, fact })
+    });
+    read.collect()
 }

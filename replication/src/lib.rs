@@ -13,7 +13,7 @@
 //! what is missing), `copy` (one foreign chain and what is on its way into it), `verify` (the checks), `serve` (answering
 //! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut), `witnesses` (who vouches for what),
 //! `inquiry` (finding where two histories part), `order`, `status`, `config`;
-//! `topic_log` (publications in order, none lost, and their history).
+//! `topic_log` (publications in order, none lost, and their history); `tree` (all resources that the chains tell of).
 
 mod config;
 mod copy;
@@ -30,6 +30,7 @@ mod serve;
 mod status;
 mod stretch;
 mod topic_log;
+mod tree;
 mod verify;
 mod witnesses;
 
@@ -40,4 +41,5 @@ pub use order::{Merge, OrderKey, merge, order};
 pub use replication::Replication;
 pub use status::{ChainStatus, SyncStatus};
 pub use topic_log::{GatherId, TopicWant};
+pub use tree::Tree;
 pub use verify::{Job, Verdict, VerifyError};

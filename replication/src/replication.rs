@@ -19,6 +19,7 @@ use crate::forks::{Forks, Proof};
 use crate::inquiry::{Inquiry, Suspicion};
 use crate::status::{ChainStatus, SyncStatus};
 use crate::topic_log::TopicLog;
+use crate::tree::Tree;
 use crate::witnesses::Witnesses;
 
 /// Keeps verified copies of other members' chains and lets them copy ours. Nothing is in [`Replication::heads`] that is not
@@ -51,6 +52,8 @@ pub struct Replication {
     disowned: BTreeSet<ChainId>,
     pub(crate) refused: u64,
     pub(crate) topics: TopicLog,
+    /// All resources of which the chains in [`Replication::heads`] tell.
+    pub(crate) tree: Tree,
     pub(crate) random: ChaCha8Rng,
     next_fetch: u64,
     next_round: Timestamp,
@@ -107,6 +110,8 @@ impl Replication {
         let forks = recovered_forks(recovered, &members);
         let mut witnesses = Witnesses::default();
         recovered.chains.iter().for_each(|chain| witnesses.learn(chain.state.chain().node, &chain.anchors));
+        let mut tree = Tree::default();
+        tree.recover(recovered.chains.iter().map(|chain| (chain.state.chain(), chain.facts.as_slice())));
         Self {
             config,
             cluster,
@@ -127,6 +132,7 @@ impl Replication {
             disowned: BTreeSet::new(),
             refused: 0,
             topics: TopicLog::default(),
+            tree,
             random: ChaCha8Rng::seed_from_u64(seed),
             next_fetch: 0,
             next_round: now,
@@ -158,7 +164,7 @@ impl Replication {
             Input::Verified(verdict) => self.on_verified(*verdict, now, outputs),
             Input::Stored { chain } => self.on_stored(chain, outputs),
             Input::HashesRead { chain, hashes } => self.on_hashes_read(chain, &hashes, outputs),
-            Input::ChainCut { chain, state } => self.on_cut(chain, state.map(|state| *state), outputs),
+            Input::ChainCut { chain, state, facts } => self.on_cut(chain, state.map(|state| *state), &facts, outputs),
             Input::TopicsFollowed { patterns, since } => self.on_topics_followed(patterns, since, now, outputs),
             Input::TopicGatherAsked { gather, pattern, want } => {
                 self.on_gather_asked(gather, pattern, want, now, outputs);
@@ -166,7 +172,7 @@ impl Replication {
             Input::PublicationHeard { publication } => self.on_publication_heard(*publication, now, outputs),
             Input::Configured { config } => self.configure(*config, now),
             Input::OwnChainHidden { disowned } => self.on_own_chain_hidden(disowned),
-            Input::OwnChainShown => self.own.shown = true,
+            Input::OwnChainShown => self.on_own_chain_shown(),
             Input::Woken => self.on_woken(now, outputs),
         }
         self.advance(now, outputs);
@@ -202,6 +208,12 @@ impl Replication {
     #[must_use]
     pub fn vector_root(&self) -> Digest {
         vector_root(&self.heads())
+    }
+
+    /// The resources of which all chains of [`Replication::heads`] tell: equal on two nodes when their vector roots are.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// Every chain that is held, sorted by chain.
@@ -315,9 +327,16 @@ impl Replication {
     /// Nobody is told of our own chain until [`Input::OwnChainShown`], nor ever of those that are disowned.
     fn on_own_chain_hidden(&mut self, disowned: Vec<ChainId>) {
         self.own.shown = false;
+        self.tree.hide(self.own.chain);
+        disowned.iter().for_each(|chain| self.tree.forget(chain));
         self.disowned = disowned.into_iter().collect();
         let disowned = &self.disowned;
         self.copies.retain(|chain, _| !disowned.contains(chain));
+    }
+
+    fn on_own_chain_shown(&mut self) {
+        self.own.shown = true;
+        self.tree.show(&self.own.chain);
     }
 
     fn on_member_quarantined(&mut self, node: NodeId) {
@@ -470,6 +489,7 @@ impl Replication {
         let Some(stored) = self.copies.get_mut(&chain).and_then(ChainCopy::take_stored) else { return };
         let Stored { facts, anchors, hlc } = stored;
         self.active.insert(chain);
+        self.tree.learn(chain, &facts);
         self.hear_of_forks(chain.node, &facts, outputs);
         outputs.push(Output::Learn { chain, facts, hlc });
         self.settle(chain, outputs);

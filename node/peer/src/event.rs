@@ -6,9 +6,9 @@ use weft_discovery::{AdmissionView, Path};
 use weft_kernel::{Answer, Cursor, Delivery, Measured, ProbeAnswer, ProbeTarget, Syscall};
 use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, ChainState,
-    CommitGroup, Digest, ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, PhaseRecord, Principal,
-    ProcessId, PublicKeys, Publication, Refusal, Repaired, Resource, Role, SettingChange, SignedCommit, SyncRequest,
-    SyncResponse, TopicName,
+    CommitGroup, Digest, ExitReason, Gossip, InviteId, Join, MessageId, NodeId, Payload, PhaseRecord, PlacedFact,
+    Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired, Resource, ResourceScored, Role, SettingChange,
+    SignedCommit, SyncRequest, SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -98,6 +98,11 @@ pub enum Question {
     RecordBoot {
         /// Its phases, at most one of each.
         phases: Vec<PhaseRecord>,
+    },
+    /// A resource is as good as this says: put that on the chain.
+    Score {
+        /// Which, and what was seen.
+        scored: Box<ResourceScored>,
     },
     /// Other settings are to count from now on, once that is on the chain.
     Configure {
@@ -286,6 +291,8 @@ pub enum Input {
         chain: ChainId,
         /// Where it stands; none when nothing of it is stored.
         state: Option<Box<ChainState>>,
+        /// Its facts but messages, batches and opaque ones, in order.
+        facts: Vec<PlacedFact>,
     },
     /// Steps of a conversation were read.
     TraceRead {
