@@ -34,7 +34,14 @@ pub(crate) async fn tree(command: &TreeCommand, before: &At) -> Result<(), CliEr
 }
 
 async fn list(path: &str, at: &At) -> Result<(), CliError> {
-    let report: TreeReport = Client::of(at)?.get(&format!("/v1/tree?path={}", segment(path))).await?;
+    let client = Client::of(at)?;
+    let mut report: TreeReport = client.get(&format!("/v1/tree?path={}", segment(path))).await?;
+    while let Some(after) = report.next.take() {
+        let path = format!("/v1/tree?path={}&after={}", segment(path), segment(&after));
+        let page: TreeReport = client.get(&path).await?;
+        report.resources.extend(page.resources);
+        report.next = page.next;
+    }
     Output::new(at.json).report(&report, |report| {
         let row = |row: &ResourceRow| {
             let below = if row.children == 0 { String::new() } else { count(row.children) };

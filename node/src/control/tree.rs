@@ -22,6 +22,8 @@ use crate::cli::TREE_PROOF_FORMAT;
 
 /// How much an observation counts when nobody says how much: the reference system's 0.3.
 const WEIGHT_DEFAULT: f64 = 0.3;
+/// Most resources in one answer.
+const PAGE_RESOURCES_MAX: usize = 1_000;
 /// Most names that an ambiguous one is told to be.
 const MEANT_MAX: usize = 8;
 
@@ -34,18 +36,36 @@ pub(crate) struct PathParameters {
     path: Option<String>,
 }
 
-/// What stands directly below a resource.
-#[utoipa::path(get, path = "/v1/tree", params(PathParameters),
+/// Which part of a list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListParameters {
+    /// Below which resource; the root without one.
+    path: Option<String>,
+    /// Only those behind this name.
+    after: Option<String>,
+}
+
+/// What stands directly below a resource, in pages.
+#[utoipa::path(get, path = "/v1/tree", params(ListParameters),
     responses((status = 200, body = TreeReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn list(
     State(served): State<Arc<Served>>,
-    Parameters(PathParameters { path }): Parameters<PathParameters>,
+    Parameters(ListParameters { path, after }): Parameters<ListParameters>,
 ) -> Result<Json<TreeReport>, Failure> {
     let read = move |peer: &Peer| {
         let path = existing(peer, path.as_deref().unwrap_or("/"))?;
         let tree = peer.replication().tree();
-        let resources = tree.children(&path).map(|(entry, children)| row(peer, entry, children)).collect();
-        Ok(TreeReport { path: path.to_string(), root: tree.root().to_string(), resources })
+        let is_behind = |entry: &ResourceEntry| after.as_deref().is_none_or(|after| entry.path.name() > Some(after));
+        let mut rest = tree.children(&path).filter(|(entry, _)| is_behind(entry)).peekable();
+        let mut next = None;
+        let page = rest.by_ref().take(PAGE_RESOURCES_MAX).map(|(entry, children)| {
+            next = entry.path.name().map(str::to_owned);
+            row(peer, entry, children)
+        });
+        let resources = page.collect();
+        let next = next.filter(|_| rest.peek().is_some());
+        Ok(TreeReport { path: path.to_string(), root: tree.root().to_string(), resources, next })
     };
     Ok(Json(served.read(read).await?.map_err(|failure: Failure| failure)?))
 }
@@ -178,6 +198,12 @@ fn meant(peer: &Peer, text: &str) -> Result<ResourcePath, Failure> {
         let exact = path.child(name)?;
         if tree.get(&exact).is_some() {
             path = exact;
+            continue;
+        }
+        // Below some stand nodes themselves.
+        let node = find(peer, name).ok().and_then(|node| path.child(&node.to_string()).ok());
+        if let Some(node) = node.filter(|node| tree.get(node).is_some()) {
+            path = node;
             continue;
         }
         let (own, node) = name.split_once('@').map_or((name, None), |(own, node)| (own, Some(node)));

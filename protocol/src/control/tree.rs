@@ -72,8 +72,11 @@ pub struct TreeReport {
     pub path: String,
     /// The root of the tree it was read from.
     pub root: String,
-    /// What stands directly below it, by name.
+    /// What stands directly below it, by the last name of its path; at most 1,000.
     pub resources: Vec<ResourceRow>,
+    /// The name after which the next page begins; null when this is the last.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// The root of what is stable.

@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::Digest;
 use crate::id::ClusterId;
-use crate::tree::{
-    ResourceEntry, ResourcePath, branch_hash, child_hash, name_bit, name_key, no_children, node_hash, parting_bit,
-};
+use crate::tree::{ResourceEntry, ResourcePath, branch_hash, child_hash, name_bit, name_key, no_children, node_hash};
 
 /// The other side of one branch on the way from a child to the root of its parent's trie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,9 +148,8 @@ impl TreeNeighbour {
     /// The hash over all children, of which `missing` is none: whoever looks for it comes to this one.
     fn children_without(&self, missing: &str) -> Result<Digest, TreeProofError> {
         let (own, wanted) = (name_key(&self.name), name_key(missing));
-        let parting = parting_bit(&own, &wanted).ok_or(TreeProofError::Neighbour)?;
         let mut bits = self.siblings.iter().map(|sibling| sibling.bit);
-        if bits.any(|bit| name_bit(&own, bit) != name_bit(&wanted, bit) || bit == parting) {
+        if own == wanted || bits.any(|bit| name_bit(&own, bit) != name_bit(&wanted, bit)) {
             return Err(TreeProofError::Neighbour);
         }
         climb(child_hash(&self.name, &self.node), &own, &self.siblings)

@@ -47,7 +47,8 @@ impl Tree {
         tree
     }
 
-    /// Takes what chains say when they are read at a start: hashed once, at the end.
+    /// Takes what chains say when they are read at a start: hashed once, at the end. What is stable is said by
+    /// [`Tree::advance`] before anything else is learned, so that little waits for it.
     pub fn recover<'a>(&mut self, chains: impl IntoIterator<Item = (ChainId, &'a [PlacedFact])>) {
         for (chain, facts) in chains {
             self.provisional.apply(chain, facts);
@@ -61,6 +62,9 @@ impl Tree {
     /// Takes more of what a chain says. Those of one chain must come in their order; what is known already is passed over.
     pub fn learn(&mut self, chain: ChainId, facts: &[PlacedFact]) {
         self.recover([(chain, facts)]);
+        if let Some(stable) = &mut self.stable {
+            stable.let_go();
+        }
     }
 
     /// Takes everything that a chain said out, for good.

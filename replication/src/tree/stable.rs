@@ -37,15 +37,17 @@ impl Stable {
         let (stable, later): (Vec<_>, Vec<_>) = facts.iter().partition(|placed| key(placed) <= self.bound);
         self.fold.apply(chain, stable);
         self.fold.settle();
-        for placed in later.into_iter().filter(|placed| !matches!(placed.fact, Fact::Opaque { .. })) {
-            if self.waiting.len() >= WAITING_MAX {
-                self.lost = true;
-            }
-            if self.lost {
-                self.waiting.clear();
-                return;
-            }
-            self.waiting.insert(key(placed), placed.clone());
+        if !self.lost {
+            let later = later.into_iter().filter(|placed| !matches!(placed.fact, Fact::Opaque { .. }));
+            self.waiting.extend(later.map(|placed| (key(placed), placed.clone())));
+        }
+    }
+
+    /// When too much waits, nothing of it is kept.
+    pub(super) fn let_go(&mut self) {
+        if self.waiting.len() > WAITING_MAX {
+            self.lost = true;
+            self.waiting.clear();
         }
     }
 

@@ -344,6 +344,20 @@ fn placed(seq: u64, hlc: u64, fact: Fact) -> PlacedFact {
 }
 
 #[test]
+fn what_waits_too_long_for_stability_is_let_go_and_said() {
+    let chain = WRITERS[0].chain;
+    let bound = |hlc| OrderKey::new(chain, 0, Hlc(hlc));
+    let mut tree = Tree::with_stable(bound(0));
+    let facts: Vec<PlacedFact> = (0..65_537).map(|seq| placed(seq, seq + 1, done(seq))).collect();
+    tree.recover([(chain, facts.as_slice())]);
+    tree.advance(bound(1_000));
+    assert!(tree.stable_root().is_some(), "a start may bring more");
+    tree.learn(chain, &(65_537..66_600).map(|seq| placed(seq, seq + 1, done(seq))).collect::<Vec<_>>());
+    assert_eq!(tree.stable_root(), None, "65,600 wait");
+    assert_eq!(Tree::at(bound(0), [(chain, facts.as_slice())]).root(), Tree::default().root());
+}
+
+#[test]
 fn an_agent_is_what_its_chain_said_last() {
     let chain = WRITERS[0].chain;
     let path = agent("words", chain.node);
