@@ -7,8 +7,8 @@ mod named;
 use std::sync::Arc;
 
 use weft_protocol::{
-    AgentName, CronId, DeferralId, GrantId, GrantTerms, MemberVerb, MessageId, NodeId, Role, RuleId, ServiceName,
-    SettingChange, TopicName, TopicPattern,
+    AgentName, CronId, DeferralId, GrantId, GrantTerms, MemberVerb, MessageId, NodeId, ResourcePath, Role, RuleId,
+    ServiceName, SettingChange, TopicName, TopicPattern,
 };
 
 /// One thing that somebody wants to do, with the resource it touches.
@@ -157,6 +157,11 @@ pub enum Action {
         /// Whether one of them says how strict the gates are.
         gates: bool,
     },
+    /// Say how good a resource is.
+    Score {
+        /// Which.
+        path: ResourcePath,
+    },
     /// Take the node down.
     Shutdown,
     /// Let a broadcast into the mailbox of one agent.
@@ -298,6 +303,7 @@ kinds! {
     Configure => "configure",
     // Of the environment, or of what else the gates go by.
     ConfigureGates => "configure",
+    Score => "score",
     Shutdown => "shutdown",
     Deliver => "deliver",
     RegisterService => "register-service",
@@ -375,6 +381,7 @@ impl Action {
             Self::ChangeMember { .. } => ActionKind::ChangeMember,
             Self::Configure { gates: false, .. } => ActionKind::Configure,
             Self::Configure { gates: true, .. } => ActionKind::ConfigureGates,
+            Self::Score { .. } => ActionKind::Score,
             Self::Shutdown => ActionKind::Shutdown,
             Self::Deliver { .. } => ActionKind::Deliver,
             Self::RegisterService { .. } => ActionKind::RegisterService,
@@ -429,6 +436,7 @@ impl Action {
             | Self::Vote
             | Self::ChangeMember { .. }
             | Self::Configure { .. }
+            | Self::Score { .. }
             | Self::Shutdown
             | Self::RegisterService { .. }
             | Self::UnregisterService { .. }

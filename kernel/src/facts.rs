@@ -66,6 +66,12 @@ fn belongs(action: &Action, fact: &Fact) -> bool {
             }
             _ => false,
         },
+        Action::Score { path } => match fact {
+            Fact::ResourceScored(scored) => {
+                scored.path == *path && !scored.seen.is_empty() && scored.by == Some(Principal::Operator)
+            }
+            _ => false,
+        },
         Action::Send { .. }
         | Action::Call { .. }
         | Action::Receive { .. }
@@ -138,5 +144,6 @@ fn resource(action: &Action) -> String {
         | Action::ReadDeadLetters
         | Action::Shutdown => "node".to_owned(),
         Action::Configure { keys, .. } => keys.clone(),
+        Action::Score { path } => path.to_string(),
     }
 }

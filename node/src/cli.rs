@@ -2,7 +2,7 @@
 //!
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
 //! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents` with `bonds`, `services`, `messages`,
-//! `topics`, `cron`, `health`, `trace`, `chain`, `evidence`,
+//! `topics`, `cron`, `health`, `trace`, `chain`, `evidence`, `tree`,
 //! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
@@ -35,6 +35,7 @@ mod start;
 mod status;
 mod topics;
 mod trace;
+mod tree;
 mod up;
 mod words;
 
@@ -52,6 +53,7 @@ pub(crate) use self::log::{LogFilter, check_filter};
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::offline::PROOF_FORMAT;
 pub(crate) use self::output::{plural, short};
+pub(crate) use self::tree::TREE_PROOF_FORMAT;
 
 /// Carries out what was typed; the exit code is one of [`error::exit`].
 pub(crate) fn main() -> ExitCode {
@@ -108,6 +110,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Dlq(command) => topics::dlq(command, before).await,
         Command::Trace(args) => trace::trace(&args.id, &args.at.or(before)).await,
         Command::Chain(command) => chain::chain(command, before).await,
+        Command::Tree(command) => tree::tree(command, before).await,
         Command::Order(args) => chain::order(args, &args.at.or(before)).await,
         Command::Sim(command) => sim::run(command),
         Command::Bench(command) => bench::run(command).await,

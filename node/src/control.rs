@@ -5,7 +5,7 @@
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks), `changes`; then
 //! what is served: `node`, `config`, `members`, `agents` with `elsewhere`, `bonds` and `logs`, `grants`, `gate`, `services`, `messages`, `topics`, `dead_letters`,
-//! `events`, `cron`, `health`, `identity`, `trace` with `agreement`, `chain` with `fact`; `openapi` describes it; `text` writes times.
+//! `events`, `cron`, `health`, `identity`, `trace` with `agreement`, `chain` with `fact`, `tree`; `openapi` describes it; `text` writes times.
 
 mod agents;
 mod agreement;
@@ -36,6 +36,7 @@ mod services;
 mod text;
 mod topics;
 mod trace;
+mod tree;
 
 use std::sync::Arc;
 
@@ -196,6 +197,11 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/cron", get(cron::list).post(cron::add))
         .route("/v1/cron/{id}", delete(cron::remove))
         .route("/v1/cron/{id}/run", post(cron::run))
+        .route("/v1/tree", get(tree::list))
+        .route("/v1/tree/resource", get(tree::resource))
+        .route("/v1/tree/root", get(tree::root))
+        .route("/v1/tree/proof", get(tree::proof))
+        .route("/v1/tree/score", post(tree::score))
         .route("/v1/events", get(events::events))
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/{id}", delete(dead_letters::discard))

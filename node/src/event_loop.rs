@@ -359,8 +359,8 @@ impl EventLoop {
                 Input::HashesRead { chain, hashes }
             }),
             Output::ReadChain { chain } => self.read(move |store| {
-                let state = store.chain_state(chain).unwrap_or_else(unreadable).map(Box::new);
-                Input::ChainRead { chain, state }
+                let (state, facts) = store.chain_left(chain).unwrap_or_else(unreadable).unzip();
+                Input::ChainRead { chain, state: state.map(Box::new), facts: facts.unwrap_or_default() }
             }),
             Output::ReadTrace { request, trace } => {
                 let own = self.peer.kernel().chain_state().chain();

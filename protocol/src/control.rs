@@ -20,6 +20,7 @@ mod node;
 mod services;
 mod topics;
 mod trace;
+mod tree;
 
 pub use agents::{
     AgentReport, AgentRow, AgentToolRequest, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SandboxJson,
@@ -54,3 +55,6 @@ pub use topics::{
     TopicReport, TopicsReport,
 };
 pub use trace::{TraceHop, TraceReport};
+pub use tree::{
+    ResourceRow, ScoreRequest, ScoringJson, StableRoot, TreeProofCheckReport, TreeProofFile, TreeReport, TreeRootReport,
+};

@@ -189,12 +189,6 @@ pub struct MemberChangeWanted {
 }
 
 impl Fact {
-    /// Whether facts of this kind say who counts, where a chain begins or what of an earlier one is back.
-    #[must_use]
-    pub fn is_kind_of_standing(kind: &str) -> bool {
-        kind.starts_with("epoch.") || matches!(kind, "genesis" | "chain.tail-returned")
-    }
-
     /// Whether it is about who counts.
     #[must_use]
     pub const fn is_of_epoch(&self) -> bool {

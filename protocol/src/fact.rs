@@ -25,6 +25,7 @@ use crate::record::Head;
 use crate::service::{ContractRegistered, ServiceEnded, ServiceEntry};
 use crate::signature::Signed;
 use crate::time::{Hlc, Timestamp};
+use crate::tree::ResourceScored;
 
 /// Where in its journey a message was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -295,6 +296,8 @@ pub enum Fact {
     EpochEndorsed(Box<EpochEndorsed>),
     /// An operator of this node wants a change of who counts: it is proposed as soon as that is possible.
     MemberChangeWanted(MemberChangeWanted),
+    /// A resource was observed, and its scores changed.
+    ResourceScored(Box<ResourceScored>),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -706,4 +709,5 @@ kinds! {
     "epoch.proposed" => EpochProposed,
     "epoch.endorsed" => EpochEndorsed,
     "member.change-wanted" => MemberChangeWanted,
+    "resource.scored" => ResourceScored,
 }

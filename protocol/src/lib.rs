@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`,
 //! `merkle`, `fact`, `leaf`, `chain`; then what is said: `address`, `capability`, `service`, `process`, `boot`, `envelope`,
-//! `membership`, `auth`, `sync`; `effect` with `governance`, `deferral` and `amendment` (what rules say); `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and
+//! `membership`, `auth`, `sync`; `effect` with `governance`, `deferral` and `amendment` (what rules say); `tree` (resources and proofs of them); `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and
 //! what it tells its own operator, [`control`].
 
 pub mod control;
@@ -45,6 +45,7 @@ mod signature;
 mod sync;
 mod time;
 mod topic;
+mod tree;
 
 pub use address::{LocalTarget, NodeRef, Target};
 pub use amendment::{Amendment, Endorsement, RuleChange};
@@ -112,3 +113,8 @@ pub use sync::{
     ServiceAdvert, SignedAdvert, StreamHead, Stretch, SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,
 };
 pub use time::{Hlc, HybridClock, StampVerdict, Timestamp, judge_stamp};
+pub use tree::{
+    Millionths, Observation, ResourceEntry, ResourceKind, ResourcePath, ResourceScored, Scoring, TreeClaim,
+    TreeNeighbour, TreeProof, TreeProofError, TreeSibling, TreeStatement, TreeStep, branch_hash, child_hash, name_bit,
+    name_key, no_children, node_hash, parting_bit,
+};

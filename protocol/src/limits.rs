@@ -254,6 +254,22 @@ pub const APPROVAL_US_MIN: u64 = 1_000_000;
 /// Longest time that a person gets to decide, in microseconds (one week).
 pub const APPROVAL_US_MAX: u64 = 7 * 24 * 3_600 * 1_000_000;
 
+/// Deepest path of a resource; nothing of ours is deeper than 4.
+pub const RESOURCE_DEPTH_MAX: usize = 8;
+/// Longest name in a path of a resource, in bytes: the longest pattern of topics, or an agent's name with its node (116), fits.
+pub const RESOURCE_NAME_BYTES_MAX: usize = 160;
+/// Longest path of a resource, in bytes: a subscription below the longest pattern of topics fits.
+pub const RESOURCE_PATH_BYTES_MAX: usize = 512;
+/// Longest word for a kind of resource, in bytes.
+pub const RESOURCE_KIND_BYTES_MAX: usize = 32;
+/// Most keys of metadata of one resource: as many as there can be settings. What a further one says is left out of the tree.
+pub const RESOURCE_METADATA_MAX: usize = SETTING_CHANGES_MAX;
+/// Longest value of one of them, in bytes; a longer one is cut in the tree.
+pub const RESOURCE_VALUE_BYTES_MAX: usize = 256;
+/// Largest proof about a resource, in bytes: the largest resource, and eight steps through tries of a million names each, fit.
+pub const TREE_PROOF_BYTES_MAX: usize = 64 * 1024;
+
+const _: () = assert!(RESOURCE_METADATA_MAX * (RESOURCE_VALUE_BYTES_MAX + 64) < TREE_PROOF_BYTES_MAX - 16 * 1024);
 const _: () = assert!(ENVELOPE_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(RULES_BYTES_MAX + 8 * 1024 < EVENT_BYTES_MAX);
 const _: () = assert!(ENVELOPE_BYTES_MAX < MESSAGE_BYTES_MAX);

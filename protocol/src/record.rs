@@ -53,21 +53,6 @@ impl Event {
         encode(self)
     }
 
-    /// The kind of the event in these bytes, if they are one, without reading the rest of it.
-    #[must_use]
-    pub fn peek_kind(bytes: &[u8]) -> Option<&str> {
-        let mut reader = Reader(bytes);
-        reader.head(5)?;
-        for field in ["v", "seq", "hlc"] {
-            reader.expect(field)?;
-            reader.number()?;
-        }
-        reader.expect("source")?;
-        reader.text()?;
-        reader.expect("kind")?;
-        reader.text()
-    }
-
     /// The event in these bytes, within all bounds.
     ///
     /// # Errors
@@ -85,6 +70,23 @@ impl Event {
 }
 
 impl Event {
+    /// The kind of the event in these bytes, without reading what it says; none when they are no event.
+    #[must_use]
+    pub fn kind_of(bytes: &[u8]) -> Option<&str> {
+        let mut reader = Reader(bytes);
+        reader.head(5)?;
+        reader.expect("v")?;
+        reader.number()?;
+        reader.expect("seq")?;
+        reader.number()?;
+        reader.expect("hlc")?;
+        reader.number()?;
+        reader.expect("source")?;
+        reader.text()?;
+        reader.expect("kind")?;
+        reader.text()
+    }
+
     /// The event in these bytes by hand; `None` for whatever is not the one encoding of an event within its
     /// bounds, and is then for the general decoder to judge.
     fn read(bytes: &[u8]) -> Option<Self> {

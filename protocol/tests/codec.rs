@@ -108,6 +108,7 @@ proptest! {
         let (hlc, payload) = (weft_protocol::Hlc(hlc), payload.into());
         let event = Event { version, seq, hlc, source, kind, cause, payload, rule };
         let mut bytes = event.encode();
+        prop_assert_eq!(Event::kind_of(&bytes), Some(event.kind.as_str()));
         if let Some((place, byte)) = damage {
             let place = place.index(bytes.len());
             bytes[place] = byte;

@@ -11,4 +11,5 @@ mod names;
 mod samples;
 mod signatures;
 mod time;
+mod tree;
 mod vectors;

@@ -16,14 +16,16 @@ use weft_protocol::{
     HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId,
     InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt, LeastEffect, Level, Linked, LocalTarget,
     LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher, MemberChange, MemberChangeWanted,
-    MemberVerb, Membership, MessageBatch, MessageId, MessageRecord, MethodContract, MissedRule, Monitored, NodeId,
-    Outcome, Pattern, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming,
-    ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal,
-    Repaired, Resource, ResourceLimits, ResourceUse, RestartPlanned, RestartPolicy, Role, Rule, RuleChange, SUITE,
-    SandboxPolicy, ScopedAgent, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Severity,
-    Shutdown, Signal, Signed, SignedCommit, SignedTick, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest,
-    SyncResponse, TailReturned, Thousandths, Tick, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId,
-    TraceRow, Unlinked, Warned, Watched, encode,
+    MemberVerb, Membership, MessageBatch, MessageId, MessageRecord, MethodContract, Millionths, MissedRule, Monitored,
+    NodeId, Observation, Outcome, Pattern, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind,
+    ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt,
+    RecordRef, Refusal, Repaired, Resource, ResourceEntry, ResourceKind, ResourceLimits, ResourceScored, ResourceUse,
+    RestartPlanned, RestartPolicy, Role, Rule, RuleChange, SUITE, SandboxPolicy, ScopedAgent, Scoring, Sender,
+    ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Severity, Shutdown, Signal, Signed,
+    SignedCommit, SignedTick, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, TailReturned,
+    Thousandths, Tick, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, TreeClaim,
+    TreeNeighbour, TreeProof, TreeSibling, TreeStatement, TreeStep, Unlinked, Warned, Watched, encode, no_children,
+    node_hash,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -83,6 +85,43 @@ impl Signer for FixedSigner {
     fn sign_mldsa65_bytes(&self, _context: &[u8], _message: &[u8]) -> Vec<u8> {
         vec![5; MLDSA65_SIGNATURE_BYTES]
     }
+}
+
+pub(crate) fn resource() -> ResourceEntry {
+    ResourceEntry {
+        path: "/agents/words@here".parse().unwrap(),
+        kind: ResourceKind::Agent,
+        metadata: BTreeMap::from([("state".to_owned(), "running".to_owned())]),
+        scoring: Scoring { trust: Millionths::ONE, ..Scoring::default() },
+    }
+}
+
+/// A child of `/agents`, of which another child is known by its hash, in a tree with another child of the root.
+pub(crate) fn present() -> TreeProof {
+    let steps = vec![
+        TreeStep { siblings: vec![TreeSibling { bit: 3, hash: digest(1) }], parent: digest(2) },
+        TreeStep {
+            siblings: vec![TreeSibling { bit: 9, hash: digest(3) }, TreeSibling { bit: 0, hash: digest(4) }],
+            parent: digest(5),
+        },
+    ];
+    TreeProof { claim: TreeClaim::Present { resource: resource(), children: no_children() }, steps }
+}
+
+/// No child of this name below `/agents`, where another one stands.
+pub(crate) fn absent() -> TreeProof {
+    let neighbour = TreeNeighbour { name: "words@here".into(), node: digest(1), siblings: Vec::new() };
+    let claim = TreeClaim::Absent {
+        path: "/agents/nobody@here".parse().unwrap(),
+        found: 1,
+        above: digest(2),
+        neighbour: Some(neighbour),
+    };
+    TreeProof { claim, steps: vec![TreeStep { siblings: Vec::new(), parent: digest(3) }] }
+}
+
+fn statement(proof: TreeProof) -> TreeStatement {
+    TreeStatement { cluster: cluster(), vector_root: digest(8), root: proof.root().unwrap(), proof }
 }
 
 fn signed_certificate() -> Signed<Certificate> {
@@ -507,6 +546,12 @@ pub(crate) fn facts() -> Vec<Fact> {
             node: node(3),
             by: Principal::Operator,
         }),
+        Fact::ResourceScored(Box::new(ResourceScored {
+            path: resource().path,
+            seen: Observation { reliability: Some("0.8".parse().unwrap()), ..Observation::default() },
+            weight: "0.3".parse().unwrap(),
+            by: Some(Principal::Operator),
+        })),
     ]
 }
 
@@ -778,6 +823,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let ruled = Event { rule: Some("operator-local#1 approved d12".into()), ..event() };
     all.push(("event-ruled".to_owned(), ruled.encode()));
     all.push(("rule".to_owned(), encode(&rule())));
+    all.push(("resource".to_owned(), encode(&resource())));
+    all.push(("resource-hash".to_owned(), node_hash(&resource().hash(), &no_children()).as_bytes().to_vec()));
+    all.push(("tree-present".to_owned(), encode(&statement(present()))));
+    all.push(("tree-absent".to_owned(), encode(&statement(absent()))));
     all.push(("exit-unenforceable".to_owned(), encode(&ExitReason::Unenforceable { reason: "no Landlock".into() })));
     for fact in facts() {
         all.push((format!("fact-{}", fact.kind().replace('.', "-")), fact.encode()));

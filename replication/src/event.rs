@@ -115,6 +115,8 @@ pub enum Input {
         chain: ChainId,
         /// What is left of it, verified from its first event; none when that is nothing.
         state: Option<Box<ChainState>>,
+        /// Its facts but messages, batches and opaque ones, in order.
+        facts: Vec<PlacedFact>,
     },
     /// The set of topics with subscribers here is now this.
     TopicsFollowed {

@@ -98,6 +98,7 @@ impl Replication {
             && held > limit
         {
             proof.cutting = true;
+            self.tree.forget(&chain);
             outputs.push(Output::Cut { chain, from_commit: limit });
         }
     }
@@ -118,14 +119,22 @@ impl Replication {
             // Too few vouch for either, or for the other one: ours goes from the parting on.
             Floor::None | Floor::Other(_) => {
                 proof.cutting = true;
+                self.tree.forget(&chain);
                 outputs.push(Output::Cut { chain, from_commit: shared });
             }
             Floor::Held(_) | Floor::Weighing => self.settle(chain, outputs),
         }
     }
 
-    /// What did not count is out of the store; `state` is what is left of the chain, none when nothing is.
-    pub(crate) fn on_cut(&mut self, chain: ChainId, state: Option<ChainState>, outputs: &mut Vec<Output>) {
+    /// What did not count is out of the store; `state` and `facts` are what is left of the chain, none when nothing is.
+    pub(crate) fn on_cut(
+        &mut self,
+        chain: ChainId,
+        state: Option<ChainState>,
+        facts: &[PlacedFact],
+        outputs: &mut Vec<Output>,
+    ) {
+        self.tree.learn(chain, facts);
         if let Some(proof) = self.forks.get_mut(&chain) {
             proof.cutting = false;
         }

@@ -89,11 +89,13 @@ impl Replication {
 
     /// Our own chain grew on disk: only now may others hear of it.
     pub(crate) fn on_own_chain_grew(&mut self, group: CommitGroup, commit: &Commit, outputs: &mut Vec<Output>) {
+        let facts = own_facts(&group);
+        self.tree.learn(self.own.chain, &facts);
         self.own.grow(&group, commit.head(group.signed.hash()), commit.hlc_last);
         self.learn_anchors(self.own.chain.node, &commit.anchors, outputs);
         if let Some(head) = self.own.head.clone() {
             let anchors = commit.anchors.iter().map(|anchor| (anchor.chain, anchor.commit_no)).collect();
-            self.stand(&head, commit.hlc_last, anchors, &facts_of_standing(&group));
+            self.stand(&head, commit.hlc_last, anchors, &facts);
         }
         let whole = group.size() <= GOSSIP_COMMIT_BYTES_MAX;
         let gossip = if whole { HeadGossip::Group(group) } else { HeadGossip::Head(group.signed) };
@@ -179,13 +181,14 @@ impl Replication {
     }
 }
 
-/// What a commit of our own says about who counts: the only facts of it that this machine acts on.
-fn facts_of_standing(group: &CommitGroup) -> Vec<PlacedFact> {
-    let ours = |bytes: &&[u8]| Event::peek_kind(bytes).is_some_and(Fact::is_kind_of_standing);
-    let placed = |bytes: &[u8]| {
+/// What a commit of ours says, but messages and batches: those are told by their kinds and not read.
+fn own_facts(group: &CommitGroup) -> Vec<PlacedFact> {
+    let others =
+        group.events.iter().filter(|bytes| !matches!(Event::kind_of(bytes), Some("ipc.message" | "ipc.batch")));
+    let read = others.filter_map(|bytes| {
         let event = Event::decode(bytes).ok()?;
         let fact = Fact::decode(&event.kind, &event.payload).ok()?;
-        Some(PlacedFact { seq: event.seq, hlc: event.hlc, fact })
-    };
-    group.events.iter().map(|event| event.as_slice()).filter(ours).filter_map(placed).collect()
+        (!matches!(fact, Fact::Opaque { .. })).then_some(PlacedFact { seq: event.seq, hlc: event.hlc, fact })
+    });
+    read.collect()
 }

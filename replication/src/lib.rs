@@ -14,7 +14,7 @@
 //! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut), `witnesses` (who vouches for what),
 //! `inquiry` (finding where two histories part), `order`, `standing` (who counts, and what of the order is stable) with `votes` and
 //! `ticks` (what this node says about that), `status`, `config`;
-//! `topic_log` (publications in order, none lost, and their history).
+//! `topic_log` (publications in order, none lost, and their history); `tree` (all resources that the chains tell of).
 
 mod config;
 mod copy;
@@ -33,6 +33,7 @@ mod status;
 mod stretch;
 mod ticks;
 mod topic_log;
+mod tree;
 mod verify;
 mod votes;
 mod witnesses;
@@ -45,4 +46,5 @@ pub use replication::Replication;
 pub use standing::{Epochs, Place, Placement, Policy, Proposal, Span, Standing, Step, Vote, Word};
 pub use status::{ChainStatus, SyncStatus};
 pub use topic_log::{GatherId, TopicWant};
+pub use tree::Tree;
 pub use verify::{Job, Verdict, VerifyError};

@@ -17,10 +17,12 @@ use crate::fetch::Fetch;
 use crate::fork::check_evidence;
 use crate::forks::{Forks, Proof};
 use crate::inquiry::{Inquiry, Suspicion};
+use crate::order::OrderKey;
 use crate::standing::{Standing, Step};
 use crate::status::{ChainStatus, SyncStatus};
 use crate::ticks::Ticks;
 use crate::topic_log::TopicLog;
+use crate::tree::Tree;
 use crate::votes::{Votes, step_of};
 use crate::witnesses::Witnesses;
 
@@ -59,6 +61,8 @@ pub struct Replication {
     pub(crate) votes: Votes,
     pub(crate) ticks: Ticks,
     pub(crate) admins: BTreeSet<NodeId>,
+    /// All resources of which the chains in [`Replication::heads`] tell.
+    pub(crate) tree: Tree,
     pub(crate) random: ChaCha8Rng,
     next_fetch: u64,
     next_round: Timestamp,
@@ -120,6 +124,8 @@ impl Replication {
         for evidence in forks.evidence() {
             parting(evidence).into_iter().for_each(|(chain, hlc)| standing.forked(chain, hlc));
         }
+        let mut tree = Tree::with_stable(everything_until(Hlc(0)));
+        tree.recover(recovered.chains.iter().map(|chain| (chain.state.chain(), chain.facts.as_slice())));
         Self {
             config,
             cluster,
@@ -144,6 +150,7 @@ impl Replication {
             votes: Votes::default(),
             ticks: Ticks::default(),
             admins: BTreeSet::new(),
+            tree,
             random: ChaCha8Rng::seed_from_u64(seed),
             next_fetch: 0,
             next_round: now,
@@ -175,7 +182,7 @@ impl Replication {
             Input::Verified(verdict) => self.on_verified(*verdict, now, outputs),
             Input::Stored { chain } => self.on_stored(chain, outputs),
             Input::HashesRead { chain, hashes } => self.on_hashes_read(chain, &hashes, outputs),
-            Input::ChainCut { chain, state } => self.on_cut(chain, state.map(|state| *state), outputs),
+            Input::ChainCut { chain, state, facts } => self.on_cut(chain, state.map(|state| *state), &facts, outputs),
             Input::TopicsFollowed { patterns, since } => self.on_topics_followed(patterns, since, now, outputs),
             Input::TopicGatherAsked { gather, pattern, want } => {
                 self.on_gather_asked(gather, pattern, want, now, outputs);
@@ -231,6 +238,12 @@ impl Replication {
     #[must_use]
     pub fn vector_root(&self) -> Digest {
         vector_root(&self.heads())
+    }
+
+    /// The resources of which all chains of [`Replication::heads`] tell: equal on two nodes when their vector roots are.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// Every chain that is held, sorted by chain.
@@ -348,6 +361,7 @@ impl Replication {
     fn on_own_chain_shown(&mut self) {
         self.own.shown = true;
         self.votes.look = true;
+        self.tree.show(&self.own.chain);
     }
 
     fn on_admins_known(&mut self, admins: BTreeSet<NodeId>) {
@@ -358,6 +372,8 @@ impl Replication {
     /// Nobody is told of our own chain until [`Input::OwnChainShown`], nor ever of those that are disowned.
     fn on_own_chain_hidden(&mut self, disowned: Vec<ChainId>) {
         self.own.shown = false;
+        self.tree.hide(self.own.chain);
+        disowned.iter().for_each(|chain| self.tree.forget(chain));
         self.disowned = disowned.into_iter().collect();
         let disowned = &self.disowned;
         self.copies.retain(|chain, _| !disowned.contains(chain));
@@ -520,6 +536,7 @@ impl Replication {
             let named = anchors.iter().map(|anchor| (anchor.chain, anchor.commit_no)).collect();
             self.stand(&head, hlc, named, &facts);
         }
+        self.tree.learn(chain, &facts);
         self.hear_of_forks(chain.node, &facts, outputs);
         outputs.push(Output::Learn { chain, facts, hlc });
         self.settle(chain, outputs);
@@ -585,6 +602,11 @@ pub(crate) fn parting(evidence: &Evidence) -> Option<(ChainId, Hlc)> {
     let (first, second) = (evidence.first.decode().ok()?, evidence.second.decode().ok()?);
     let siblings = first.prev_commit == second.prev_commit;
     siblings.then(|| (first.chain, first.hlc_first.min(second.hlc_first)))
+}
+
+/// The last place in the order with this stamp.
+pub(crate) fn everything_until(hlc: Hlc) -> OrderKey {
+    OrderKey::new(ChainId::from_bytes(&[u8::MAX; 40]), u64::MAX, hlc)
 }
 
 /// What was proven by earlier runs, and what other chains tell of.

@@ -7,7 +7,7 @@ use weft_protocol::{ChainId, HeadGossip, Hlc, NodeId, SignedTick, StampVerdict, 
 
 use crate::config::CHAINS_MAX;
 use crate::event::Output;
-use crate::replication::Replication;
+use crate::replication::{Replication, everything_until};
 
 /// Between two ticks of a node among up to [`CROWD`] that count, in microseconds; slower in proportion above.
 const PERIOD_US: u64 = 1_000_000;
@@ -75,6 +75,12 @@ impl Replication {
             outputs.push(Output::Gossip(Box::new(HeadGossip::Tick(Box::new(signed)))));
         }
         self.standing.ticked(tick);
+        self.advance_tree();
+    }
+
+    /// What became stable moves into the stable tree.
+    fn advance_tree(&mut self) {
+        self.tree.advance(everything_until(self.standing.watermark()));
     }
 
     /// A tick of another node. Its signature is looked at only if it is news.
@@ -100,5 +106,6 @@ impl Replication {
         self.ticks.heard.insert(chain, (now, tick.hlc));
         self.note_ahead(chain, from, tick.last.commit_no.saturating_add(1));
         self.standing.ticked(tick);
+        self.advance_tree();
     }
 }

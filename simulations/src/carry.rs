@@ -53,8 +53,9 @@ impl World {
                 self.have_read(node, Input::HashesRead { chain, hashes });
             }
             Output::ReadChain { chain } => {
-                let state = self.read(node, |store| store.chain_state(chain)).map(Box::new);
-                self.have_read(node, Input::ChainRead { chain, state });
+                let (state, facts) = self.read(node, |store| store.chain_left(chain)).unzip();
+                let (state, facts) = (state.map(Box::new), facts.unwrap_or_default());
+                self.have_read(node, Input::ChainRead { chain, state, facts });
             }
             Output::ReadTrace { request, trace } => {
                 let Some(own) = self.judge.reference.own_chain(node) else { return };

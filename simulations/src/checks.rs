@@ -44,6 +44,8 @@ checks! {
     OneHistory = "one-history",
     /// Disks whose chains have equal vector roots hold the same bytes.
     EqualRootsEqualBytes = "equal-roots-equal-bytes",
+    /// Peers whose vector roots are equal have the same tree of resources, whatever they heard first.
+    EqualRootsEqualTrees = "equal-roots-equal-trees",
     /// When everything is whole, all vector roots become equal within the scenario's time.
     Converges = "converges",
     /// The order is the same however the events are given.
@@ -108,6 +110,7 @@ impl Check {
             | Self::StoredIsVerified
             | Self::OneHistory
             | Self::EqualRootsEqualBytes
+            | Self::EqualRootsEqualTrees
             | Self::Converges
             | Self::OrderIsPure
             | Self::OrderIsCausal

@@ -41,6 +41,8 @@ pub(crate) struct Judge {
     pub(crate) now_us: u64,
     /// Whether a node wrote a second history that nobody could prevent: nothing is judged after that.
     pub(crate) forked: bool,
+    /// The root of the tree of resources that a peer had under a vector root.
+    trees: BTreeMap<Digest, Digest>,
     /// Numbers of nodes by key.
     numbers: BTreeMap<NodeId, usize>,
 }
@@ -50,7 +52,17 @@ impl Judge {
     pub(crate) fn new(ids: impl IntoIterator<Item = NodeId>) -> Self {
         let numbers: BTreeMap<NodeId, usize> = ids.into_iter().zip(0..).collect();
         let (book, topics) = (CheckBook::default(), TopicBook::default());
-        Self { reference: Reference::new(numbers.len()), book, topics, now_us: 0, forked: false, numbers }
+        let (reference, trees) = (Reference::new(numbers.len()), BTreeMap::new());
+        Self { reference, book, topics, now_us: 0, forked: false, trees, numbers }
+    }
+
+    /// Judges the tree of a peer that holds something else than before; the first peer that holds it is believed.
+    pub(crate) fn tree(&mut self, actor: Actor, vector_root: Digest, root: Digest) {
+        if let Some(known) = self.trees.insert(vector_root, root) {
+            self.book.check(Check::EqualRootsEqualTrees, known == root, || {
+                format!("node {} has another tree than one that holds the same, {vector_root}", actor.node)
+            });
+        }
     }
 
     // Every output, before it is carried out.

@@ -20,6 +20,8 @@ pub enum Mutation {
     ForgetReservation,
     /// A start forgets which effects had been intended.
     ForgetIntents,
+    /// A start forgets how agents were scored.
+    ForgetScores,
     /// A start forgets which messages had been received.
     ForgetMessages,
     /// Answers do not reach whoever asked.
@@ -71,6 +73,7 @@ impl Mutation {
             | Self::LyingDisk
             | Self::ForgetReservation
             | Self::ForgetIntents
+            | Self::ForgetScores
             | Self::ForgetMessages
             | Self::SwallowAnswers
             | Self::DeafToSync
@@ -94,6 +97,10 @@ impl Mutation {
             Self::ForgetIntents => {
                 let own = recovered.chains.iter_mut().filter(|chain| chain.state.chain().node == own);
                 own.for_each(|chain| chain.facts.retain(|placed| !matches!(placed.fact, Fact::Intent(_))));
+            }
+            Self::ForgetScores => {
+                let chains = recovered.chains.iter_mut();
+                chains.for_each(|chain| chain.facts.retain(|placed| !matches!(placed.fact, Fact::ResourceScored(_))));
             }
             Self::ForgetMessages => recovered.messages.clear(),
             Self::AcknowledgeBeforeWrite

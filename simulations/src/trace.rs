@@ -90,7 +90,7 @@ pub(crate) fn input(input: &Input) -> String {
             format!("commit-read {} {held:?} {}", chain.node.short(), header_words(other))
         }
         Input::HashesRead { chain, hashes } => format!("hashes-read {} {}", chain.node.short(), hashes.len()),
-        Input::ChainRead { chain, state } => {
+        Input::ChainRead { chain, state, .. } => {
             format!("chain-read {} {:?}", chain.node.short(), state.as_ref().map(|state| state.commits()))
         }
         Input::TraceRead { request, rows } => format!("trace-read {} {}", request.0, rows.len()),
@@ -109,6 +109,7 @@ fn words_of_question(question: &Question) -> String {
         Question::Invite { role, ttl_us, uses, secret: _ } => format!("invite {role} {ttl_us} {uses}"),
         Question::RevokeInvite { invite } => format!("revoke {invite}"),
         Question::RecordRepair { repaired } => format!("record-repair {}", repaired.len()),
+        Question::Score { scored } => format!("score {}", scored.path),
         Question::RecordBoot { phases } => format!("record-boot {}", phases.len()),
         Question::ChangeMember { node, verb } => format!("{} {node}", verb.name()),
         Question::Configure { changes, .. } => format!("configure {}", changes.len()),

@@ -236,13 +236,21 @@ impl World {
         let Some(running) = self.nodes[node].running.as_mut() else { return };
         let mut outputs = Vec::new();
         let before = if self.served { running.peer.providers_called().collect() } else { Vec::new() };
+        let holds_more = matches!(input, Input::Persisted | Input::ChainRead { .. });
         running.peer.handle(input, now, &mut outputs);
+        let held = running.peer.replication();
+        let held = holds_more.then(|| (held.vector_root(), held.tree().root()));
         if self.served {
             self.judge_breakers(node, &before, now);
         }
         self.mutate(&mut outputs);
         let actor = self.nodes[node].actor();
         self.judge.now_us = self.now_us;
+        // What those intents are there for is seen by another check; the tree would tell before it.
+        let held = held.filter(|_| self.mutation != Some(Mutation::ForgetIntents));
+        if let Some((vector_root, tree)) = held {
+            self.judge.tree(actor, vector_root, tree);
+        }
         for output in outputs {
             self.trace.add(self.now_us, Some(node), format_args!("> {}", trace::output(&output)));
             if self.is_swallowed(&output) {

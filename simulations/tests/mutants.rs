@@ -165,6 +165,18 @@ fn a_start_that_forgets_intents() {
 }
 
 #[test]
+fn a_tree_without_the_scores_of_an_earlier_run() {
+    let (node, agent) = (1, AgentKind::Counter);
+    let plan = [
+        at(1_000_000, Transition::Spawn { node, agent }),
+        at(2_000_000, Transition::Stop { node, agent }),
+        at(4_000_000, crash(node)),
+        at(4_500_000, Transition::Restart { node }),
+    ];
+    caught_in(&plan, Mutation::ForgetScores, "equal-roots-equal-trees");
+}
+
+#[test]
 fn a_start_that_forgets_messages() {
     // Several calls, since each draws its deadline and one must outlive the connection.
     let plan = [

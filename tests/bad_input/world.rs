@@ -95,6 +95,11 @@ impl World {
         write("other-format.json", &changed("format", "weft-event-proof-9".into()));
         write("no-base64.json", &changed("proof", "?".into()));
         write("no-cbor.json", &changed("proof", "AAAA".into()));
+        let mut tree = node.json(&["tree", "prove", "/agents", "--output", "-"]);
+        tree["proof"] = "AAAA".into();
+        write("no-tree-proof.json", &tree.to_string());
+        tree["format"] = "weft-event-proof-1".into();
+        write("no-tree.json", &tree.to_string());
         let bytes = data_encoding::BASE64.decode(proof["proof"].as_str().expect("text").as_bytes()).expect("base64");
         let mut flipped = bytes.clone();
         let last = flipped.len() - 1;

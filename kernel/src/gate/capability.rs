@@ -154,6 +154,7 @@ fn need(action: &Action) -> Need {
         | Action::Vote
         | Action::ChangeMember { .. }
         | Action::Configure { .. }
+        | Action::Score { .. }
         | Action::SpawnConfigured { .. }
         | Action::Approve { .. }
         | Action::DenyDeferred { .. }
@@ -201,6 +202,7 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::Vote
         | Action::ChangeMember { .. }
         | Action::Configure { .. }
+        | Action::Score { .. }
         | Action::Shutdown
         | Action::Link { .. }
         | Action::Unlink { .. }

@@ -85,6 +85,10 @@ impl Kernel {
         }
         if let Some(life) = self.processes.living_mut(incoming.process) {
             life.mailbox.remove(message);
+            if incoming.was_delivered() {
+                life.handled.0 += 1;
+                life.handled.1 += u64::from(matches!(outcome, Outcome::Executed { .. }));
+            }
         }
         let plain = !is_durable(incoming.level.durability) && !incoming.bound.in_full;
         if plain && !incoming.is_awaited() && matches!(outcome, Outcome::Executed { .. }) {

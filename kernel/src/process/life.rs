@@ -80,6 +80,8 @@ pub(crate) struct Life {
     /// On whose behalf it stands still as soon as it runs, as its life before the node restarted did.
     pub(crate) stands_still: Option<Sender>,
     pub(crate) mailbox: Mailbox,
+    /// How many messages it was handed and is done with, and how many of these it executed.
+    pub(crate) handled: (u64, u64),
     state: ProcessState,
 }
 
@@ -110,6 +112,7 @@ impl Life {
             pause: None,
             stands_still: None,
             mailbox: Mailbox::default(),
+            handled: (0, 0),
             state: ProcessState::Starting,
         }
     }

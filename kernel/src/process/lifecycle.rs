@@ -306,7 +306,7 @@ impl Kernel {
         let (agent, messages) = (life.spec.agent.clone(), life.mailbox.messages());
         let (spawn, spawn_asks, stop) = (life.spawn.take(), std::mem::take(&mut life.spawn_asks), life.stop.take());
         let (spec, grants, by) = (life.spec.clone(), life.grants.to_vec(), life.by.clone());
-        let pause = life.pause.take();
+        let (pause, handled) = (life.pause.take(), life.handled);
         let (restarts, rest) = (life.restarts, Rest { spec, grants, by, exit: reason.clone() });
         if let Some((intent, deadline)) = spawn {
             self.timers.clear(deadline, Timer::Start(process));
@@ -321,6 +321,7 @@ impl Kernel {
         self.end_pause(process, pause, &reason.to_string());
         let exited = ProcessExited { process, agent: agent.clone(), reason: reason.clone() };
         let seq = self.chain.append("kernel", &Fact::Exited(exited), self.now).seq;
+        self.score_life(&agent, &reason, handled);
         let refusal = match &reason {
             ExitReason::Unenforceable { reason } => Refusal::Unenforceable { reason: reason.clone() },
             reason => failed(&format!("{agent} {reason}")),

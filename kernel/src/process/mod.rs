@@ -6,6 +6,7 @@ mod lifecycle;
 mod mailbox;
 mod pause;
 mod report;
+mod score;
 mod table;
 
 pub(crate) use history::{History, Past};

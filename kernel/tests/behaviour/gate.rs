@@ -48,6 +48,7 @@ fn the_table_of_all_decisions() {
         Action::RecordTail,
         Action::RecordBoot,
         Action::configure(&[]),
+        Action::Score { path: weft_protocol::ResourcePath::root() },
         Action::Shutdown,
     ];
     let table = actions.iter().map(|action| {
@@ -101,6 +102,7 @@ fn the_table_of_all_decisions() {
         "record-tail: +1 -4 -4 -4 -4",
         "record-boot: +1 -4 -4 -4 -4",
         "configure: +1 -4 -4 -4 -4",
+        "score: +1 -4 -4 -4 -4",
         "shutdown: +1 -4 -4 -4 -4",
     ];
     assert_eq!(table.collect::<Vec<_>>(), expected);

@@ -59,7 +59,7 @@ fn when_a_process_ends_everybody_who_waits_for_it_is_told() {
             "advertise []",
         ]
     );
-    assert_eq!(node.kinds()[6..], ["process.exited", "ipc.batch"]);
+    assert_eq!(node.kinds()[6..], ["process.exited", "resource.scored", "ipc.batch"]);
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod recovery;
 mod reservation;
 mod sandbox;
 mod scope;
+mod score;
 mod service;
 mod shutdown;
 mod signal;

@@ -37,7 +37,7 @@ fn an_agent_stops_after_its_intent_and_is_reported_after_its_end() {
     let asked = node.asked(3, message("echo", "hi", "executed"));
     assert_eq!(effects(&node.run(asked)), ["answer 3 no-responder: no responder: echo"]);
     let exited = node.give(Input::AgentExited { process: ECHO, reason: ExitReason::Stopped });
-    assert_eq!(lines(&exited), ["persist [effect.outcome process.exited]"]);
+    assert_eq!(lines(&exited), ["persist [effect.outcome process.exited resource.scored]"]);
     assert_eq!(
         effects(&node.persist()),
         ["answer 1 Stopped { process: #0.0, reason: Stopped }", "answer 2 Stopped { process: #0.0, reason: Stopped }",]

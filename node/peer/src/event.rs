@@ -7,8 +7,8 @@ use weft_kernel::{Answer, Cursor, Delivery, Measured, ProbeAnswer, ProbeTarget, 
 use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, ChainState,
     CommitGroup, Digest, ExitReason, Gossip, InviteId, Join, MemberVerb, MessageId, NodeId, Payload, PhaseRecord,
-    Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired, Resource, Role, SettingChange, SignedCommit,
-    SyncRequest, SyncResponse, TopicName,
+    PlacedFact, Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired, Resource, ResourceScored, Role,
+    SettingChange, SignedCommit, SyncRequest, SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -105,6 +105,11 @@ pub enum Question {
         node: NodeId,
         /// What.
         verb: MemberVerb,
+    },
+    /// A resource is as good as this says: put that on the chain.
+    Score {
+        /// Which, and what was seen.
+        scored: Box<ResourceScored>,
     },
     /// Other settings are to count from now on, once that is on the chain.
     Configure {
@@ -293,6 +298,8 @@ pub enum Input {
         chain: ChainId,
         /// Where it stands; none when nothing of it is stored.
         state: Option<Box<ChainState>>,
+        /// Its facts but messages, batches and opaque ones, in order.
+        facts: Vec<PlacedFact>,
     },
     /// Steps of a conversation were read.
     TraceRead {

@@ -10,8 +10,8 @@ use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
     Evidence, Fact, ForkSeen, Gossip, MemberChangeWanted, MemberVerb, MessageId, NodeCheck, NodeId, Principal,
-    Publication, Receipt, Recovered, Refusal, Role, ServiceName, Signer, SyncRequest, SyncResponse, Timestamp,
-    TopicPattern,
+    Publication, Receipt, Recovered, Refusal, ResourceScored, Role, ServiceName, Signer, SyncRequest, SyncResponse,
+    Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -296,8 +296,8 @@ impl Peer {
             Input::HashesRead { chain, hashes } => {
                 self.tell_replication(replication::Input::HashesRead { chain, hashes });
             }
-            Input::ChainRead { chain, state } => {
-                self.tell_replication(replication::Input::ChainCut { chain, state });
+            Input::ChainRead { chain, state, facts } => {
+                self.tell_replication(replication::Input::ChainCut { chain, state, facts });
             }
             Input::TraceRead { request, rows } => out.push(respond(request, SyncResponse::Trace(rows))),
             Input::Verified(verdict) => self.tell_replication(replication::Input::Verified(verdict)),
@@ -393,6 +393,7 @@ impl Peer {
                 self.record(FactsOwner::Asker(ask), by, Action::RecordBoot, facts);
             }
             Question::ChangeMember { node, verb } => self.change_member(ask, by, node, verb, out),
+            Question::Score { scored } => self.score(ask, by, scored, out),
             Question::Configure { config, changes } => {
                 let action = Action::configure(&changes);
                 let facts = vec![Fact::Configured(Configured { changes })];
@@ -417,6 +418,15 @@ impl Peer {
         let wanted = MemberChangeWanted { verb, node, by: by.clone() };
         let (owner, fact) = (FactsOwner::Change(ask, wanted.clone()), Fact::MemberChangeWanted(wanted));
         self.record(owner, by, Action::ChangeMember { node, verb }, vec![fact]);
+    }
+    /// Of what is not there nothing is recorded.
+    fn score(&mut self, ask: AskId, by: Principal, scored: Box<ResourceScored>, out: &mut Vec<Output>) {
+        if self.replication.tree().get(&scored.path).is_none() {
+            let refusal = Refusal::Invalid { message: format!("no resource {}", scored.path) };
+            return out.push(Output::Answer { ask, answer: Err(refusal) });
+        }
+        let action = Action::Score { path: scored.path.clone() };
+        self.record(FactsOwner::Asker(ask), by, action, vec![Fact::ResourceScored(scored)]);
     }
 
     /// Membership is the operator's business: the gate says so again when the facts are recorded.

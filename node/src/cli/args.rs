@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
 use weft_protocol::{
     AgentName, AllowedPath, AuditLevel, Branch, BuiltinKind, CronId, DeferralId, Environment, GrantId, GrantSpec,
-    GroupName, InviteId, IpcScope, Level, MessageId, MissedRule, NodeId, NodeName, NodeRef, PersonName, Resource,
-    RestartPolicy, Role, RuleId, ServiceName, Signal, Strategy, TopicName, TopicPattern,
+    GroupName, InviteId, IpcScope, Level, MessageId, Millionths, MissedRule, NodeId, NodeName, NodeRef, PersonName,
+    Resource, RestartPolicy, Role, RuleId, ServiceName, Signal, Strategy, TopicName, TopicPattern,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.
@@ -117,6 +117,9 @@ pub(crate) enum Command {
     /// Show, verify, prove and export the record of everything
     #[command(subcommand)]
     Chain(ChainCommand),
+    /// Show the resources of the cluster and their scores, prove that one is there, say how good one is
+    #[command(subcommand)]
+    Tree(TreeCommand),
     /// Print the total order of all events that are held
     Order(OrderArgs),
     /// Run the node in a simulated world
@@ -824,6 +827,86 @@ pub(crate) enum ChainCommand {
         #[command(flatten)]
         at: At,
     },
+}
+
+/// `weft tree …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TreeCommand {
+    /// List what stands below a resource
+    Ls {
+        /// Its path: /agents
+        #[arg(default_value = "/")]
+        path: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show one resource with its scores
+    Get {
+        /// Its path: /agents/words, or /agents/words@beta
+        path: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show the hash over all resources, and the one over all chains
+    Root(OnlyAt),
+    /// Write a file that proves that a resource is there, or is not
+    Prove {
+        /// Its path
+        path: String,
+        /// The file, which must be new; - prints it
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Check such a file; needs no node
+    CheckProof(TreeCheckProofArgs),
+    /// Say how good a resource is: its scores become old·(1-weight) + new·weight
+    Score(TreeScoreArgs),
+}
+
+/// `weft tree check-proof`.
+#[derive(Debug, Args)]
+pub(crate) struct TreeCheckProofArgs {
+    /// The file that `weft tree prove` wrote; - reads it from stdin
+    pub(crate) file: PathBuf,
+    /// The root of the tree that it must be about, as a node that you trust shows it
+    #[arg(long, value_name = "HEX")]
+    pub(crate) root: Option<weft_protocol::Digest>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `weft tree score`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("seen").required(true).multiple(true))]
+pub(crate) struct TreeScoreArgs {
+    /// Its path: /agents/words, or /agents/words@beta
+    pub(crate) path: String,
+    /// From 0 to 1
+    #[arg(long, value_name = "SCORE", group = "seen")]
+    pub(crate) trust: Option<Millionths>,
+    /// From 0 to 1
+    #[arg(long, value_name = "SCORE", group = "seen")]
+    pub(crate) performance: Option<Millionths>,
+    /// From 0 to 1
+    #[arg(long, value_name = "SCORE", group = "seen")]
+    pub(crate) difficulty: Option<Millionths>,
+    /// From 0 to 1
+    #[arg(long, value_name = "SCORE", group = "seen")]
+    pub(crate) reward: Option<Millionths>,
+    /// From 0 to 1
+    #[arg(long, value_name = "SCORE", group = "seen")]
+    pub(crate) reliability: Option<Millionths>,
+    /// From 0 to 1
+    #[arg(long, value_name = "SCORE", group = "seen")]
+    pub(crate) velocity: Option<Millionths>,
+    /// How much it counts beside what was observed before; 0.3 without one
+    #[arg(long, value_name = "PART")]
+    pub(crate) weight: Option<Millionths>,
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 /// `weft chain log`.

@@ -136,7 +136,8 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, e
 }
 
 /// Lines of a name and a value, the values aligned.
-pub(crate) fn card<const N: usize>(lines: [(&str, String); N]) -> String {
+pub(crate) fn card<'a>(lines: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let lines = lines.into_iter().collect::<Vec<_>>();
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     lines.iter().map(|(name, value)| format!("  {name:width$}   {value}\n")).collect()
 }

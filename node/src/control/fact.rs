@@ -245,6 +245,11 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
         Fact::MemberChangeWanted(wanted) => {
             (format!("{} wants to {} {}", wanted.by, wanted.verb.name(), wanted.node), to_json(wanted))
         }
+        Fact::ResourceScored(scored) => {
+            let seen = scored.seen.named().map(|(name, score)| format!("{name} {score}"));
+            let seen = seen.collect::<Vec<_>>().join(", ");
+            (format!("{}: {seen} at {}", scored.path, scored.weight), to_json(scored))
+        }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)

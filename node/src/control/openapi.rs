@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use super::{
     agents, bonds, chain, config, cron, dead_letters, events, evidence, gate, grants, health, identity, logs, members,
-    messages, node, order, services, topics, trace,
+    messages, node, order, services, topics, trace, tree,
 };
 
 #[derive(OpenApi)]
@@ -72,6 +72,11 @@ use super::{
         dead_letters::retry,
         dead_letters::discard,
         trace::trace,
+        tree::list,
+        tree::resource,
+        tree::root,
+        tree::proof,
+        tree::score,
         chain::status,
         chain::events,
         chain::proof,
@@ -142,6 +147,11 @@ mod tests {
         "/v1/topics/{topic}",
         "/v1/topics/{topic}/events",
         "/v1/trace/{id}",
+        "/v1/tree",
+        "/v1/tree/proof",
+        "/v1/tree/resource",
+        "/v1/tree/root",
+        "/v1/tree/score",
     ];
 
     #[test]

@@ -1,24 +1,35 @@
 //! Takes the commits of a forked chain that do not count out of it, and keeps them aside.
 
 use redb::{ReadableTable, WriteTransaction};
-use weft_protocol::{ChainId, ChainState, Cut, Digest, NewTraces, SignedCommit, chain_root_hash};
+use weft_protocol::{ChainId, ChainState, Cut, Digest, Fact, NewTraces, PlacedFact, SignedCommit, chain_root_hash};
 
 use crate::error::StoreError;
 use crate::index::{self, Place, WHOLE_EVENT};
-use crate::recover::Stored;
+use crate::recover::{Stored, placed_fact};
 use crate::row::{self, GroupView, Kind, Salt, StoredHead, numbered_key};
 use crate::store::Store;
 use crate::table::{CUTS, GROUPS, INDEX};
 
 impl Store {
-    /// What is stored of a chain, verified from its first event; none when that is nothing.
+    /// What is stored of a chain, verified from its first event, with all its facts but messages, batches and opaque ones; none
+    /// when that is nothing.
     ///
     /// # Errors
     /// [`StoreError::Read`] when it is damaged.
-    pub fn chain_state(&self, chain: ChainId) -> Result<Option<ChainState>, StoreError> {
+    pub fn chain_left(&self, chain: ChainId) -> Result<Option<(ChainState, Vec<PlacedFact>)>, StoreError> {
         self.reading(|transaction| {
             let stored = Stored { transaction, salt: &self.salt };
-            stored.walk(chain, |_, _| Ok(())).map_err(|fault| StoreError::read(fault.reason))
+            let mut facts = Vec::new();
+            let walked = stored.walk(chain, |_, checked| {
+                for event in checked.events {
+                    match placed_fact(&event) {
+                        Some(Fact::Message(_) | Fact::Batch(_) | Fact::Opaque { .. }) | None => {}
+                        Some(fact) => facts.push(PlacedFact { seq: event.seq, hlc: event.hlc, fact }),
+                    }
+                }
+                Ok(())
+            });
+            Ok(walked.map_err(|fault| StoreError::read(fault.reason))?.map(|state| (state, facts)))
         })
     }
 

@@ -12,6 +12,7 @@ mod mutations;
 mod order;
 mod serve;
 mod topics;
+mod tree;
 mod verify;
 mod world;
 mod writer;

@@ -49,6 +49,8 @@ pub(crate) struct World {
     connected: BTreeSet<(usize, usize)>,
     queue: VecDeque<(usize, Input)>,
     asked: BTreeMap<(usize, FetchId), SyncRequest>,
+    /// The tree that a host had when it held these chains.
+    trees: BTreeMap<Digest, Digest>,
 }
 
 impl World {
@@ -91,6 +93,7 @@ impl World {
             bytes: 0,
             carry: Box::new(|_, _, response| Some(response)),
             connected: BTreeSet::new(),
+            trees: BTreeMap::new(),
             queue: VecDeque::new(),
             asked: BTreeMap::new(),
         }
@@ -239,9 +242,9 @@ impl World {
                 it.cuts += 1;
                 assert!(!it.storing.contains_key(&chain), "a chain is cut while a store of it is out");
                 it.disk.entry(chain).or_default().truncate(from_commit as usize);
-                let state = verified(&chain, &it.disk[&chain]).map(Box::new);
+                let (state, facts) = (verified(&chain, &it.disk[&chain]).map(Box::new), facts_of(&it.disk[&chain]));
                 it.disk.retain(|_, groups| !groups.is_empty());
-                self.queue.push_back((host, Input::ChainCut { chain, state }));
+                self.queue.push_back((host, Input::ChainCut { chain, state, facts }));
             }
             Output::Gossip(gossip) => {
                 // Only proof of forks travels; commits are for the tests to pass on.
@@ -285,8 +288,14 @@ impl World {
     }
 
     /// What must be true after every step: a head that is told of is on disk.
-    fn check(&self, host: usize) {
+    fn check(&mut self, host: usize) {
         let it = &self.hosts[host];
+        // Of many chains it would take long, and nothing else.
+        if it.disk.len() <= 16 {
+            let tree = it.machine.tree().root();
+            let known = *self.trees.entry(it.machine.vector_root()).or_insert(tree);
+            assert_eq!(known, tree, "equal vector roots over different trees");
+        }
         for head in it.machine.heads() {
             let held = it.disk.get(&head.chain).and_then(|groups| groups.get(head.commit_no as usize));
             let hash = held.map(|group| group.signed.hash());

@@ -25,7 +25,7 @@ fn a_chain_ends_at_its_cut_and_goes_on_from_there() {
     store.commit(&cut(peer, 9)).unwrap();
     assert_eq!(store.range(peer, 0, u64::MAX).unwrap(), whole[..2]);
     assert!(store.trace(peer, TraceId(1), 9).unwrap().is_empty(), "the index forgets what is gone");
-    let state = store.chain_state(peer).unwrap().unwrap();
+    let (state, _) = store.chain_left(peer).unwrap().unwrap();
     assert_eq!((state.commits(), state.last_commit()), (2, whole[1].signed.hash()));
     assert_eq!(store.range(own, 0, u64::MAX).unwrap(), before, "other chains are as they were");
     assert!(store.verify_all().unwrap().is_good());
@@ -50,13 +50,13 @@ fn a_chain_of_which_nothing_counts_is_gone() {
     batches.iter().for_each(|batch| store.commit(batch).unwrap());
     let whole = store.range(peer, 0, u64::MAX).unwrap();
     store.commit(&cut(peer, 0)).unwrap();
-    assert_eq!(store.chain_state(peer).unwrap(), None);
+    assert_eq!(store.chain_left(peer).unwrap(), None);
     assert!(store.verify_all().unwrap().is_good());
     drop(store);
     let (store, recovered) = Store::open_backend(disk.clone()).unwrap();
     assert_eq!((commits(&recovered, own), commits(&recovered, peer)), (5, 0));
     store.commit(&one(peer, whole[0].clone())).unwrap();
-    assert_eq!(store.chain_state(peer).unwrap().unwrap().commits(), 1);
+    assert_eq!(store.chain_left(peer).unwrap().unwrap().0.commits(), 1);
 }
 
 #[test]
