@@ -28,3 +28,4 @@ mod strangers;
 mod supervision;
 mod tidy;
 mod topics;
+mod witnesses;

@@ -212,6 +212,9 @@ impl Kernel {
             | Input::ServicesElsewhere { .. }
             | Input::RulesSaid { .. }
             | Input::AdminsKnown { .. }
+            | Input::MembersKnown { .. }
+            | Input::Witnessed { .. }
+            | Input::AnchorWanted { .. }
             | Input::HeadStored { .. }
             | Input::ChainForked { .. }
             | Input::Released

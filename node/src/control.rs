@@ -204,6 +204,7 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/chain/events", get(chain::events))
         .route("/v1/chain/proof/{seq}", get(chain::proof))
         .route("/v1/chain/evidence", get(evidence::evidence))
+        .route("/v1/chain/witnesses", get(chain::witnesses))
         .route("/v1/chain/verify", post(chain::verify))
         .route("/v1/chain/export", post(chain::export))
         .route("/v1/order", get(chain::order))

@@ -29,7 +29,8 @@ pub use body::{Body, BodyError, TypedBody};
 pub use bonds::{LinkReport, LinkRequest, MonitorReport, MonitorRequest};
 pub use chain::{
     ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, EventsPage, EvidenceCheckReport, EvidenceFile,
-    EvidenceReport, EvidenceRow, ExportReport, ExportRequest, OrderRow, ProofCheckReport, ProofFile,
+    EvidenceReport, EvidenceRow, ExportReport, ExportRequest, OrderRow, ProofCheckReport, ProofFile, WitnessRow,
+    WitnessesReport,
 };
 pub use config::{ConfigReport, ReloadReport, SettingChangeRow, SettingRow};
 pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport, CronToolRequest};

@@ -635,6 +635,12 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
             encode(&SyncRequest::Publications { topic, chain: chain(), from })
         }),
         ("sync-ask-head".to_owned(), encode(&SyncRequest::Head { chain: chain() })),
+        ("sync-ask-witness".to_owned(), encode(&SyncRequest::Witness { places: vec![(chain(), 5)] })),
+        ("level-witnessed".to_owned(), encode(&"executed+witnessed(2)".parse::<Level>().unwrap())),
+        (
+            "refusal-not-witnessed".to_owned(),
+            encode(&Refusal::NotWitnessed { delivery: Delivery::Executed, vouching: 1, wanted: 2 }),
+        ),
         ("sync-streams".to_owned(), {
             let head = StreamHead { topic: "jobs.new".parse().unwrap(), chain: chain(), last: 3 };
             encode(&SyncResponse::Streams { streams: vec![head], more: true })

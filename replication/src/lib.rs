@@ -11,7 +11,7 @@
 //! In reading order: `event` (the contract), `replication` (the machine), `heads` (what others say they hold) with `stretch` (finding what
 //! differs among many chains), `fetch` (getting
 //! what is missing), `copy` (one foreign chain and what is on its way into it), `verify` (the checks), `serve` (answering
-//! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut), `witnesses` (who vouches for what),
+//! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut), `witnesses` (who vouches for what), `seek` (who is asked to), `vouch` (what we are asked to),
 //! `inquiry` (finding where two histories part), `order`, `status`, `config`;
 //! `topic_log` (publications in order, none lost, and their history).
 
@@ -26,11 +26,13 @@ mod heads;
 mod inquiry;
 mod order;
 mod replication;
+mod seek;
 mod serve;
 mod status;
 mod stretch;
 mod topic_log;
 mod verify;
+mod vouch;
 mod witnesses;
 
 pub use config::ReplicationConfig;
@@ -38,6 +40,6 @@ pub use event::{FetchId, Input, Output, RequestId};
 pub use fork::{EvidenceError, ForkKind, ForkVerdict, check_evidence, weigh_evidence};
 pub use order::{Merge, OrderKey, merge, order};
 pub use replication::Replication;
-pub use status::{ChainStatus, SyncStatus};
+pub use status::{ChainStatus, SyncStatus, Vouching};
 pub use topic_log::{GatherId, TopicWant};
 pub use verify::{Job, Verdict, VerifyError};

@@ -17,8 +17,10 @@ use crate::fetch::Fetch;
 use crate::fork::check_evidence;
 use crate::forks::{Forks, Proof};
 use crate::inquiry::{Inquiry, Suspicion};
-use crate::status::{ChainStatus, SyncStatus};
+use crate::seek::Seek;
+use crate::status::{ChainStatus, SyncStatus, Vouching};
 use crate::topic_log::TopicLog;
+use crate::vouch::Wishes;
 use crate::witnesses::Witnesses;
 
 /// Keeps verified copies of other members' chains and lets them copy ours. Nothing is in [`Replication::heads`] that is not
@@ -45,6 +47,10 @@ pub struct Replication {
     /// Chains with two proven histories: nothing counts of them but what both share.
     pub(crate) forks: Forks,
     pub(crate) witnesses: Witnesses,
+    /// What is to be vouched for.
+    pub(crate) seek: Seek,
+    /// What others want us to vouch for.
+    pub(crate) wishes: Wishes,
     /// Whether nothing was handled yet.
     unsettled: bool,
     /// Chains of this node whose copy here contradicts what members hold: they are neither shown nor written.
@@ -84,6 +90,10 @@ pub(crate) struct Link {
     pub(crate) ranges: usize,
     /// Comparisons of stretches that it has not answered.
     pub(crate) stretches: usize,
+    /// Our request to vouch for something that it has not answered.
+    pub(crate) witness: Option<FetchId>,
+    /// What it was asked to vouch for a moment ago.
+    pub(crate) witnessing: BTreeMap<ChainId, u64>,
     /// What all its chains hashed to when it last said to hold the same as we did.
     pub(crate) agreed: Option<Digest>,
 }
@@ -124,6 +134,8 @@ impl Replication {
             unsettled: true,
             forks,
             witnesses,
+            seek: Seek::default(),
+            wishes: Wishes::new(),
             disowned: BTreeSet::new(),
             refused: 0,
             topics: TopicLog::default(),
@@ -157,7 +169,10 @@ impl Replication {
             Input::CommitRead { chain, held, other } => self.on_commit_read(chain, held, *other, outputs),
             Input::Verified(verdict) => self.on_verified(*verdict, now, outputs),
             Input::Stored { chain } => self.on_stored(chain, outputs),
-            Input::HashesRead { chain, hashes } => self.on_hashes_read(chain, &hashes, outputs),
+            Input::HashesRead { chain, hashes } => {
+                self.on_words_read(&chain, &hashes, outputs);
+                self.on_hashes_read(chain, &hashes, outputs);
+            }
             Input::ChainCut { chain, state } => self.on_cut(chain, state.map(|state| *state), outputs),
             Input::TopicsFollowed { patterns, since } => self.on_topics_followed(patterns, since, now, outputs),
             Input::TopicGatherAsked { gather, pattern, want } => {
@@ -167,6 +182,10 @@ impl Replication {
             Input::Configured { config } => self.configure(*config, now),
             Input::OwnChainHidden { disowned } => self.on_own_chain_hidden(disowned),
             Input::OwnChainShown => self.own.shown = true,
+            Input::WitnessesSought { message, places, except, members } => {
+                self.on_witnesses_sought(message, places, except, members, now, outputs);
+            }
+            Input::NoWitnessesSought { message } => self.on_no_witnesses_sought(&message),
             Input::Woken => self.on_woken(now, outputs),
         }
         self.advance(now, outputs);
@@ -183,7 +202,7 @@ impl Replication {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let round = (!self.links.is_empty()).then_some(self.next_round);
         let hello = self.links.values().filter_map(|link| link.hello_due).min();
-        [round, hello, self.retry_at, self.topics.next_wakeup()].into_iter().flatten().min()
+        [round, hello, self.retry_at, self.topics.next_wakeup(), self.seek.next_wakeup()].into_iter().flatten().min()
     }
 
     /// The heads of all chains that are held, sorted by chain.
@@ -235,6 +254,17 @@ impl Replication {
             refused: self.refused,
             publications_lost: self.topics.lost,
         }
+    }
+
+    /// Who vouches for how far of this chain, in the order of their ids; whether of the history that is held here, the hashes
+    /// tell.
+    pub fn vouchers(&self, chain: &ChainId) -> impl Iterator<Item = Vouching> {
+        self.witnesses.of(chain).map(|(node, vouched)| Vouching {
+            node,
+            commit_no: vouched.commit_no,
+            size: vouched.size,
+            commit_hash: vouched.commit_hash,
+        })
     }
 
     /// Whether that member, when we last compared, held exactly what this node holds now.
@@ -340,6 +370,14 @@ impl Replication {
         welcome && *chain != self.own.chain && self.members.contains_key(&chain.node)
     }
 
+    /// Where a chain stands on our disk, our own too, whoever may know of that.
+    pub(crate) fn head_here(&self, chain: &ChainId) -> Option<Head> {
+        if *chain == self.own.chain {
+            return self.own.head.clone();
+        }
+        self.copies.get(chain).filter(|_| !self.forks.is_cutting(chain))?.durable().head()
+    }
+
     fn expected(&self, chain: &ChainId) -> u64 {
         self.copies.get(chain).map_or(0, ChainCopy::expected)
     }
@@ -431,6 +469,7 @@ impl Replication {
             self.say_hello(node, now, outputs);
         }
         self.wake_topics(now, outputs);
+        self.seek_again(now, outputs);
         if self.next_round > now {
             return;
         }
@@ -459,6 +498,7 @@ impl Replication {
             }
             Fetch::Probe { chain, commit_no } => self.on_probe_answered(from, chain, commit_no, content, outputs),
             Fetch::Evidence { chain } => self.on_evidence_answered(from, chain, content, outputs),
+            Fetch::Witness => self.on_witness_answered(from, content, now, outputs),
             Fetch::Streams(listing) => self.on_streams_answered(from, listing, content, now, outputs),
             Fetch::Publications(wanted) => {
                 self.on_publications_answered(fetch, from, wanted, content, now, outputs);
@@ -473,6 +513,8 @@ impl Replication {
         self.hear_of_forks(chain.node, &facts, outputs);
         outputs.push(Output::Learn { chain, facts, hlc });
         self.settle(chain, outputs);
+        self.vouch_for(chain, outputs);
+        self.seek_in(&chain, outputs);
         self.learn_anchors(chain.node, &anchors, outputs);
     }
 
@@ -481,6 +523,7 @@ impl Replication {
         self.witnesses.learn(by, anchors);
         for anchor in anchors {
             self.settle(anchor.chain, outputs);
+            self.seek_in(&anchor.chain, outputs);
         }
     }
 

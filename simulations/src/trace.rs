@@ -224,6 +224,7 @@ fn request_words(request: &Request) -> String {
         Request::Blob(request) => format!("chunk {} of {}", request.chunk, request.address),
         Request::Sync(SyncRequest::Streams { patterns, after }) => format!("streams {patterns:?} after {after:?}"),
         Request::Sync(SyncRequest::Evidence { chain }) => format!("evidence against {}", chain.node.short()),
+        Request::Sync(SyncRequest::Witness { places }) => format!("witness {} places", places.len()),
         Request::Sync(SyncRequest::Publications { topic, chain, from }) => {
             format!("publications {topic} {} {from:?}", chain.node.short())
         }

@@ -40,3 +40,4 @@ mod supervision;
 mod targets;
 mod tools;
 mod topic;
+mod witness;

@@ -19,7 +19,7 @@ use crate::config::{PeerConfig, PeerIdentity};
 use crate::event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
 use crate::health::network_health;
 use crate::inbound::Inbound;
-use crate::learned::{admins_known, ends_learned, rights_learned, rules_learned};
+use crate::learned::{admins_known, ends_learned, members_known, rights_learned, rules_learned};
 use crate::links::{Links, envelope_id};
 use crate::persist::PersistQueue;
 use crate::route::{Routed, nowhere_for, route, see_watched};
@@ -597,7 +597,8 @@ impl Peer {
                 | SyncRequest::Range { .. }
                 | SyncRequest::Stretch { .. }
                 | SyncRequest::Evidence { .. }
-                | SyncRequest::Head { .. }),
+                | SyncRequest::Head { .. }
+                | SyncRequest::Witness { .. }),
             ) => {
                 let request = replication::RequestId(request.0);
                 self.tell_replication(replication::Input::RequestArrived { request, from, content });
@@ -789,6 +790,12 @@ impl Peer {
             From::Acknowledge { to, receipt } => self.acknowledge(to, receipt, now),
             From::Ask { ask, by, syscall } => self.syscall(AskId(ask.0), by, syscall, now, out),
             From::Answer { ask, answer } => self.kernel_answered(ask, answer, now, out),
+            From::SeekWitnesses { message, places, except, members } => {
+                self.tell_replication(replication::Input::WitnessesSought { message, places, except, members });
+            }
+            From::SeekNoWitnesses { message } => {
+                self.tell_replication(replication::Input::NoWitnessesSought { message });
+            }
             From::Cancel { to, message } => self.transmit(to, A2aItem::Cancel(message)),
             From::Publish(publication) => self.publish(publication, out),
             From::Follow { subscriptions, since } => self.follow(subscriptions, since, out),
@@ -931,6 +938,7 @@ impl Peer {
             From::AnswerJoin { ask, answer } => out.push(Output::AnswerJoin { ask: AskId(ask.0), answer }),
             From::PublishView(view) => {
                 self.tell_kernel(admins_known(&self.discovery));
+                self.tell_kernel(members_known(self.node, &self.discovery));
                 out.push(Output::PublishView(view));
             }
             From::LearnMember { keys } => self.tell_replication(replication::Input::MemberLearned { keys }),
@@ -976,6 +984,10 @@ impl Peer {
             From::TopicGathered { gather } => {
                 self.tell_kernel(kernel::Input::Gathered { gather: kernel::GatherId(gather.0) });
             }
+            From::Witnessed { message, vouching } => {
+                self.tell_kernel(kernel::Input::Witnessed { message, vouching });
+            }
+            From::Anchor { chain } => self.tell_kernel(kernel::Input::AnchorWanted { chain }),
             From::ReportFork(evidence) => self.fork_reported(*evidence),
             From::ReadHashes { chain, commit_nos } => out.push(Output::ReadHashes { chain, commit_nos }),
             From::Cut { chain, from_commit } => self.persist.add_cut(Cut { chain, from_commit }),

@@ -607,7 +607,8 @@ pub(crate) struct RegisterArgs {
 pub(crate) struct SendArgs {
     #[command(flatten)]
     pub(crate) message: MessageArgs,
-    /// When to answer: routed, received or executed, each alone or with +durable
+    /// When to answer: routed, received or executed, each alone or with +durable or +witnessed (by a third member; by two:
+    /// '+witnessed(2)')
     #[arg(long, value_name = "LEVEL", default_value = "received")]
     pub(crate) receipt: Level,
     #[command(flatten)]
@@ -619,7 +620,8 @@ pub(crate) struct SendArgs {
 pub(crate) struct CallArgs {
     #[command(flatten)]
     pub(crate) message: MessageArgs,
-    /// When to answer: executed, alone or with +durable (durable alone means executed+durable)
+    /// When to answer: executed, alone or with +durable or +witnessed (by a third member; by two: '+witnessed(2)'). durable
+    /// alone means executed+durable
     #[arg(long, value_name = "LEVEL", default_value = "executed")]
     pub(crate) receipt: Level,
     #[command(flatten)]
@@ -773,6 +775,14 @@ pub(crate) enum ChainCommand {
     Prove {
         /// Its place on the chain
         seq: u64,
+        #[command(flatten)]
+        at: At,
+    },
+    /// List the members that vouch for this node's chain, and how far, by their own chains
+    Witnesses {
+        /// Only those that vouch for this event, by its place, or for this commit, by its hash
+        #[arg(value_name = "SEQ|COMMIT")]
+        place: Option<String>,
         #[command(flatten)]
         at: At,
     },

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use weft_protocol::control::{
-    ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, ExportReport, OrderRow, ProofFile,
+    ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, ExportReport, OrderRow, ProofFile, WitnessRow,
+    WitnessesReport,
 };
 
 use super::args::{ChainCommand, ChainLogArgs, OrderArgs};
@@ -27,6 +28,7 @@ pub(crate) async fn chain(command: &ChainCommand, before: &At) -> Result<(), Cli
             None => verify(&args.at.or(before)).await,
         },
         ChainCommand::Prove { seq, at } => prove(*seq, &at.or(before)).await,
+        ChainCommand::Witnesses { place, at } => witnesses(place.as_deref(), &at.or(before)).await,
         ChainCommand::CheckProof(args) => offline::check_proof(args, args.json || before.json),
         ChainCommand::Evidence(args) => evidence::evidence(args, &args.at.or(before)).await,
         ChainCommand::CheckEvidence(args) => evidence::check(args, args.json || before.json),
@@ -126,6 +128,31 @@ fn verified_row(chain: &ChainVerifyRow) -> [String; 7] {
 async fn prove(seq: u64, at: &At) -> Result<(), CliError> {
     let proof: ProofFile = Client::of(at)?.get(&format!("/v1/chain/proof/{seq}")).await?;
     Output::new(at.json).object(&proof)
+}
+
+async fn witnesses(place: Option<&str>, at: &At) -> Result<(), CliError> {
+    let query = place.map_or_else(String::new, |place| format!("?place={}", segment(place)));
+    let report: WitnessesReport = Client::of(at)?.get(&format!("/v1/chain/witnesses{query}")).await?;
+    Output::new(at.json).report(&report, |report| {
+        let row = |row: &WitnessRow| {
+            let state = if row.agrees { good("agrees") } else { bad("names another commit than this node holds") };
+            [
+                row.name.clone(),
+                short(&row.node),
+                count(row.events),
+                row.commit_no.to_string(),
+                short(&row.commit),
+                state,
+            ]
+        };
+        let nobody = match report.wanted_events {
+            Some(_) => "no member vouches for it yet; a message with --receipt executed+witnessed asks one to",
+            None => "no member vouches for this chain yet; a message with --receipt executed+witnessed asks one to",
+        };
+        let header = ["member", "id", "events", "commit", "hash", ""];
+        let rows = table(header, report.witnesses.iter().map(row).collect(), nobody);
+        format!("of {} events:\n{rows}", count(report.events))
+    })
 }
 
 async fn export(path: &Path, at: &At) -> Result<(), CliError> {

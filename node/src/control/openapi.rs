@@ -74,6 +74,7 @@ use super::{
         chain::proof,
         evidence::evidence,
         chain::verify,
+        chain::witnesses,
         chain::export,
         chain::order,
     )
@@ -111,6 +112,7 @@ mod tests {
         "/v1/chain/export",
         "/v1/chain/proof/{seq}",
         "/v1/chain/verify",
+        "/v1/chain/witnesses",
         "/v1/cron",
         "/v1/cron/{id}",
         "/v1/cron/{id}/run",

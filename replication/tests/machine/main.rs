@@ -13,5 +13,6 @@ mod order;
 mod serve;
 mod topics;
 mod verify;
+mod witnesses;
 mod world;
 mod writer;
