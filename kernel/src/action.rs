@@ -141,6 +141,11 @@ pub enum Action {
     RecordTail,
     /// Record that a start is complete.
     RecordBoot,
+    /// Let somebody outside of the cluster hold a checkpoint of this chain.
+    Anchor {
+        /// Where: a file, or calendars.
+        place: String,
+    },
     /// Change settings of the running node.
     Configure {
         /// Their keys, with commas.
@@ -284,6 +289,7 @@ kinds! {
     RecordRepair => "record-repair",
     RecordTail => "record-tail",
     RecordBoot => "record-boot",
+    Anchor => "anchor",
     Configure => "configure",
     // Of the environment, or of what else the gates go by.
     ConfigureGates => "configure",
@@ -360,6 +366,7 @@ impl Action {
             Self::RecordRepair => ActionKind::RecordRepair,
             Self::RecordTail => ActionKind::RecordTail,
             Self::RecordBoot => ActionKind::RecordBoot,
+            Self::Anchor { .. } => ActionKind::Anchor,
             Self::Configure { gates: false, .. } => ActionKind::Configure,
             Self::Configure { gates: true, .. } => ActionKind::ConfigureGates,
             Self::Shutdown => ActionKind::Shutdown,
@@ -413,6 +420,7 @@ impl Action {
             | Self::RecordRepair
             | Self::RecordTail
             | Self::RecordBoot
+            | Self::Anchor { .. }
             | Self::Configure { .. }
             | Self::Shutdown
             | Self::RegisterService { .. }

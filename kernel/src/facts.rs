@@ -44,6 +44,7 @@ fn belongs(action: &Action, fact: &Fact) -> bool {
         Action::RecordFork { .. } => matches!(fact, Fact::ForkSeen(_)),
         Action::RecordRepair => matches!(fact, Fact::Repaired(_)),
         Action::RecordTail => matches!(fact, Fact::TailReturned(_)),
+        Action::Anchor { place } => matches!(fact, Fact::Anchored(anchored) if anchored.place == *place),
         Action::RecordBoot => match fact {
             Fact::Booted(booted) => booted.phases.len() <= BootPhase::ALL.len(),
             _ => false,
@@ -124,5 +125,6 @@ fn resource(action: &Action) -> String {
         | Action::ReadDeadLetters
         | Action::Shutdown => "node".to_owned(),
         Action::Configure { keys, .. } => keys.clone(),
+        Action::Anchor { place } => place.clone(),
     }
 }

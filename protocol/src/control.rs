@@ -4,6 +4,7 @@
 //! in RFC 3339 with microseconds, clock stamps as 16 hexadecimal digits beside them.
 
 mod agents;
+mod anchor;
 mod body;
 mod bonds;
 mod chain;
@@ -24,6 +25,10 @@ mod trace;
 pub use agents::{
     AgentReport, AgentRow, AgentToolRequest, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SandboxJson,
     SignalReport, SignalRequest, SpawnReport, SpawnRequest, StopReport,
+};
+pub use anchor::{
+    AnchorCheckReport, AnchorRow, AnchorsReport, CheckpointFile, CheckpointReport, StampBlockRow, StampCalendarRow,
+    StampCheckReport, StampRequest, StampRow, StampsReport,
 };
 pub use body::{Body, BodyError, TypedBody};
 pub use bonds::{LinkReport, LinkRequest, MonitorReport, MonitorRequest};

@@ -370,6 +370,13 @@ pub(crate) fn facts() -> Vec<Fact> {
         Fact::InviteRevoked(InviteRevoked { invite }),
         Fact::Admitted(Box::new(Admitted { certificate: signed_certificate(), invite: Some(invite) })),
         Fact::ForkSeen(ForkSeen { chain: chain(), commit_no: 3, first: digest(1), second: digest(2) }),
+        Fact::Anchored(Box::new(weft_protocol::Anchored {
+            backend: weft_protocol::AnchorBackend::OpenTimestamps,
+            sha256: digest(31),
+            head: commit().head(digest(19)),
+            step: weft_protocol::AnchorStep::Attested { height: 358_391 },
+            place: "http://calendar.example".to_owned(),
+        })),
         Fact::TailReturned(TailReturned { chain: chain(), head: commit().head(digest(19)) }),
         Fact::Repaired(Repaired { chain: chain(), first_commit: 3, count: 1, from: node(2) }),
         Fact::ResourceWarned(resource_use(Resource::Memory)),

@@ -110,6 +110,7 @@ fn words_of_question(question: &Question) -> String {
         Question::RevokeInvite { invite } => format!("revoke {invite}"),
         Question::RecordRepair { repaired } => format!("record-repair {}", repaired.len()),
         Question::RecordBoot { phases } => format!("record-boot {}", phases.len()),
+        Question::RecordAnchor { anchored } => format!("record-anchor {:?}", anchored.step),
         Question::Configure { changes, .. } => format!("configure {}", changes.len()),
         Question::Trace { node, trace } => format!("trace {trace} of {}", node.short()),
     }

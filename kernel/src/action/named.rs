@@ -47,6 +47,7 @@ impl Action {
             ActionKind::RecordRepair => Self::RecordRepair,
             ActionKind::RecordTail => Self::RecordTail,
             ActionKind::RecordBoot => Self::RecordBoot,
+            ActionKind::Anchor => Self::Anchor { place: text() },
             ActionKind::Configure | ActionKind::ConfigureGates => {
                 Self::Configure { keys: text(), gates: resource.split(',').any(|key| GATE_SETTINGS.contains(&key)) }
             }

@@ -151,6 +151,7 @@ fn need(action: &Action) -> Need {
         | Action::RecordRepair
         | Action::RecordTail
         | Action::RecordBoot
+        | Action::Anchor { .. }
         | Action::Configure { .. }
         | Action::SpawnConfigured { .. }
         | Action::Approve { .. }
@@ -196,6 +197,7 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::RecordRepair
         | Action::RecordTail
         | Action::RecordBoot
+        | Action::Anchor { .. }
         | Action::Configure { .. }
         | Action::Shutdown
         | Action::Link { .. }

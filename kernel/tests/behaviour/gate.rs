@@ -47,6 +47,7 @@ fn the_table_of_all_decisions() {
         Action::RecordRepair,
         Action::RecordTail,
         Action::RecordBoot,
+        Action::Anchor { place: "file".into() },
         Action::configure(&[]),
         Action::Shutdown,
     ];
@@ -100,6 +101,7 @@ fn the_table_of_all_decisions() {
         "record-repair: +1 -4 -4 -4 -4",
         "record-tail: +1 -4 -4 -4 -4",
         "record-boot: +1 -4 -4 -4 -4",
+        "anchor: +1 -4 -4 -4 -4",
         "configure: +1 -4 -4 -4 -4",
         "shutdown: +1 -4 -4 -4 -4",
     ];

@@ -389,6 +389,10 @@ impl Peer {
                 let facts = vec![Fact::Booted(Booted { phases })];
                 self.record(FactsOwner::Asker(ask), by, Action::RecordBoot, facts);
             }
+            Question::RecordAnchor { anchored } => {
+                let action = Action::Anchor { place: anchored.place.clone() };
+                self.record(FactsOwner::Asker(ask), by, action, vec![Fact::Anchored(anchored)]);
+            }
             Question::Configure { config, changes } => {
                 let action = Action::configure(&changes);
                 let facts = vec![Fact::Configured(Configured { changes })];

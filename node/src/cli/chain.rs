@@ -11,7 +11,7 @@ use weft_protocol::control::{
 use super::args::{ChainCommand, ChainLogArgs, OrderArgs};
 use super::client::{Client, Pieces, segment};
 use super::output::{Output, bad, card, count, dim, good, plural, short, table};
-use super::{At, CliError, evidence, offline};
+use super::{At, CliError, anchor, evidence, offline};
 
 /// How often `--follow` asks for new events.
 const FOLLOW_STEP: Duration = Duration::from_millis(200);
@@ -32,6 +32,12 @@ pub(crate) async fn chain(command: &ChainCommand, before: &At) -> Result<(), Cli
         ChainCommand::CheckProof(args) => offline::check_proof(args, args.json || before.json),
         ChainCommand::Evidence(args) => evidence::evidence(args, &args.at.or(before)).await,
         ChainCommand::CheckEvidence(args) => evidence::check(args, args.json || before.json),
+        ChainCommand::Checkpoint { output, at } => anchor::checkpoint(output.as_deref(), &at.or(before)).await,
+        ChainCommand::Anchors(only) => anchor::anchors(&only.at.or(before)).await,
+        ChainCommand::CheckAnchor(args) => anchor::check_anchor(args, args.json || before.json),
+        ChainCommand::Stamp { calendar, at } => anchor::stamp(calendar, &at.or(before)).await,
+        ChainCommand::Stamps(only) => anchor::stamps(&only.at.or(before)).await,
+        ChainCommand::CheckStamp(args) => anchor::check_stamp(args, args.json || before.json),
         ChainCommand::Export { path, at } => export(path, &at.or(before)).await,
     }
 }

@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    agents, bonds, chain, config, cron, dead_letters, events, evidence, gate, grants, health, identity, logs, members,
-    messages, node, services, topics, trace,
+    agents, anchor, bonds, chain, config, cron, dead_letters, events, evidence, gate, grants, health, identity, logs,
+    members, messages, node, services, topics, trace,
 };
 
 #[derive(OpenApi)]
@@ -69,6 +69,10 @@ use super::{
         dead_letters::retry,
         dead_letters::discard,
         trace::trace,
+        anchor::anchors,
+        anchor::checkpoint,
+        anchor::stamp,
+        anchor::stamps,
         chain::status,
         chain::events,
         chain::proof,
@@ -108,9 +112,12 @@ mod tests {
         "/v1/boot-log",
         "/v1/call",
         "/v1/chain",
+        "/v1/chain/anchors",
+        "/v1/chain/checkpoint",
         "/v1/chain/events",
         "/v1/chain/export",
         "/v1/chain/proof/{seq}",
+        "/v1/chain/stamps",
         "/v1/chain/verify",
         "/v1/chain/witnesses",
         "/v1/cron",
