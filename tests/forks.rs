@@ -12,12 +12,12 @@ const KNOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 const EVIDENCE_BYTES_MAX: u64 = 24 * 1024;
 
 /// What a home and everything outside it that a node goes by held at one time.
-struct Copy {
+pub(crate) struct Copy {
     files: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl Copy {
-    fn of(home: &Path) -> Self {
+    pub(crate) fn of(home: &Path) -> Self {
         let mut copy = Self { files: Vec::new() };
         copy.take(home);
         copy.take(&state_of(home));
@@ -36,7 +36,7 @@ impl Copy {
     }
 
     /// Writes every file as it was, into the very same file: the machine itself goes back in time.
-    fn put_back(&self) {
+    pub(crate) fn put_back(&self) {
         for (path, bytes) in &self.files {
             std::fs::write(path, bytes).expect("a file of ours");
         }

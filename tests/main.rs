@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "what is seen from outside is seen on the real clock")]
 
 mod agents;
+mod anchors;
 mod bad_input;
 mod bonds;
 mod cluster;
@@ -29,3 +30,4 @@ mod supervision;
 mod tidy;
 mod topics;
 mod tree;
+mod witnesses;

@@ -150,6 +150,11 @@ pub enum Action {
     },
     /// Record that a start is complete.
     RecordBoot,
+    /// Let somebody outside of the cluster hold a checkpoint of this chain.
+    Anchor {
+        /// Where: a file, or calendars.
+        place: String,
+    },
     /// Change settings of the running node.
     Configure {
         /// Their keys, with commas.
@@ -300,6 +305,7 @@ kinds! {
     RecordBoot => "record-boot",
     Vote => "vote",
     ChangeMember => "change-member",
+    Anchor => "anchor",
     Configure => "configure",
     // Of the environment, or of what else the gates go by.
     ConfigureGates => "configure",
@@ -379,6 +385,7 @@ impl Action {
             Self::RecordBoot => ActionKind::RecordBoot,
             Self::Vote => ActionKind::Vote,
             Self::ChangeMember { .. } => ActionKind::ChangeMember,
+            Self::Anchor { .. } => ActionKind::Anchor,
             Self::Configure { gates: false, .. } => ActionKind::Configure,
             Self::Configure { gates: true, .. } => ActionKind::ConfigureGates,
             Self::Score { .. } => ActionKind::Score,
@@ -435,6 +442,7 @@ impl Action {
             | Self::RecordBoot
             | Self::Vote
             | Self::ChangeMember { .. }
+            | Self::Anchor { .. }
             | Self::Configure { .. }
             | Self::Score { .. }
             | Self::Shutdown

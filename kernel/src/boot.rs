@@ -8,7 +8,7 @@ use weft_protocol::{
 use crate::action::Action;
 use crate::bonds::BondHistory;
 use crate::chain::Promise;
-use crate::ipc::Call;
+use crate::ipc::{Call, Witnesses};
 use crate::kernel::Kernel;
 use crate::process::{History, Past};
 use crate::service::{Held, Waiting};
@@ -126,6 +126,7 @@ impl Kernel {
             sent: None,
             sent_on_disk: true,
             receipt: None,
+            witnesses: Witnesses::default(),
         };
         self.timers.set(call.expires, Timer::CallDeadline(id));
         self.calls.insert(Box::new(call));

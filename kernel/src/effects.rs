@@ -1,8 +1,8 @@
 //! The outputs of one input, as verbs: all that may leave at once. What waits for a record is not among them.
 
 use weft_protocol::{
-    AgentName, CommitGroup, DeferralId, Envelope, Hlc, MessageId, NodeId, Principal, ProcessId, Publication, Receipt,
-    Refusal, Resource, Sender, ServiceAdvert, Signal, SignedTick, TopicPattern,
+    AgentName, ChainId, CommitGroup, DeferralId, Envelope, Hlc, MessageId, NodeId, Principal, ProcessId, Publication,
+    Receipt, Refusal, Resource, Sender, ServiceAdvert, Signal, SignedTick, TopicPattern,
 };
 
 use crate::chain::Order;
@@ -76,6 +76,20 @@ impl Effects {
 
     pub(crate) fn cancel(&mut self, to: NodeId, message: MessageId) {
         self.outputs.push(Output::Cancel { to, message });
+    }
+
+    pub(crate) fn seek_witnesses(
+        &mut self,
+        message: MessageId,
+        places: Vec<(ChainId, u64)>,
+        except: [NodeId; 2],
+        members: u8,
+    ) {
+        self.outputs.push(Output::SeekWitnesses { message, places, except, members });
+    }
+
+    pub(crate) fn seek_no_witnesses(&mut self, message: MessageId) {
+        self.outputs.push(Output::SeekNoWitnesses { message });
     }
 
     pub(crate) fn publish(&mut self, publication: Publication) {

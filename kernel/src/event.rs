@@ -250,6 +250,23 @@ pub enum Input {
         /// Its last stamp.
         hlc: Hlc,
     },
+    /// Those who may write chains that count are now these, this node among them.
+    MembersKnown {
+        /// All of them.
+        members: BTreeSet<NodeId>,
+    },
+    /// So many members vouch for the records of this message, in commits of theirs that are on our disk.
+    Witnessed {
+        /// Which message.
+        message: MessageId,
+        /// Who, in the order of their ids.
+        vouching: Vec<NodeId>,
+    },
+    /// A member waits for a commit of ours that vouches for this chain as far as we hold it.
+    AnchorWanted {
+        /// Which.
+        chain: ChainId,
+    },
     /// Another member's chain has two histories: it is vouched for no longer.
     ChainForked {
         /// Which.
@@ -458,6 +475,8 @@ pub struct SendReport {
     pub record: Option<RecordRef>,
     /// The receiver's.
     pub remote_record: Option<RecordRef>,
+    /// Members that vouch for both, when that was asked.
+    pub witnesses: Vec<NodeId>,
 }
 
 /// What the world must do, in this order.
@@ -496,6 +515,22 @@ pub enum Output {
         to: NodeId,
         /// What.
         receipt: Box<Receipt>,
+    },
+    /// Let members vouch for records of this message, and give `Witnessed` whenever there are more of them who do.
+    SeekWitnesses {
+        /// Which message.
+        message: MessageId,
+        /// What a member vouches for that counts: each of these chains, as far as so many events.
+        places: Vec<(ChainId, u64)>,
+        /// Who does not count.
+        except: [NodeId; 2],
+        /// How many are wanted.
+        members: u8,
+    },
+    /// No more of them are needed.
+    SeekNoWitnesses {
+        /// Which message.
+        message: MessageId,
     },
     /// Tell that member that nobody waits for the answer any more.
     Cancel {

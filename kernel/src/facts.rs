@@ -56,6 +56,7 @@ fn belongs(action: &Action, fact: &Fact) -> bool {
             Fact::MemberChangeWanted(wanted) => (wanted.node, wanted.verb) == (*node, *verb),
             _ => false,
         },
+        Action::Anchor { place } => matches!(fact, Fact::Anchored(anchored) if anchored.place == *place),
         Action::RecordBoot => match fact {
             Fact::Booted(booted) => booted.phases.len() <= BootPhase::ALL.len(),
             _ => false,
@@ -145,5 +146,6 @@ fn resource(action: &Action) -> String {
         | Action::Shutdown => "node".to_owned(),
         Action::Configure { keys, .. } => keys.clone(),
         Action::Score { path } => path.to_string(),
+        Action::Anchor { place } => place.clone(),
     }
 }

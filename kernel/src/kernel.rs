@@ -1,7 +1,7 @@
 //! The kernel machine: the one dispatcher, and the tables it owns.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
@@ -80,6 +80,8 @@ pub struct Kernel {
     pub(crate) receipts: Receipts,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) reachable: BTreeMap<NodeId, bool>,
+    /// Who may write chains that count.
+    pub(crate) members: BTreeSet<NodeId>,
     pub(crate) topics: Topics,
     pub(crate) crontab: Crontab,
     /// Runs of cron jobs that are on their way.
@@ -234,6 +236,7 @@ impl Kernel {
             receipts,
             dead_letters: DeadLetters::restored(&recovered.dead_letters),
             reachable: BTreeMap::new(),
+            members: BTreeSet::new(),
             crontab: Crontab::default(),
             firings: Firings::new(),
             monitors: Monitors::new(&config.node_checks, now),
@@ -296,16 +299,21 @@ impl Kernel {
             let refusal = if self.state == NodeState::Damaged { Refusal::Damaged } else { Refusal::ShuttingDown };
             return self.refuse_input(input, &refusal);
         }
-        // Which rules count is changed by nothing that waits, and counts for whatever waits.
-        if matches!(input, Input::RulesSaid { .. } | Input::AdminsKnown { .. }) {
+        // Which rules and members count is changed by nothing that waits, and counts for whatever waits.
+        if matches!(input, Input::RulesSaid { .. } | Input::AdminsKnown { .. } | Input::MembersKnown { .. }) {
             return self.dispatch(input);
         }
         let Some(input) = self.hold_ahead(input) else { return };
         if self.deferred.is_empty() && self.is_ready() {
             return self.dispatch(input);
         }
-        let optional =
-            matches!(input, Input::Asked { .. } | Input::EnvelopeArrived { .. } | Input::PublicationArrived { .. });
+        let optional = matches!(
+            input,
+            Input::Asked { .. }
+                | Input::EnvelopeArrived { .. }
+                | Input::PublicationArrived { .. }
+                | Input::AnchorWanted { .. }
+        );
         if optional && self.deferred.len() >= DEFERRED_MAX {
             return self.refuse_input(input, &Refusal::Busy { retry_after_us: BUSY_RETRY_US });
         }
@@ -361,6 +369,9 @@ impl Kernel {
             Input::RulesSaid { node, hlc, fact } => self.on_rules_said(node, hlc, &fact),
             Input::AdminsKnown { admins } => self.on_admins(admins),
             Input::ServicesElsewhere { services } => self.on_services_elsewhere(services),
+            Input::MembersKnown { members } => self.members = members,
+            Input::Witnessed { message, vouching } => self.on_witnessed(&message, vouching),
+            Input::AnchorWanted { chain } => self.chain.want_anchor(&chain),
             Input::HeadStored { head, hlc } => self.on_head_stored(*head, hlc),
             Input::ChainForked { chain } => self.chain.forget_head(&chain),
             Input::TickAsked { heads, horizon } => self.on_tick_asked(heads, horizon),

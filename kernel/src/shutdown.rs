@@ -214,6 +214,9 @@ impl Kernel {
             | Input::ServicesElsewhere { .. }
             | Input::RulesSaid { .. }
             | Input::AdminsKnown { .. }
+            | Input::MembersKnown { .. }
+            | Input::Witnessed { .. }
+            | Input::AnchorWanted { .. }
             | Input::HeadStored { .. }
             | Input::ChainForked { .. }
             | Input::Released

@@ -62,6 +62,11 @@ pub(crate) fn door() -> (Asker, mpsc::Receiver<Local>) {
 }
 
 impl Asker {
+    /// Whether the event loop has ended: nobody is asked any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// A number no other question has.
     pub(crate) fn next_ask(&self) -> AskId {
         AskId(self.next_ask.fetch_add(1, Ordering::Relaxed))

@@ -6,6 +6,7 @@
 //! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
+mod anchor;
 mod args;
 mod bench;
 mod bonds;

@@ -15,6 +15,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use weft_discovery::DiscoveryConfig;
@@ -47,6 +48,25 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Who outside of the cluster holds something of this node's chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AnchorConfig {
+    /// A file that always holds a checkpoint.
+    pub(crate) file: Option<PathBuf>,
+    /// How often it is written when there is something new, in microseconds.
+    pub(crate) interval_us: u64,
+    /// Calendars of OpenTimestamps that `weft chain stamp` asks.
+    pub(crate) calendars: Vec<String>,
+    /// Wait before a calendar is asked again, in microseconds; it doubles, up to a thousand times as much.
+    pub(crate) retry_us: u64,
+}
+
+impl Default for AnchorConfig {
+    fn default() -> Self {
+        Self { file: None, interval_us: 10 * 60 * 1_000_000, calendars: Vec::new(), retry_us: 10 * 1_000_000 }
+    }
+}
+
 /// All settings of one node, and where each came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
@@ -66,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) discovery: DiscoveryConfig,
     /// Times and bounds of replication.
     pub(crate) replication: ReplicationConfig,
+    /// Who outside of the cluster holds something of the chain.
+    pub(crate) anchor: AnchorConfig,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -80,6 +102,7 @@ impl Default for Config {
             kernel: KernelConfig::default(),
             discovery: DiscoveryConfig::default(),
             replication: ReplicationConfig::default(),
+            anchor: AnchorConfig::default(),
             origins: BTreeMap::new(),
         }
     }

@@ -9,6 +9,7 @@
 
 mod agents;
 mod agreement;
+mod anchor;
 mod bonds;
 mod chain;
 mod changes;
@@ -52,6 +53,7 @@ use weft_storage::{Store, StoreError};
 
 use self::changes::Changes;
 use self::failure::Failure;
+use crate::anchor::Keeper;
 use crate::ask::Asker;
 use crate::boot::Boot;
 use crate::config::Live;
@@ -82,6 +84,8 @@ pub(crate) struct Control {
     pub(crate) boot: Boot,
     /// What is configured.
     pub(crate) live: Live,
+    /// What makes anchors.
+    pub(crate) keeper: Arc<Keeper>,
     /// Changes whenever the event loop has handled something.
     pub(crate) passed: watch::Receiver<u64>,
 }
@@ -211,6 +215,10 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/chain/events", get(chain::events))
         .route("/v1/chain/proof/{seq}", get(chain::proof))
         .route("/v1/chain/evidence", get(evidence::evidence))
+        .route("/v1/chain/witnesses", get(chain::witnesses))
+        .route("/v1/chain/anchors", get(anchor::anchors))
+        .route("/v1/chain/checkpoint", get(anchor::checkpoint))
+        .route("/v1/chain/stamps", get(anchor::stamps).post(anchor::stamp))
         .route("/v1/chain/verify", post(chain::verify))
         .route("/v1/chain/export", post(chain::export))
         .route("/v1/order", get(order::order))

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+pub(crate) use self::files::write_private;
 pub(crate) use choose::{Choice, choose, choose_or_create, nodes_folder};
 pub(crate) use cluster_file::ClusterFile;
 
@@ -286,7 +287,7 @@ impl Home {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(|error| HomeError::io(&path, io::Error::other(error.to_string())))?;
         let token = data_encoding::HEXLOWER.encode(&bytes);
-        files::write_private(&path, token.as_bytes())?;
+        write_private(&path, token.as_bytes())?;
         Ok(token)
     }
 
@@ -303,7 +304,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::Io`].
     pub(crate) fn begin_joining(&self, cluster: &str) -> Result<(), HomeError> {
-        files::write_private(&self.joining_path(), cluster.as_bytes())
+        write_private(&self.joining_path(), cluster.as_bytes())
     }
 
     /// Notes that it is complete.

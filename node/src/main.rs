@@ -1,5 +1,6 @@
 //! The command `weft`: what was typed, then what is done, then an exit code.
 
+mod anchor;
 mod ask;
 mod boot;
 mod cli;

@@ -15,6 +15,7 @@ use weft_protocol::{
 };
 use weft_storage::{OpenError, Store};
 
+use crate::anchor::Keeper;
 use crate::ask::{Asker, door};
 use crate::boot::Boot;
 use crate::cli::{CliError, plural};
@@ -138,7 +139,10 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     };
     let runners = Runners::new(runners_config, asker.clone());
     let (passes, passed) = tokio::sync::watch::channel(0);
+    let keeper = Arc::new(Keeper::new(home.path(), asker.clone(), Arc::clone(&store), live.clone()));
+    tokio::spawn(Arc::clone(&keeper).run());
     let control = crate::control::Control {
+        keeper,
         asker: asker.clone(),
         store: Arc::clone(&store),
         agents: runners.agent_processes(),

@@ -4,6 +4,7 @@
 //! in RFC 3339 with microseconds, clock stamps as 16 hexadecimal digits beside them.
 
 mod agents;
+mod anchor;
 mod body;
 mod bonds;
 mod chain;
@@ -26,12 +27,16 @@ pub use agents::{
     AgentReport, AgentRow, AgentToolRequest, AgentsReport, LimitsJson, LogLine, LogReport, PauseReport, SandboxJson,
     SignalReport, SignalRequest, SpawnReport, SpawnRequest, StopReport,
 };
+pub use anchor::{
+    AnchorCheckReport, AnchorRow, AnchorsReport, CheckpointFile, CheckpointReport, StampBlockRow, StampCalendarRow,
+    StampCheckReport, StampRequest, StampRow, StampsReport,
+};
 pub use body::{Body, BodyError, TypedBody};
 pub use bonds::{LinkReport, LinkRequest, MonitorReport, MonitorRequest};
 pub use chain::{
     ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, CountingRow, EventRow, EventsPage, EvidenceCheckReport,
     EvidenceFile, EvidenceReport, EvidenceRow, ExportReport, ExportRequest, MemberChangeReport, MemberChangeRequest,
-    OrderRow, OrderState, OrderWait, ProofCheckReport, ProofFile,
+    OrderRow, OrderState, OrderWait, ProofCheckReport, ProofFile, WitnessRow, WitnessesReport,
 };
 pub use config::{ConfigReport, ReloadReport, SettingChangeRow, SettingRow};
 pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport, CronToolRequest};

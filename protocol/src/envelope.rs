@@ -13,6 +13,7 @@ use crate::deferral::DeferralId;
 use crate::error::ParseError;
 use crate::hash::{Digest, hash};
 use crate::id::{AgentName, ChainId, MessageId, NodeId, ProcessId, TopicName, TraceId};
+use crate::limits::WITNESSES_MAX;
 use crate::process::Resource;
 use crate::signature::{PublicKeys, SignatureError, Signer};
 use crate::time::{Hlc, Timestamp};
@@ -228,16 +229,57 @@ pub enum Delivery {
     Executed,
 }
 
-/// Where the records of a message must be before its receipt is given.
+/// Where the records of a message must be before its receipt is given. It travels as its text: `none`, `durable`, `witnessed`,
+/// and `witnessed(2)` for more than one member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(into = "String", try_from = "String")]
 pub enum Durability {
     /// Nowhere in particular: they follow with the next commit.
     None,
     /// On both chains, on both disks.
     Durable,
-    /// Anchored by a third member.
-    Witnessed,
+    /// The same, and commits of other members vouch for them.
+    Witnessed {
+        /// Of how many members, neither sender nor receiver; at least one, at most [`WITNESSES_MAX`].
+        members: u8,
+    },
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => formatter.write_str("none"),
+            Self::Durable => formatter.write_str("durable"),
+            Self::Witnessed { members: 1 } => formatter.write_str("witnessed"),
+            Self::Witnessed { members } => write!(formatter, "witnessed({members})"),
+        }
+    }
+}
+
+impl From<Durability> for String {
+    fn from(durability: Durability) -> Self {
+        durability.to_string()
+    }
+}
+
+impl TryFrom<String> for Durability {
+    type Error = ParseError;
+
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        let several = |text: &str| {
+            let members = text.strip_prefix("witnessed(")?.strip_suffix(')')?.parse::<u8>().ok()?;
+            // One member has a text of its own, so that each value has exactly one.
+            let durability = Self::Witnessed { members };
+            ((2..=WITNESSES_MAX).contains(&members) && durability.to_string() == text).then_some(durability)
+        };
+        match text.as_str() {
+            "none" => Ok(Self::None),
+            "durable" => Ok(Self::Durable),
+            "witnessed" => Ok(Self::Witnessed { members: 1 }),
+            text => several(text)
+                .ok_or_else(|| ParseError::new(text, "none, durable, witnessed, or witnessed(2) to witnessed(32)")),
+        }
+    }
 }
 
 /// Both scales of a receipt. Text form: `executed`, `executed+durable`; `durable` alone means `executed+durable`.
@@ -256,11 +298,10 @@ impl fmt::Display for Level {
             Delivery::Received => "received",
             Delivery::Executed => "executed",
         })?;
-        formatter.write_str(match self.durability {
-            Durability::None => "",
-            Durability::Durable => "+durable",
-            Durability::Witnessed => "+witnessed",
-        })
+        match self.durability {
+            Durability::None => Ok(()),
+            durability @ (Durability::Durable | Durability::Witnessed { .. }) => write!(formatter, "+{durability}"),
+        }
     }
 }
 
@@ -269,10 +310,10 @@ impl FromStr for Level {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let expected = "a receipt level (routed, received or executed, each alone or with +durable or +witnessed)";
-        let (delivery, durability) = match text {
-            "durable" => ("executed", "durable"),
-            "witnessed" => ("executed", "witnessed"),
-            _ => text.split_once('+').unwrap_or((text, "")),
+        let (delivery, durability) = match text.split_once('+') {
+            Some(both) => both,
+            None if text == "durable" || text.starts_with("witnessed") => ("executed", text),
+            None => (text, "none"),
         };
         let delivery = match delivery {
             "routed" => Delivery::Routed,
@@ -280,13 +321,11 @@ impl FromStr for Level {
             "executed" => Delivery::Executed,
             _ => return Err(ParseError::new(text, expected)),
         };
-        let durability = match durability {
-            "" if !text.contains('+') => Durability::None,
-            "durable" => Durability::Durable,
-            "witnessed" => Durability::Witnessed,
-            _ => return Err(ParseError::new(text, expected)),
-        };
-        Ok(Self { delivery, durability })
+        let durability = Durability::try_from(durability.to_owned());
+        match durability.map_err(|_| ParseError::new(text, expected))? {
+            Durability::None if text.contains('+') => Err(ParseError::new(text, expected)),
+            durability => Ok(Self { delivery, durability }),
+        }
     }
 }
 
@@ -484,6 +523,20 @@ pub enum Refusal {
         /// What of it, and why; at most 1,024 characters.
         reason: String,
     },
+    /// The message arrived and its records are on both disks; too few members vouched for them in time.
+    #[error(
+        "the message was {}, and its records are on every disk they belong on; {vouching} of {wanted} members vouched for \
+         them in time: nothing is lost",
+        reached(*delivery)
+    )]
+    NotWitnessed {
+        /// How far the message came.
+        delivery: Delivery,
+        /// How many members vouch for all of its records.
+        vouching: u8,
+        /// How many were to.
+        wanted: u8,
+    },
     /// A person must approve it first; until then it has not happened.
     #[error("deferred by rule {rule} until a person approves it, as {deferral}")]
     Deferred {
@@ -504,6 +557,14 @@ pub enum ContractPart {
     Input,
     /// What the service answers.
     Output,
+}
+
+const fn reached(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::Routed => "sent",
+        Delivery::Received => "received",
+        Delivery::Executed => "executed",
+    }
 }
 
 fn violation(target: &str, version: &str, part: ContractPart, path: &str, reason: &str) -> String {
@@ -544,6 +605,7 @@ impl Refusal {
             Self::BackendNotAvailable { .. } => "backend-not-available",
             Self::Unenforceable { .. } => "unenforceable",
             Self::Deferred { .. } => "deferred",
+            Self::NotWitnessed { .. } => "not-witnessed",
         }
     }
 
@@ -552,9 +614,8 @@ impl Refusal {
     pub const fn changed(&self) -> bool {
         match self {
             Self::Deadline { maybe_executed } => *maybe_executed,
-            Self::AgentFailed { .. } | Self::Expired | Self::ContractViolated { part: ContractPart::Output, .. } => {
-                true
-            }
+            Self::AgentFailed { .. } | Self::Expired | Self::NotWitnessed { .. } => true,
+            Self::ContractViolated { part: ContractPart::Output, .. } => true,
             Self::Denied { .. }
             | Self::Busy { .. }
             | Self::NoResponder { .. }
@@ -605,6 +666,7 @@ impl Refusal {
             | Self::Invalid { .. }
             | Self::ContractViolated { .. }
             | Self::BackendNotAvailable { .. }
+            | Self::NotWitnessed { .. }
             | Self::Deferred { .. } => None,
         }
     }
@@ -635,7 +697,8 @@ impl Refusal {
             | Self::OutOfScope { .. }
             | Self::Unenforceable { .. }
             | Self::Wider { .. } => false,
-            Self::ContractViolated { .. } | Self::BackendNotAvailable { .. } => false,
+            // The records are there, and are vouched for later: sent again, the message would be executed twice.
+            Self::ContractViolated { .. } | Self::BackendNotAvailable { .. } | Self::NotWitnessed { .. } => false,
         }
     }
 }

@@ -270,6 +270,8 @@ pub enum Fact {
     BondFired(Box<BondFired>),
     /// What a member still held of an earlier chain of this node is back.
     TailReturned(TailReturned),
+    /// A checkpoint of this chain is to be, or is, held by somebody outside of the cluster.
+    Anchored(Box<Anchored>),
     /// An action was deferred to a person.
     Deferred(Box<Deferral>),
     /// A person approved a deferred action: whoever asked may repeat it once.
@@ -615,6 +617,48 @@ pub struct TailReturned {
     pub head: Head,
 }
 
+/// See [`Fact::Anchored`]: once before anything leaves, and once more for each thing that came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchored {
+    /// Who is to hold it.
+    pub backend: AnchorBackend,
+    /// SHA-256 of the checkpoint file's bytes.
+    pub sha256: Digest,
+    /// What the checkpoint signs.
+    pub head: Head,
+    /// What is to happen, or happened.
+    pub step: AnchorStep,
+    /// The file's path, or the calendars' addresses; at most 1,024 characters.
+    pub place: String,
+}
+
+/// Who holds a checkpoint outside of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnchorBackend {
+    /// A file, for its reader to carry elsewhere.
+    File,
+    /// Calendars of OpenTimestamps, and Bitcoin behind them; they see a hash.
+    OpenTimestamps,
+}
+
+/// How far an anchor has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnchorStep {
+    /// It is to be made.
+    Intended,
+    /// It is held there.
+    Done,
+    /// A block of Bitcoin is said to hold it.
+    Attested {
+        /// The block's height.
+        height: u64,
+    },
+    /// It could not be made; at most 1,024 characters.
+    Failed(String),
+}
+
 /// Lists each kind once: its name on the chain and its variant.
 macro_rules! kinds {
     ($($name:literal => $variant:ident),* $(,)?) => {
@@ -696,6 +740,7 @@ kinds! {
     "bond.demonitored" => Demonitored,
     "bond.fired" => BondFired,
     "chain.tail-returned" => TailReturned,
+    "chain.anchored" => Anchored,
     "gate.deferred" => Deferred,
     "gate.approved" => Approved,
     "gate.denied-by" => DeniedBy,

@@ -73,10 +73,11 @@ pub use epoch::{
 };
 pub use error::{DecodeError, ParseError};
 pub use fact::{
-    Admitted, Boot, Booted, Configured, DeadLetterRemoved, DeadLetterRetried, DeadLettered, Denial, Effect,
-    EffectOutcome, EffectResult, Escalated, Fact, ForkSeen, GaveUp, GrantHolder, GrantIssued, GrantRevoked, GrantUsed,
-    InviteBurnt, InviteIssued, InviteRevoked, MessageBatch, MessageRecord, ProcessExited, Repaired, ResourceUse,
-    RestartPlanned, SettingChange, Shutdown, Stage, TailReturned, TopicSubscribed, TopicUnsubscribed,
+    Admitted, AnchorBackend, AnchorStep, Anchored, Boot, Booted, Configured, DeadLetterRemoved, DeadLetterRetried,
+    DeadLettered, Denial, Effect, EffectOutcome, EffectResult, Escalated, Fact, ForkSeen, GaveUp, GrantHolder,
+    GrantIssued, GrantRevoked, GrantUsed, InviteBurnt, InviteIssued, InviteRevoked, MessageBatch, MessageRecord,
+    ProcessExited, Repaired, ResourceUse, RestartPlanned, SettingChange, Shutdown, Stage, TailReturned,
+    TopicSubscribed, TopicUnsubscribed,
 };
 pub use governance::{Branch, LeastEffect, Matcher, Rule, RuleId, RuleSet, Severity};
 pub use hash::{Digest, content_address, hash};

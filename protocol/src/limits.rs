@@ -21,6 +21,13 @@ pub const MEMBER_CHANGES_MAX: usize = 64;
 /// Most commits of other chains that a tick names; of further chains nothing is acknowledged but by commits, and the order lags
 /// until then.
 pub const TICK_HEADS_MAX: usize = 256;
+/// Most members that a `witnessed` receipt waits for (guess: a third of the largest cluster that was measured).
+pub const WITNESSES_MAX: u8 = 32;
+/// Most places in one request for witnesses; what is left out is asked for when that one is answered (guess).
+pub const WITNESS_PLACES_MAX: usize = 64;
+/// Least time between two commits that are written for their anchors alone, in microseconds: what others ask for costs a
+/// signature of each kind and a sync, and whoever waits in between shares the next one (guess).
+pub const ANCHOR_PAUSE_US: u64 = 20_000;
 /// Most bytes of evidence against one chain (CHAIN.md): two headers of 8 KiB with both signatures.
 pub const EVIDENCE_BYTES_MAX: usize = 24 * 1024;
 /// Most causes named by one event.

@@ -119,6 +119,12 @@ pub enum SyncRequest {
         /// Which.
         chain: ChainId,
     },
+    /// Vouch for these chains as far as so many events, in a commit of your own. The answer holds your own head; the commit
+    /// comes as every other one does.
+    Witness {
+        /// Chain and number of events; at most 64.
+        places: Vec<(ChainId, u64)>,
+    },
 }
 
 /// Where a stretch of one publisher's publications begins.

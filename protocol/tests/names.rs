@@ -115,11 +115,30 @@ fn ids_print_as_they_parse() {
 
 #[test]
 fn levels_print_as_they_parse_and_durable_alone_means_executed() {
-    for text in ["routed", "received", "executed", "received+durable", "executed+witnessed"] {
+    for text in [
+        "routed",
+        "received",
+        "executed",
+        "received+durable",
+        "executed+witnessed",
+        "received+witnessed(2)",
+        "executed+witnessed(32)",
+    ] {
         assert_eq!(text.parse::<Level>().unwrap().to_string(), text);
     }
     assert_eq!("durable".parse::<Level>().unwrap().to_string(), "executed+durable");
-    for wrong in ["", "executed+", "durable+executed", "executed+durable+witnessed", "done"] {
+    for wrong in [
+        "",
+        "executed+",
+        "durable+executed",
+        "executed+durable+witnessed",
+        "done",
+        "executed+none",
+        "executed+witnessed(1)",
+        "executed+witnessed(02)",
+        "executed+witnessed(33)",
+        "executed+witnessed()",
+    ] {
         assert!(wrong.parse::<Level>().is_err(), "{wrong}");
     }
 }

@@ -410,6 +410,13 @@ pub(crate) fn facts() -> Vec<Fact> {
         Fact::InviteRevoked(InviteRevoked { invite }),
         Fact::Admitted(Box::new(Admitted { certificate: signed_certificate(), invite: Some(invite) })),
         Fact::ForkSeen(ForkSeen { chain: chain(), commit_no: 3, first: digest(1), second: digest(2) }),
+        Fact::Anchored(Box::new(weft_protocol::Anchored {
+            backend: weft_protocol::AnchorBackend::OpenTimestamps,
+            sha256: digest(31),
+            head: commit().head(digest(19)),
+            step: weft_protocol::AnchorStep::Attested { height: 358_391 },
+            place: "http://calendar.example".to_owned(),
+        })),
         Fact::TailReturned(TailReturned { chain: chain(), head: commit().head(digest(19)) }),
         Fact::Repaired(Repaired { chain: chain(), first_commit: 3, count: 1, from: node(2) }),
         Fact::ResourceWarned(resource_use(Resource::Memory)),
@@ -722,6 +729,12 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
             encode(&SyncRequest::Publications { topic, chain: chain(), from })
         }),
         ("sync-ask-head".to_owned(), encode(&SyncRequest::Head { chain: chain() })),
+        ("sync-ask-witness".to_owned(), encode(&SyncRequest::Witness { places: vec![(chain(), 5)] })),
+        ("level-witnessed".to_owned(), encode(&"executed+witnessed(2)".parse::<Level>().unwrap())),
+        (
+            "refusal-not-witnessed".to_owned(),
+            encode(&Refusal::NotWitnessed { delivery: Delivery::Executed, vouching: 1, wanted: 2 }),
+        ),
         ("sync-streams".to_owned(), {
             let head = StreamHead { topic: "jobs.new".parse().unwrap(), chain: chain(), last: 3 };
             encode(&SyncResponse::Streams { streams: vec![head], more: true })

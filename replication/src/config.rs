@@ -29,6 +29,10 @@ pub(crate) const COMPARISONS_MAX: usize = 16;
 /// Most searches for a first divergence at a time; further suspicions are dropped and arise again.
 pub(crate) const INQUIRIES_MAX: usize = 8;
 
+/// How long a member that was asked to vouch for something has before another one is asked too, in microseconds: a hundred
+/// round trips and syncs of a good link and disk (guess).
+pub(crate) const SEEK_PAUSE_US: u64 = 500_000;
+
 /// How often and how much.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationConfig {

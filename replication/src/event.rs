@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_protocol::{
     ChainId, ChainState, Commit, CommitGroup, CommitRef, Digest, Evidence, Fact, HeadGossip, Hlc, MemberChangeWanted,
-    NodeId, PlacedFact, PublicKeys, Publication, SignedCommit, SignedTick, SyncRequest, SyncResponse, TopicPattern,
+    MessageId, NodeId, PlacedFact, PublicKeys, Publication, SignedCommit, SignedTick, SyncRequest, SyncResponse,
+    TopicPattern,
 };
 
 use crate::config::ReplicationConfig;
@@ -166,6 +167,22 @@ pub enum Input {
         /// Signed.
         tick: Option<Box<SignedTick>>,
     },
+    /// Members are to vouch for these records; `Witnessed` says how many do, whenever there are more.
+    WitnessesSought {
+        /// Of which message they are.
+        message: MessageId,
+        /// Chains, each as far as so many events.
+        places: Vec<(ChainId, u64)>,
+        /// Who does not count.
+        except: [NodeId; 2],
+        /// How many are wanted.
+        members: u8,
+    },
+    /// No more of them are needed.
+    NoWitnessesSought {
+        /// For which message.
+        message: MessageId,
+    },
     /// The time of `next_wakeup` has come.
     Woken,
 }
@@ -240,6 +257,18 @@ pub enum Output {
     TopicGathered {
         /// Which.
         gather: GatherId,
+    },
+    /// These members vouch for what was sought for this message, in commits that are on our disk.
+    Witnessed {
+        /// Which message.
+        message: MessageId,
+        /// Who, in the order of their ids.
+        vouching: Vec<NodeId>,
+    },
+    /// A member waits for a commit of ours that vouches for this chain as far as it is on our disk.
+    Anchor {
+        /// Which.
+        chain: ChainId,
     },
     /// Two histories of one chain were proven, or where they part is known better than before: remember the evidence, record
     /// it, cut the node off.

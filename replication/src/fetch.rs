@@ -43,6 +43,8 @@ pub(crate) enum Fetch {
     Streams(Listing),
     /// What somebody published.
     Publications(Wanted),
+    /// That it vouches for something.
+    Witness,
 }
 
 impl Replication {

@@ -11,7 +11,8 @@
 //! In reading order: `event` (the contract), `replication` (the machine), `heads` (what others say they hold) with `stretch` (finding what
 //! differs among many chains), `fetch` (getting
 //! what is missing), `copy` (one foreign chain and what is on its way into it), `verify` (the checks), `serve` (answering
-//! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut), `witnesses` (who vouches for what),
+//! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut), `witnesses` (who vouches for
+//! what), `seek` (who is asked to), `vouch` (what we are asked to),
 //! `inquiry` (finding where two histories part), `order`, `standing` (who counts, and what of the order is stable) with `votes` and
 //! `ticks` (what this node says about that), `status`, `config`;
 //! `topic_log` (publications in order, none lost, and their history); `tree` (all resources that the chains tell of).
@@ -27,6 +28,7 @@ mod heads;
 mod inquiry;
 mod order;
 mod replication;
+mod seek;
 mod serve;
 mod standing;
 mod status;
@@ -36,6 +38,7 @@ mod topic_log;
 mod tree;
 mod verify;
 mod votes;
+mod vouch;
 mod witnesses;
 
 pub use config::ReplicationConfig;
@@ -44,7 +47,7 @@ pub use fork::{EvidenceError, ForkKind, ForkVerdict, check_evidence, weigh_evide
 pub use order::{Merge, OrderKey, merge, order};
 pub use replication::Replication;
 pub use standing::{Epochs, Place, Placement, Policy, Proposal, Span, Standing, Step, Vote, Word};
-pub use status::{ChainStatus, SyncStatus};
+pub use status::{ChainStatus, SyncStatus, Vouching};
 pub use topic_log::{GatherId, TopicWant};
 pub use tree::Tree;
 pub use verify::{Job, Verdict, VerifyError};

@@ -18,12 +18,14 @@ use crate::fork::check_evidence;
 use crate::forks::{Forks, Proof};
 use crate::inquiry::{Inquiry, Suspicion};
 use crate::order::OrderKey;
+use crate::seek::Seek;
 use crate::standing::{Standing, Step};
-use crate::status::{ChainStatus, SyncStatus};
+use crate::status::{ChainStatus, SyncStatus, Vouching};
 use crate::ticks::Ticks;
 use crate::topic_log::TopicLog;
 use crate::tree::Tree;
 use crate::votes::{Votes, step_of};
+use crate::vouch::Wishes;
 use crate::witnesses::Witnesses;
 
 /// Keeps verified copies of other members' chains and lets them copy ours. Nothing is in [`Replication::heads`] that is not
@@ -50,6 +52,10 @@ pub struct Replication {
     /// Chains with two proven histories: nothing counts of them but what both share.
     pub(crate) forks: Forks,
     pub(crate) witnesses: Witnesses,
+    /// What is to be vouched for.
+    pub(crate) seek: Seek,
+    /// What others want us to vouch for.
+    pub(crate) wishes: Wishes,
     /// Whether nothing was handled yet.
     unsettled: bool,
     /// Chains of this node whose copy here contradicts what members hold: they are neither shown nor written.
@@ -96,6 +102,10 @@ pub(crate) struct Link {
     pub(crate) ranges: usize,
     /// Comparisons of stretches that it has not answered.
     pub(crate) stretches: usize,
+    /// Our request to vouch for something that it has not answered.
+    pub(crate) witness: Option<FetchId>,
+    /// What it was asked to vouch for a moment ago.
+    pub(crate) witnessing: BTreeMap<ChainId, u64>,
     /// What all its chains hashed to when it last said to hold the same as we did.
     pub(crate) agreed: Option<Digest>,
 }
@@ -143,6 +153,8 @@ impl Replication {
             unsettled: true,
             forks,
             witnesses,
+            seek: Seek::default(),
+            wishes: Wishes::new(),
             disowned: BTreeSet::new(),
             refused: 0,
             topics: TopicLog::default(),
@@ -181,7 +193,10 @@ impl Replication {
             Input::CommitRead { chain, held, other } => self.on_commit_read(chain, held, *other, outputs),
             Input::Verified(verdict) => self.on_verified(*verdict, now, outputs),
             Input::Stored { chain } => self.on_stored(chain, outputs),
-            Input::HashesRead { chain, hashes } => self.on_hashes_read(chain, &hashes, outputs),
+            Input::HashesRead { chain, hashes } => {
+                self.on_words_read(&chain, &hashes, outputs);
+                self.on_hashes_read(chain, &hashes, outputs);
+            }
             Input::ChainCut { chain, state, facts } => self.on_cut(chain, state.map(|state| *state), &facts, outputs),
             Input::TopicsFollowed { patterns, since } => self.on_topics_followed(patterns, since, now, outputs),
             Input::TopicGatherAsked { gather, pattern, want } => {
@@ -195,6 +210,10 @@ impl Replication {
             Input::ChangeWanted(wanted) => self.on_change_wanted(&wanted),
             Input::VoteRefused => self.on_vote_refused(),
             Input::OwnTicked { tick } => self.on_own_tick(tick.map(|tick| *tick), outputs),
+            Input::WitnessesSought { message, places, except, members } => {
+                self.on_witnesses_sought(message, places, except, members, now, outputs);
+            }
+            Input::NoWitnessesSought { message } => self.on_no_witnesses_sought(&message),
             Input::Woken => self.on_woken(now, outputs),
         }
         self.advance(now, outputs);
@@ -212,8 +231,8 @@ impl Replication {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let round = (!self.links.is_empty()).then_some(self.next_round);
         let hello = self.links.values().filter_map(|link| link.hello_due).min();
-        let standing = [self.vote_wakeup(), self.tick_wakeup()];
-        [round, hello, self.retry_at, self.topics.next_wakeup()].into_iter().chain(standing).flatten().min()
+        let others = [self.vote_wakeup(), self.tick_wakeup(), self.seek.next_wakeup()];
+        [round, hello, self.retry_at, self.topics.next_wakeup()].into_iter().chain(others).flatten().min()
     }
 
     /// Who counts, and what of the order is stable.
@@ -277,6 +296,17 @@ impl Replication {
             refused: self.refused,
             publications_lost: self.topics.lost,
         }
+    }
+
+    /// Who vouches for how far of this chain, in the order of their ids; whether of the history that is held here, the hashes
+    /// tell.
+    pub fn vouchers(&self, chain: &ChainId) -> impl Iterator<Item = Vouching> {
+        self.witnesses.of(chain).map(|(node, vouched)| Vouching {
+            node,
+            commit_no: vouched.commit_no,
+            size: vouched.size,
+            commit_hash: vouched.commit_hash,
+        })
     }
 
     /// Whether that member, when we last compared, held exactly what this node holds now.
@@ -401,6 +431,14 @@ impl Replication {
         welcome && *chain != self.own.chain && self.members.contains_key(&chain.node)
     }
 
+    /// Where a chain stands on our disk, our own too, whoever may know of that.
+    pub(crate) fn head_here(&self, chain: &ChainId) -> Option<Head> {
+        if *chain == self.own.chain {
+            return self.own.head.clone();
+        }
+        self.copies.get(chain).filter(|_| !self.forks.is_cutting(chain))?.durable().head()
+    }
+
     fn expected(&self, chain: &ChainId) -> u64 {
         self.copies.get(chain).map_or(0, ChainCopy::expected)
     }
@@ -493,6 +531,7 @@ impl Replication {
         }
         self.wake_topics(now, outputs);
         self.tick(now, outputs);
+        self.seek_again(now, outputs);
         if self.next_round > now {
             return;
         }
@@ -521,6 +560,7 @@ impl Replication {
             }
             Fetch::Probe { chain, commit_no } => self.on_probe_answered(from, chain, commit_no, content, outputs),
             Fetch::Evidence { chain } => self.on_evidence_answered(from, chain, content, outputs),
+            Fetch::Witness => self.on_witness_answered(from, content, now, outputs),
             Fetch::Streams(listing) => self.on_streams_answered(from, listing, content, now, outputs),
             Fetch::Publications(wanted) => {
                 self.on_publications_answered(fetch, from, wanted, content, now, outputs);
@@ -540,6 +580,8 @@ impl Replication {
         self.hear_of_forks(chain.node, &facts, outputs);
         outputs.push(Output::Learn { chain, facts, hlc });
         self.settle(chain, outputs);
+        self.vouch_for(chain, outputs);
+        self.seek_in(&chain, outputs);
         self.learn_anchors(chain.node, &anchors, outputs);
     }
 
@@ -548,6 +590,7 @@ impl Replication {
         self.witnesses.learn(by, anchors);
         for anchor in anchors {
             self.settle(anchor.chain, outputs);
+            self.seek_in(&anchor.chain, outputs);
         }
     }
 

@@ -35,6 +35,7 @@ impl Replication {
                 let content = SyncResponse::Heads(self.head_of(&chain).into_iter().collect());
                 outputs.push(Output::Respond { request, content: Box::new(content) });
             }
+            SyncRequest::Witness { places } => self.on_witness_wanted(request, from, &places, now, outputs),
             SyncRequest::Adverts { .. }
             | SyncRequest::Trace { .. }
             | SyncRequest::Streams { .. }

@@ -1,6 +1,6 @@
 //! What replication can say of itself: numbers for people, never for decisions.
 
-use weft_protocol::{ChainId, Digest, Hlc};
+use weft_protocol::{ChainId, Digest, Hlc, NodeId};
 
 /// One chain that is held, own or foreign, as far as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,4 +48,17 @@ pub struct SyncStatus {
     pub refused: u64,
     /// Stretches of publications that were passed over since the start because nobody has them any more.
     pub publications_lost: u64,
+}
+
+/// How far a member vouches for a chain, in a commit of its own that is on our disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vouching {
+    /// Who.
+    pub node: NodeId,
+    /// The last commit that it names.
+    pub commit_no: u64,
+    /// Events up to it.
+    pub size: u64,
+    /// Its hash.
+    pub commit_hash: Digest,
 }

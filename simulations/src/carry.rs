@@ -110,11 +110,12 @@ impl World {
             self.nodes[node].disk.end_after(operations, end);
         }
         let before = self.nodes[node].disk.counts();
-        let own = self.nodes[node].id();
+        let (own, keys) = (self.nodes[node].id(), std::sync::Arc::clone(&self.nodes[node].keys));
         let Some(running) = self.nodes[node].running.as_mut() else { return };
         let Some(mut batch) = running.writing.take() else { return };
         if let Some(mutation) = self.mutation {
             mutation.spoil(&mut batch, own);
+            mutation.bend(&mut batch, &*keys);
         }
         let outcome = running.store.commit(&batch);
         let after = self.nodes[node].disk.counts();

@@ -86,6 +86,8 @@ checks! {
     ElsewhereIsKept = "elsewhere-is-kept",
     /// What a node denies somebody of another one is told as denied, and is on both chains.
     DenialsAreOnBoth = "denials-are-on-both",
+    /// A node vouches only for what its disk holds of the one history of a chain.
+    WitnessesAreConsistent = "witnesses-are-consistent",
     /// No node writes a second history of its chain while a member that holds the first can be asked.
     NoForkToPrevent = "no-fork-to-prevent",
     /// Nobody ever holds proof of two histories.
@@ -121,6 +123,7 @@ impl Check {
             | Self::ExecutedOnce
             | Self::RecoversWhatWasSynced
             | Self::IdsAreUnique
+            | Self::WitnessesAreConsistent
             | Self::FramesAreCanonical => true,
         }
     }

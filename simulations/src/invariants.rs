@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use weft_kernel::{Answer, SendReport};
 use weft_peer::{AskId, Output, Reply, Request, Response};
 use weft_protocol::{
-    A2aItem, AuthRefusal, ChainId, ChainState, CommitGroup, Digest, Durability, Effect, EffectOutcome, Envelope, Fact,
-    Gossip, Head, HeadGossip, InviteId, MessageId, MessageRecord, NodeId, ProcessId, Publication, Receipt, Refusal,
-    Stage, SyncRequest, SyncResponse, encode, hash,
+    A2aItem, Anchor, AuthRefusal, ChainId, ChainState, CommitGroup, Digest, Durability, Effect, EffectOutcome,
+    Envelope, Fact, Gossip, Head, HeadGossip, InviteId, MessageId, MessageRecord, NodeId, ProcessId, Publication,
+    Receipt, RecordRef, Refusal, Stage, SyncRequest, SyncResponse, encode, hash,
 };
 use weft_replication::{OrderKey, merge, order};
 
@@ -45,6 +45,8 @@ pub(crate) struct Judge {
     trees: BTreeMap<Digest, Digest>,
     /// Numbers of nodes by key.
     numbers: BTreeMap<NodeId, usize>,
+    /// How far each node vouches for each chain, in commits of its own that were on its disk.
+    vouched: BTreeMap<(NodeId, ChainId), u64>,
 }
 
 impl Judge {
@@ -52,8 +54,8 @@ impl Judge {
     pub(crate) fn new(ids: impl IntoIterator<Item = NodeId>) -> Self {
         let numbers: BTreeMap<NodeId, usize> = ids.into_iter().zip(0..).collect();
         let (book, topics) = (CheckBook::default(), TopicBook::default());
-        let (reference, trees) = (Reference::new(numbers.len()), BTreeMap::new());
-        Self { reference, book, topics, now_us: 0, forked: false, trees, numbers }
+        let (reference, trees, vouched) = (Reference::new(numbers.len()), BTreeMap::new(), BTreeMap::new());
+        Self { reference, book, topics, now_us: 0, forked: false, trees, numbers, vouched }
     }
 
     /// Judges the tree of a peer that holds something else than before; the first peer that holds it is believed.
@@ -193,17 +195,24 @@ impl Judge {
             steps.iter().any(|step| step.stage == Stage::Sent && self.reference.has_text(actor.node, step, payload));
         let own = report.record.as_ref().is_some_and(|record| self.reference.holds_record(actor.node, record));
         let there = match (&report.remote_record, remote) {
+            // While members were asked to vouch for it its disk may have come back older than its record.
+            (Some(record), Some(_)) if matches!(report.level.durability, Durability::Witnessed { .. }) => {
+                self.reference.was_held(record)
+            }
             (Some(record), Some(remote)) => self.reference.holds_record(remote, record),
             (None, Some(remote)) => remote == actor.node,
             (_, None) => false,
         };
-        let received = remote.is_some_and(|remote| {
-            let steps = self.reference.message_steps(remote, &report.id);
-            steps.iter().any(|step| step.stage == Stage::Received && self.reference.has_text(remote, step, payload))
-        });
         // What the receiver has lost with its disk since it answered was promised in vain, and by nobody's fault.
         let lost = !there && remote.is_some_and(|remote| self.reference.put_back.contains(&remote));
-        let (there, received) = (there || lost, received || lost);
+        let there = there || lost;
+        let witnessed = matches!(report.level.durability, Durability::Witnessed { .. });
+        let received = witnessed
+            || lost
+            || remote.is_some_and(|remote| {
+                let steps = self.reference.message_steps(remote, &report.id);
+                steps.iter().any(|step| step.stage == Stage::Received && self.reference.has_text(remote, step, payload))
+            });
         let durable = report.level.durability != Durability::None;
         self.book.check(Check::AcknowledgedIsKept, durable && with_text && own && there && received, || {
             format!(
@@ -212,10 +221,51 @@ impl Judge {
                 actor.node, report.id, report.level
             )
         });
-        let remote_record = report.remote_record.iter().filter(|_| !lost);
-        let records = report.record.iter().chain(remote_record);
-        let promises = records.map(|record| Promise { record: record.clone(), message: report.id });
+        self.witnessed(actor, report);
+        let still = |record: &&RecordRef| {
+            let writer = self.numbers.get(&record.chain.node);
+            writer.is_some_and(|writer| self.reference.holds_record(*writer, record))
+        };
+        let records = report.record.iter().chain(&report.remote_record).filter(still);
+        let promises: Vec<Promise> =
+            records.map(|record| Promise { record: record.clone(), message: report.id }).collect();
         self.reference.promises.extend(promises);
+    }
+
+    /// Whoever is named as a witness vouches for both records, took no part, and there are as many as were asked for.
+    fn witnessed(&mut self, actor: Actor, report: &SendReport) {
+        let Durability::Witnessed { members } = report.level.durability else { return };
+        let records = || report.record.iter().chain(&report.remote_record);
+        let vouches = |node: &NodeId, record: &RecordRef| {
+            self.vouched.get(&(*node, record.chain)).is_some_and(|size| *size > record.seq)
+        };
+        let took_part = |node: &NodeId| *node == actor.id || *node == report.node;
+        let counts = |node: &&NodeId| !took_part(node) && records().all(|record| vouches(node, record));
+        let counting = report.witnesses.iter().filter(counts).collect::<std::collections::BTreeSet<_>>().len();
+        let enough = counting >= usize::from(members) && counting == report.witnesses.len();
+        self.book.check(Check::AcknowledgedIsKept, enough, || {
+            let said = report.witnesses.len();
+            format!("node {} said of message {} that {said} members vouch for it; {counting} do", actor.node, report.id)
+        });
+    }
+
+    /// What a node vouches for is what its disk holds, of the one history of that chain: so nothing it ever vouched for
+    /// contradicts anything else it did, before a restart and after it.
+    fn anchored(&mut self, actor: Actor, group: &CommitGroup) {
+        let Ok(commit) = group.signed.decode() else { return };
+        for Anchor { chain, commit_no, size, root, commit_hash } in commit.anchors {
+            let head = Head { chain, commit_no, size, root, commit_hash };
+            let holds = self.reference.holds_head(actor.node, &head);
+            self.book.check(Check::WitnessesAreConsistent, holds, || {
+                let number = commit.commit_no;
+                format!(
+                    "commit {number} of node {} names commit {commit_no} of {chain}, and it does not hold that",
+                    actor.node
+                )
+            });
+            let vouched = self.vouched.entry((actor.id, chain)).or_default();
+            *vouched = (*vouched).max(size);
+        }
     }
 
     fn answer_join<T>(&mut self, actor: Actor, ask: AskId, answer: Result<T, &AuthRefusal>) {
@@ -251,6 +301,7 @@ impl Judge {
                 SyncRequest::Range { .. }
                 | SyncRequest::Stretch { .. }
                 | SyncRequest::Head { .. }
+                | SyncRequest::Witness { .. }
                 | SyncRequest::Adverts { .. }
                 | SyncRequest::Trace { .. }
                 | SyncRequest::Streams { .. }
@@ -408,12 +459,17 @@ impl Judge {
     pub(crate) fn stored(&mut self, actor: Actor, groups: &[(ChainId, CommitGroup)]) {
         for (chain, group) in groups {
             let foreign = chain.node != actor.id;
+            let news = self.reference.commits_held(actor.node, chain) >= self.reference.commits_of(chain);
             match self.reference.hold(actor.node, *chain, group) {
                 Ok(events) => {
                     self.book.check(Check::OneHistory, true, String::new);
                     if foreign {
                         self.book.check(Check::StoredIsVerified, true, String::new);
                     } else {
+                        // What a restored node gets back of its own chain it did not write just now.
+                        if news {
+                            self.anchored(actor, group);
+                        }
                         self.written(actor, chain, events);
                     }
                 }

@@ -1,6 +1,8 @@
 //! Ways to break the world on purpose, so that each check is seen to fail when it must.
 
-use weft_protocol::{A2aItem, A2aRequest, Batch, Fact, Hlc, NodeId, Recovered};
+use weft_protocol::{
+    A2aItem, A2aRequest, Batch, COMMIT_LABEL, Fact, Hlc, NodeId, Recovered, Signer, commit_hash, encode,
+};
 
 /// One defect, as a careless program, operating system or disk would have it. A run with one must not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,8 @@ pub enum Mutation {
     NotifyTwice,
     /// Hands no message to any agent.
     DeliverNothing,
+    /// Vouches for another commit than the one it holds, under the number of that.
+    VouchWrongly,
     /// A start goes on with its chain whatever is remembered, and asks nobody.
     AskNobody,
     /// Calls stable what has not been heard by everybody.
@@ -85,8 +89,27 @@ impl Mutation {
             | Self::RepairNothing
             | Self::NotifyTwice
             | Self::DeliverNothing
+            | Self::VouchWrongly
             | Self::AskNobody
             | Self::StableEarly => {}
+        }
+    }
+
+    /// What the own commits of a batch say, signed anew: the first head that one vouches for is not the one that it holds.
+    pub(crate) fn bend(self, batch: &mut Batch, signer: &dyn Signer) {
+        if self != Self::VouchWrongly {
+            return;
+        }
+        let node = signer.public_keys().node();
+        for (_, group) in batch.groups.iter_mut().filter(|(chain, _)| chain.node == node) {
+            let Ok(mut commit) = group.signed.decode() else { continue };
+            let Some(anchor) = commit.anchors.first_mut().filter(|anchor| anchor.commit_no > 0) else { continue };
+            anchor.commit_hash = commit.prev_commit;
+            let bytes = encode(&commit);
+            let signature = signer.sign(COMMIT_LABEL, &commit_hash(&bytes));
+            group.signed.commit = bytes.into();
+            group.signed.ed25519 = signature.ed25519;
+            group.signed.mldsa65 = group.signed.mldsa65.is_some().then_some(signature.mldsa65);
         }
     }
 
@@ -118,6 +141,7 @@ impl Mutation {
             | Self::RepairNothing
             | Self::NotifyTwice
             | Self::DeliverNothing
+            | Self::VouchWrongly
             | Self::AskNobody
             | Self::StableEarly => {}
         }

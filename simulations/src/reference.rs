@@ -270,6 +270,17 @@ impl Reference {
         self.chronicles.get(chain)?.commits.get(held).map(|commit| &commit.head)
     }
 
+    /// Whether its writer's disk ever held the event of this record, and it has this leaf.
+    pub(crate) fn was_held(&self, record: &RecordRef) -> bool {
+        let event = self.chronicles.get(&record.chain).zip(usize::try_from(record.seq).ok());
+        event.and_then(|(chronicle, seq)| chronicle.events.get(seq)).is_some_and(|event| event.leaf == record.leaf)
+    }
+
+    /// How many commits its writer's disk ever held of a chain.
+    pub(crate) fn commits_of(&self, chain: &ChainId) -> usize {
+        self.chronicles.get(chain).map_or(0, |chronicle| chronicle.commits.len())
+    }
+
     /// How many commits of a chain a node's disk holds.
     pub(crate) fn commits_held(&self, node: usize, chain: &ChainId) -> usize {
         self.ledgers[node].get(chain).copied().unwrap_or_default()

@@ -112,6 +112,7 @@ fn words_of_question(question: &Question) -> String {
         Question::Score { scored } => format!("score {}", scored.path),
         Question::RecordBoot { phases } => format!("record-boot {}", phases.len()),
         Question::ChangeMember { node, verb } => format!("{} {node}", verb.name()),
+        Question::RecordAnchor { anchored } => format!("record-anchor {:?}", anchored.step),
         Question::Configure { changes, .. } => format!("configure {}", changes.len()),
         Question::Trace { node, trace } => format!("trace {trace} of {}", node.short()),
     }
@@ -226,6 +227,7 @@ fn request_words(request: &Request) -> String {
         Request::Blob(request) => format!("chunk {} of {}", request.chunk, request.address),
         Request::Sync(SyncRequest::Streams { patterns, after }) => format!("streams {patterns:?} after {after:?}"),
         Request::Sync(SyncRequest::Evidence { chain }) => format!("evidence against {}", chain.node.short()),
+        Request::Sync(SyncRequest::Witness { places }) => format!("witness {} places", places.len()),
         Request::Sync(SyncRequest::Publications { topic, chain, from }) => {
             format!("publications {topic} {} {from:?}", chain.node.short())
         }

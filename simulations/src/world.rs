@@ -608,7 +608,11 @@ impl World {
         let payload = if large { self.large_text() } else { self.text() };
         let level = Level {
             delivery: if wants_reply { Delivery::Executed } else { Delivery::Received },
-            durability: if durable { Durability::Durable } else { Durability::None },
+            durability: match (durable, self.nodes.len() > 2 && self.next_text.is_multiple_of(4)) {
+                (true, true) => Durability::Witnessed { members: 1 },
+                (true, false) => Durability::Durable,
+                (false, _) => Durability::None,
+            },
         };
         let deadline_us = self.agent_dice.between([1_000_000, 6_000_000]);
         let syscall = Syscall::Send {

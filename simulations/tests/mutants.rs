@@ -88,6 +88,11 @@ fn an_own_commit_with_a_wrong_signature() {
 }
 
 #[test]
+fn a_witness_of_a_commit_that_it_does_not_hold() {
+    caught("calm", 1, Mutation::VouchWrongly, "witnesses-are-consistent");
+}
+
+#[test]
 fn a_disk_that_comes_back_older() {
     caught("crash", 1, Mutation::RollBackDisk, "recovers-what-was-synced");
     caught("crash", 1, Mutation::RollBackDisk, "equal-roots-equal-bytes");

@@ -54,6 +54,7 @@ impl Action {
                 })?;
                 Self::ChangeMember { verb: verb.parse()?, node: node.parse()? }
             }
+            ActionKind::Anchor => Self::Anchor { place: text() },
             ActionKind::Configure | ActionKind::ConfigureGates => {
                 Self::Configure { keys: text(), gates: resource.split(',').any(|key| GATE_SETTINGS.contains(&key)) }
             }

@@ -244,6 +244,7 @@ pub(super) mod tests {
             latency_us: 0,
             record: None,
             remote_record: None,
+            witnesses: Vec::new(),
         };
         Ok(Answer::Sent(Box::new(report)))
     }

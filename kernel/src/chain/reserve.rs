@@ -45,6 +45,11 @@ impl Reservation {
         self.clock.observe(stamp, now)
     }
 
+    /// The last stamp that was given or heard.
+    pub(super) const fn last(&self) -> Hlc {
+        self.clock.last()
+    }
+
     /// The number of a new message.
     pub(super) fn take_counter(&mut self) -> u64 {
         debug_assert!(self.counter < self.durable.counter, "BUG: a number was given that is not reserved");

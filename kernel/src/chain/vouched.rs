@@ -1,6 +1,6 @@
 //! Heads of other chains that this node holds and has not vouched for yet: they ride as anchors on its next commits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_protocol::limits::{ANCHORS_MAX, MEMBERS_MAX};
 use weft_protocol::{Anchor, ChainId, Head, Hlc};
@@ -16,6 +16,8 @@ pub(super) struct Vouched {
     given: BTreeMap<ChainId, u64>,
     /// Beyond which commits nothing is given.
     withheld: BTreeMap<ChainId, u64>,
+    /// Those that somebody waits for: a commit is written for them alone. Invariant: each of them is in `waiting`.
+    wanted: BTreeSet<ChainId>,
     /// After which chain the next ones are taken, so that all get their turn.
     after: Option<ChainId>,
 }
@@ -29,16 +31,33 @@ impl Vouched {
 
     pub(super) fn forget(&mut self, chain: &ChainId) {
         self.waiting.remove(chain);
+        self.wanted.remove(chain);
     }
 
-    /// Heads that were stamped before `first`, in turn; a group may name no others, so that what it names sorts before it.
+    /// Somebody waits until this chain is named; one that is not waiting to be was named already.
+    pub(super) fn want(&mut self, chain: &ChainId) {
+        if self.waiting.contains_key(chain) {
+            self.wanted.insert(*chain);
+        }
+    }
+
+    /// Whether a head that somebody waits for may be named by what is stamped after `last`.
+    pub(super) fn has_wanted(&self, last: Hlc) -> bool {
+        self.wanted.iter().any(|chain| self.waiting.get(chain).is_some_and(|(_, hlc)| *hlc <= last))
+    }
+
+    /// Heads that were stamped before `first`, those that somebody waits for and then the others in turn; a group may name no others, so that what it names sorts before it.
     pub(super) fn take(&mut self, first: Hlc) -> Vec<Anchor> {
         let start = self.after.unwrap_or(ChainId::from_bytes(&[0; 40]));
         let later = self.waiting.range(start..).chain(self.waiting.range(..start));
-        let may = |head: &Head| self.withheld.get(&head.chain).is_none_or(|end| head.commit_no <= *end);
-        let due = later.filter(|(_, (head, hlc))| *hlc < first && may(head)).map(|(chain, _)| *chain);
+        let later = later.filter(|(chain, _)| !self.wanted.contains(chain)).map(|(chain, _)| chain);
+        let withheld = |head: &Head| self.withheld.get(&head.chain).is_some_and(|end| head.commit_no > *end);
+        let may_be_named =
+            |chain: &&ChainId| self.waiting.get(chain).is_some_and(|(head, hlc)| *hlc < first && !withheld(head));
+        let due = self.wanted.iter().chain(later).filter(may_be_named).copied();
         let due: Vec<ChainId> = due.take(ANCHORS_MAX).collect();
         self.after = due.last().copied().or(self.after);
+        self.wanted.retain(|chain| !due.contains(chain));
         let named: Vec<(Head, Hlc)> = due.iter().filter_map(|chain| self.waiting.remove(chain)).collect();
         self.given.extend(named.iter().map(|(head, _)| (head.chain, head.commit_no)));
         let anchor = |(head, _): (Head, Hlc)| Anchor {

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde_bytes::{ByteArray, ByteBuf};
-use weft_protocol::limits::{CHECKPOINT_AGE_US_MAX, CHECKPOINT_EVENTS_MAX, EVENT_BYTES_MAX, RULE_TEXT_BYTES_MAX};
+use weft_protocol::limits::{
+    ANCHOR_PAUSE_US, CHECKPOINT_AGE_US_MAX, CHECKPOINT_EVENTS_MAX, EVENT_BYTES_MAX, RULE_TEXT_BYTES_MAX,
+};
 use weft_protocol::{
-    Batch, Blake3, COMMIT_LABEL, ChainError, ChainId, ChainState, Commit, CommitGroup, CommitRef, DeadLetter, Digest,
-    DigestRow, EVENT_VERSION, Effect, Event, Fact, Head, Hlc, LoggedPublication, MessageBatch, MessageId,
+    Anchor, Batch, Blake3, COMMIT_LABEL, ChainError, ChainId, ChainState, Commit, CommitGroup, CommitRef, DeadLetter,
+    Digest, DigestRow, EVENT_VERSION, Effect, Event, Fact, Head, Hlc, LoggedPublication, MessageBatch, MessageId,
     MessageRecord, OutboxEntry, RecordRef, RecordedStep, Reserved, SUITE, Shake, SignedCommit, Signer, StampVerdict,
     Timestamp, commit_hash, encode, leaf_hash, link_hash, root,
 };
@@ -50,6 +52,8 @@ pub(crate) struct Writer {
     unsealed_at: Option<Timestamp>,
     ending: bool,
     vouched: Vouched,
+    /// When a commit was written for its anchors alone, last.
+    anchored_at: Option<Timestamp>,
     /// Under which rule whoever asks now was permitted to.
     rule: Option<String>,
 }
@@ -68,6 +72,7 @@ impl Writer {
             unsealed_at,
             ending: false,
             vouched: Vouched::default(),
+            anchored_at: None,
             rule: None,
         }
     }
@@ -91,6 +96,12 @@ impl Writer {
         if head.chain != self.durable.chain() {
             self.vouched.note(head, hlc);
         }
+    }
+
+    /// A member waits for a commit that vouches for this chain as far as it is held: one with events when there are any, an empty one
+    /// otherwise.
+    pub(crate) fn want_anchor(&mut self, chain: &ChainId) {
+        self.vouched.want(chain);
     }
 
     /// A chain is vouched for no longer.
@@ -328,7 +339,12 @@ impl Writer {
         if self.in_flight.is_some() {
             return Ok(None);
         }
-        let group = if self.open.iter().any(|group| !group.is_empty()) || self.is_seal_due(now) {
+        let written = self.open.iter().any(|group| !group.is_empty());
+        let for_anchors = !written && self.next_anchors(now).is_some_and(|at| at <= now);
+        if for_anchors {
+            self.anchored_at = Some(now);
+        }
+        let group = if written || for_anchors || self.is_seal_due(now) {
             if self.open.len() <= 1 {
                 self.gather_records(now);
             }
@@ -390,7 +406,17 @@ impl Writer {
         if self.open.iter().any(|group| !group.is_empty()) {
             return Some(now);
         }
-        self.unsealed_at.map(|since| since.after_us(CHECKPOINT_AGE_US_MAX))
+        let seal = self.unsealed_at.map(|since| since.after_us(CHECKPOINT_AGE_US_MAX));
+        seal.into_iter().chain(self.next_anchors(now)).min()
+    }
+
+    /// When a commit may be written for its anchors alone, if somebody waits for one.
+    fn next_anchors(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.ending || self.durable.commits() == 0 || !self.vouched.has_wanted(self.reservation.last()) {
+            return None;
+        }
+        let pause = |since: Timestamp| if now < since { now } else { since.after_us(ANCHOR_PAUSE_US) };
+        Some(self.anchored_at.map_or(now, pause))
     }
 
     fn is_seal_due(&self, now: Timestamp) -> bool {
@@ -455,7 +481,7 @@ impl Writer {
             root: frontier.root::<Shake>(),
             hlc_first: stamp.unwrap_or(group.first_hlc),
             hlc_last: stamp.unwrap_or(group.last_hlc),
-            anchors: if group.events.is_empty() { Vec::new() } else { self.vouched.take(group.first_hlc) },
+            anchors: self.anchors_of(group, stamp),
         };
         let checkpoint = group.checkpoint || self.is_checkpoint_due(&commit, now);
         let signed = self.sign(&commit, checkpoint);
@@ -463,6 +489,16 @@ impl Writer {
         let mut next = self.durable.clone();
         next.extend_own(&built)?;
         Ok((next, built))
+    }
+
+    /// What the commit of a group vouches for. Others' empty commits must not make us write, nor ours them: an empty one names
+    /// something only when a member waits for that.
+    fn anchors_of(&mut self, group: &Group, stamp: Option<Hlc>) -> Vec<Anchor> {
+        match stamp {
+            None => self.vouched.take(group.first_hlc),
+            Some(stamp) if self.vouched.has_wanted(self.reservation.last()) => self.vouched.take(stamp),
+            Some(_) => Vec::new(),
+        }
     }
 
     fn is_checkpoint_due(&self, commit: &Commit, now: Timestamp) -> bool {

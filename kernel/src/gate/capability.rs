@@ -153,6 +153,7 @@ fn need(action: &Action) -> Need {
         | Action::RecordBoot
         | Action::Vote
         | Action::ChangeMember { .. }
+        | Action::Anchor { .. }
         | Action::Configure { .. }
         | Action::Score { .. }
         | Action::SpawnConfigured { .. }
@@ -201,6 +202,7 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::RecordBoot
         | Action::Vote
         | Action::ChangeMember { .. }
+        | Action::Anchor { .. }
         | Action::Configure { .. }
         | Action::Score { .. }
         | Action::Shutdown

@@ -69,6 +69,8 @@ pub(super) fn effects(kind: ActionKind, abroad: bool) -> EffectVector {
         ActionKind::Admit => &[("risk", 800)],
         ActionKind::Configure => &[("risk", 200), ("novelty", 300), ("security", 300)],
         ActionKind::ConfigureGates => &[("risk", 200), ("novelty", 300), ("security", 600)],
+        // A hash of the chain leaves, or a file that says how long it is.
+        ActionKind::Anchor => &[("privacy", 100)],
         ActionKind::Amend => &[("risk", 300), ("novelty", 200), ("security", 500)],
         ActionKind::Endorse => &[("risk", 300), ("security", 300)],
         ActionKind::ChangeMember => &[("risk", 500), ("security", 400)],

@@ -18,7 +18,7 @@ pub(super) fn check_broadcast(wants_reply: bool, level: Level) -> Result<(), Ref
     }
     match level.durability {
         Durability::None => Ok(()),
-        Durability::Durable | Durability::Witnessed => {
+        Durability::Durable | Durability::Witnessed { .. } => {
             Err(Refusal::Unsupported { what: "a durable broadcast; send to each agent".to_owned() })
         }
     }

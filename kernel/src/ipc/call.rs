@@ -8,6 +8,7 @@ use weft_protocol::{Envelope, GrantRef, MessageId, NodeId, ProcessId, Receipt, R
 
 use super::record::is_durable;
 use super::tools::is_tool_call;
+use super::witness::Witnesses;
 use crate::event::AskId;
 
 /// One message.
@@ -36,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) sent_on_disk: bool,
     /// What the receiver said.
     pub(crate) receipt: Option<Receipt>,
+    /// Who vouches for its records, when somebody waits for that.
+    pub(crate) witnesses: Witnesses,
 }
 
 impl Call {

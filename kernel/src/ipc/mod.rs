@@ -16,6 +16,7 @@ mod signal;
 mod tools;
 mod validate;
 mod window;
+mod witness;
 
 pub(crate) use answer::{failed, shortened};
 pub(crate) use call::{Call, Calls};
@@ -27,5 +28,6 @@ pub(crate) use send::Message;
 pub(crate) use tools::ToolRuns;
 pub(crate) use validate::check_payload;
 pub(crate) use window::{Seen, Windows};
+pub(crate) use witness::Witnesses;
 
 use crate::service::Bound;

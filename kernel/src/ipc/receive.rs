@@ -62,7 +62,7 @@ impl Kernel {
                 permit
             }
         };
-        super::validate::check_message(&envelope.payload, envelope.level, &envelope.cause)?;
+        super::validate::check_message(&envelope.payload, &envelope.cause)?;
         let expires = self.now.after_us(envelope.deadline_us.min(DEADLINE_US_MAX));
         let rule = permit.text();
         let place = self.find_place(from, Some(role), envelope, expires, &rule)?;

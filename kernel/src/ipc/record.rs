@@ -73,7 +73,7 @@ impl Kernel {
 pub(crate) const fn is_durable(durability: Durability) -> bool {
     match durability {
         Durability::None => false,
-        Durability::Durable | Durability::Witnessed => true,
+        Durability::Durable | Durability::Witnessed { .. } => true,
     }
 }
 

@@ -13,6 +13,7 @@ use super::call::Call;
 use super::record::{Step, is_durable};
 use super::signal::life_signal;
 use super::tools::is_tool_call;
+use super::witness::Witnesses;
 use crate::action::Action;
 use crate::chain::Promise;
 use crate::event::{Answer, AskId, Route, SendReport};
@@ -134,7 +135,7 @@ impl Kernel {
         if is_tool_call(&message.target.local, &message.payload) {
             self.spend(by, Resource::ToolCalls)?;
         }
-        super::validate::check_message(&message.payload, message.level, &message.cause)?;
+        super::validate::check_message(&message.payload, &message.cause)?;
         if message.target.local == LocalTarget::Broadcast {
             super::broadcast::check_broadcast(message.wants_reply, message.level)?;
         }
@@ -146,6 +147,7 @@ impl Kernel {
                 return Err(*refusal);
             }
         };
+        self.check_witnesses(message.level, to)?;
         if message.deadline_us == 0 {
             return Err(Refusal::Deadline { maybe_executed: false });
         }
@@ -189,6 +191,7 @@ impl Kernel {
             sent: None,
             sent_on_disk: false,
             receipt: None,
+            witnesses: Witnesses::default(),
         });
         if unreachable && !call.is_durable() {
             let refusal = Refusal::Unreachable { node: to.to_string() };
@@ -222,6 +225,7 @@ impl Kernel {
             latency_us: 0,
             record: None,
             remote_record: None,
+            witnesses: Vec::new(),
         };
         self.effects.answer(ask, Ok(Answer::Sent(Box::new(report))));
         self.deliver(process);

@@ -87,10 +87,11 @@ impl Kernel {
     pub(crate) fn on_sent_recorded(&mut self, id: &MessageId) {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.sent_on_disk = true;
-        match (call.envelope.level.delivery, &call.receipt) {
-            (_, Some(_)) => self.settle(id),
-            (Delivery::Routed, None) => self.answer_routed(id),
-            (Delivery::Received | Delivery::Executed, None) => {}
+        match (call.envelope.level.delivery, call.receipt.is_some()) {
+            (_, true) => self.settle(id),
+            (Delivery::Routed, false) if self.waits_for_witnesses(id) => {}
+            (Delivery::Routed, false) => self.answer_routed(id),
+            (Delivery::Received | Delivery::Executed, false) => {}
         }
     }
 
@@ -102,10 +103,11 @@ impl Kernel {
         self.effects.answer(ask, Ok(Answer::Sent(Box::new(report))));
     }
 
-    /// Ends a message whose receipt is there, as soon as its own record is where it must be.
-    fn settle(&mut self, id: &MessageId) {
+    /// Ends a message whose receipt is there, as soon as its own record is where it must be and as many members vouch for both
+    /// as were asked for.
+    pub(super) fn settle(&mut self, id: &MessageId) {
         let waits = |call: &Call| call.receipt.is_none() || call.is_durable() && !call.sent_on_disk;
-        if self.calls.get(id).is_none_or(waits) {
+        if self.calls.get(id).is_none_or(waits) || self.waits_for_witnesses(id) {
             return;
         }
         let Some(mut call) = self.remove_call(id) else { return };
@@ -135,11 +137,15 @@ impl Kernel {
             latency_us: self.now.since_us(call.asked_at),
             record: call.sent.clone(),
             remote_record,
+            witnesses: call.witnesses.vouching.clone(),
         }
     }
 
     /// The time of a message is over: its receiver is told, and whoever asked.
     pub(crate) fn expire_call(&mut self, id: &MessageId) {
+        if let Some(refusal) = self.calls.get(id).and_then(Call::not_witnessed) {
+            return self.abandon(id, &refusal, "deadline");
+        }
         let maybe_executed = self.may_have_been_executed(id);
         self.abandon(id, &Refusal::Deadline { maybe_executed }, "deadline");
     }
@@ -195,6 +201,9 @@ impl Kernel {
 
     pub(crate) fn remove_call(&mut self, id: &MessageId) -> Option<Box<Call>> {
         let call = self.calls.remove(id)?;
+        if call.witnesses.sought {
+            self.effects.seek_no_witnesses(*id);
+        }
         self.timers.clear(call.expires, Timer::CallDeadline(*id));
         if let Some(at) = call.retry_at {
             self.timers.clear(at, Timer::CallRetry(*id));

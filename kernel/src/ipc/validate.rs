@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 use weft_protocol::limits::{CAUSES_MAX, MESSAGE_BYTES_MAX};
-use weft_protocol::{Digest, Durability, Level, Payload, Refusal};
+use weft_protocol::{Digest, Payload, Refusal};
 
 /// Whether the content is within `bytes_max`, and JSON where it says so.
 pub(crate) fn check_payload(payload: &Payload, bytes_max: usize) -> Result<(), Refusal> {
@@ -20,14 +20,11 @@ pub(crate) fn check_payload(payload: &Payload, bytes_max: usize) -> Result<(), R
 }
 
 /// Whether all of a message but its target is acceptable.
-pub(super) fn check_message(payload: &Payload, level: Level, cause: &[Digest]) -> Result<(), Refusal> {
+pub(super) fn check_message(payload: &Payload, cause: &[Digest]) -> Result<(), Refusal> {
     check_payload(payload, MESSAGE_BYTES_MAX)?;
     if cause.len() > CAUSES_MAX {
         let message = format!("{} causes, at most {CAUSES_MAX} are accepted", cause.len());
         return Err(Refusal::Invalid { message });
     }
-    match level.durability {
-        Durability::None | Durability::Durable => Ok(()),
-        Durability::Witnessed => Err(Refusal::NoWitness),
-    }
+    Ok(())
 }

@@ -116,6 +116,10 @@ classes! { INPUTS, name_of_input: Input {
     ServicesElsewhere => Reads,
     // What is vouched for stands in the next commit that has events.
     HeadStored => Reads,
+    // What a wanted commit says stands in its header; a receipt that others vouch for changes nothing here.
+    AnchorWanted => Reads,
+    Witnessed => Reads,
+    MembersKnown => Reads,
     ChainForked => Reads,
     // Words of the clock, and what is not vouched for.
     TickAsked => Reads,
@@ -611,6 +615,15 @@ fn input_for(which: &str) -> (Node, Input) {
             let hlc = weft_protocol::Hlc::from_wall(beta.now.after_us(1));
             let head = alpha.kernel.chain_state().head().expect("a chain");
             (beta, Input::HeadStored { head: Box::new(head), hlc })
+        }
+        "AnchorWanted" => (beta, Input::AnchorWanted { chain: alpha.kernel.chain_state().chain() }),
+        "Witnessed" => {
+            let message = MessageId { chain: beta.chain(), counter: 0 };
+            (beta, Input::Witnessed { message, vouching: vec![alpha.id()] })
+        }
+        "MembersKnown" => {
+            let members = BTreeSet::from([alpha.id(), beta.id()]);
+            (beta, Input::MembersKnown { members })
         }
         "ChainForked" => (beta, Input::ChainForked { chain: alpha.kernel.chain_state().chain() }),
         "TickAsked" => (beta, Input::TickAsked { heads: Vec::new(), horizon: weft_protocol::Hlc(u64::MAX) }),

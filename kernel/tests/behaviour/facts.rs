@@ -82,6 +82,13 @@ fn each_action_records_its_own_facts_and_no_others() {
         Fact::ForkSeen(seen),
         Fact::Repaired(repaired),
         Fact::TailReturned(returned),
+        Fact::Anchored(Box::new(weft_protocol::Anchored {
+            backend: weft_protocol::AnchorBackend::File,
+            sha256: digest,
+            head: node.kernel.chain_state().head().expect("booted"),
+            step: weft_protocol::AnchorStep::Intended,
+            place: "file".to_owned(),
+        })),
         Fact::Shutdown(Shutdown { stopped: 0 }),
     ];
     let actions = [
@@ -91,6 +98,8 @@ fn each_action_records_its_own_facts_and_no_others() {
         Action::RecordFork { node: node.id() },
         Action::RecordRepair,
         Action::RecordTail,
+        Action::Anchor { place: "file".to_owned() },
+        Action::Anchor { place: "elsewhere".to_owned() },
         Action::Shutdown,
     ];
     let table = actions.map(|action| {
@@ -100,7 +109,10 @@ fn each_action_records_its_own_facts_and_no_others() {
         });
         records.collect::<String>()
     });
-    assert_eq!(table, ["+------", "-+-----", "--+----", "---+---", "----+--", "-----+-", "-------"]);
+    assert_eq!(
+        table,
+        ["+-------", "-+------", "--+-----", "---+----", "----+---", "-----+--", "------+-", "--------", "--------"]
+    );
 }
 
 #[test]

@@ -41,3 +41,4 @@ mod supervision;
 mod targets;
 mod tools;
 mod topic;
+mod witness;

@@ -391,6 +391,11 @@ fn show(output: &Output) -> String {
             format!("transmit m{} to {} {}", envelope.id.counter, envelope.target, show_payload(&envelope.payload))
         }
         Output::Acknowledge { receipt, .. } => format!("acknowledge {}", show_receipt(receipt)),
+        Output::SeekWitnesses { message, places, members, .. } => {
+            let places = places.iter().map(|(_, size)| size.to_string()).collect::<Vec<_>>().join(" and ");
+            format!("seek {members} witnesses of m{} for {places}", message.counter)
+        }
+        Output::SeekNoWitnesses { message } => format!("seek no witnesses of m{}", message.counter),
         Output::Cancel { message, .. } => format!("cancel m{}", message.counter),
         Output::Publish(publication) => format!("publish {}", show_publication(publication)),
         Output::Follow { subscriptions, .. } => {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use weft_discovery::{AdmissionView, Path};
 use weft_kernel::{Answer, Cursor, Delivery, Measured, ProbeAnswer, ProbeTarget, Syscall};
 use weft_protocol::{
-    A2aRequest, A2aResponse, Admission, AgentSpec, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId, ChainState,
-    CommitGroup, Digest, ExitReason, Gossip, InviteId, Join, MemberVerb, MessageId, NodeId, Payload, PhaseRecord,
-    PlacedFact, Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired, Resource, ResourceScored, Role,
-    SettingChange, SignedCommit, SyncRequest, SyncResponse, TopicName,
+    A2aRequest, A2aResponse, Admission, AgentSpec, Anchored, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId,
+    ChainState, CommitGroup, Digest, ExitReason, Gossip, InviteId, Join, MemberVerb, MessageId, NodeId, Payload,
+    PhaseRecord, PlacedFact, Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired, Resource,
+    ResourceScored, Role, SettingChange, SignedCommit, SyncRequest, SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -110,6 +110,11 @@ pub enum Question {
     Score {
         /// Which, and what was seen.
         scored: Box<ResourceScored>,
+    },
+    /// A checkpoint of this chain is to be held elsewhere, or is: put that on the chain.
+    RecordAnchor {
+        /// What, where, and how far it has come.
+        anchored: Box<Anchored>,
     },
     /// Other settings are to count from now on, once that is on the chain.
     Configure {

@@ -65,7 +65,13 @@ pub(crate) fn rules_learned(own: NodeId, recovered: &Recovered, discovery: &Disc
         let (hlc, fact) = (placed.hlc, Box::new(placed.fact.clone()));
         Step::Kernel(kernel::Input::RulesSaid { node, hlc, fact })
     });
-    std::iter::once(Step::Kernel(admins_known(discovery))).chain(said).collect()
+    let known = [admins_known(discovery), members_known(own, discovery)];
+    known.into_iter().map(Step::Kernel).chain(said).collect()
+}
+
+/// Who may vouch for what: every member that is not cut off.
+pub(crate) fn members_known(own: NodeId, discovery: &Discovery) -> kernel::Input {
+    kernel::Input::MembersKnown { members: discovery.active_others().chain([own]).collect() }
 }
 
 pub(crate) fn admins_known(discovery: &Discovery) -> kernel::Input {

@@ -20,7 +20,7 @@ use crate::config::{PeerConfig, PeerIdentity};
 use crate::event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
 use crate::health::network_health;
 use crate::inbound::Inbound;
-use crate::learned::{admins_known, ends_learned, rights_learned, rules_learned};
+use crate::learned::{admins_known, ends_learned, members_known, rights_learned, rules_learned};
 use crate::links::{Links, envelope_id};
 use crate::persist::PersistQueue;
 use crate::route::{Routed, nowhere_for, route, see_watched};
@@ -394,6 +394,10 @@ impl Peer {
             }
             Question::ChangeMember { node, verb } => self.change_member(ask, by, node, verb, out),
             Question::Score { scored } => self.score(ask, by, scored, out),
+            Question::RecordAnchor { anchored } => {
+                let action = Action::Anchor { place: anchored.place.clone() };
+                self.record(FactsOwner::Asker(ask), by, action, vec![Fact::Anchored(anchored)]);
+            }
             Question::Configure { config, changes } => {
                 let action = Action::configure(&changes);
                 let facts = vec![Fact::Configured(Configured { changes })];
@@ -629,7 +633,8 @@ impl Peer {
                 | SyncRequest::Range { .. }
                 | SyncRequest::Stretch { .. }
                 | SyncRequest::Evidence { .. }
-                | SyncRequest::Head { .. }),
+                | SyncRequest::Head { .. }
+                | SyncRequest::Witness { .. }),
             ) => {
                 let request = replication::RequestId(request.0);
                 self.tell_replication(replication::Input::RequestArrived { request, from, content });
@@ -821,6 +826,12 @@ impl Peer {
             From::Acknowledge { to, receipt } => self.acknowledge(to, receipt, now),
             From::Ask { ask, by, syscall } => self.syscall(AskId(ask.0), by, syscall, now, out),
             From::Answer { ask, answer } => self.kernel_answered(ask, answer, now, out),
+            From::SeekWitnesses { message, places, except, members } => {
+                self.tell_replication(replication::Input::WitnessesSought { message, places, except, members });
+            }
+            From::SeekNoWitnesses { message } => {
+                self.tell_replication(replication::Input::NoWitnessesSought { message });
+            }
             From::Cancel { to, message } => self.transmit(to, A2aItem::Cancel(message)),
             From::Publish(publication) => self.publish(publication, out),
             From::Follow { subscriptions, since } => self.follow(subscriptions, since, out),
@@ -971,6 +982,7 @@ impl Peer {
                 self.tell_kernel(admins_known(&self.discovery));
                 let admins = self.discovery.admins_now().collect();
                 self.tell_replication(replication::Input::AdminsKnown { admins });
+                self.tell_kernel(members_known(self.node, &self.discovery));
                 out.push(Output::PublishView(view));
             }
             From::LearnMember { keys } => self.tell_replication(replication::Input::MemberLearned { keys }),
@@ -1016,6 +1028,10 @@ impl Peer {
             From::TopicGathered { gather } => {
                 self.tell_kernel(kernel::Input::Gathered { gather: kernel::GatherId(gather.0) });
             }
+            From::Witnessed { message, vouching } => {
+                self.tell_kernel(kernel::Input::Witnessed { message, vouching });
+            }
+            From::Anchor { chain } => self.tell_kernel(kernel::Input::AnchorWanted { chain }),
             From::ReportFork(evidence) => self.fork_reported(*evidence),
             From::ReadHashes { chain, commit_nos } => out.push(Output::ReadHashes { chain, commit_nos }),
             From::Tick { heads, horizon } => self.tell_kernel(kernel::Input::TickAsked { heads, horizon }),

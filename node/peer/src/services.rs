@@ -339,6 +339,7 @@ fn verdict(answer: &Result<Answer, Refusal>) -> Verdict {
             | Refusal::Expired
             | Refusal::Unsupported { .. }
             | Refusal::NoWitness
+            | Refusal::NotWitnessed { .. }
             | Refusal::LimitReached { .. }
             | Refusal::Wider { .. }
             | Refusal::OutOfScope { .. }
@@ -372,6 +373,7 @@ fn may_follow(refusal: &Refusal, idempotent: bool) -> bool {
         | Refusal::Expired
         | Refusal::Unsupported { .. }
         | Refusal::NoWitness
+        | Refusal::NotWitnessed { .. }
         | Refusal::LimitReached { .. }
         | Refusal::Wider { .. }
         | Refusal::OutOfScope { .. }

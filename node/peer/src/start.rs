@@ -257,11 +257,15 @@ impl Start {
             return;
         }
         let hash = other.hash();
-        if held.is_some_and(|held| held.hash() == hash) {
-            let same = self.asked.values_mut().filter(|asked| **asked == Asked::Comparing(hash));
-            same.for_each(|asked| *asked = Asked::Level);
-        } else {
-            self.contradicted(acts);
+        let comparing = self.asked.iter().filter(|(_, asked)| **asked == Asked::Comparing(hash));
+        let comparing: Vec<NodeId> = comparing.map(|(node, _)| *node).collect();
+        match held {
+            Some(held) if held.hash() == hash => {
+                self.asked.extend(comparing.into_iter().map(|node| (node, Asked::Level)));
+            }
+            Some(_) => self.contradicted(acts),
+            // What was fetched from another member is still on its way to the disk: there is nothing to compare with yet.
+            None => comparing.into_iter().for_each(|node| self.ask_head(node, acts)),
         }
     }
 

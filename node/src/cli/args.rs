@@ -645,7 +645,8 @@ pub(crate) struct RegisterArgs {
 pub(crate) struct SendArgs {
     #[command(flatten)]
     pub(crate) message: MessageArgs,
-    /// When to answer: routed, received or executed, each alone or with +durable
+    /// When to answer: routed, received or executed, each alone or with +durable or +witnessed (by a third member; by two:
+    /// '+witnessed(2)')
     #[arg(long, value_name = "LEVEL", default_value = "received")]
     pub(crate) receipt: Level,
     #[command(flatten)]
@@ -657,7 +658,8 @@ pub(crate) struct SendArgs {
 pub(crate) struct CallArgs {
     #[command(flatten)]
     pub(crate) message: MessageArgs,
-    /// When to answer: executed, alone or with +durable (durable alone means executed+durable)
+    /// When to answer: executed, alone or with +durable or +witnessed (by a third member; by two: '+witnessed(2)'). durable
+    /// alone means executed+durable
     #[arg(long, value_name = "LEVEL", default_value = "executed")]
     pub(crate) receipt: Level,
     #[command(flatten)]
@@ -814,12 +816,44 @@ pub(crate) enum ChainCommand {
         #[command(flatten)]
         at: At,
     },
+    /// List the members that vouch for this node's chain, and how far, by their own chains
+    Witnesses {
+        /// Only those that vouch for this event, by its place, or for this commit, by its hash
+        #[arg(value_name = "SEQ|COMMIT")]
+        place: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
     /// Check such a file; needs no node
     CheckProof(CheckProofArgs),
     /// List the nodes that were proven to have written two histories, or print the file that proves it of one
     Evidence(EvidenceArgs),
     /// Check such a file; needs no node
     CheckEvidence(CheckEvidenceArgs),
+    /// Show who holds something of this node's chain, and how far: members, a file, calendars
+    Anchors(OnlyAt),
+    /// Write the newest checkpoint, with both signatures, for somebody outside of the cluster to keep
+    Checkpoint {
+        /// Into this file, which is never overwritten by a smaller one or one of another history; else it is printed
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Check such a file, and whether an exported chain extends or contradicts it; needs no node
+    CheckAnchor(CheckAnchorArgs),
+    /// Let calendars of OpenTimestamps stamp the newest checkpoint
+    Stamp {
+        /// This calendar instead of those configured, as http://HOST; may be given several times
+        #[arg(long, value_name = "URL")]
+        calendar: Vec<String>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// List what was stamped, which calendars promise it and which blocks of Bitcoin are said to hold it
+    Stamps(OnlyAt),
+    /// Check a stamp with the header of a block; needs no node
+    CheckStamp(CheckStampArgs),
     /// Write every chain that this node holds into a folder, for anybody to verify without a node
     Export {
         /// The folder; new, or empty
@@ -878,6 +912,25 @@ pub(crate) struct TreeCheckProofArgs {
     pub(crate) json: bool,
 }
 
+/// `weft chain check-anchor`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckAnchorArgs {
+    /// The checkpoint; - reads it from stdin
+    pub(crate) file: PathBuf,
+    /// The folder of an export that holds the same chain
+    #[arg(long, value_name = "EXPORT")]
+    pub(crate) against: Option<PathBuf>,
+    /// The node whose chain it must be of
+    #[arg(long, value_name = "ID", conflicts_with = "any_node")]
+    pub(crate) node: Option<NodeId>,
+    /// Whoever it is of
+    #[arg(long)]
+    pub(crate) any_node: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `weft tree score`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("seen").required(true).multiple(true))]
@@ -907,6 +960,21 @@ pub(crate) struct TreeScoreArgs {
     pub(crate) weight: Option<Millionths>,
     #[command(flatten)]
     pub(crate) at: At,
+}
+/// `weft chain check-stamp`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckStampArgs {
+    /// The proof, as .ots
+    pub(crate) file: PathBuf,
+    /// The checkpoint that it is about; without it the file beside it that ends in .checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// The header of the block that is said to hold it, from a source that you trust: 160 hexadecimal digits
+    #[arg(long, value_name = "HEX")]
+    pub(crate) block_header: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `weft chain log`.

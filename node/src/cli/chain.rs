@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use weft_protocol::control::{
     ChainStatus, ChainVerifyReport, ChainVerifyRow, EventRow, ExportReport, OrderRow, OrderState, OrderWait, ProofFile,
+    WitnessRow, WitnessesReport,
 };
 
 use super::args::{ChainCommand, ChainLogArgs, OrderArgs};
 use super::client::{Client, Pieces, segment};
 use super::output::{Output, bad, card, count, dim, good, plural, short, table};
-use super::{At, CliError, evidence, offline};
+use super::{At, CliError, anchor, evidence, offline};
 
 /// How often `--follow` asks for new events.
 const FOLLOW_STEP: Duration = Duration::from_millis(200);
@@ -27,9 +28,16 @@ pub(crate) async fn chain(command: &ChainCommand, before: &At) -> Result<(), Cli
             None => verify(&args.at.or(before)).await,
         },
         ChainCommand::Prove { seq, at } => prove(*seq, &at.or(before)).await,
+        ChainCommand::Witnesses { place, at } => witnesses(place.as_deref(), &at.or(before)).await,
         ChainCommand::CheckProof(args) => offline::check_proof(args, args.json || before.json),
         ChainCommand::Evidence(args) => evidence::evidence(args, &args.at.or(before)).await,
         ChainCommand::CheckEvidence(args) => evidence::check(args, args.json || before.json),
+        ChainCommand::Checkpoint { output, at } => anchor::checkpoint(output.as_deref(), &at.or(before)).await,
+        ChainCommand::Anchors(only) => anchor::anchors(&only.at.or(before)).await,
+        ChainCommand::CheckAnchor(args) => anchor::check_anchor(args, args.json || before.json),
+        ChainCommand::Stamp { calendar, at } => anchor::stamp(calendar, &at.or(before)).await,
+        ChainCommand::Stamps(only) => anchor::stamps(&only.at.or(before)).await,
+        ChainCommand::CheckStamp(args) => anchor::check_stamp(args, args.json || before.json),
         ChainCommand::Export { path, at } => export(path, &at.or(before)).await,
     }
 }
@@ -126,6 +134,31 @@ fn verified_row(chain: &ChainVerifyRow) -> [String; 7] {
 async fn prove(seq: u64, at: &At) -> Result<(), CliError> {
     let proof: ProofFile = Client::of(at)?.get(&format!("/v1/chain/proof/{seq}")).await?;
     Output::new(at.json).object(&proof)
+}
+
+async fn witnesses(place: Option<&str>, at: &At) -> Result<(), CliError> {
+    let query = place.map_or_else(String::new, |place| format!("?place={}", segment(place)));
+    let report: WitnessesReport = Client::of(at)?.get(&format!("/v1/chain/witnesses{query}")).await?;
+    Output::new(at.json).report(&report, |report| {
+        let row = |row: &WitnessRow| {
+            let state = if row.agrees { good("agrees") } else { bad("names another commit than this node holds") };
+            [
+                row.name.clone(),
+                short(&row.node),
+                count(row.events),
+                row.commit_no.to_string(),
+                short(&row.commit),
+                state,
+            ]
+        };
+        let nobody = match report.wanted_events {
+            Some(_) => "no member vouches for it yet; a message with --receipt executed+witnessed asks one to",
+            None => "no member vouches for this chain yet; a message with --receipt executed+witnessed asks one to",
+        };
+        let header = ["member", "id", "events", "commit", "hash", ""];
+        let rows = table(header, report.witnesses.iter().map(row).collect(), nobody);
+        format!("of {} events:\n{rows}", count(report.events))
+    })
 }
 
 async fn export(path: &Path, at: &At) -> Result<(), CliError> {

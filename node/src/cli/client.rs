@@ -50,6 +50,16 @@ impl Client {
         self.whole(Method::GET, path, None::<&()>).await
     }
 
+    /// The very bytes of an answer.
+    ///
+    /// # Errors
+    /// What the node said, or `not-running`.
+    pub(crate) async fn bytes(&self, path: &str) -> Result<Vec<u8>, CliError> {
+        let response = self.send(Method::GET, path, None::<&()>).await?;
+        let bytes = response.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
+        Ok(bytes.to_vec())
+    }
+
     /// Asks to do something.
     ///
     /// # Errors

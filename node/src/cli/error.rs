@@ -100,6 +100,11 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("restarting", exit::FAILED),
     ("agent-failed", exit::FAILED),
     ("no-witness", exit::FAILED),
+    ("not-witnessed", exit::DEADLINE),
+    ("bad-checkpoint", exit::REFUSED),
+    ("bad-stamp", exit::REFUSED),
+    ("not-reached", exit::FAILED),
+    ("contradicted", exit::DAMAGED),
     ("expired", exit::FAILED),
     ("conflict", exit::FAILED),
     ("locked", exit::FAILED),
@@ -225,7 +230,11 @@ fn refusal_hint(refusal: &Refusal) -> String {
             "look at what happened with weft trace, or give more time: --deadline"
         }
         Refusal::Deadline { maybe_executed: false } => "give more time: --deadline",
-        Refusal::Unreachable { .. } | Refusal::NoWitness => "weft members shows who can be reached",
+        Refusal::NotWitnessed { .. } => {
+            "do not send it again; weft chain witnesses lists who vouches, weft trace shows the message"
+        }
+        Refusal::NoWitness => "--receipt executed+durable; a witness is a third member: weft members",
+        Refusal::Unreachable { .. } => "weft members shows who can be reached",
         Refusal::Damaged => "weft chain verify shows what is damaged",
         Refusal::ShuttingDown => "weft up",
         Refusal::AgentFailed { .. } => "weft agent inspect shows how it is",
@@ -333,6 +342,7 @@ mod tests {
             (Refusal::AgentFailed { reason: "r".into() }, 1),
             (Refusal::Unsupported { what: "w".into() }, 7),
             (Refusal::NoWitness, 1),
+            (Refusal::NotWitnessed { delivery: weft_protocol::Delivery::Executed, vouching: 0, wanted: 1 }, 5),
             (Refusal::Damaged, 8),
             (Refusal::ShuttingDown, 6),
             (Refusal::Unreachable { node: "n".into() }, 4),

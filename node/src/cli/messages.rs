@@ -11,7 +11,7 @@ use weft_protocol::{Delivery, Level, LocalTarget, Target};
 
 use super::args::{CallArgs, MessageArgs, PubArgs, SendArgs, SubArgs};
 use super::client::{Client, Pieces, segment};
-use super::output::{Output, dim, micros, plural};
+use super::output::{Output, dim, micros, plural, short};
 use super::{At, CliError};
 
 /// `weft send`.
@@ -22,6 +22,7 @@ pub(crate) async fn send(args: &SendArgs, at: &At) -> Result<(), CliError> {
     output.report(&report, |report| report.id.clone())?;
     let delivered = report.delivered.map_or_else(String::new, |count| format!("  to {}", plural(count, "agent")));
     let (latency, receipt) = (micros(report.latency_us), &report.receipt);
+    let delivered = format!("{delivered}{}", witnesses(&report.witnesses));
     output.remark(&dim(&format!("{latency}  receipt {receipt}{delivered}  trace {}", report.trace)));
     Ok(())
 }
@@ -50,7 +51,16 @@ fn call_line(report: &CallReport) -> String {
         _ => String::new(),
     };
     let latency = micros(report.latency_us);
-    format!("{latency}  {}, {path}  receipt {}  trace {}{records}", report.name, report.receipt, report.trace)
+    let (receipt, witnesses) = (&report.receipt, witnesses(&report.witnesses));
+    format!("{latency}  {}, {path}  receipt {receipt}{witnesses}  trace {}{records}", report.name, report.trace)
+}
+
+/// Who vouches for a message.
+fn witnesses(members: &[String]) -> String {
+    match members {
+        [] => String::new(),
+        members => format!(" by {}", members.iter().map(|id| short(id)).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// `weft pub`.

@@ -4,7 +4,7 @@ use weft_protocol::TraceId;
 use weft_protocol::control::{TraceHop, TraceReport};
 
 use super::client::Client;
-use super::output::{Output, bad, dim, doubtful, good, micros, table};
+use super::output::{Output, bad, dim, doubtful, good, micros, plural, table};
 use super::{At, CliError};
 
 /// `weft trace`.
@@ -22,6 +22,7 @@ pub(crate) fn text(report: &TraceReport) -> String {
 
 fn row(hop: &TraceHop) -> [String; 7] {
     let doubts = match (hop.proven, hop.sealed) {
+        (true, true) if hop.witnesses > 0 => dim(&plural(hop.witnesses, "witness")),
         (true, true) => String::new(),
         (true, false) => dim("not sealed yet"),
         (false, _) => doubtful("not proven here yet"),

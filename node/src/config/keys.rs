@@ -1,6 +1,7 @@
 //! Every key: its name, what it is for, what is allowed, where it goes, and when a change of it counts.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use weft_kernel::RaisedEffect;
 use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, PAGE_BYTES_MAX};
@@ -8,6 +9,7 @@ use weft_protocol::{BuiltinKind, Dimension, Resource, ResourceLimits};
 
 use super::value::{Value, show_bytes, show_time};
 use super::{Config, LogFormat};
+use crate::anchor::calendar::Calendar;
 use crate::cli::nearest;
 use crate::network::check_address;
 
@@ -61,6 +63,8 @@ enum Field {
     BootAgents,
     Environment,
     Effects,
+    AnchorFile,
+    Calendars,
     /// Microseconds.
     Time(fn(&mut Config) -> &mut u64, u64, u64),
     Count(fn(&mut Config) -> &mut usize, usize, usize),
@@ -84,7 +88,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 32] = [
+pub(crate) static KEYS: [Key; 36] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -258,6 +262,32 @@ pub(crate) static KEYS: [Key; 32] = [
         changes: Changes::Running,
         field: Field::Bytes(|config| &mut config.replication.page_bytes, 4 * 1_024, PAGE_BYTES_MAX as u64),
     },
+    Key {
+        name: "anchor.file",
+        about: "a file that is to hold a checkpoint of the chain, for somebody outside of the cluster to keep; none without one",
+        changes: Changes::Running,
+        field: Field::AnchorFile,
+    },
+    time(
+        "anchor.interval",
+        "how often that file is written when there is something new",
+        |config| &mut config.anchor.interval_us,
+        100 * MS,
+        24 * HOUR,
+    ),
+    Key {
+        name: "anchor.calendars",
+        about: "calendars of OpenTimestamps that weft chain stamp asks",
+        changes: Changes::Running,
+        field: Field::Calendars,
+    },
+    time(
+        "anchor.retry",
+        "wait before a calendar is asked again; each next one is twice as long, up to a thousand times",
+        |config| &mut config.anchor.retry_us,
+        100 * MS,
+        HOUR,
+    ),
 ];
 
 impl Key {
@@ -302,6 +332,18 @@ impl Key {
                 config.kernel.environment = environment.map_err(|error| format!("`{}`: {error}", self.name))?;
             }
             Field::Effects => config.kernel.effects = effects(&value.list().map_err(wants)?)?,
+            Field::AnchorFile => {
+                let path = PathBuf::from(value.text().map_err(wants)?);
+                if path.is_relative() && !path.as_os_str().is_empty() {
+                    return Err(format!("`{}`: {} is not an absolute path", self.name, path.display()));
+                }
+                config.anchor.file = Some(path).filter(|path| path.is_absolute());
+            }
+            Field::Calendars => {
+                let calendars = value.list().map_err(wants)?;
+                calendars.iter().try_for_each(|text| text.parse::<Calendar>().map(|_| ()))?;
+                config.anchor.calendars = calendars;
+            }
             Field::Time(field, least, most) => {
                 *field(config) = self.within(value.time_us().map_err(wants)?, least, most, value)?;
             }
@@ -344,6 +386,8 @@ impl Key {
             Field::BootAgents => "of echo, counter, clock, load".to_owned(),
             Field::Environment => "development, staging or production".to_owned(),
             Field::Effects => "action.dimension=0.6, as spawn.risk=0.6; at most 64".to_owned(),
+            Field::AnchorFile => "an absolute path, or nothing".to_owned(),
+            Field::Calendars => "addresses as http://HOST".to_owned(),
             Field::Time(_, least, most) => format!("{} to {}", show_time(least), show_time(most)),
             Field::Count(_, least, most) => format!("{least} to {most}"),
             Field::Bytes(_, least, most) => format!("{} to {}", show_bytes(least), show_bytes(most)),
@@ -367,6 +411,8 @@ impl Key {
             Field::BootAgents => config.boot_agents.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             Field::Environment => config.kernel.environment.to_string(),
             Field::Effects => config.kernel.effects.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            Field::AnchorFile => config.anchor.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            Field::Calendars => config.anchor.calendars.join(","),
             Field::Time(field, ..) => show_time(*field(&mut config.clone())),
             Field::Count(field, ..) => field(&mut config.clone()).to_string(),
             Field::Bytes(field, ..) => show_bytes(*field(&mut config.clone())),
@@ -395,6 +441,8 @@ impl Key {
             Field::BootAgents => config.boot_agents.clone_from(&other.boot_agents),
             Field::Environment => config.kernel.environment = other.kernel.environment,
             Field::Effects => config.kernel.effects.clone_from(&other.kernel.effects),
+            Field::AnchorFile => config.anchor.file.clone_from(&other.anchor.file),
+            Field::Calendars => config.anchor.calendars.clone_from(&other.anchor.calendars),
             Field::Time(field, ..) | Field::Bytes(field, ..) => *field(config) = *field(&mut other.clone()),
             Field::Count(field, ..) => *field(config) = *field(&mut other.clone()),
             Field::Limit(resource) => {

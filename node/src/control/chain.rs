@@ -12,10 +12,11 @@ use serde::Deserialize;
 use weft_peer::Peer;
 use weft_protocol::control::{
     ChainStatus, ChainVerifyReport, ChainVerifyRow, ErrorBody, EventRow, EventsPage, ExportReport, ExportRequest,
-    ProofFile,
+    ProofFile, WitnessRow, WitnessesReport,
 };
 use weft_protocol::limits::EVENT_BYTES_MAX;
-use weft_protocol::{ChainId, Event, Fact, NodeId, Refusal, encode};
+use weft_protocol::{ChainId, Digest, Event, Fact, NodeId, Refusal, encode};
+use weft_replication::Vouching;
 use weft_storage::{ExportError, Store, StoreError, VerifyReport};
 
 use super::failure::Failure;
@@ -30,6 +31,8 @@ const PAGE_EVENTS_MAX: usize = 1_000;
 const SEAL_WAIT_MAX: Duration = Duration::from_secs(3);
 /// How often it looks.
 const SEAL_STEP: Duration = Duration::from_millis(50);
+/// Hashes of commits that are looked through at once.
+const COMMITS_AT_ONCE: u64 = 1_000;
 
 /// Where this node's chain stands.
 #[utoipa::path(get, path = "/v1/chain", responses((status = 200, body = ChainStatus), (status = "default", body = ErrorBody)))]
@@ -192,6 +195,92 @@ pub(crate) async fn proof(
         })
     };
     Ok(Json(served.stored(file).await?))
+}
+
+/// Which witnesses.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WitnessesParameters {
+    /// Only those that vouch for this event, by its place, or for this commit, by its hash.
+    place: Option<String>,
+}
+
+/// Who vouches for this node's chain, and how far, by their own chains as this node holds them.
+#[utoipa::path(get, path = "/v1/chain/witnesses", params(WitnessesParameters),
+    responses((status = 200, body = WitnessesReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn witnesses(
+    State(served): State<Arc<Served>>,
+    Parameters(parameters): Parameters<WitnessesParameters>,
+) -> Result<Json<WitnessesReport>, Failure> {
+    let read = |peer: &Peer| {
+        let status = peer.kernel().chain_status();
+        let named = |vouching: Vouching| (peer.discovery().display_name(vouching.node), vouching);
+        let vouchers = peer.replication().vouchers(&status.chain).map(named).collect::<Vec<_>>();
+        (status, vouchers)
+    };
+    let (status, vouchers) = served.read(read).await?;
+    let chain = status.chain;
+    let wanted = match parameters.place {
+        None => None,
+        Some(place) => Some(place_of(&served, &status, &place).await?),
+    };
+    let compare = move |store: &Store| {
+        let mut rows = Vec::new();
+        for (name, Vouching { node, commit_no, size, commit_hash }) in vouchers {
+            let held = store.commit_hashes(chain, &[commit_no])?;
+            rows.push(WitnessRow {
+                node: node.to_string(),
+                name,
+                commit_no,
+                events: size,
+                commit: commit_hash.to_string(),
+                agrees: held == [(commit_no, commit_hash)],
+            });
+        }
+        Ok(rows)
+    };
+    let mut witnesses = served.stored(compare).await?;
+    witnesses.retain(|row| wanted.is_none_or(|wanted| row.agrees && row.events >= wanted));
+    witnesses.sort_by(|one, other| other.events.cmp(&one.events).then_with(|| one.name.cmp(&other.name)));
+    Ok(Json(WitnessesReport {
+        node: chain.node.to_string(),
+        incarnation: chain.incarnation.to_string(),
+        events: status.events,
+        wanted_events: wanted,
+        witnesses,
+    }))
+}
+
+/// How many events of this node's chain must be vouched for so that an event, by its place, or a commit, by its hash, is.
+async fn place_of(served: &Served, status: &weft_kernel::ChainStatus, place: &str) -> Result<u64, Failure> {
+    let (chain, events, commits) = (status.chain, status.events, status.commits);
+    if let Ok(seq) = place.parse::<u64>() {
+        if seq < events {
+            return Ok(seq + 1);
+        }
+        let message = format!("the chain has {events} events, so there is no event {seq} yet");
+        return Err(Failure::new("not-found", message).hint("weft chain log"));
+    }
+    let hash: Digest = place.parse()?;
+    // From the newest on: whoever asks has seen it a moment ago.
+    let find = move |store: &Store| {
+        let mut end = commits;
+        while end > 0 {
+            let begin = end.saturating_sub(COMMITS_AT_ONCE);
+            let numbers: Vec<u64> = (begin..end).collect();
+            let found = store.commit_hashes(chain, &numbers)?.into_iter().find(|(_, held)| *held == hash);
+            if let Some((commit_no, _)) = found {
+                let header = store.commit_header(chain, commit_no)?;
+                return Ok(header.and_then(|signed| signed.decode().ok()).map(|commit| commit.tree_size));
+            }
+            end = begin;
+        }
+        Ok(None)
+    };
+    let size = served.stored(find).await?;
+    size.ok_or_else(|| {
+        Failure::new("not-found", format!("no commit of this chain is {hash}")).hint("weft chain status")
+    })
 }
 
 /// Verifies every chain that is held, from its first event.

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use weft_protocol::control::{Body, SandboxJson};
 use weft_protocol::{
-    Admitted, Ballot, Bonded, CommitRef, CronFired, Decided, Deferral, DeferralId, Effect, EffectResult, Fact,
-    GrantIssued, HealthSubject, MemberChange, MessageRecord, PhaseResult, ResourceUse, ServiceEnd, Warned, Watched,
+    Admitted, AnchorBackend, AnchorStep, Anchored, Ballot, Bonded, CommitRef, CronFired, Decided, Deferral, DeferralId,
+    Effect, EffectResult, Fact, GrantIssued, HealthSubject, MemberChange, MessageRecord, PhaseResult, ResourceUse,
+    ServiceEnd, Warned, Watched,
 };
 
 use super::text;
@@ -74,6 +75,7 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             let words = format!("{} up to commit {} is here again", returned.chain, returned.head.commit_no);
             (words, to_json(returned))
         }
+        Fact::Anchored(anchored) => (anchor_words(anchored), to_json(anchored)),
         Fact::ResourceWarned(used) => (resource_words(used, "uses"), to_json(used)),
         Fact::ResourceExceeded(used) => (resource_words(used, "is ended: it uses"), to_json(used)),
         Fact::CronAdded(job) => {
@@ -379,4 +381,21 @@ fn admission(admitted: &Admitted) -> (String, Value) {
 /// Facts that hold nothing but ids, names and numbers.
 fn to_json(fact: &impl serde::Serialize) -> Value {
     serde_json::to_value(fact).unwrap_or(Value::Null)
+}
+
+fn anchor_words(anchored: &Anchored) -> String {
+    let backend = match anchored.backend {
+        AnchorBackend::File => "file",
+        AnchorBackend::OpenTimestamps => "opentimestamps",
+    };
+    let step = match &anchored.step {
+        AnchorStep::Intended => "is to be held by".to_owned(),
+        AnchorStep::Done => "is held by".to_owned(),
+        AnchorStep::Attested { height } => format!("is in Bitcoin block {height}, says"),
+        AnchorStep::Failed(reason) => format!("could not be held ({reason}) by"),
+    };
+    format!(
+        "checkpoint {} over {} events {step} {backend} {}",
+        anchored.head.commit_no, anchored.head.size, anchored.place
+    )
 }

@@ -29,6 +29,7 @@ pub(crate) async fn send(
         trace: report.trace.to_string(),
         node: report.node.to_string(),
         delivered: report.delivered,
+        witnesses: report.witnesses.iter().map(ToString::to_string).collect(),
         latency_us: report.latency_us,
     }))
 }
@@ -65,6 +66,7 @@ pub(crate) async fn call(
         id: report.id.to_string(),
         record: report.record.map(|record| record.seq),
         remote_record: report.remote_record.map(|record| record.seq),
+        witnesses: report.witnesses.iter().map(ToString::to_string).collect(),
     }))
 }
 

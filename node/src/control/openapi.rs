@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    agents, bonds, chain, config, cron, dead_letters, events, evidence, gate, grants, health, identity, logs, members,
-    messages, node, order, services, topics, trace, tree,
+    agents, anchor, bonds, chain, config, cron, dead_letters, events, evidence, gate, grants, health, identity, logs,
+    members, messages, node, order, services, topics, trace, tree,
 };
 
 #[derive(OpenApi)]
@@ -72,16 +72,21 @@ use super::{
         dead_letters::retry,
         dead_letters::discard,
         trace::trace,
+        anchor::anchors,
+        anchor::checkpoint,
+        anchor::stamp,
+        anchor::stamps,
         tree::list,
+        tree::proof,
         tree::resource,
         tree::root,
-        tree::proof,
         tree::score,
         chain::status,
         chain::events,
         chain::proof,
         evidence::evidence,
         chain::verify,
+        chain::witnesses,
         chain::export,
     )
 )]
@@ -114,10 +119,14 @@ mod tests {
         "/v1/boot-log",
         "/v1/call",
         "/v1/chain",
+        "/v1/chain/anchors",
+        "/v1/chain/checkpoint",
         "/v1/chain/events",
         "/v1/chain/export",
         "/v1/chain/proof/{seq}",
+        "/v1/chain/stamps",
         "/v1/chain/verify",
+        "/v1/chain/witnesses",
         "/v1/cron",
         "/v1/cron/{id}",
         "/v1/cron/{id}/run",

@@ -10,6 +10,7 @@ use futures::future::join_all;
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{ErrorBody, TraceHop, TraceReport};
 use weft_protocol::{Blake3, ChainId, Event, Fact, NodeId, Stage, TraceId, TraceRow, inclusion_root};
+use weft_replication::Vouching;
 use weft_storage::{Store, StoreError};
 
 use super::agreement::{Agreement, Step, agreement};
@@ -78,7 +79,37 @@ async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failu
     // Whoever is no member any more, or one too many, was not asked.
     let named = rows.iter().flat_map(|(_, row)| [row.record.peer, row.record.from.node]);
     silent.extend(named.filter(|node| !asked.contains(node)));
-    served.stored(move |store| report(store, id, rows, &view, &silent)).await
+    let concerned = rows.iter().map(|(node, _)| *node).collect::<BTreeSet<_>>();
+    let vouchings = served.read(move |peer| vouchings(peer, &concerned)).await?;
+    served.stored(move |store| report(store, id, rows, &view, &silent, &vouchings)).await
+}
+
+/// Who vouches for the chains of these nodes.
+fn vouchings(peer: &Peer, nodes: &BTreeSet<NodeId>) -> Vec<(ChainId, Vouching)> {
+    let replication = peer.replication();
+    let chains = replication.heads().into_iter().map(|head| head.chain).filter(|chain| nodes.contains(&chain.node));
+    let of_chain = |chain| replication.vouchers(&chain).map(move |vouching| (chain, vouching)).collect::<Vec<_>>();
+    chains.flat_map(of_chain).collect()
+}
+
+/// How many members that took no part vouch for the place of a record on this chain, of the history that is held here.
+fn witnesses(
+    store: &Store,
+    chain: Option<ChainId>,
+    row: &TraceRow,
+    vouchings: &[(ChainId, Vouching)],
+) -> Result<u64, StoreError> {
+    let Some(chain) = chain else { return Ok(0) };
+    let took_part = [row.record.peer, row.record.from.node, chain.node];
+    let reach = vouchings
+        .iter()
+        .filter(|(of, vouching)| *of == chain && vouching.size > row.seq && !took_part.contains(&vouching.node));
+    let mut count = 0;
+    for (_, vouching) in reach {
+        let held = store.commit_hashes(chain, &[vouching.commit_no])?;
+        count += u64::from(held == [(vouching.commit_no, vouching.commit_hash)]);
+    }
+    Ok(count)
 }
 
 /// What another node recorded; none when it does not say.
@@ -134,6 +165,7 @@ fn report(
     mut rows: Vec<(NodeId, TraceRow)>,
     view: &View,
     silent: &BTreeSet<NodeId>,
+    vouchings: &[(ChainId, Vouching)],
 ) -> Result<TraceReport, StoreError> {
     rows.retain(|(_, row)| row.record.trace == id);
     rows.sort_by_key(|(node, row)| (row.record.hlc, *node, row.seq));
@@ -164,6 +196,7 @@ fn report(
             rule: row.record.rule.clone(),
             body_hash: row.record.body_hash.to_string(),
             body_bytes: row.record.body_bytes,
+            witnesses: witnesses(store, holder, row, vouchings)?,
         });
     }
     let steps: Vec<Step> = rows.into_iter().map(|(node, row)| Step { node, record: row.record }).collect();

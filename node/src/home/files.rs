@@ -8,7 +8,7 @@ use std::path::Path;
 use super::HomeError;
 
 /// Writes a file of mode 0600: beside it, synced, renamed, the folder synced. After a crash it holds the old or the new.
-pub(super) fn write_private(path: &Path, content: &[u8]) -> Result<(), HomeError> {
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), HomeError> {
     let write = || {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".new");

@@ -364,6 +364,8 @@ fn result(reply: Reply) -> Answered {
         record: Option<weft_protocol::RecordRef>,
         #[serde(skip_serializing_if = "Option::is_none")]
         remote_record: Option<weft_protocol::RecordRef>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        witnesses: Vec<weft_protocol::NodeId>,
     }
     #[derive(Serialize)]
     struct Registered {
@@ -400,6 +402,7 @@ fn result(reply: Reply) -> Answered {
                 delivered: report.delivered,
                 record: report.record,
                 remote_record: report.remote_record,
+                witnesses: report.witnesses,
             })
         }
         Reply::Kernel(Answer::Published { id, trace, seq, delivered }) => {

@@ -173,6 +173,7 @@ fn sent(level: weft_protocol::Level, reply: &str) -> Result<Reply, Refusal> {
         latency_us: 5,
         record: None,
         remote_record: None,
+        witnesses: Vec::new(),
     }))))
 }
 

@@ -119,11 +119,38 @@ pub fn verify_export(folder: &Path) -> Result<VerifyReport, ExportError> {
         let unnamed = || failed(path)(io::Error::new(io::ErrorKind::InvalidData, "not named after a chain"));
         let chain = chain_of(path).ok_or_else(unnamed)?;
         let mut rows = RowReader(BufReader::new(File::open(path).map_err(failed(path))?));
-        verify_file(chain, &mut rows).map_err(failed(path))
+        verify_file(chain, &mut rows, None).map_err(failed(path))
     };
     let mut chains = paths.iter().map(report).collect::<Result<Vec<ChainReport>, _>>()?;
     chains.sort_by_key(|report| report.chain);
     Ok(VerifyReport { chains })
+}
+
+/// One chain of an export.
+#[derive(Debug)]
+pub struct ExportedChain {
+    /// What its verification found.
+    pub report: ChainReport,
+    /// The leaves of its events, as far as they verify.
+    pub leaves: Vec<Digest>,
+}
+
+/// Verifies one chain of an export, and gives the leaves of its tree; `None` when the folder does not hold it.
+///
+/// # Errors
+/// [`ExportError::Io`] when its file cannot be read.
+pub fn exported_chain(folder: &Path, chain: ChainId) -> Result<Option<ExportedChain>, ExportError> {
+    let path = folder.join(format!("{}-{}.{FILE_SUFFIX}", chain.node, chain.incarnation));
+    let failed = |error| ExportError::Io { file: path.display().to_string(), error };
+    fs::read_dir(folder).map_err(|error| ExportError::Io { file: folder.display().to_string(), error })?;
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut leaves = Vec::new();
+    let report = verify_file(chain, &mut RowReader(BufReader::new(file)), Some(&mut leaves)).map_err(failed)?;
+    Ok(Some(ExportedChain { report, leaves }))
 }
 
 /// The rows of one file, each with its check done.
@@ -166,7 +193,9 @@ fn fill(reader: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Checks one file, row by row; a fault ends it.
-struct FileCheck {
+struct FileCheck<'a> {
+    /// Where the leaves of what passed go.
+    leaves: Option<&'a mut Vec<Digest>>,
     chain: ChainId,
     audit: Audit,
     state: Option<ChainState>,
@@ -175,9 +204,9 @@ struct FileCheck {
     orphans: u64,
 }
 
-fn verify_file(chain: ChainId, rows: &mut RowReader) -> io::Result<ChainReport> {
+fn verify_file(chain: ChainId, rows: &mut RowReader, leaves: Option<&mut Vec<Digest>>) -> io::Result<ChainReport> {
     let (audit, batches) = (Audit::new(chain), BTreeMap::new());
-    let mut check = FileCheck { chain, audit, state: None, batches, head: None, orphans: 0 };
+    let mut check = FileCheck { leaves, chain, audit, state: None, batches, head: None, orphans: 0 };
     let mut outcome = if rows.magic()? { Ok(()) } else { Err("not an exported chain".to_owned()) };
     while outcome.is_ok() {
         outcome = match rows.next_row()? {
@@ -189,7 +218,7 @@ fn verify_file(chain: ChainId, rows: &mut RowReader) -> io::Result<ChainReport> 
     Ok(check.finish(outcome))
 }
 
-impl FileCheck {
+impl FileCheck<'_> {
     fn row(&mut self, bytes: &[u8]) -> Result<(), String> {
         let row = row::read(&OPEN_SALT, bytes).map_err(|error| error.to_string())?;
         match row.kind {
@@ -223,6 +252,9 @@ impl FileCheck {
         let state = self.state.insert(state);
         let checked = checked.map_err(|error| error.to_string())?;
         self.audit.passed(state);
+        if let Some(leaves) = &mut self.leaves {
+            leaves.extend_from_slice(&checked.leaves);
+        }
         for event in &checked.events {
             match placed_fact(event) {
                 Some(Fact::Batch(batch)) => drop(self.batches.insert(event.seq, (checked.commit.commit_no, batch))),

@@ -82,7 +82,7 @@ mod write;
 
 pub use damaged::{DamagedRange, DamagedStore};
 pub use error::{ExportError, OpenError, RepairError, StoreError};
-pub use export::verify_export;
+pub use export::{ExportedChain, exported_chain, verify_export};
 pub use order::{OrderKey, OrderKeys};
 pub use store::Store;
 pub use verify::{ChainFault, ChainReport, VerifyReport};

@@ -34,6 +34,39 @@ pub struct ChainStatus {
     pub sealed_events: u64,
 }
 
+/// The answer to `GET /v1/chain/witnesses`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WitnessesReport {
+    /// Whose chain.
+    pub node: String,
+    /// Which of its chains.
+    pub incarnation: String,
+    /// Number of its events.
+    pub events: u64,
+    /// Only those that vouch for so many events are listed, when that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted_events: Option<u64>,
+    /// Who vouches for it, the furthest first.
+    pub witnesses: Vec<WitnessRow>,
+}
+
+/// How far one member vouches for a chain, in a commit of its own that this node holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WitnessRow {
+    /// Who.
+    pub node: String,
+    /// The name of that node.
+    pub name: String,
+    /// The last commit that it names.
+    pub commit_no: u64,
+    /// Events up to it.
+    pub events: u64,
+    /// Its hash, as the member names it.
+    pub commit: String,
+    /// Whether this node's commit of that number has that hash.
+    pub agrees: bool,
+}
+
 /// One event of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventRow {

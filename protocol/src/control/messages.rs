@@ -13,7 +13,8 @@ pub struct SendRequest {
     pub target: String,
     /// What to send.
     pub payload: Body,
-    /// When to answer: `routed`, `received` or `executed`, each alone or with `+durable`; `received` without one.
+    /// When to answer: `routed`, `received` or `executed`, each alone or with `+durable`, `+witnessed` or `+witnessed(2)` for two
+    /// members; `received` without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,
     /// How long it may take, in milliseconds; 5,000 without one.
@@ -44,6 +45,9 @@ pub struct SendReport {
     /// Of a broadcast, in how many mailboxes it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered: Option<u64>,
+    /// Ids of the members that vouch for its records, when that was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<String>,
     /// From request to receipt, in microseconds, measured by the node.
     pub latency_us: u64,
 }
@@ -73,6 +77,9 @@ pub struct CallReport {
     pub record: Option<u64>,
     /// The place of the receiver's record on its chain, when durability was asked.
     pub remote_record: Option<u64>,
+    /// Ids of the members that vouch for both, when that was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<String>,
 }
 
 /// The body of `POST /v1/topics/{t}`.

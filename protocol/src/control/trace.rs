@@ -57,4 +57,7 @@ pub struct TraceHop {
     pub body_hash: String,
     /// Bytes of the body.
     pub body_bytes: u64,
+    /// How many members, neither sender nor receiver, vouch for the record in commits of theirs that this node holds.
+    #[serde(default)]
+    pub witnesses: u64,
 }

@@ -137,6 +137,7 @@ impl ChainFold {
             | Fact::Warned(_)
             | Fact::Amendment(_)
             | Fact::Endorsed(_)
+            | Fact::Anchored(_)
             | Fact::EpochAsked(_)
             | Fact::EpochPromised(_)
             | Fact::EpochProposed(_)

@@ -14,5 +14,6 @@ mod serve;
 mod topics;
 mod tree;
 mod verify;
+mod witnesses;
 mod world;
 mod writer;

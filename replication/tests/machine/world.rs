@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weft_protocol::{
-    Anchor, ChainId, ChainState, CommitGroup, Digest, Event, Evidence, Fact, Head, HeadGossip, Hlc, NodeId, PlacedFact,
-    Recovered, RecoveredChain, SyncRequest, SyncResponse, Timestamp, encode,
+    Anchor, ChainId, ChainState, CommitGroup, Digest, Event, Evidence, Fact, Head, HeadGossip, Hlc, MessageId, NodeId,
+    PlacedFact, Recovered, RecoveredChain, SyncRequest, SyncResponse, Timestamp, encode,
 };
 use weft_replication::{FetchId, Input, Output, Replication, ReplicationConfig, RequestId};
 
@@ -26,6 +26,10 @@ pub(crate) struct Host {
     pub(crate) learned: Vec<(ChainId, Vec<PlacedFact>, Hlc)>,
     pub(crate) reported: Vec<Evidence>,
     pub(crate) gossiped: Vec<HeadGossip>,
+    /// Of which message so many vouch for its records.
+    pub(crate) witnessed: Vec<(MessageId, Vec<NodeId>)>,
+    /// Chains that members wait for a commit about.
+    pub(crate) anchored: Vec<ChainId>,
     /// How often a chain was cut.
     pub(crate) cuts: usize,
     /// Stores that are on their way to the disk, by chain: at most one each.
@@ -80,6 +84,8 @@ impl World {
                 learned: Vec::new(),
                 reported: Vec::new(),
                 gossiped: Vec::new(),
+                witnessed: Vec::new(),
+                anchored: Vec::new(),
                 cuts: 0,
                 storing: BTreeMap::new(),
                 next_request: 0,
@@ -256,6 +262,8 @@ impl World {
                 }
                 self.hosts[host].gossiped.push(*gossip);
             }
+            Output::Witnessed { message, vouching } => self.hosts[host].witnessed.push((message, vouching)),
+            Output::Anchor { chain } => self.hosts[host].anchored.push(chain),
             Output::Learn { chain, facts, hlc } => self.hosts[host].learned.push((chain, facts, hlc)),
             Output::ReportFork(evidence) => self.hosts[host].reported.push(*evidence),
             Output::Tick { .. } | Output::Vote(_) | Output::Withhold { .. } | Output::EpochBegan { .. } => {}

@@ -254,6 +254,24 @@ fn what_a_member_holds_beyond_the_home_is_fetched_page_by_page_and_the_start_beg
 }
 
 #[test]
+fn what_is_on_its_way_to_the_disk_contradicts_nobody() {
+    let writer = Writer::new(7);
+    let mut start = writer.first(3).start(Memory::Agrees);
+    look(&mut start, &[1, 2], 0);
+    told(&mut start, 1, Some(writer.head()));
+    look(&mut start, &[1, 2], 1);
+    answer(&mut start, 1, Some(writer.page(3, 4)));
+    // The other member lags behind what was fetched, and the page is not on disk yet.
+    told(&mut start, 2, Some(writer.first(5).head()));
+    let compare = answer(&mut start, 2, Some(writer.page(4, 1)));
+    assert!(matches!(compare[..], [Act::Compare { commit_no: 4, .. }]), "{compare:?}");
+    let mut acts = Vec::new();
+    start.compared(None, &writer.groups[4].signed, &mut acts);
+    let chain = writer.state.chain();
+    assert_eq!(acts, [Act::Ask { to: node(2), content: SyncRequest::Head { chain } }], "it is asked again");
+}
+
+#[test]
 fn a_second_history_is_never_continued_nor_shown() {
     let mut ours = Writer::new(3);
     let mut theirs = ours.clone();
