@@ -147,4 +147,20 @@ fn a_lying_node_is_known_to_all_within_five_seconds_and_cut_at_the_same_commit()
         assert_eq!(evidence(node).map(|row| row["shared_commits"].clone()), Some(found[0]["shared_commits"].clone()));
         assert_eq!(held(node, "liar"), Some(shared));
     }
+
+    // An admin takes it back, with a chain that it begins anew; what was cut stays out.
+    let rejoined = run(&["identity", "rejoin", "--yes", "--home", liar.home.to_str().expect("text"), "--json"]);
+    assert_eq!(rejoined.code, 0, "{rejoined:?}");
+    liar.restart();
+    nodes[0].json(&["members", "readmit", "liar"]);
+    for node in &nodes {
+        node.wait_alive("liar", BOUND);
+        wait_for("its new chain counts", BOUND, || {
+            let rows = node.json(&["members"])["members"].as_array()?.clone();
+            let liar = rows.into_iter().find(|row| row["name"] == "liar")?;
+            (liar["counts"] == true).then_some(())
+        });
+        assert_eq!(evidence(node).map(|row| row["shared_commits"].clone()), Some(found[0]["shared_commits"].clone()));
+    }
+    assert!(liar.call_durable("echo@beta", "an honest word"));
 }

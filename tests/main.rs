@@ -25,6 +25,7 @@ mod sandbox;
 mod scope;
 mod services;
 mod settings;
+mod stable;
 mod strangers;
 mod supervision;
 mod tidy;

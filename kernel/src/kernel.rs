@@ -336,6 +336,7 @@ impl Kernel {
     }
 
     fn dispatch(&mut self, input: Input) {
+        self.chain.pace(self.now);
         self.handle_one(input);
         self.chain.end_asking();
     }

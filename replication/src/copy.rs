@@ -50,6 +50,8 @@ struct Proven {
     groups: Vec<CommitGroup>,
     facts: Vec<PlacedFact>,
     anchors: Vec<Anchor>,
+    /// Its first stamp.
+    first: Hlc,
     bytes: usize,
 }
 
@@ -59,6 +61,7 @@ struct Storing {
     state: ChainState,
     facts: Vec<PlacedFact>,
     anchors: Vec<Anchor>,
+    first: Hlc,
 }
 
 /// What is on disk since a moment ago.
@@ -68,6 +71,8 @@ pub(crate) struct Stored {
     pub(crate) facts: Vec<PlacedFact>,
     /// What its commits vouch for.
     pub(crate) anchors: Vec<Anchor>,
+    /// The first stamp of it.
+    pub(crate) first: Hlc,
     /// The chain's last stamp.
     pub(crate) hlc: Hlc,
 }
@@ -253,7 +258,9 @@ impl ChainCopy {
                 }
                 None => {
                     let Verdict { state, groups, facts, anchors, .. } = verdict;
-                    self.proven = Some(Proven { state, groups, facts, anchors, bytes });
+                    let first = groups.first().and_then(|group| group.signed.decode().ok());
+                    let first = first.map_or(Hlc(0), |commit| commit.hlc_first);
+                    self.proven = Some(Proven { state, groups, facts, anchors, first, bytes });
                 }
             }
         }
@@ -265,8 +272,8 @@ impl ChainCopy {
         if self.storing.is_some() {
             return None;
         }
-        let Proven { state, groups, facts, anchors, .. } = self.proven.take()?;
-        self.storing = Some(Storing { state, facts, anchors });
+        let Proven { state, groups, facts, anchors, first, .. } = self.proven.take()?;
+        self.storing = Some(Storing { state, facts, anchors, first });
         Some(groups)
     }
 
@@ -277,10 +284,10 @@ impl ChainCopy {
 
     /// What was on its way to the disk is on it.
     pub(crate) fn take_stored(&mut self) -> Option<Stored> {
-        let Storing { state, facts, anchors } = self.storing.take()?;
+        let Storing { state, facts, anchors, first } = self.storing.take()?;
         let hlc = state.last_hlc();
         self.durable = state;
-        Some(Stored { facts, anchors, hlc })
+        Some(Stored { facts, anchors, first, hlc })
     }
 
     /// Nothing more is accepted: all that is not on its way to the disk is dropped.

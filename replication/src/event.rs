@@ -43,6 +43,11 @@ pub enum Input {
         /// Which.
         node: NodeId,
     },
+    /// An admin takes a node back that was cut off: chains that it began since are accepted again.
+    MemberPardoned {
+        /// Which.
+        node: NodeId,
+    },
     /// Our own chain grew on disk.
     OwnChainGrew {
         /// What was added.

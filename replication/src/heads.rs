@@ -95,7 +95,7 @@ impl Replication {
         self.learn_anchors(self.own.chain.node, &commit.anchors, outputs);
         if let Some(head) = self.own.head.clone() {
             let anchors = commit.anchors.iter().map(|anchor| (anchor.chain, anchor.commit_no)).collect();
-            self.stand(&head, commit.hlc_last, anchors, &facts);
+            self.stand(&head, [commit.hlc_first, commit.hlc_last], anchors, &facts);
         }
         let whole = group.size() <= GOSSIP_COMMIT_BYTES_MAX;
         let gossip = if whole { HeadGossip::Group(group) } else { HeadGossip::Head(group.signed) };

@@ -184,6 +184,7 @@ impl Replication {
             Input::Disconnected { node } => self.on_disconnected(node, now, outputs),
             Input::MemberLearned { keys } => self.on_member_learned(keys),
             Input::MemberQuarantined { node } => self.on_member_quarantined(node),
+            Input::MemberPardoned { node } => self.on_member_pardoned(node),
             Input::OwnChainGrew { group, commit } => self.on_own_chain_grew(*group, &commit, outputs),
             Input::Gossiped { from, gossip } => self.on_gossiped(from, *gossip, now, outputs),
             Input::RequestArrived { request, from, content } => self.on_request(request, from, content, now, outputs),
@@ -410,6 +411,10 @@ impl Replication {
         disowned.iter().for_each(|chain| self.standing.disown(*chain));
     }
 
+    fn on_member_pardoned(&mut self, node: NodeId) {
+        self.votes.look |= self.quarantined.remove(&node);
+    }
+
     fn on_member_quarantined(&mut self, node: NodeId) {
         self.quarantined.insert(node);
         self.votes.look = true;
@@ -570,11 +575,11 @@ impl Replication {
 
     fn on_stored(&mut self, chain: ChainId, outputs: &mut Vec<Output>) {
         let Some(stored) = self.copies.get_mut(&chain).and_then(ChainCopy::take_stored) else { return };
-        let Stored { facts, anchors, hlc } = stored;
+        let Stored { facts, anchors, first, hlc } = stored;
         self.active.insert(chain);
         if let Some(head) = self.copies.get(&chain).and_then(|copy| copy.durable().head()) {
             let named = anchors.iter().map(|anchor| (anchor.chain, anchor.commit_no)).collect();
-            self.stand(&head, hlc, named, &facts);
+            self.stand(&head, [first, hlc], named, &facts);
         }
         self.tree.learn(chain, &facts);
         self.hear_of_forks(chain.node, &facts, outputs);
@@ -637,7 +642,8 @@ impl Replication {
 /// What is held of a chain, as one stretch.
 fn recovered_step(chain: &RecoveredChain) -> Option<Step> {
     let anchors = chain.anchors.iter().map(|anchor| (anchor.chain, anchor.commit_no)).collect();
-    Some(step_of(&chain.state.head()?, chain.state.last_hlc(), anchors, &chain.facts))
+    let first = chain.facts.first().map_or(Hlc(0), |placed| placed.hlc);
+    Some(step_of(&chain.state.head()?, [first, chain.state.last_hlc()], anchors, &chain.facts))
 }
 
 /// The stamp at which the two histories of this proof part, when it shows where that is.

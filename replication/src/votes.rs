@@ -144,6 +144,17 @@ impl Replication {
         self.votes.open = true;
     }
 
+    /// Whether too few count to agree on this change without whom it ends.
+    #[must_use]
+    pub fn is_deadlocked(&self, node: NodeId, verb: MemberVerb) -> bool {
+        let ends = match verb {
+            MemberVerb::Suspend | MemberVerb::Evict => true,
+            MemberVerb::Readmit => self.standing.newest_of(node) != self.standing.active_of(node),
+            MemberVerb::Resume => false,
+        };
+        ends && self.standing.epochs().active().len() <= 2 && self.standing.active_of(node).is_some()
+    }
+
     /// Whether a member is what an operator wanted it to be.
     #[must_use]
     pub fn is_decided(&self, node: NodeId, verb: MemberVerb) -> bool {
@@ -224,12 +235,12 @@ impl Replication {
     }
 
     /// What is on our own disk of a chain counts for who counts and for the order.
-    pub(crate) fn stand(&mut self, head: &Head, hlc: Hlc, anchors: Vec<(ChainId, u64)>, facts: &[PlacedFact]) {
+    pub(crate) fn stand(&mut self, head: &Head, stamps: [Hlc; 2], anchors: Vec<(ChainId, u64)>, facts: &[PlacedFact]) {
         if head.chain == self.own.chain && facts.iter().any(|placed| placed.fact.is_of_epoch()) {
             self.votes.given = None;
         }
         let before = self.standing.revision();
-        self.standing.stored(step_of(head, hlc, anchors, facts));
+        self.standing.stored(step_of(head, stamps, anchors, facts));
         self.votes.look |= self.standing.revision() != before;
     }
 }
@@ -246,7 +257,12 @@ fn is_so(standing: &Standing, node: NodeId, verb: MemberVerb) -> bool {
 }
 
 /// A stretch of a chain, with all that must be held before it counts.
-pub(crate) fn step_of(head: &Head, hlc: Hlc, mut anchors: Vec<(ChainId, u64)>, facts: &[PlacedFact]) -> Step {
+pub(crate) fn step_of(
+    head: &Head,
+    [first, hlc]: [Hlc; 2],
+    mut anchors: Vec<(ChainId, u64)>,
+    facts: &[PlacedFact],
+) -> Step {
     let mut kept = Vec::new();
     for placed in facts {
         match &placed.fact {
@@ -263,5 +279,5 @@ pub(crate) fn step_of(head: &Head, hlc: Hlc, mut anchors: Vec<(ChainId, u64)>, f
         kept.push(placed.clone());
     }
     let last = CommitRef { chain: head.chain, commit_no: head.commit_no, commit_hash: head.commit_hash };
-    Step { last, hlc, anchors, facts: kept }
+    Step { last, first, hlc, anchors, facts: kept }
 }

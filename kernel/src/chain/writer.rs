@@ -22,6 +22,10 @@ use super::vouched::Vouched;
 /// Most groups that wait for the disk: 16,384 events. With more, whoever asks for something is told that we are busy.
 const WAITING_GROUPS_MAX: usize = 64;
 
+/// Fewest events that are worth a commit of their own while another one is being written: with fewer, signing and syncing cost
+/// more than the events (guess).
+const GROUP_EVENTS_MIN: usize = 32;
+
 /// Where an event was placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Placed {
@@ -208,6 +212,18 @@ impl Writer {
             encoded = next.encode();
         }
         self.push(encoded, next.hlc)
+    }
+
+    /// Completes the group that takes events when it holds its share of all that waits for the disk. Whoever waits for what is being
+    /// written comes back when that is done: with halves, one is prepared while the other is written; otherwise all but the
+    /// first of them would share one group, and the disk and this machine take turns.
+    pub(crate) fn pace(&mut self, now: Timestamp) {
+        let Some((_, written)) = self.in_flight.as_ref().and_then(|in_flight| in_flight.next.as_ref()) else { return };
+        let waiting = self.open.iter().map(|group| group.events.len()).sum::<usize>();
+        let share = (written.events.len() + waiting).div_ceil(2).max(GROUP_EVENTS_MIN);
+        if self.open.back().is_some_and(|group| group.events.len() >= share) {
+            self.turn_over(now);
+        }
     }
 
     /// Lets so many events, of so many bytes together, share the commit that takes the next of them.

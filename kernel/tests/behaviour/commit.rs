@@ -33,7 +33,7 @@ fn a_group_closes_before_it_is_too_large() {
     let mut node = Node::with_agents("alpha", &["echo"]);
     let input = denied(&node);
     node.give(input.clone());
-    for _ in 0..300 {
+    for _ in 0..1_000 {
         node.give(input.clone());
     }
     let asked = node.asked(2, message("echo", "hi", "executed"));
@@ -42,7 +42,9 @@ fn a_group_closes_before_it_is_too_large() {
         node.persist();
     }
     let sizes = node.disk.groups.iter().map(|group| group.events.len()).collect::<Vec<_>>();
-    assert_eq!(sizes[sizes.len() - 3..], [1, COMMIT_EVENTS_MAX - 1, 300 - (COMMIT_EVENTS_MAX - 1) + 1]);
+    let burst = sizes.len() - 8;
+    assert_eq!(sizes[burst..burst + 5], [1, 32, 33, 66, 132], "half of what waits, and at least 32");
+    assert_eq!(sizes[burst + 5..], [COMMIT_EVENTS_MAX - 1, COMMIT_EVENTS_MAX - 1, 1_000 - 263 - 510 + 1]);
     node.recovered();
 }
 

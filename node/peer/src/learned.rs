@@ -2,7 +2,8 @@
 
 use weft_discovery::{self as discovery, Discovery};
 use weft_kernel::{self as kernel, Kernel};
-use weft_protocol::{Admitted, Fact, NodeId, PlacedFact, Recovered, Role};
+use weft_protocol::{Admitted, Fact, Hlc, MemberChangeWanted, MemberVerb, NodeId, PlacedFact, Recovered, Role};
+use weft_replication::{self as replication, Replication};
 
 use crate::peer::{Peer, Step};
 
@@ -31,6 +32,9 @@ impl Peer {
                     let grant = revoked.grant;
                     self.tell_kernel(kernel::Input::RevocationLearned { issuer, grant });
                 }
+                Fact::MemberChangeWanted(wanted) if may_take_back(self.discovery.role_of(issuer)) => {
+                    self.take_back(&wanted, placed.hlc);
+                }
                 fact @ (Fact::Amendment(_) | Fact::Endorsed(_)) => {
                     let (hlc, fact) = (placed.hlc, Box::new(fact));
                     self.tell_kernel(kernel::Input::RulesSaid { node: issuer, hlc, fact });
@@ -38,6 +42,52 @@ impl Peer {
                 _ => {}
             }
         }
+    }
+}
+
+impl Peer {
+    /// An admin readmits a node: if it was cut off, it may come back with a chain that it began since.
+    pub(crate) fn take_back(&mut self, wanted: &MemberChangeWanted, hlc: Hlc) {
+        if is_taken_back(&self.replication, wanted, hlc) {
+            let node = wanted.node;
+            self.tell_discovery(discovery::Input::MemberPardoned { node });
+            self.tell_replication(replication::Input::MemberPardoned { node });
+        }
+    }
+}
+
+/// Whether this word of an admin, stamped so, lets a node come back: not when it was proven to lie on a chain that it began later.
+fn is_taken_back(replication: &Replication, wanted: &MemberChangeWanted, hlc: Hlc) -> bool {
+    let proven = replication.evidence().filter_map(|evidence| evidence.first.decode().ok());
+    let mut later = proven.filter(|commit| commit.chain.node == wanted.node).map(|commit| commit.chain);
+    let standing = replication.standing();
+    wanted.verb == MemberVerb::Readmit && later.all(|chain| standing.begun(&chain).is_none_or(|begun| begun < hlc))
+}
+
+/// Which nodes admins have taken back after they were cut off, as chains say.
+pub(crate) fn pardons_learned(recovered: &Recovered, discovery: &Discovery, replication: &Replication) -> Vec<Step> {
+    let facts = recovered.chains.iter().flat_map(|chain| {
+        let issuer = chain.state.chain().node;
+        chain.facts.iter().map(move |placed| (issuer, placed))
+    });
+    let pardons = facts.filter_map(|(issuer, placed)| match &placed.fact {
+        Fact::MemberChangeWanted(wanted) if may_take_back(discovery.role_of(issuer)) => {
+            is_taken_back(replication, wanted, placed.hlc).then_some(wanted.node)
+        }
+        _ => None,
+    });
+    let both = |node| {
+        let replicated = Step::Replication(replication::Input::MemberPardoned { node });
+        [Step::Discovery(discovery::Input::MemberPardoned { node }), replicated]
+    };
+    pardons.flat_map(both).collect()
+}
+
+/// Only an admin says who comes back.
+const fn may_take_back(role: Option<Role>) -> bool {
+    match role {
+        Some(Role::Admin) => true,
+        Some(Role::Worker | Role::Observer) | None => false,
     }
 }
 

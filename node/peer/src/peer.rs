@@ -9,7 +9,7 @@ use weft_kernel::{self as kernel, Action, Gates, Kernel, Route, Syscall};
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
-    Evidence, Fact, ForkSeen, Gossip, MemberChangeWanted, MemberVerb, MessageId, NodeCheck, NodeId, Principal,
+    Evidence, Fact, ForkSeen, Gossip, Hlc, MemberChangeWanted, MemberVerb, MessageId, NodeCheck, NodeId, Principal,
     Publication, Receipt, Recovered, Refusal, ResourceScored, Role, ServiceName, Signer, SyncRequest, SyncResponse,
     Timestamp, TopicPattern,
 };
@@ -20,7 +20,7 @@ use crate::config::{PeerConfig, PeerIdentity};
 use crate::event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
 use crate::health::network_health;
 use crate::inbound::Inbound;
-use crate::learned::{admins_known, ends_learned, members_known, rights_learned, rules_learned};
+use crate::learned::{admins_known, ends_learned, members_known, pardons_learned, rights_learned, rules_learned};
 use crate::links::{Links, envelope_id};
 use crate::persist::PersistQueue;
 use crate::route::{Routed, nowhere_for, route, see_watched};
@@ -137,7 +137,7 @@ impl Peer {
             certificate: identity.certificate,
             incarnation: identity.incarnation,
             build: identity.build,
-            started: weft_protocol::Hlc::from_wall(now).max(recovered.reserved.clock),
+            started: Hlc::from_wall(now).max(recovered.reserved.clock),
         };
         let seeds = [seed, seed.wrapping_add(1), seed.wrapping_add(2)];
         let discovery = Discovery::new(
@@ -151,6 +151,7 @@ impl Peer {
         );
         let members = discovery.member_keys();
         let replication = Replication::new(config.replication, chain, cluster, members, recovered, seeds[1], now);
+        let pardons = pardons_learned(recovered, &discovery, &replication);
         let hidden = Step::Replication(replication::Input::OwnChainHidden { disowned });
         let kernel = Kernel::new(config.kernel, kernel_identity, gates, recovered, signer, seeds[2], now);
         let rights = rights_learned(node, recovered, &discovery);
@@ -173,6 +174,7 @@ impl Peer {
             steps: [hidden]
                 .into_iter()
                 .chain(told)
+                .chain(pardons)
                 .chain(rules)
                 .chain(rights)
                 .chain(ends)
@@ -410,6 +412,9 @@ impl Peer {
     fn change_member(&mut self, ask: AskId, by: Principal, node: NodeId, verb: MemberVerb, out: &mut Vec<Output>) {
         let invalid = match self.discovery.role_of(self.node) {
             _ if self.discovery.keys_of(node).is_none() => Some("this node is no member: weft members lists them"),
+            Some(Role::Admin) if self.replication.is_deadlocked(node, verb) => Some(
+                "of two members neither can end the other's chain: more than half must agree, and it has no vote in that",
+            ),
             Some(Role::Admin) => None,
             Some(Role::Worker | Role::Observer) | None => {
                 Some("only an admin proposes who counts: ask on one of the admins that weft members shows")
@@ -700,18 +705,12 @@ impl Peer {
     }
 
     /// The transport let it in, but its admission has not reached us yet: it may try again in a moment.
-    fn not_known_yet(&mut self, from: NodeId, message: MessageId, hlc: weft_protocol::Hlc) {
+    fn not_known_yet(&mut self, from: NodeId, message: MessageId, hlc: Hlc) {
         self.refuse_unheard(from, message, hlc, Refusal::Busy { retry_after_us: 200_000 });
     }
 
     /// Says no to a message that the kernel never heard of; its sender's own stamp stands in the receipt.
-    pub(crate) fn refuse_unheard(
-        &mut self,
-        from: NodeId,
-        message: MessageId,
-        hlc: weft_protocol::Hlc,
-        refusal: Refusal,
-    ) {
+    pub(crate) fn refuse_unheard(&mut self, from: NodeId, message: MessageId, hlc: Hlc, refusal: Refusal) {
         let outcome = weft_protocol::Outcome::Refused(refusal);
         let receipt = Box::new(Receipt { message, hlc, outcome, record: None });
         if let Err(receipt) = self.inbound.add(from, receipt) {
@@ -882,7 +881,7 @@ impl Peer {
         out.push(Output::Gossip { topic, content });
     }
 
-    fn follow(&mut self, subscriptions: Vec<(TopicPattern, u32)>, since: weft_protocol::Hlc, out: &mut Vec<Output>) {
+    fn follow(&mut self, subscriptions: Vec<(TopicPattern, u32)>, since: Hlc, out: &mut Vec<Output>) {
         let patterns = subscriptions.iter().map(|(pattern, _)| pattern.clone()).collect::<Vec<_>>();
         let wildcards = patterns.iter().any(TopicPattern::is_wildcard);
         let topics = patterns.iter().filter_map(TopicPattern::exact).collect();
@@ -920,6 +919,7 @@ impl Peer {
                 out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) });
             }
             Some(FactsOwner::Change(ask, wanted)) => {
+                self.take_back(&wanted, Hlc(u64::MAX));
                 self.tell_replication(replication::Input::ChangeWanted(wanted));
                 out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) });
             }

@@ -28,7 +28,7 @@ pub(crate) struct Figure {
     /// Of what.
     unit: &'static str,
     /// What it is compared with.
-    limit: &'static str,
+    limit: String,
     /// How much that was, in this run.
     limit_value: f64,
     /// `value / limit_value`.
@@ -36,9 +36,9 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    fn new(metric: &'static str, unit: &'static str, value: f64, limit: &'static str, limit_value: f64) -> Self {
+    fn new(metric: &'static str, unit: &'static str, value: f64, limit: impl Into<String>, limit_value: f64) -> Self {
         let ratio = if limit_value > 0.0 { value / limit_value } else { f64::NAN };
-        Self { metric, value, unit, limit, limit_value, ratio }
+        Self { metric, value, unit, limit: limit.into(), limit_value, ratio }
     }
 }
 

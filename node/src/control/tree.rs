@@ -87,7 +87,7 @@ pub(crate) async fn resource(
 pub(crate) async fn root(State(served): State<Arc<Served>>) -> Result<Json<TreeRootReport>, Failure> {
     let read = |peer: &Peer| {
         let tree = peer.replication().tree();
-        let stable = tree.stable_root();
+        let stable = tree.stable_root().filter(|(at, _)| at.hlc.0 > 0);
         TreeRootReport {
             root: tree.root().to_string(),
             stable: stable.map(|(at, root)| StableRoot { root: root.to_string(), hlc: at.hlc.to_string() }),

@@ -12,6 +12,8 @@ const WAITING_MAX: usize = 1_024;
 pub struct Step {
     /// Its last commit.
     pub last: CommitRef,
+    /// Its first stamp, or one before it.
+    pub first: Hlc,
     /// Its last stamp.
     pub hlc: Hlc,
     /// Commits of other chains that it names.

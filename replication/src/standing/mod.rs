@@ -162,6 +162,12 @@ impl Standing {
         self.words.last(chain)
     }
 
+    /// The stamp of a chain's first event, as far as that is held.
+    #[must_use]
+    pub fn begun(&self, chain: &ChainId) -> Option<Hlc> {
+        self.begun.get(chain).copied()
+    }
+
     /// The chain that this node began last, as far as is held.
     #[must_use]
     pub fn newest_of(&self, node: NodeId) -> Option<ChainId> {

@@ -12,15 +12,41 @@ use crate::order::OrderKey;
 /// the order lags by what is between their neighbours (guess).
 const MARKS_MAX: usize = 4_096;
 
+/// Some commits of a chain that follow each other.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    last: CommitRef,
+    /// Of their first event and of their last one.
+    stamps: [Hlc; 2],
+}
+
 /// What a chain said, and what was said of it.
 #[derive(Debug, Default)]
 struct Said {
     heard: Hlc,
     horizon: Hlc,
-    /// Commits and their last stamps, in order: the last one that counts, and those that not everybody acknowledged.
-    marks: VecDeque<(CommitRef, Hlc)>,
+    /// In order: the last one that counts, and those that not everybody acknowledged.
+    marks: VecDeque<Mark>,
     /// By chain: the last commit of this one that it acknowledges.
     acknowledged_by: BTreeMap<ChainId, u64>,
+}
+
+impl Said {
+    fn mark(&mut self, mark: Mark) {
+        self.heard = self.heard.max(mark.stamps[1]);
+        self.marks.push_back(mark);
+        // What everybody acknowledged needs no place; of what is left, the two oldest are joined.
+        let least = self.acknowledged_by.values().copied().min().unwrap_or(0);
+        while self.marks.get(1).is_some_and(|second| second.last.commit_no <= least) {
+            self.marks.pop_front();
+        }
+        if self.marks.len() > MARKS_MAX
+            && let Some(joined) = self.marks.remove(1)
+            && let Some(second) = self.marks.get_mut(1)
+        {
+            second.stamps[0] = joined.stamps[0];
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -29,30 +55,11 @@ pub(super) struct Words {
     by_chain: BTreeMap<ChainId, Said>,
 }
 
-impl Said {
-    fn stamp_of(&self, commit_no: u64) -> Hlc {
-        let mark = self.marks.iter().rfind(|(commit, _)| commit.commit_no <= commit_no);
-        mark.map_or(Hlc(0), |(_, hlc)| *hlc)
-    }
-
-    fn mark(&mut self, commit: CommitRef, hlc: Hlc) {
-        self.heard = self.heard.max(hlc);
-        self.marks.push_back((commit, hlc));
-        // What everybody acknowledged needs no place; of what is left, the gap that is nearest to it becomes wider.
-        let least = self.acknowledged_by.values().copied().min().unwrap_or(0);
-        while self.marks.get(1).is_some_and(|(second, _)| second.commit_no <= least) {
-            self.marks.pop_front();
-        }
-        if self.marks.len() > MARKS_MAX {
-            self.marks.remove(1);
-        }
-    }
-}
-
 impl Words {
     pub(super) fn stored(&mut self, step: &Step) {
         self.newest = self.newest.max(step.hlc);
-        self.by_chain.entry(step.last.chain).or_default().mark(step.last, step.hlc);
+        let mark = Mark { last: step.last, stamps: [step.first, step.hlc] };
+        self.by_chain.entry(step.last.chain).or_default().mark(mark);
         for (chain, commit_no) in &step.anchors {
             self.acknowledge(step.last.chain, *chain, *commit_no);
         }
@@ -81,7 +88,7 @@ impl Words {
     /// Only so many commits of this chain are left.
     pub(super) fn cut(&mut self, chain: ChainId, commits: u64) {
         if let Some(said) = self.by_chain.get_mut(&chain) {
-            said.marks.retain(|(commit, _)| commit.commit_no < commits);
+            said.marks.retain(|mark| mark.last.commit_no < commits);
         }
     }
 
@@ -103,13 +110,13 @@ impl Words {
 
     /// The last commit that counts.
     pub(super) fn last(&self, chain: &ChainId) -> Option<CommitRef> {
-        self.by_chain.get(chain)?.marks.back().map(|(commit, _)| *commit)
+        self.by_chain.get(chain)?.marks.back().map(|mark| mark.last)
     }
 
     /// The last commit that counts and is not beyond this number, as far as it is remembered.
     pub(super) fn up_to(&self, chain: &ChainId, commit_no: u64) -> Option<CommitRef> {
         let marks = &self.by_chain.get(chain)?.marks;
-        marks.iter().rfind(|(commit, _)| commit.commit_no <= commit_no).map(|(commit, _)| *commit)
+        marks.iter().rfind(|mark| mark.last.commit_no <= commit_no).map(|mark| mark.last)
     }
 
     /// How much of a chain another one acknowledges.
@@ -119,10 +126,9 @@ impl Words {
 
     /// Up to where whoever names only this commit of a chain names everything of it; none when that is the last.
     pub(super) fn missed(&self, chain: ChainId, named: Option<u64>) -> Option<Hlc> {
-        let said = self.by_chain.get(&chain)?;
-        let (last, _) = said.marks.back()?;
-        let complete = named.is_some_and(|named| named >= last.commit_no);
-        (!complete).then(|| named.map_or(Hlc(0), |named| said.stamp_of(named)))
+        let marks = &self.by_chain.get(&chain)?.marks;
+        let missed = marks.iter().find(|mark| named.is_none_or(|named| mark.last.commit_no > named))?;
+        Some(before(missed.stamps[0]))
     }
 
     /// Up to where everybody who counts, and did so by then, acknowledges this chain; none when that is all of it.

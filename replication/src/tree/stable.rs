@@ -28,7 +28,7 @@ impl Stable {
 
     /// The root and what it is the root of; none when something that is needed was let go.
     pub(super) fn root(&self) -> Option<(OrderKey, Digest)> {
-        (!self.lost && self.bound.hlc.0 > 0).then(|| (self.bound, self.fold.merkle().root()))
+        (!self.lost).then(|| (self.bound, self.fold.merkle().root()))
     }
 
     /// Takes facts of one chain, in its order.

@@ -134,7 +134,8 @@ fn taken_in(member: &Member, turn: usize) -> Standing {
             let seq = u64::from(commit.commit_no);
             let facts = facts.map(|fact| PlacedFact { seq, hlc: Hlc(commit.hlc), fact }).collect();
             let anchors = commit.anchors.iter().map(|head| (chain_id(head.chain), u64::from(head.commit_no))).collect();
-            standing.stored(Step { last: commit_ref(&commit.head()), hlc: Hlc(commit.hlc), anchors, facts });
+            let (last, hlc) = (commit_ref(&commit.head()), Hlc(commit.hlc));
+            standing.stored(Step { last, first: hlc, hlc, anchors, facts });
         }
     }
     ticks.into_iter().for_each(|word| standing.ticked(tick(word)));
