@@ -189,6 +189,20 @@ fn a_stored_head_is_no_reason_to_write_and_a_wanted_one_is() {
 }
 
 #[test]
+fn a_commit_that_only_seals_vouches_for_nothing() {
+    let mut node = resting();
+    let asked = node.asked(1, weft_kernel::Syscall::Spawn { spec: Box::new(crate::node::echo("a")) });
+    node.run(asked);
+    let before = node.disk.groups.len();
+    let input = stored(&node, 4);
+    node.run(input);
+    node.pass(3 * SECOND);
+    let named = anchors(&node, before);
+    assert!(named.iter().any(|(events, _)| *events == 0), "the tail is sealed: {named:?}");
+    assert!(named.iter().all(|(events, anchors)| *events > 0 || anchors.is_empty()), "{named:?}");
+}
+
+#[test]
 fn what_is_wanted_rides_on_events_when_there_are_any() {
     let mut node = resting();
     let before = node.disk.groups.len();

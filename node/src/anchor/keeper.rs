@@ -259,19 +259,15 @@ impl Keeper {
         let stamps = self.stamps.lock().await;
         let is_due = |asked: &Asked| !asked.attested && asked.next_at <= now.0;
         let due = stamps.all().filter(|stamp| stamp.calendars.iter().any(is_due));
-        let due: Vec<(String, u64)> = due.map(|stamp| (stamp.sha256.clone(), stamp.commit_no)).collect();
-        drop(stamps);
-        let mut heads = Vec::new();
-        let Ok(chain) = self.chain().await else { return heads };
-        for (sha256, commit_no) in due {
-            let header = self.stored(move |store| store.commit_header(chain, commit_no)).await;
-            let commit = header.ok().flatten().and_then(|signed| Some(signed.decode().ok()?.head(signed.hash())));
-            // Of an earlier chain of this node nothing is recorded on this one but its hash.
-            let digest = Digest::from_bytes([0; 32]);
-            let nothing = Head { chain, commit_no, size: 0, root: digest, commit_hash: digest };
-            heads.push((sha256, commit.unwrap_or(nothing)));
-        }
-        heads
+        // What is recorded of it names what was stamped, on whatever chain of this node that stands.
+        let head = |stamp: &Stamp| match stamps.checkpoint(stamp) {
+            Ok(checkpoint) => Some((stamp.sha256.clone(), checkpoint.head)),
+            Err(problem) => {
+                tracing::debug!("a stamp is left alone: {problem}");
+                None
+            }
+        };
+        due.filter_map(head).collect()
     }
 
     /// Asks every calendar of a stamp that is due: for a promise, or what became of it.

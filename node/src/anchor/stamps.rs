@@ -233,6 +233,21 @@ impl Stamps {
         Ok(())
     }
 
+    /// What was stamped.
+    ///
+    /// # Errors
+    /// When its file is not there, or is another one, in words.
+    pub(super) fn checkpoint(&self, stamp: &Stamp) -> Result<Checkpoint, String> {
+        let path = self.path(stamp, "checkpoint");
+        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let checkpoint = Checkpoint::read(&bytes).map_err(|problem| format!("{}: {problem}", path.display()))?;
+        if Some(checkpoint.sha256()) == stamp.file_digest() {
+            Ok(checkpoint)
+        } else {
+            Err(format!("{}: it is another file", path.display()))
+        }
+    }
+
     fn path(&self, stamp: &Stamp, kind: &str) -> PathBuf {
         self.folder.join(format!("{}.{kind}", stamp.sha256))
     }

@@ -123,6 +123,20 @@ fn one_of_both_records_is_not_enough_and_neither_are_those_who_took_part() {
 }
 
 #[test]
+fn the_receiver_of_a_message_is_no_witness_of_its_sender() {
+    let mut writers = writers();
+    let mut world = world(&writers);
+    let Input::WitnessesSought { message, mut places, except, members } = sought(&writers, 1) else { unreachable!() };
+    places.truncate(1);
+    world.give(SENDER, Input::WitnessesSought { message, places, except, members });
+    let heads = heads(&writers);
+    vouch(&mut world, &mut writers, RECEIVER, &heads[..1]);
+    assert_eq!(witnessed(&world), Vec::<Vec<NodeId>>::new());
+    vouch(&mut world, &mut writers, THIRD, &heads[..1]);
+    assert_eq!(witnessed(&world), [vec![writers[THIRD].chain.node]]);
+}
+
+#[test]
 fn a_commit_of_another_history_does_not_count() {
     let mut writers = writers();
     let mut world = world(&writers);
