@@ -122,6 +122,7 @@ fn a_name_on_two_nodes_is_ambiguous_until_its_node_is_said() {
     let peers = alpha.json(&["tree", "ls", "/network/peers"]);
     let names: Vec<&str> =
         peers["resources"].as_array().expect("rows").iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(get(&alpha, "/environments/development/beta").expect("there")["kind"], "node");
     assert_eq!(get(&beta, "/network/peers/alpha").expect("there")["metadata"]["state"], "admitted");
     assert!(names.len() == 2 && names.contains(&"alpha") && names.contains(&"beta"), "{names:?}");
 }

@@ -30,7 +30,8 @@ impl Kernel {
             self.found(keys);
         }
         let counter = Some(self.chain.next_counter()).filter(|counter| *counter > 0);
-        let boot = Boot { version: self.identity.build.clone(), name: self.identity.name.clone(), counter };
+        let (version, name) = (self.identity.build.clone(), self.identity.name.clone());
+        let boot = Boot { version, name, counter, environment: Some(environment) };
         let seq = self.chain.append("kernel", &Fact::Boot(boot), self.now).seq;
         self.chain.hold(seq, Promise::Booted);
         self.restore_deferrals(environment);

@@ -10,6 +10,7 @@ use crate::capability::{Grant, GrantRef, Role};
 use crate::codec::{decode, encode};
 use crate::cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved};
 use crate::deferral::{Decided, Deferral, DeferralEnded, Warned};
+use crate::effect::Environment;
 use crate::envelope::{Payload, Principal, Sender};
 use crate::epoch::{EpochAsked, EpochEndorsed, EpochPromised, EpochProposed, MemberChangeWanted};
 use crate::error::DecodeError;
@@ -319,6 +320,9 @@ pub struct Boot {
     /// Below this number are the messages of earlier runs; none when there can be no such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counter: Option<u64>,
+    /// How strict its gates are; not said by earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
 }
 
 /// See [`Fact::Shutdown`].

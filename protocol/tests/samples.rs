@@ -397,7 +397,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     let exited = ProcessExited { process, agent, reason: ExitReason::Killed { signal: 9 } };
     vec![
         Fact::Genesis(Box::new(genesis)),
-        Fact::Boot(Boot { version: "0.1.0".into(), name: "alpha".parse().unwrap(), counter: None }),
+        Fact::Boot(Boot { version: "0.1.0".into(), name: "alpha".parse().unwrap(), counter: None, environment: None }),
         Fact::Shutdown(Shutdown { stopped: 2 }),
         Fact::Intent(Box::new(spawn)),
         Fact::Outcome(EffectOutcome { intent: 4, result: EffectResult::Indeterminate }),
@@ -836,6 +836,9 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let ruled = Event { rule: Some("operator-local#1 approved d12".into()), ..event() };
     all.push(("event-ruled".to_owned(), ruled.encode()));
     all.push(("rule".to_owned(), encode(&rule())));
+    let name = "alpha".parse().unwrap();
+    let boot = Boot { version: "0.1.0".into(), name, counter: None, environment: Some(Environment::Production) };
+    all.push(("boot-in-environment".to_owned(), encode(&boot)));
     all.push(("resource".to_owned(), encode(&resource())));
     all.push(("resource-hash".to_owned(), node_hash(&resource().hash(), &no_children()).as_bytes().to_vec()));
     all.push(("tree-present".to_owned(), encode(&statement(present()))));

@@ -145,6 +145,7 @@ fn a_stored_chain_that_ends_with_a_shutdown_says_so_at_the_start() {
         version: "weft 0.1.0".into(),
         name: "node-b".parse().unwrap(),
         counter: None,
+        environment: None,
     });
     assert_eq!(start(vec![boot.clone(), down.clone()]), MemberState::Left);
     assert_eq!(start(vec![down, boot]), MemberState::Suspect);

@@ -22,7 +22,7 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
         }
         Fact::Boot(boot) => (
             format!("{} starts, version {}", boot.name, boot.version),
-            json!({ "name": boot.name, "version": boot.version }),
+            json!({ "name": boot.name, "version": boot.version, "environment": boot.environment }),
         ),
         Fact::Shutdown(shutdown) => {
             (format!("ends, {} stopped", plural(shutdown.stopped, "agent")), json!({ "stopped": shutdown.stopped }))

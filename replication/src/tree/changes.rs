@@ -3,8 +3,8 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use weft_protocol::{
-    AgentName, Effect, EffectOutcome, EffectResult, Fact, Health, HealthSubject, PlacedFact, Principal, ProcessExited,
-    ProcessId, ResourceKind, ResourcePath, ServiceEntry, TopicPattern,
+    AgentName, Effect, EffectOutcome, EffectResult, Environment, Fact, Health, HealthSubject, PlacedFact, Principal,
+    ProcessExited, ProcessId, ResourceKind, ResourcePath, ServiceEntry, TopicPattern,
 };
 
 use crate::order::OrderKey;
@@ -33,6 +33,9 @@ impl ChainFold {
                 self.say(at, &own, "name", boot.name.as_str());
                 self.say(at, &own, "version", &boot.version);
                 self.say(at, &own, STATE, "starting");
+                if let Some(environment) = boot.environment {
+                    self.lives_in(at, environment);
+                }
             }
             Fact::Booted(_) => self.say(at, &own, STATE, "running"),
             Fact::Shutdown(_) => self.say(at, &own, STATE, "stopped"),
@@ -41,6 +44,9 @@ impl ChainFold {
                 self.ensure(at, &settings, ResourceKind::Custom("settings".into()));
                 for change in &configured.changes {
                     self.say(at, &settings, &change.key, &change.to);
+                    if let Some(environment) = change.to.parse().ok().filter(|_| change.key == "environment") {
+                        self.lives_in(at, environment);
+                    }
                 }
             }
             Fact::Intent(effect) => self.intended(at, effect),
@@ -212,6 +218,15 @@ impl ChainFold {
         self.say(at, &path, STATE, "exited");
         self.say(at, &path, "end", &reason.to_string());
         self.end(at.seq, &path);
+    }
+
+    /// The node stands in one environment and in no other.
+    fn lives_in(&mut self, at: OrderKey, environment: Environment) {
+        let node = self.chain.node;
+        for other in Environment::ALL.into_iter().filter(|other| *other != environment) {
+            self.remove(at, &names::in_environment(other, &node));
+        }
+        self.make(at, &names::in_environment(environment, &node), ResourceKind::Node, []);
     }
 
     fn health(&mut self, at: OrderKey, subject: &HealthSubject, health: &Health) {

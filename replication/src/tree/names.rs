@@ -34,8 +34,7 @@ const NAMESPACES: [&str; 22] = [
 /// Everything that stands from the beginning, with its kind; what is above stands before what is below.
 pub(super) fn genesis() -> impl Iterator<Item = (ResourcePath, ResourceKind)> {
     let namespaces = NAMESPACES.into_iter().map(|path| (at(path), ResourceKind::Namespace));
-    let environment = |environment: &Environment| below("/environments", environment);
-    let environments = Environment::ALL.iter().map(move |it| (environment(it), ResourceKind::Environment));
+    let environments = Environment::ALL.iter().map(|it| (below("/environments", it), ResourceKind::Environment));
     namespaces.chain(environments)
 }
 
@@ -94,6 +93,10 @@ pub(super) fn peer(node: &NodeId) -> ResourcePath {
 
 pub(super) fn node(node: &NodeId) -> ResourcePath {
     below("/kernel/nodes", node)
+}
+
+pub(super) fn in_environment(environment: Environment, node: &NodeId) -> ResourcePath {
+    below("/environments", format_args!("{environment}/{node}"))
 }
 
 pub(super) fn settings(node: &NodeId) -> ResourcePath {

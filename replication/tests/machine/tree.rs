@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use weft_protocol::limits::TREE_PROOF_BYTES_MAX;
 use weft_protocol::{
-    Admitted, AgentSpec, AuditLevel, Backend, BuiltinKind, Certificate, ChainId, ContractRegistered, Effect,
-    EffectOutcome, EffectResult, Endpoint, ExitReason, Fact, ForkSeen, Hlc, Incarnation, Millionths, NodeId,
-    Observation, PlacedFact, Principal, ProcessExited, ProcessId, ResourceKind, ResourcePath, ResourceScored, Role,
-    ServiceEnd, ServiceEnded, ServiceEntry, Signed, Timestamp, TopicSubscribed, TreeClaim, TreeProof, decode, encode,
-    hash,
+    Admitted, AgentSpec, AuditLevel, Backend, Boot, BuiltinKind, Certificate, ChainId, Configured, ContractRegistered,
+    Effect, EffectOutcome, EffectResult, Endpoint, Environment, ExitReason, Fact, ForkSeen, Hlc, Incarnation,
+    Millionths, NodeId, Observation, PlacedFact, Principal, ProcessExited, ProcessId, ResourceKind, ResourcePath,
+    ResourceScored, RestartPlanned, Role, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Signed, Timestamp,
+    TopicSubscribed, TreeClaim, TreeProof, decode, encode, hash,
 };
 use weft_replication::{OrderKey, Tree};
 
@@ -405,6 +405,24 @@ fn of_two_writers_the_later_one_counts() {
 }
 
 #[test]
+fn of_two_chains_that_say_something_at_once_the_later_in_the_order_counts() {
+    let [one, _, reborn] = &*WRITERS;
+    assert!(one.chain < reborn.chain);
+    let planned = Fact::RestartPlanned(RestartPlanned {
+        agent: "words".parse().unwrap(),
+        process: process(0),
+        group: None,
+        agents: vec!["words".parse().unwrap()],
+        number: 1,
+        delay_us: 1,
+    });
+    let mut tree = Tree::default();
+    tree.learn(reborn.chain, &[placed(0, 9, planned)]);
+    tree.learn(one.chain, &[placed(0, 1, spawn("words", 0)), placed(1, 9, exit("words", 0))]);
+    assert_eq!(tree.get(&agent("words", one.chain.node)).unwrap().metadata["state"], "restarting");
+}
+
+#[test]
 fn observations_blend_in_their_order_however_late_they_arrive() {
     let [one, other, _] = &*WRITERS;
     for (first, second) in [(one, other), (other, one)] {
@@ -416,6 +434,24 @@ fn observations_blend_in_their_order_however_late_they_arrive() {
         assert_eq!(tree.get(&path).unwrap().scoring.reliability.to_string(), "0.325");
         assert_eq!(tree.get(&path).unwrap().scoring.trust, Millionths::HALF);
     }
+}
+
+#[test]
+fn a_node_stands_in_the_environment_that_it_said_last() {
+    let chain = WRITERS[0].chain;
+    let boot = |environment| Boot { version: "1".into(), name: "alpha".parse().unwrap(), counter: None, environment };
+    let mut tree = Tree::default();
+    let nodes = |tree: &Tree| {
+        let below = |it: &Environment| tree.children(&format!("/environments/{it}").parse().unwrap()).count();
+        Environment::ALL.each_ref().map(below)
+    };
+    tree.learn(chain, &[placed(0, 1, Fact::Boot(boot(None)))]);
+    assert_eq!(nodes(&tree), [0, 0, 0], "an earlier version does not say");
+    tree.learn(chain, &[placed(1, 2, Fact::Boot(boot(Some(Environment::Development))))]);
+    assert_eq!(nodes(&tree), [1, 0, 0]);
+    let change = SettingChange { key: "environment".into(), from: "development".into(), to: "production".into() };
+    tree.learn(chain, &[placed(2, 3, Fact::Configured(Configured { changes: vec![change] }))]);
+    assert_eq!(nodes(&tree), [0, 0, 1]);
 }
 
 #[test]

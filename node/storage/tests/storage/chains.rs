@@ -164,7 +164,7 @@ fn operator(node: NodeId) -> Sender {
 }
 
 pub(crate) fn boot(version: &str) -> Fact {
-    Fact::Boot(Boot { version: version.into(), name: "alpha".parse().unwrap(), counter: None })
+    Fact::Boot(Boot { version: version.into(), name: "alpha".parse().unwrap(), counter: None, environment: None })
 }
 
 pub(crate) fn one(chain: ChainId, group: CommitGroup) -> Batch {
