@@ -189,7 +189,9 @@ impl Replication {
         }
         let since = self.votes.moved.map_or(now, |(_, _, since)| since);
         let impatient = now >= since.after_us(patience_us);
-        let going = Going { replication: self, leads: rank == 0, impatient };
+        // What an operator wants nobody else knows of.
+        let leads = rank == 0 || !self.votes.wanted.is_empty();
+        let going = Going { replication: self, leads, impatient };
         let vote = self.standing.duty(&going);
         let open = self.standing.epochs().proposals().next().is_some() || !going.wishes().is_empty();
         self.votes.open = open;
