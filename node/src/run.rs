@@ -95,6 +95,8 @@ pub(crate) struct Running {
     pub(crate) live: Live,
     home: Arc<Home>,
     door: crate::control::Door,
+    /// What makes anchors beside it.
+    anchors: tokio::task::JoinHandle<()>,
     event_loop: tokio::task::JoinHandle<Result<(), CliError>>,
 }
 
@@ -140,7 +142,7 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     let runners = Runners::new(runners_config, asker.clone());
     let (passes, passed) = tokio::sync::watch::channel(0);
     let keeper = Arc::new(Keeper::new(home.path(), asker.clone(), Arc::clone(&store), live.clone()));
-    tokio::spawn(Arc::clone(&keeper).run());
+    let anchors = tokio::spawn(Arc::clone(&keeper).run());
     let control = crate::control::Control {
         keeper,
         asker: asker.clone(),
@@ -175,7 +177,7 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     }
     let agents_wait = Duration::from_micros(config.kernel.start_us_max);
     tokio::spawn(boot.complete(asker.clone(), agents_wait));
-    Ok(Running { asker, live, home, door, event_loop })
+    Ok(Running { asker, live, home, door, anchors, event_loop })
 }
 
 impl Running {
@@ -208,8 +210,11 @@ impl Running {
     /// # Errors
     /// When the event loop panicked.
     pub(crate) async fn ended(self) -> Result<(), CliError> {
-        let Self { home, door, event_loop, .. } = self;
+        let Self { home, door, anchors, event_loop, .. } = self;
         let ended = event_loop.await;
+        // It holds the store, which whoever comes next wants to open.
+        anchors.abort();
+        let _aborted = anchors.await;
         door.close().await;
         home.remove_api_socket();
         ended.map_err(|error| CliError::new("failed", format!("the node ended badly: {error}")).changed())?
