@@ -181,7 +181,11 @@ impl Replication {
         }
         self.note_movement(now);
         self.tell_epoch(outputs);
-        let Some(rank) = self.rank().filter(|_| self.own.shown_head().is_some()) else { return };
+        let Some(rank) = self.rank().filter(|_| self.own.shown_head().is_some()) else {
+            // Who does not count has nothing to say, and nothing to wake up for.
+            self.votes.open = false;
+            return;
+        };
         let patience_us = PATIENCE_US.saturating_mul(1 + rank);
         self.votes.next = Some(now.after_us(patience_us));
         if self.votes.given.is_some_and(|since| since <= now && now < since.after_us(VOTE_LOST_US)) {
