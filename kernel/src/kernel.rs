@@ -336,7 +336,6 @@ impl Kernel {
     }
 
     fn dispatch(&mut self, input: Input) {
-        self.chain.pace(self.now);
         self.handle_one(input);
         self.chain.end_asking();
     }

@@ -51,6 +51,8 @@ pub(crate) struct Writer {
     durable: ChainState,
     open: VecDeque<Group>,
     in_flight: Option<InFlight>,
+    /// The first of the open groups, signed to follow what is in flight.
+    prepared: Option<(ChainState, CommitGroup)>,
     reservation: Reservation,
     next_seq: u64,
     unsealed_at: Option<Timestamp>,
@@ -73,6 +75,7 @@ impl Writer {
             durable: state,
             open: VecDeque::new(),
             in_flight: None,
+            prepared: None,
             unsealed_at,
             ending: false,
             vouched: Vouched::default(),
@@ -217,7 +220,7 @@ impl Writer {
     /// Completes the group that takes events when it holds its share of all that waits for the disk. Whoever waits for what is being
     /// written comes back when that is done: with halves, one is prepared while the other is written; otherwise all but the
     /// first of them would share one group, and the disk and this machine take turns.
-    pub(crate) fn pace(&mut self, now: Timestamp) {
+    fn pace(&mut self, now: Timestamp) {
         let Some((_, written)) = self.in_flight.as_ref().and_then(|in_flight| in_flight.next.as_ref()) else { return };
         let waiting = self.open.iter().map(|group| group.events.len()).sum::<usize>();
         let share = (written.events.len() + waiting).div_ceil(2).max(GROUP_EVENTS_MIN);
@@ -353,6 +356,7 @@ impl Writer {
     /// [`ChainError`] when what was built does not verify: nothing has left, and nothing may be written any more.
     pub(crate) fn close(&mut self, reserve: bool, now: Timestamp) -> Result<Option<Box<Batch>>, ChainError> {
         if self.in_flight.is_some() {
+            self.prepare(now)?;
             return Ok(None);
         }
         let written = self.open.iter().any(|group| !group.is_empty());
@@ -371,7 +375,10 @@ impl Writer {
         if group.is_none() && !reserve {
             return Ok(None);
         }
-        let built = group.as_ref().map(|group| self.build(group, now)).transpose()?;
+        let built = match (self.prepared.take(), &group) {
+            (None, Some(group)) => Some(self.build(&self.durable.clone(), group, now)?),
+            (prepared, _) => prepared,
+        };
         let last = self.ending && self.open.is_empty();
         let reserved = if last { Some(self.reservation.give_back()) } else { self.reservation.due(now) };
         let mut batch = Batch { reserved, ..Batch::default() };
@@ -388,6 +395,22 @@ impl Writer {
         }
         self.in_flight = Some(InFlight { next: built, reserved, promises, closed_at: now });
         Ok(Some(Box::new(batch)))
+    }
+
+    /// Signs the next group while the one before it is being written, so that the disk need not wait for that. It leaves this
+    /// process no sooner.
+    fn prepare(&mut self, now: Timestamp) -> Result<(), ChainError> {
+        self.pace(now);
+        if self.prepared.is_some() || self.open.len() < 2 {
+            return Ok(());
+        }
+        let written = self.in_flight.as_ref().and_then(|in_flight| in_flight.next.as_ref());
+        let before = written.map_or(&self.durable, |(state, _)| state).clone();
+        if let Some(group) = self.open.pop_front() {
+            self.prepared = Some(self.build(&before, &group, now)?);
+            self.open.push_front(group);
+        }
+        Ok(())
     }
 
     /// What was being written is on disk: returns the group that may be shown now, and what waited for it.
@@ -410,6 +433,7 @@ impl Writer {
     /// What was being written will never be on disk: returns everything that waited.
     pub(crate) fn failed(&mut self) -> Vec<Promise> {
         let in_flight = self.in_flight.take().map_or_else(Vec::new, |in_flight| in_flight.promises);
+        self.prepared = None;
         self.unsealed_at = None;
         in_flight.into_iter().chain(self.open.drain(..).flat_map(|group| group.promises)).collect()
     }
@@ -478,31 +502,36 @@ impl Writer {
         self.back().digests.push(DigestRow { chain, seq, records });
     }
 
-    /// Signs the group and verifies it, a checkpoint with its signatures.
-    fn build(&mut self, group: &Group, now: Timestamp) -> Result<(ChainState, CommitGroup), ChainError> {
+    /// Signs the group as what follows `before` and verifies it, a checkpoint with its signatures.
+    fn build(
+        &mut self,
+        before: &ChainState,
+        group: &Group,
+        now: Timestamp,
+    ) -> Result<(ChainState, CommitGroup), ChainError> {
         let leaves = &group.event_leaves;
-        let mut frontier = self.durable.frontier().clone();
+        let mut frontier = before.frontier().clone();
         leaves.iter().for_each(|leaf| frontier.push::<Shake>(*leaf));
         let stamp = if group.events.is_empty() { Some(self.tick(now)) } else { None };
         let commit = Commit {
             suite: SUITE,
-            cluster: self.durable.cluster(),
-            chain: self.durable.chain(),
-            commit_no: self.durable.commits(),
-            prev_commit: self.durable.last_commit(),
-            first_seq: self.durable.size(),
+            cluster: before.cluster(),
+            chain: before.chain(),
+            commit_no: before.commits(),
+            prev_commit: before.last_commit(),
+            first_seq: before.size(),
             count: group.events.len() as u64,
-            head_link: leaves.iter().fold(self.durable.link(), |link, leaf| link_hash(&link, leaf)),
+            head_link: leaves.iter().fold(before.link(), |link, leaf| link_hash(&link, leaf)),
             tree_size: frontier.size(),
             root: frontier.root::<Shake>(),
             hlc_first: stamp.unwrap_or(group.first_hlc),
             hlc_last: stamp.unwrap_or(group.last_hlc),
             anchors: self.anchors_of(group, stamp),
         };
-        let checkpoint = group.checkpoint || self.is_checkpoint_due(&commit, now);
+        let checkpoint = group.checkpoint || self.is_checkpoint_due(before, &commit, now);
         let signed = self.sign(&commit, checkpoint);
         let built = CommitGroup { signed, events: group.events.clone() };
-        let mut next = self.durable.clone();
+        let mut next = before.clone();
         next.extend_own(&built)?;
         Ok((next, built))
     }
@@ -517,12 +546,12 @@ impl Writer {
         }
     }
 
-    fn is_checkpoint_due(&self, commit: &Commit, now: Timestamp) -> bool {
-        let stamped_age_us = self.durable.unsealed_since().map(|since| age_us(since, commit.hlc_last));
+    fn is_checkpoint_due(&self, before: &ChainState, commit: &Commit, now: Timestamp) -> bool {
+        let stamped_age_us = before.unsealed_since().map(|since| age_us(since, commit.hlc_last));
         commit.commit_no == 0
             || commit.count == 0
-            || commit.tree_size - self.durable.sealed_size() >= CHECKPOINT_EVENTS_MAX
-            || self.is_seal_due(now)
+            || commit.tree_size - before.sealed_size() >= CHECKPOINT_EVENTS_MAX
+            || (before.unsealed_since().is_some() && self.is_seal_due(now))
             || stamped_age_us.unwrap_or(age_us(commit.hlc_first, commit.hlc_last)) >= CHECKPOINT_AGE_US_MAX
     }
 

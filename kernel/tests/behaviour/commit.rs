@@ -1,6 +1,9 @@
 //! Groups of events: one is written at a time, the rest gathers, and seals follow in time.
 
-use weft_kernel::{Input, Syscall};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use weft_kernel::{Input, KernelConfig, Syscall};
 use weft_protocol::limits::{CHECKPOINT_EVENTS_MAX, COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, UNSEALED_EVENTS_MAX};
 
 use crate::node::{Node, effects, lines, message};
@@ -45,6 +48,54 @@ fn a_group_closes_before_it_is_too_large() {
     let burst = sizes.len() - 8;
     assert_eq!(sizes[burst..burst + 5], [1, 32, 33, 66, 132], "half of what waits, and at least 32");
     assert_eq!(sizes[burst + 5..], [COMMIT_EVENTS_MAX - 1, COMMIT_EVENTS_MAX - 1, 1_000 - 263 - 510 + 1]);
+    node.recovered();
+}
+
+/// Counts the commits that it signs.
+#[derive(Debug)]
+struct Counting(Arc<weft_protocol::KeyPair>, Arc<AtomicUsize>);
+
+impl weft_protocol::Signer for Counting {
+    fn public_keys(&self) -> &weft_protocol::PublicKeys {
+        self.0.public_keys()
+    }
+
+    fn sign_ed25519_bytes(&self, message: &[u8]) -> [u8; 64] {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.sign_ed25519_bytes(message)
+    }
+
+    fn sign_mldsa65_bytes(&self, context: &[u8], message: &[u8]) -> Vec<u8> {
+        self.0.sign_mldsa65_bytes(context, message)
+    }
+}
+
+#[test]
+fn a_whole_group_is_signed_while_the_one_before_it_is_written() {
+    let signed = Arc::new(AtomicUsize::new(0));
+    let mut node = Node::unborn("alpha", KernelConfig::default());
+    let signer = Arc::new(Counting(node.signer.clone(), signed.clone()));
+    node.kernel = crate::node::kernel_signed_by(signer, &node.config);
+    node.run(Input::Woken);
+    node.start_agent(crate::node::echo("echo"));
+    let input = denied(&node);
+    node.give(input.clone());
+    let before = signed.load(Ordering::Relaxed);
+    for _ in 0..31 {
+        node.give(input.clone());
+    }
+    assert_eq!(signed.load(Ordering::Relaxed), before, "a group that may still grow is not signed");
+    for _ in 0..8 {
+        node.give(input.clone());
+    }
+    assert_eq!(signed.load(Ordering::Relaxed), before + 1, "once, however much follows");
+    node.persist();
+    let batch = node.writing.as_ref().expect("the next group is written");
+    let (_, group) = &batch.groups[0];
+    assert_eq!((group.events.len(), signed.load(Ordering::Relaxed)), (32, before + 1), "the one that was signed");
+    while node.writing.is_some() {
+        node.persist();
+    }
     node.recovered();
 }
 
