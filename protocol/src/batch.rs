@@ -159,7 +159,7 @@ pub struct PlacedFact {
 }
 
 /// One stored chain, verified from its first event.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveredChain {
     /// Where it stands.
     pub state: ChainState,
@@ -183,7 +183,7 @@ pub struct PlacedMessage {
 }
 
 /// What a start continues from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Every chain that is held, own and foreign.
     pub chains: Vec<RecoveredChain>,

@@ -66,6 +66,8 @@ checks! {
     ExecutedOnce = "executed-once",
     /// A start finds everything that was synced, and never a damaged store.
     RecoversWhatWasSynced = "recovers-what-was-synced",
+    /// A start that is cut off once it has read the disk leaves it so that the next one reads the same.
+    RecoversTheSameTwice = "recovers-the-same-twice",
     /// No message id names two messages.
     IdsAreUnique = "ids-are-unique",
     /// Every frame fits its limit and decodes at the other end.
@@ -122,6 +124,7 @@ impl Check {
             | Self::OneAnswer
             | Self::ExecutedOnce
             | Self::RecoversWhatWasSynced
+            | Self::RecoversTheSameTwice
             | Self::IdsAreUnique
             | Self::WitnessesAreConsistent
             | Self::FramesAreCanonical => true,

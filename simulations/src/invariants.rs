@@ -8,7 +8,7 @@ use weft_peer::{AskId, Output, Reply, Request, Response};
 use weft_protocol::{
     A2aItem, Anchor, AuthRefusal, ChainId, ChainState, CommitGroup, Digest, Durability, Effect, EffectOutcome,
     Envelope, Fact, Gossip, Head, HeadGossip, InviteId, MessageId, MessageRecord, NodeId, ProcessId, Publication,
-    Receipt, RecordRef, Refusal, Stage, SyncRequest, SyncResponse, encode, hash,
+    Receipt, RecordRef, Recovered, Refusal, Stage, SyncRequest, SyncResponse, encode, hash,
 };
 use weft_replication::{OrderKey, merge, order};
 
@@ -630,6 +630,17 @@ impl Judge {
     /// A start could not read the disk.
     pub(crate) fn unreadable(&mut self, node: usize, error: &dyn std::fmt::Display) {
         self.book.check(Check::RecoversWhatWasSynced, false, || format!("node {node} does not start: {error}"));
+    }
+
+    /// Two starts read the same disk, of which the first came no further.
+    pub(crate) fn read_twice(&mut self, node: usize, first: &Recovered, second: &Recovered) {
+        self.book.check(Check::RecoversTheSameTwice, first == second, || {
+            let of = |read: &Recovered| {
+                let events: u64 = read.chains.iter().map(|chain| chain.state.size()).sum();
+                format!("{events} events, {} to deliver, {} given up", read.outbox.len(), read.dead_letters.len())
+            };
+            format!("node {node} reads {} and then {}", of(first), of(second))
+        });
     }
 
     /// When everything is quiet, nobody waits and no effect is left open.

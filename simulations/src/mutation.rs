@@ -26,6 +26,8 @@ pub enum Mutation {
     ForgetScores,
     /// A start forgets which messages had been received.
     ForgetMessages,
+    /// A start takes what is still to be delivered off the disk when it has read it.
+    EmptyOutbox,
     /// Answers do not reach whoever asked.
     SwallowAnswers,
     /// Nothing of the chains is heard from others.
@@ -79,6 +81,7 @@ impl Mutation {
             | Self::ForgetIntents
             | Self::ForgetScores
             | Self::ForgetMessages
+            | Self::EmptyOutbox
             | Self::SwallowAnswers
             | Self::DeafToSync
             | Self::RollBackDisk
@@ -131,6 +134,7 @@ impl Mutation {
             | Self::DropTail
             | Self::StoreUnverified
             | Self::SignWrongly
+            | Self::EmptyOutbox
             | Self::SwallowAnswers
             | Self::DeafToSync
             | Self::RollBackDisk
@@ -145,6 +149,12 @@ impl Mutation {
             | Self::AskNobody
             | Self::StableEarly => {}
         }
+    }
+
+    /// What a start writes as soon as it has read.
+    pub(crate) fn tidy_up(self, recovered: &Recovered) -> Option<Batch> {
+        let outbox_drop = recovered.outbox.iter().map(|entry| entry.envelope.id).collect();
+        (self == Self::EmptyOutbox).then_some(Batch { outbox_drop, ..Batch::default() })
     }
 
     /// What a request looks like on the wire.

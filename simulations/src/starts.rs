@@ -8,6 +8,7 @@ use weft_storage::Store;
 use crate::checks::Check;
 use crate::disk::{Disk, Unsynced};
 use crate::faults::Fault;
+use crate::mutation::Mutation;
 use crate::node::{HomeCopy, Node};
 use crate::transition::Remembers;
 use crate::world::{World, read_chains};
@@ -33,6 +34,19 @@ impl Node {
 }
 
 impl World {
+    /// Reads a copy of a node's disk as its start will, is cut off, and reads it once more.
+    pub(crate) fn read_twice(&mut self, node: usize) -> Result<(), String> {
+        let copy = self.nodes[node].disk.durable_copy();
+        let read = || {
+            let (store, recovered) = read_disk(copy.clone(), self.mutation)?;
+            store.abandon();
+            Ok::<_, String>(recovered)
+        };
+        let (first, second) = (read()?, read()?);
+        self.judge.read_twice(node, &first, &second);
+        Ok(())
+    }
+
     /// A batch is on disk, and nothing of it has left the process.
     pub(crate) fn remember(&mut self, node: usize, batch: &Batch) {
         let now_us = self.now_us;
@@ -161,4 +175,13 @@ fn chains_on(disk: &Disk) -> Option<std::collections::BTreeMap<ChainId, Vec<weft
     let chains = read_chains(&store, &recovered).ok()?;
     store.abandon();
     Some(chains)
+}
+
+/// Opens the store on a disk as a start does.
+pub(crate) fn read_disk(disk: Disk, mutation: Option<Mutation>) -> Result<(Store, Recovered), String> {
+    let (store, recovered) = Store::open_backend(disk).map_err(|error| error.to_string())?;
+    if let Some(batch) = mutation.and_then(|mutation| mutation.tidy_up(&recovered)) {
+        store.commit(&batch).map_err(|error| error.to_string())?;
+    }
+    Ok((store, recovered))
 }

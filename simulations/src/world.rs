@@ -29,6 +29,7 @@ use crate::node::{Armed, Memo, Node, Running, address_of};
 use crate::reference::{Ask, Asked};
 use crate::scenario::Scenario;
 use crate::stability::Stability;
+use crate::starts::read_disk;
 use crate::trace::{self, Trace};
 use crate::transition::{AgentKind, Step, Transition};
 
@@ -411,8 +412,8 @@ impl World {
             Some(Mutation::RollBackDisk) => self.nodes[node].disk.remember(),
             _ => {}
         }
-        let opened = Store::open_backend(self.nodes[node].disk.clone());
-        let read = opened.map_err(|error| error.to_string()).and_then(|(store, recovered)| {
+        let read = self.read_twice(node).and_then(|()| {
+            let (store, recovered) = read_disk(self.nodes[node].disk.clone(), self.mutation)?;
             let chains = read_chains(&store, &recovered)?;
             Ok((store, recovered, chains))
         });

@@ -101,6 +101,17 @@ fn a_disk_that_comes_back_older() {
 }
 
 #[test]
+fn a_start_that_takes_from_the_disk_what_it_has_only_read() {
+    let plan = [
+        echo_on(1),
+        at(1_000_000, call(0, 1, true)),
+        at(1_060_000, crash(0)),
+        at(2_000_000, Transition::Restart { node: 0 }),
+    ];
+    caught_in(&plan, Mutation::EmptyOutbox, "recovers-the-same-twice");
+}
+
+#[test]
 fn an_agent_that_nobody_asked_for() {
     caught("calm", 1, Mutation::StartUnasked, "effects-have-intents");
 }
