@@ -182,7 +182,7 @@ impl Replication {
         match input {
             Input::Connected { node } => self.on_connected(node, now, outputs),
             Input::Disconnected { node } => self.on_disconnected(node, now, outputs),
-            Input::MemberLearned { keys } => self.on_member_learned(keys),
+            Input::MemberLearned { keys } => self.on_member_learned(keys, now, outputs),
             Input::MemberQuarantined { node } => self.on_member_quarantined(node),
             Input::MemberPardoned { node } => self.on_member_pardoned(node),
             Input::OwnChainGrew { group, commit } => self.on_own_chain_grew(*group, &commit, outputs),
@@ -377,7 +377,7 @@ impl Replication {
         self.keyless.retain(|_, (from, _)| *from != node);
     }
 
-    fn on_member_learned(&mut self, keys: PublicKeys) {
+    fn on_member_learned(&mut self, keys: PublicKeys, now: Timestamp, outputs: &mut Vec<Output>) {
         let node = keys.node();
         self.votes.look = true;
         if self.members.len() < MEMBERS_MAX {
@@ -387,6 +387,7 @@ impl Replication {
         for (chain, (from, commits)) in waited {
             self.note_ahead(chain, from, commits);
         }
+        self.mend_streams_of(node, now, outputs);
     }
 
     fn on_own_chain_shown(&mut self) {

@@ -46,9 +46,10 @@ impl Replication {
         if key.1 == self.own.chain || !self.topics.is_followed(&key.0) {
             return;
         }
+        let known = self.members.contains_key(&key.1.node);
         let room = self.topics.streams.values().map(Stream::held).sum::<usize>() < HELD_MAX;
         let stream = self.stream(&key);
-        if stream.is_next(&publication) {
+        if known && stream.is_next(&publication) {
             stream.last = Some(publication.seq);
             stream.listed = stream.listed.max(publication.seq);
             outputs.push(Output::PassPublication { publication: Box::new(publication), fetched: false });
@@ -60,6 +61,14 @@ impl Replication {
             stream.listed = stream.listed.max(publication.seq);
         }
         self.mend(&key, now, outputs);
+    }
+
+    /// Its publications have waited for this: nobody takes them in the name of a stranger.
+    pub(crate) fn mend_streams_of(&mut self, author: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
+        let waiting = self.topics.streams.keys().filter(|(_, chain)| chain.node == author);
+        for key in waiting.cloned().collect::<Vec<_>>() {
+            self.mend(&key, now, outputs);
+        }
     }
 
     /// A stream of a followed topic; one that is new begins at zero when its publisher has been asked since we follow.

@@ -25,8 +25,11 @@ enum Next {
 }
 
 impl Replication {
-    /// Passes on what is in order and sees to what is missing.
+    /// Passes on what is in order and sees to what is missing, once its publisher is known as a member.
     pub(super) fn mend(&mut self, key: &StreamKey, now: Timestamp, outputs: &mut Vec<Output>) {
+        if !self.members.contains_key(&key.1.node) {
+            return;
+        }
         self.pass(key, outputs);
         loop {
             let Some(stream) = self.topics.streams.get_mut(key) else { return };
