@@ -21,7 +21,8 @@ impl Replication {
         let wanted: BTreeSet<TopicPattern> = patterns.into_iter().collect();
         self.topics.followed.retain(|pattern, _| wanted.contains(pattern));
         for pattern in wanted {
-            self.topics.followed.entry(pattern).or_insert(Follow { since, answered: BTreeSet::new() });
+            let begins = Follow { since, answered: BTreeSet::new(), begun: false };
+            self.topics.followed.entry(pattern).or_insert(begins);
         }
         let gone = self.topics.streams.keys().filter(|(topic, _)| !self.topics.is_followed(topic));
         for key in gone.cloned().collect::<Vec<_>>() {

@@ -75,6 +75,8 @@ pub(super) struct Gathering {
     waiting: Option<BTreeSet<NodeId>>,
     /// How far each publisher has come, and who says so.
     heads: BTreeMap<StreamKey, (u64, NodeId)>,
+    /// Streams that began after an earlier subscription, which is owed all of them.
+    owed: BTreeSet<StreamKey>,
     todo: VecDeque<Stretch>,
     open: BTreeMap<StreamKey, Stretch>,
     deadline: Timestamp,
@@ -111,6 +113,7 @@ impl Replication {
             want,
             waiting: Some(members.clone()),
             heads: BTreeMap::new(),
+            owed: BTreeSet::new(),
             todo: VecDeque::new(),
             open: BTreeMap::new(),
             deadline: now.after_us(LISTING_US_MAX),
@@ -123,9 +126,15 @@ impl Replication {
     }
 
     pub(super) fn note_head(&mut self, gather: GatherId, from: NodeId, head: StreamHead) {
-        let Some(gathering) = self.topics.gathers.get_mut(&gather) else { return };
         let author = head.chain.node;
-        let (last, source) = gathering.heads.entry((head.topic, head.chain)).or_insert((head.last, from));
+        // What its publisher says now comes after: it had nothing when it was asked before.
+        let owed = self.topics.begun_follows_of(&head.topic).all(|follow| follow.answered.contains(&author));
+        let Some(gathering) = self.topics.gathers.get_mut(&gather) else { return };
+        let key = (head.topic, head.chain);
+        if owed && !gathering.heads.contains_key(&key) {
+            gathering.owed.insert(key.clone());
+        }
+        let (last, source) = gathering.heads.entry(key).or_insert((head.last, from));
         if head.last > *last || head.last == *last && from == author {
             *source = from;
         }
@@ -159,20 +168,36 @@ impl Replication {
         };
         gathering.todo = gathering.heads.iter().filter_map(stretch).collect();
         let (heads, pattern) = (gathering.heads.clone(), gathering.pattern.clone());
+        let owed = std::mem::take(&mut gathering.owed);
         for (key, (last, from)) in heads {
-            let stream = self.topics.streams.entry(key.clone()).or_default();
-            let known = stream.last.is_some();
-            stream.begin(last);
-            if known {
+            if !self.begin_listed(&key, last, owed.contains(&key)) {
                 let head = StreamHead { topic: key.0, chain: key.1, last };
                 self.compare_head(from, head, now, outputs);
             }
+        }
+        if let Some(follow) = self.topics.followed.get_mut(&pattern) {
+            follow.begun = true;
         }
         let heard = self.topics.streams.keys().filter(|(topic, _)| pattern.matches(topic));
         for key in heard.cloned().collect::<Vec<_>>() {
             self.mend(&key, now, outputs);
         }
         self.fetch_history(gather, outputs);
+    }
+
+    /// Lets a stream begin behind what was listed, unless an earlier subscription wants what came before; whether it began there.
+    fn begin_listed(&mut self, key: &StreamKey, last: u64, owed: bool) -> bool {
+        let wanted = self.topics.begun_follows_of(&key.0).next().is_some();
+        let stream = self.topics.streams.entry(key.clone()).or_default();
+        if stream.last.is_some() {
+            return false;
+        }
+        if !wanted {
+            stream.begin(last);
+        } else if owed {
+            stream.last = Some(0);
+        }
+        !wanted
     }
 
     fn fetch_history(&mut self, gather: GatherId, outputs: &mut Vec<Output>) {

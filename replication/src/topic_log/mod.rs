@@ -54,6 +54,8 @@ struct Follow {
     since: Hlc,
     /// Members that have said since how far their own publications go.
     answered: BTreeSet<NodeId>,
+    /// Whether a subscription to it has begun: from then on nothing of it may be passed over.
+    begun: bool,
 }
 
 /// See the module's description.
@@ -73,6 +75,10 @@ impl TopicLog {
     fn follows_of(&self, topic: &TopicName) -> impl Iterator<Item = &Follow> {
         let wanted = self.followed.iter().filter(move |(pattern, _)| pattern.matches(topic));
         wanted.map(|(_, follow)| follow)
+    }
+
+    fn begun_follows_of(&self, topic: &TopicName) -> impl Iterator<Item = &Follow> {
+        self.follows_of(topic).filter(|follow| follow.begun)
     }
 
     fn is_followed(&self, topic: &TopicName) -> bool {

@@ -1,8 +1,8 @@
 //! Publications are passed on in order and once; what is missing is asked for, also when it was the last; history is gathered.
 
 use weft_protocol::{
-    ChainId, Hlc, MessageId, NodeId, Payload, Principal, Publication, Recovered, Sender, StreamHead, SyncRequest,
-    SyncResponse, Timestamp, TopicPattern, TraceId,
+    ChainId, Hlc, MessageId, NodeId, Payload, Principal, PublicKeys, Publication, Recovered, Sender, StreamHead,
+    SyncRequest, SyncResponse, Timestamp, TopicPattern, TraceId,
 };
 use weft_replication::{FetchId, GatherId, Input, Output, Replication, ReplicationConfig, TopicWant};
 
@@ -27,6 +27,10 @@ impl Machine {
     fn new() -> Self {
         let [own, publisher, other] = [1, 2, 3].map(Writer::new);
         let members = [&own, &publisher, &other].map(Writer::public).to_vec();
+        Self::among(own, publisher, other, members)
+    }
+
+    fn among(own: Writer, publisher: Writer, other: Writer, members: Vec<PublicKeys>) -> Self {
         let recovered = Recovered::default();
         let machine =
             Replication::new(ReplicationConfig::default(), own.chain, cluster(), members, &recovered, 1, START);
@@ -233,6 +237,49 @@ fn a_late_subscriber_gets_what_it_wants_of_the_past_and_then_what_comes() {
     let page = vec![machine.publication(3, 2)];
     assert_eq!(machine.answer(true, page, false), ["remember 3", "gathered 1"]);
     assert_eq!(machine.hear(5, 4), ["pass 5"]);
+}
+
+#[test]
+fn a_second_subscription_takes_nothing_from_the_first() {
+    let mut machine = Machine::following();
+    // The first publication is lost, and somebody else begins to listen.
+    assert_eq!(machine.gather(2, TopicWant::Nothing), ["streams of both"]);
+    let chain = machine.publisher.chain;
+    assert_eq!(machine.answer_listing(false, &[]), [""; 0]);
+    assert_eq!(machine.answer_listing(true, &[(chain, 1)]), ["ask the publisher After(0)", "gathered 2"]);
+    let page = vec![machine.publication(1, 0)];
+    assert_eq!(machine.answer(true, page, false), ["pass 1"]);
+}
+
+#[test]
+fn what_a_member_published_that_did_not_answer_the_first_subscription_is_wanted_by_its_stamp() {
+    let mut machine = Machine::new();
+    machine.follow(&["jobs"]);
+    assert_eq!(machine.gather(1, TopicWant::Nothing), ["gathered 1"], "nobody can be asked");
+    let (node, chain) = (machine.publisher.chain.node, machine.publisher.chain);
+    machine.give(Input::Connected { node });
+    machine.asked.clear();
+    assert_eq!(machine.gather(2, TopicWant::Nothing), ["streams of the publisher"]);
+    let lines = machine.answer_listing(true, &[(chain, 1)]);
+    assert!(lines[0].starts_with("ask the publisher Since("), "{lines:?}");
+    let page = vec![machine.publication(1, 0)];
+    assert_eq!(machine.answer(true, page, false), ["pass 1"]);
+}
+
+#[test]
+fn what_a_node_published_that_is_not_known_as_a_member_yet_waits() {
+    let [own, publisher, other] = [1, 2, 3].map(Writer::new);
+    let members = vec![own.public(), other.public()];
+    let keys = publisher.public();
+    let mut machine = Machine::among(own, publisher, other, members);
+    let node = machine.publisher.chain.node;
+    machine.give(Input::Connected { node });
+    machine.follow(&["jobs"]);
+    assert_eq!(machine.gather(1, TopicWant::Nothing), ["streams of the publisher"]);
+    assert_eq!(machine.answer_listing(true, &[]), ["gathered 1"]);
+    assert_eq!(machine.hear(1, 0), [""; 0]);
+    assert_eq!(machine.hear(3, 2), [""; 0]);
+    assert_eq!(machine.give(Input::MemberLearned { keys }), ["pass 1", "ask the publisher After(1)"]);
 }
 
 #[test]
