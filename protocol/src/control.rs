@@ -36,7 +36,7 @@ pub use bonds::{LinkReport, LinkRequest, MonitorReport, MonitorRequest};
 pub use chain::{
     ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, CountingRow, EventRow, EventsPage, EvidenceCheckReport,
     EvidenceFile, EvidenceReport, EvidenceRow, ExportReport, ExportRequest, MemberChangeReport, MemberChangeRequest,
-    OrderRow, OrderState, OrderWait, ProofCheckReport, ProofFile, WitnessRow, WitnessesReport,
+    OrderRow, OrderState, OrderWait, ProofCheckReport, ProofFile, SnapshotReport, WitnessRow, WitnessesReport,
 };
 pub use config::{ConfigReport, ReloadReport, SettingChangeRow, SettingRow};
 pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport, CronToolRequest};

@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`,
 //! `merkle`, `fact`, `leaf`, `chain`; then what is said: `address`, `capability`, `service`, `process`, `boot`, `envelope`,
-//! `membership`, `auth`, `sync`; `effect` with `governance`, `deferral` and `amendment` (what rules say); `tree` (resources and proofs of them); `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and
+//! `membership`, `auth`, `sync`; `effect` with `governance`, `deferral` and `amendment` (what rules say); `tree` (resources and proofs of them); `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, what it says of all it kept, `snapshot`, and
 //! what it tells its own operator, [`control`].
 
 pub mod control;
@@ -42,6 +42,7 @@ mod sandbox;
 mod scope;
 mod service;
 mod signature;
+mod snapshot;
 mod sync;
 mod time;
 mod topic;
@@ -109,6 +110,7 @@ pub use signature::{
     DualSignature, KeyPair, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SECRET_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, PublicKeys,
     Signable, SignatureError, Signed, SignedError, Signer, verify_ed25519, verify_mldsa65,
 };
+pub use snapshot::{BeginFold, EventPlace, Pruned, Replay, STATE_FOLD, Snapshot, SnapshotFault, StateFold};
 pub use sync::{
     A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, PublicationsFrom,
     ServiceAdvert, SignedAdvert, StreamHead, Stretch, SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,

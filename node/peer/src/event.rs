@@ -116,6 +116,8 @@ pub enum Question {
         /// What, where, and how far it has come.
         anchored: Box<Anchored>,
     },
+    /// Where this chain stands is to be said on it, with one hash over what it has said so far.
+    TakeSnapshot,
     /// Other settings are to count from now on, once that is on the chain.
     Configure {
         /// All of them.

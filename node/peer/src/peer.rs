@@ -10,8 +10,8 @@ use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
     Evidence, Fact, ForkSeen, Gossip, Hlc, MemberChangeWanted, MemberVerb, MessageId, NodeCheck, NodeId, Principal,
-    Publication, Receipt, Recovered, Refusal, ResourceScored, Role, ServiceName, Signer, SyncRequest, SyncResponse,
-    Timestamp, TopicPattern,
+    Publication, Receipt, Recovered, Refusal, ResourceScored, Role, ServiceName, Signer, Snapshot, SyncRequest,
+    SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -400,6 +400,7 @@ impl Peer {
                 let action = Action::Anchor { place: anchored.place.clone() };
                 self.record(FactsOwner::Asker(ask), by, action, vec![Fact::Anchored(anchored)]);
             }
+            Question::TakeSnapshot => self.take_snapshot(ask, by),
             Question::Configure { config, changes } => {
                 let action = Action::configure(&changes);
                 let facts = vec![Fact::Configured(Configured { changes })];
@@ -428,6 +429,14 @@ impl Peer {
         let (owner, fact) = (FactsOwner::Change(ask, wanted.clone()), Fact::MemberChangeWanted(wanted));
         self.record(owner, by, Action::ChangeMember { node, verb }, vec![fact]);
     }
+
+    /// Of what is on disk now: the kernel's chain and the fold of it are told of each commit together.
+    fn take_snapshot(&mut self, ask: AskId, by: Principal) {
+        let chain = self.kernel.chain_state();
+        let snapshot = Snapshot::of(chain, self.replication.tree().state_of(chain.chain()).hash());
+        self.record(FactsOwner::Asker(ask), by, Action::Snapshot, vec![Fact::Snapshot(Box::new(snapshot))]);
+    }
+
     /// Of what is not there nothing is recorded.
     fn score(&mut self, ask: AskId, by: Principal, scored: Box<ResourceScored>, out: &mut Vec<Output>) {
         if self.replication.tree().get(&scored.path).is_none() {

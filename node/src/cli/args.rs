@@ -854,6 +854,8 @@ pub(crate) enum ChainCommand {
     Stamps(OnlyAt),
     /// Check a stamp with the header of a block; needs no node
     CheckStamp(CheckStampArgs),
+    /// Say on this node's chain where it stands and what it has said so far, in one hash; rows below that may be pruned
+    Snapshot(OnlyAt),
     /// Write every chain that this node holds into a folder, for anybody to verify without a node
     Export {
         /// The folder; new, or empty

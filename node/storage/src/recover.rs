@@ -6,7 +6,8 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use weft_protocol::limits::DEDUPLICATION_WINDOW;
 use weft_protocol::{
     ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, DeadLetter, Event, Evidence, Fact, LoggedPublication,
-    MessageRecord, NodeId, OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain, Reserved, Stage, decode,
+    MessageRecord, NodeId, OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain, Replay, Reserved,
+    SnapshotFault, Stage, decode, leaf_hash,
 };
 
 use crate::error::{OpenError, StoreError};
@@ -170,6 +171,24 @@ pub(crate) fn empty_state(chain: ChainId, first: &CommitGroup) -> Result<ChainSt
     }
 }
 
+/// Gives the events of one more group of a verified chain to what is compared with them.
+pub(crate) fn replay_group(replay: &mut Replay, view: &GroupView<'_>) -> Result<Result<(), SnapshotFault>, BadRow> {
+    for bytes in view.events() {
+        let bytes = bytes?;
+        // Messages are most of a chain and say nothing of its state: they are told by their kind and not read.
+        let event = match Event::kind_of(bytes) {
+            Some("ipc.message" | "ipc.batch") => None,
+            Some(_) | None => Event::decode(bytes).ok(),
+        };
+        let placed =
+            event.and_then(|event| placed_fact(&event).map(|fact| PlacedFact { seq: event.seq, hlc: event.hlc, fact }));
+        if let Err(fault) = replay.event(leaf_hash(bytes), placed.as_ref()) {
+            return Ok(Err(fault));
+        }
+    }
+    Ok(Ok(()))
+}
+
 /// What one read transaction sees.
 pub(crate) struct Stored<'a> {
     pub(crate) transaction: &'a ReadTransaction,
@@ -265,6 +284,23 @@ impl Stored<'_> {
             passed(current, checked).map_err(|reason| fault(&state, reason))?;
         }
         Ok(state)
+    }
+
+    /// Reads the events of a verified chain again, for as long as something is to be compared with them.
+    pub(crate) fn replay(&self, chain: ChainId, mut replay: Replay) -> Result<Result<(), SnapshotFault>, StoreError> {
+        let groups = self.transaction.open_table(GROUPS)?;
+        let (first, last) = (row::numbered_key(chain, 0), row::numbered_key(chain, u64::MAX));
+        for entry in groups.range(&first[..]..=&last[..])? {
+            if replay.is_done() {
+                break;
+            }
+            let (key, value) = entry?;
+            let view = GroupView::parse(row::body(self.salt, Kind::Group, key.value(), value.value())?)?;
+            if let Err(fault) = replay_group(&mut replay, &view)? {
+                return Ok(Err(fault));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// The places of the digests of one chain.

@@ -148,6 +148,29 @@ pub struct ChainVerifyRow {
     pub ok: bool,
     /// The first thing that does not.
     pub error: Option<String>,
+    /// Snapshots that say what the chain comes to.
+    #[serde(default)]
+    pub snapshots: u64,
+    /// Rows with leaves of plain messages that the chain says were deleted, and that are not here.
+    #[serde(default)]
+    pub pruned: u64,
+}
+
+/// The answer to `POST /v1/chain/snapshot`: what the chain says of itself from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SnapshotReport {
+    /// Whose chain.
+    pub node: String,
+    /// Which of its chains.
+    pub incarnation: String,
+    /// Place of the snapshot.
+    pub seq: u64,
+    /// Events that it covers, from the first on.
+    pub events: u64,
+    /// Root over them.
+    pub root: String,
+    /// Hash of the state that they come to.
+    pub state: String,
 }
 
 /// One line of the total order.

@@ -13,3 +13,4 @@ mod property;
 mod reading;
 mod received;
 mod repair;
+mod snapshot;
