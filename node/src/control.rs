@@ -223,6 +223,7 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/chain/verify", post(chain::verify))
         .route("/v1/chain/export", post(chain::export))
         .route("/v1/chain/snapshot", post(prune::snapshot))
+        .route("/v1/chain/prune", post(prune::prune))
         .route("/v1/order", get(order::order))
         .route("/v1/order/state", get(order::state))
         .route("/v1/members/change", post(order::change))

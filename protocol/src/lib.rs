@@ -52,8 +52,8 @@ pub use address::{LocalTarget, NodeRef, Target};
 pub use amendment::{Amendment, Endorsement, RuleChange};
 pub use auth::{AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement};
 pub use batch::{
-    Batch, Cut, DeadLetter, DigestRow, Evidence, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, Recovered,
-    RecoveredChain, Reserved,
+    Batch, Cut, DeadLetter, DigestRow, Evidence, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, PrunedRows,
+    PrunedStep, Recovered, RecoveredChain, Reserved,
 };
 pub use blob::{Blob, BlobChunk, BlobRef, BlobRequest, BlobResponse, LargeEnvelope, LargeReceipt};
 pub use bond::{BondFired, BondKind, Bonded, Demonitored, Linked, Monitored, Unlinked, Watched};

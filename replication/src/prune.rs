@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weft_protocol::{ChainId, EventPlace, Fact, Hlc, NodeId, PlacedFact, Snapshot};
+use weft_protocol::{ChainId, EventPlace, Fact, Hlc, NodeId, PlacedFact, STATE_FOLD, Snapshot};
 
 use crate::order::OrderKey;
 use crate::replication::Replication;
@@ -12,7 +12,7 @@ use crate::status::Vouching;
 /// Why the rows beside an event stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Keeps {
-    /// No snapshot covers the event.
+    /// No snapshot covers the event, or none that this version can replay.
     Snapshot,
     /// Its place in the order may still change.
     Order,
@@ -48,7 +48,8 @@ impl PruneTerms {
     /// Everything that keeps the rows beside this event; nothing when they may go.
     #[must_use]
     pub fn keeps(&self, event: EventPlace) -> BTreeSet<Keeps> {
-        let covered = self.snapshot.as_ref().is_some_and(|(_, snapshot)| event.seq < snapshot.size);
+        let readable = self.snapshot.iter().filter(|(_, snapshot)| snapshot.fold == STATE_FOLD);
+        let covered = readable.into_iter().any(|(_, snapshot)| event.seq < snapshot.size);
         let place = self.placement.place(OrderKey::new(self.chain, event.seq, event.hlc), event.commit_no);
         let others = self.vouchings.iter().filter(|vouching| vouching.node != self.chain.node);
         let by: BTreeSet<NodeId> =

@@ -113,6 +113,7 @@ fn words_of_question(question: &Question) -> String {
         Question::RecordBoot { phases } => format!("record-boot {}", phases.len()),
         Question::ChangeMember { node, verb } => format!("{} {node}", verb.name()),
         Question::RecordAnchor { anchored } => format!("record-anchor {:?}", anchored.step),
+        Question::Prune { prune } => format!("prune below {}", prune.pruned.to),
         Question::TakeSnapshot => "take-snapshot".to_owned(),
         Question::Configure { changes, .. } => format!("configure {}", changes.len()),
         Question::Trace { node, trace } => format!("trace {trace} of {}", node.short()),

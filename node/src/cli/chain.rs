@@ -38,6 +38,7 @@ pub(crate) async fn chain(command: &ChainCommand, before: &At) -> Result<(), Cli
         ChainCommand::Stamp { calendar, at } => anchor::stamp(calendar, &at.or(before)).await,
         ChainCommand::Stamps(only) => anchor::stamps(&only.at.or(before)).await,
         ChainCommand::CheckStamp(args) => anchor::check_stamp(args, args.json || before.json),
+        ChainCommand::Prune(args) => prune::prune(args, &args.at.or(before)).await,
         ChainCommand::Snapshot(only) => prune::snapshot(&only.at.or(before)).await,
         ChainCommand::Export { path, at } => export(path, &at.or(before)).await,
     }

@@ -137,7 +137,12 @@ fn event_row(store: &Store, event: &Event, chain: ChainId, name: &str, sealed: b
     let (summary, detail) = match Fact::decode(&event.kind, &event.payload) {
         Ok(Fact::Message(mut record)) if record.body.is_none() && record.body_bytes > EVENT_BYTES_MAX as u64 / 2 => {
             record.body = store.body(&record.body_hash)?;
-            fact::describe(&Fact::Message(record))
+            let pruned = record.body.is_none() && event.seq < store.pruned_to(chain);
+            let (mut summary, detail) = fact::describe(&Fact::Message(record));
+            if pruned {
+                summary.push_str(", its body pruned");
+            }
+            (summary, detail)
         }
         Ok(fact) => fact::describe(&fact),
         Err(error) => (format!("cannot be read: {error}"), serde_json::Value::Null),

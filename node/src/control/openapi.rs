@@ -89,6 +89,7 @@ use super::{
         chain::witnesses,
         chain::export,
         prune::snapshot,
+        prune::prune,
     )
 )]
 struct Document;
@@ -125,6 +126,7 @@ mod tests {
         "/v1/chain/events",
         "/v1/chain/export",
         "/v1/chain/proof/{seq}",
+        "/v1/chain/prune",
         "/v1/chain/snapshot",
         "/v1/chain/stamps",
         "/v1/chain/verify",

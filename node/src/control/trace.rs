@@ -8,12 +8,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use futures::future::join_all;
 use weft_peer::{Peer, Question, Reply};
-use weft_protocol::control::{ErrorBody, TraceHop, TraceReport};
-use weft_protocol::{Blake3, ChainId, Event, Fact, NodeId, Stage, TraceId, TraceRow, inclusion_root};
+use weft_protocol::control::{ErrorBody, PrunedHop, TraceHop, TraceReport};
+use weft_protocol::{Blake3, ChainId, Event, Fact, NodeId, PrunedStep, Stage, TraceId, TraceRow, inclusion_root};
 use weft_replication::Vouching;
 use weft_storage::{Store, StoreError};
 
-use super::agreement::{Agreement, Step, agreement};
+use super::agreement::{Agreement, Silence, Step, agreement};
 use super::failure::Failure;
 use super::{Served, text};
 
@@ -42,12 +42,15 @@ pub(crate) async fn trace(
     let begun = tokio::time::Instant::now();
     loop {
         let report = collect(&served, id).await?;
-        let settled = report.agree && report.sealed && !report.hops.is_empty();
+        // What was deleted comes back by no waiting.
+        let settled = (report.agree || !report.pruned.is_empty())
+            && report.sealed
+            && !(report.hops.is_empty() && report.pruned.is_empty());
         // Of what the other side never had no record will come; of what it has one is there with its next commit.
         let one_sided = report.disagreements.is_empty() && !report.unheard.is_empty() && report.sealed;
         let patience = if report.hops.is_empty() || one_sided { FIRST_ROW_TIME_MAX } else { SETTLE_TIME_MAX };
         if settled || begun.elapsed() >= patience {
-            if report.hops.is_empty() {
+            if report.hops.is_empty() && report.pruned.is_empty() {
                 let message = format!("nobody that can be asked has recorded {id}");
                 return Err(Failure::new("not-found", message).hint("weft call prints the id of its trace"));
             }
@@ -59,8 +62,9 @@ pub(crate) async fn trace(
 
 async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failure> {
     let view = View::read(served).await?;
-    let chain = view.own;
-    let own_rows = served.stored(move |store| store.trace(chain, id, ROWS_MAX)).await?;
+    let (chain, own_name) = (view.own, view.name(view.own.node));
+    let own = move |store: &Store| Ok((store.trace(chain, id, ROWS_MAX)?, store.pruned_steps(chain, id, ROWS_MAX)?));
+    let (own_rows, pruned) = served.stored(own).await?;
     let mut rows: Vec<(NodeId, TraceRow)> = own_rows.into_iter().map(|row| (chain.node, row)).collect();
     let (mut asked, mut silent) = (BTreeSet::from([chain.node]), BTreeSet::new());
     loop {
@@ -79,9 +83,21 @@ async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failu
     // Whoever is no member any more, or one too many, was not asked.
     let named = rows.iter().flat_map(|(_, row)| [row.record.peer, row.record.from.node]);
     silent.extend(named.filter(|node| !asked.contains(node)));
+    let mut silent: BTreeMap<NodeId, Silence> = silent.into_iter().map(|node| (node, Silence::Unreachable)).collect();
+    if !pruned.is_empty() {
+        silent.insert(chain.node, Silence::Pruned);
+    }
     let concerned = rows.iter().map(|(node, _)| *node).collect::<BTreeSet<_>>();
     let vouchings = served.read(move |peer| vouchings(peer, &concerned)).await?;
-    served.stored(move |store| report(store, id, rows, &view, &silent, &vouchings)).await
+    let mut report = served.stored(move |store| report(store, id, rows, &view, &silent, &vouchings)).await?;
+    report.pruned = pruned.into_iter().map(|step| pruned_hop(chain, own_name.clone(), step)).collect();
+    // Nothing that is left contradicts itself, and nobody can say more.
+    report.agree &= report.pruned.is_empty();
+    Ok(report)
+}
+
+fn pruned_hop(chain: ChainId, name: String, step: PrunedStep) -> PrunedHop {
+    PrunedHop { node: chain.node.to_string(), name, seq: step.seq, leaf: u64::from(step.leaf) }
 }
 
 /// Who vouches for the chains of these nodes.
@@ -164,7 +180,7 @@ fn report(
     id: TraceId,
     mut rows: Vec<(NodeId, TraceRow)>,
     view: &View,
-    silent: &BTreeSet<NodeId>,
+    silent: &BTreeMap<NodeId, Silence>,
     vouchings: &[(ChainId, Vouching)],
 ) -> Result<TraceReport, StoreError> {
     rows.retain(|(_, row)| row.record.trace == id);
@@ -206,7 +222,7 @@ fn report(
         .extend(unproven.iter().map(|name| format!("what {name} says is not on its chain as this node holds it")));
     let sealed = hops.iter().all(|hop| hop.sealed);
     let agree = disagreements.is_empty() && unheard.is_empty();
-    Ok(TraceReport { id: id.to_string(), agree, sealed, hops, disagreements, unheard })
+    Ok(TraceReport { id: id.to_string(), agree, sealed, hops, disagreements, unheard, pruned: Vec::new() })
 }
 
 /// The chain of `node` on which the row is really recorded, by what this node holds and has verified.

@@ -10,6 +10,7 @@ mod flip;
 mod flips;
 mod lifecycle;
 mod property;
+mod prune;
 mod reading;
 mod received;
 mod repair;
