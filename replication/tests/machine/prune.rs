@@ -39,10 +39,14 @@ fn placement(said: [(u64, u64); 2]) -> Placement {
     (0..EVENTS).for_each(|seq| standing.stored(step(OWN, seq, place(seq).hlc)));
     for (other, (hlc, held)) in OTHERS.into_iter().zip(said) {
         standing.stored(step(other, 0, Hlc(50)));
-        let heads = held.checked_sub(1).map(|last| commit(OWN, last)).into_iter().collect();
+        let own = held.checked_sub(1).map(|last| commit(OWN, last));
+        let heads = own.into_iter().chain(OTHERS.map(|other| commit(other, 0))).collect();
         let (hlc, last) = (Hlc(100 + 10 * hlc), commit(other, 0));
         standing.ticked(Tick { cluster: cluster(), last, hlc, horizon: hlc, heads });
     }
+    let (last, end) = (commit(OWN, EVENTS - 1), Hlc(1_000));
+    let heads = OTHERS.map(|other| commit(other, 0)).to_vec();
+    standing.ticked(Tick { cluster: cluster(), last, hlc: end, horizon: end, heads });
     standing.placement()
 }
 
