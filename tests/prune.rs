@@ -88,9 +88,16 @@ fn rows_go_when_they_are_below_a_snapshot_stable_vouched_for_and_old_and_what_th
     alpha.restart();
     assert_eq!(goes(&alpha.json(&dry))[1], 0, "nothing is left of it");
     assert_gone(&alpha, &trace, rows, &folder.path().join("again"));
-    // The other side keeps what it recorded.
+    // The other side keeps what it recorded, and hears why it is alone with that.
+    beta.wait_alive("alpha", BOUND);
     let theirs = beta.json(&["trace", &trace]);
-    assert!(!theirs["hops"].as_array().expect("steps").is_empty() && theirs["pruned"] == json!([]), "{theirs}");
+    assert_eq!(
+        (theirs["hops"].as_array().map(Vec::len), theirs["pruned"].as_array().map(Vec::len)),
+        (Some(2), Some(2))
+    );
+    assert_eq!(theirs["disagreements"], json!([]), "{theirs}");
+    let unheard = theirs["unheard"][0].as_str().expect("a sentence");
+    assert!(unheard.starts_with("alpha pruned what it recorded"), "{unheard}");
 
     // Somebody who is not there does not vouch, and may still say something that comes before.
     gamma.kill();

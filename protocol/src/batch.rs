@@ -107,7 +107,7 @@ pub struct PrunedRows {
 }
 
 /// A step of a plain message whose leaf was deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PrunedStep {
     /// Place of the event that holds the root over it.
     pub seq: u64,

@@ -723,6 +723,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         ("gossip-fork".to_owned(), encode(&Gossip::Head(HeadGossip::Fork(Box::new(evidence()))))),
         ("sync-page".to_owned(), encode(&SyncResponse::Page { chain: chain(), groups: vec![group()] })),
         ("sync-trace".to_owned(), encode(&SyncResponse::Trace(vec![row]))),
+        ("sync-pruned-trace".to_owned(), {
+            let pruned = vec![weft_protocol::PrunedStep { seq: 5, leaf: 1 }];
+            encode(&SyncResponse::PrunedTrace { rows: Vec::new(), pruned })
+        }),
         ("gossip-group".to_owned(), encode(&Gossip::Head(HeadGossip::Group(group())))),
         ("a2a-service".to_owned(), encode(&to_a_service())),
         ("advert-services".to_owned(), encode(&advert())),

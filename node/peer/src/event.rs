@@ -335,6 +335,8 @@ pub enum Input {
         request: InboundId,
         /// At most 256.
         rows: Vec<weft_protocol::TraceRow>,
+        /// Steps of which only that they were is left.
+        pruned: Vec<weft_protocol::PrunedStep>,
     },
     /// A verification is done.
     Verified(Box<Verdict>),
@@ -350,7 +352,12 @@ pub enum Reply {
     /// Of discovery.
     Discovery(weft_discovery::Answer),
     /// Steps that a member recorded, each proven against a chain we hold, or not yet provable.
-    Trace(Vec<weft_protocol::TraceRow>),
+    Trace {
+        /// Those that are left.
+        rows: Vec<weft_protocol::TraceRow>,
+        /// Those that it says it deleted.
+        pruned: Vec<weft_protocol::PrunedStep>,
+    },
     /// What was to be recorded is on the chain, and counts.
     Recorded,
 }

@@ -308,7 +308,12 @@ impl Peer {
             Input::ChainRead { chain, state, facts } => {
                 self.tell_replication(replication::Input::ChainCut { chain, state, facts });
             }
-            Input::TraceRead { request, rows } => out.push(respond(request, SyncResponse::Trace(rows))),
+            Input::TraceRead { request, rows, pruned } => {
+                let whole = pruned.is_empty();
+                let content =
+                    if whole { SyncResponse::Trace(rows) } else { SyncResponse::PrunedTrace { rows, pruned } };
+                out.push(respond(request, content));
+            }
             Input::Verified(verdict) => self.tell_replication(replication::Input::Verified(verdict)),
             Input::Woken => self.woken(now, out),
         }
@@ -775,7 +780,10 @@ impl Peer {
                 }
             }
             (Outbound::Trace(ask), Response::Sync(SyncResponse::Trace(rows))) => {
-                out.push(Output::Answer { ask, answer: Ok(Reply::Trace(rows)) });
+                out.push(Output::Answer { ask, answer: Ok(Reply::Trace { rows, pruned: Vec::new() }) });
+            }
+            (Outbound::Trace(ask), Response::Sync(SyncResponse::PrunedTrace { rows, pruned })) => {
+                out.push(Output::Answer { ask, answer: Ok(Reply::Trace { rows, pruned }) });
             }
             (Outbound::Start { to }, Response::Sync(content)) => self.start_answered(to, Some(content), now, out),
             (Outbound::Chunk { key, chunk }, Response::Blob(response)) => {

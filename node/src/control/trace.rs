@@ -62,9 +62,10 @@ pub(crate) async fn trace(
 
 async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failure> {
     let view = View::read(served).await?;
-    let (chain, own_name) = (view.own, view.name(view.own.node));
+    let chain = view.own;
     let own = move |store: &Store| Ok((store.trace(chain, id, ROWS_MAX)?, store.pruned_steps(chain, id, ROWS_MAX)?));
-    let (own_rows, pruned) = served.stored(own).await?;
+    let (own_rows, own_pruned) = served.stored(own).await?;
+    let mut pruned: Vec<(NodeId, PrunedStep)> = own_pruned.into_iter().map(|step| (chain.node, step)).collect();
     let mut rows: Vec<(NodeId, TraceRow)> = own_rows.into_iter().map(|row| (chain.node, row)).collect();
     let (mut asked, mut silent) = (BTreeSet::from([chain.node]), BTreeSet::new());
     loop {
@@ -75,7 +76,10 @@ async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failu
         asked.extend(&next);
         for (node, theirs) in join_all(next.into_iter().map(|node| ask(served, node, id))).await {
             match theirs {
-                Some(theirs) => rows.extend(theirs.into_iter().take(ROWS_MAX).map(|row| (node, row))),
+                Some((theirs, gone)) => {
+                    rows.extend(theirs.into_iter().take(ROWS_MAX).map(|row| (node, row)));
+                    pruned.extend(gone.into_iter().take(ROWS_MAX).map(|step| (node, step)));
+                }
                 None => drop(silent.insert(node)),
             }
         }
@@ -84,20 +88,19 @@ async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failu
     let named = rows.iter().flat_map(|(_, row)| [row.record.peer, row.record.from.node]);
     silent.extend(named.filter(|node| !asked.contains(node)));
     let mut silent: BTreeMap<NodeId, Silence> = silent.into_iter().map(|node| (node, Silence::Unreachable)).collect();
-    if !pruned.is_empty() {
-        silent.insert(chain.node, Silence::Pruned);
-    }
+    silent.extend(pruned.iter().map(|(node, _)| (*node, Silence::Pruned)));
     let concerned = rows.iter().map(|(node, _)| *node).collect::<BTreeSet<_>>();
     let vouchings = served.read(move |peer| vouchings(peer, &concerned)).await?;
+    let hops = pruned.into_iter().map(|(node, step)| pruned_hop(node, view.name(node), step)).collect();
     let mut report = served.stored(move |store| report(store, id, rows, &view, &silent, &vouchings)).await?;
-    report.pruned = pruned.into_iter().map(|step| pruned_hop(chain, own_name.clone(), step)).collect();
+    report.pruned = hops;
     // Nothing that is left contradicts itself, and nobody can say more.
     report.agree &= report.pruned.is_empty();
     Ok(report)
 }
 
-fn pruned_hop(chain: ChainId, name: String, step: PrunedStep) -> PrunedHop {
-    PrunedHop { node: chain.node.to_string(), name, seq: step.seq, leaf: u64::from(step.leaf) }
+fn pruned_hop(node: NodeId, name: String, step: PrunedStep) -> PrunedHop {
+    PrunedHop { node: node.to_string(), name, seq: step.seq, leaf: u64::from(step.leaf) }
 }
 
 /// Who vouches for the chains of these nodes.
@@ -128,11 +131,14 @@ fn witnesses(
     Ok(count)
 }
 
+/// What a node recorded, and which of that it deleted.
+type Said = (Vec<TraceRow>, Vec<PrunedStep>);
+
 /// What another node recorded; none when it does not say.
-async fn ask(served: &Served, node: NodeId, trace: TraceId) -> (NodeId, Option<Vec<TraceRow>>) {
+async fn ask(served: &Served, node: NodeId, trace: TraceId) -> (NodeId, Option<Said>) {
     let question = served.ask(Question::Trace { node, trace });
     match tokio::time::timeout(ASK_TIME_MAX, question).await {
-        Ok(Ok(Reply::Trace(rows))) => (node, Some(rows)),
+        Ok(Ok(Reply::Trace { rows, pruned })) => (node, Some((rows, pruned))),
         Ok(Ok(_) | Err(_)) | Err(_) => (node, None),
     }
 }

@@ -20,7 +20,7 @@ pub struct TraceReport {
     /// each: nothing contradicts what is shown, and nothing confirms it.
     #[serde(default)]
     pub unheard: Vec<String>,
-    /// Steps of which this node deleted what they said; that they were there stays provable.
+    /// Steps of which their node says that it deleted what they said; the root over them stays on its chain.
     #[serde(default)]
     pub pruned: Vec<PrunedHop>,
 }
