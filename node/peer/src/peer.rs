@@ -1131,3 +1131,6 @@ const fn record_action(action: discovery::RecordAction) -> Action {
         discovery::RecordAction::Admit { node } => Action::Admit { node },
     }
 }
+
+#[cfg(test)]
+mod tests;
