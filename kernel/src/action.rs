@@ -155,6 +155,13 @@ pub enum Action {
         /// Where: a file, or calendars.
         place: String,
     },
+    /// Say where this chain stands, and what it has said by then.
+    Snapshot,
+    /// Delete rows beside events of this chain.
+    Prune {
+        /// Those of events below this place.
+        to: u64,
+    },
     /// Change settings of the running node.
     Configure {
         /// Their keys, with commas.
@@ -306,6 +313,8 @@ kinds! {
     Vote => "vote",
     ChangeMember => "change-member",
     Anchor => "anchor",
+    Snapshot => "snapshot",
+    Prune => "prune",
     Configure => "configure",
     // Of the environment, or of what else the gates go by.
     ConfigureGates => "configure",
@@ -386,6 +395,8 @@ impl Action {
             Self::Vote => ActionKind::Vote,
             Self::ChangeMember { .. } => ActionKind::ChangeMember,
             Self::Anchor { .. } => ActionKind::Anchor,
+            Self::Snapshot => ActionKind::Snapshot,
+            Self::Prune { .. } => ActionKind::Prune,
             Self::Configure { gates: false, .. } => ActionKind::Configure,
             Self::Configure { gates: true, .. } => ActionKind::ConfigureGates,
             Self::Score { .. } => ActionKind::Score,
@@ -443,6 +454,8 @@ impl Action {
             | Self::Vote
             | Self::ChangeMember { .. }
             | Self::Anchor { .. }
+            | Self::Snapshot
+            | Self::Prune { .. }
             | Self::Configure { .. }
             | Self::Score { .. }
             | Self::Shutdown

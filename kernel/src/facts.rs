@@ -57,6 +57,8 @@ fn belongs(action: &Action, fact: &Fact) -> bool {
             _ => false,
         },
         Action::Anchor { place } => matches!(fact, Fact::Anchored(anchored) if anchored.place == *place),
+        Action::Snapshot => matches!(fact, Fact::Snapshot(_)),
+        Action::Prune { to } => matches!(fact, Fact::Pruned(pruned) if pruned.to == *to),
         Action::RecordBoot => match fact {
             Fact::Booted(booted) => booted.phases.len() <= BootPhase::ALL.len(),
             _ => false,
@@ -147,5 +149,7 @@ fn resource(action: &Action) -> String {
         Action::Configure { keys, .. } => keys.clone(),
         Action::Score { path } => path.to_string(),
         Action::Anchor { place } => place.clone(),
+        Action::Snapshot => "chain".to_owned(),
+        Action::Prune { to } => to.to_string(),
     }
 }

@@ -30,6 +30,7 @@ mod messages;
 mod nearest;
 mod offline;
 mod output;
+mod prune;
 mod services;
 mod sim;
 mod start;

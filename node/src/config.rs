@@ -86,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) discovery: DiscoveryConfig,
     /// Times and bounds of replication.
     pub(crate) replication: ReplicationConfig,
+    /// How old events must be before rows beside them may go, in microseconds; none: those never go.
+    pub(crate) retention_rows_us: Option<u64>,
     /// Who outside of the cluster holds something of the chain.
     pub(crate) anchor: AnchorConfig,
     origins: BTreeMap<&'static str, Origin>,
@@ -102,6 +104,7 @@ impl Default for Config {
             kernel: KernelConfig::default(),
             discovery: DiscoveryConfig::default(),
             replication: ReplicationConfig::default(),
+            retention_rows_us: None,
             anchor: AnchorConfig::default(),
             origins: BTreeMap::new(),
         }

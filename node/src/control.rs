@@ -32,6 +32,7 @@ mod messages;
 mod node;
 mod openapi;
 mod order;
+mod prune;
 mod request;
 mod services;
 mod text;
@@ -221,6 +222,8 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/chain/stamps", get(anchor::stamps).post(anchor::stamp))
         .route("/v1/chain/verify", post(chain::verify))
         .route("/v1/chain/export", post(chain::export))
+        .route("/v1/chain/snapshot", post(prune::snapshot))
+        .route("/v1/chain/prune", post(prune::prune))
         .route("/v1/order", get(order::order))
         .route("/v1/order/state", get(order::state))
         .route("/v1/members/change", post(order::change))

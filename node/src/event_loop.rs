@@ -366,7 +366,8 @@ impl EventLoop {
                 let own = self.peer.kernel().chain_state().chain();
                 self.read(move |store| {
                     let rows = store.trace(own, trace, 256).unwrap_or_else(unreadable);
-                    Input::TraceRead { request, rows }
+                    let pruned = store.pruned_steps(own, trace, 256).unwrap_or_else(unreadable);
+                    Input::TraceRead { request, rows, pruned }
                 });
             }
             Output::Verify(job) => {

@@ -91,6 +91,30 @@ pub struct Cut {
     pub from_commit: u64,
 }
 
+/// Rows beside events of one chain that go, after [`Fact::Pruned`] said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrunedRows {
+    /// Of which chain.
+    pub chain: ChainId,
+    /// All of events below this place.
+    pub to: u64,
+    /// Places of the batches whose [`DigestRow`] goes.
+    pub digests: Vec<u64>,
+    /// Names of the bodies that go.
+    pub bodies: Vec<Digest>,
+    /// The store's count of transactions when nothing else named these bodies: one that was written later stays.
+    pub as_of: u64,
+}
+
+/// A step of a plain message whose leaf was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PrunedStep {
+    /// Place of the event that holds the root over it.
+    pub seq: u64,
+    /// Which leaf it was.
+    pub leaf: u32,
+}
+
 /// Everything that becomes durable together, in one transaction with one sync.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
@@ -120,6 +144,8 @@ pub struct Batch {
     pub dead_put: Vec<DeadLetter>,
     /// Given-up messages that need not be kept any more.
     pub dead_drop: Vec<MessageId>,
+    /// Rows beside events that go, after everything else is written.
+    pub pruned: Vec<PrunedRows>,
 }
 
 impl Batch {
@@ -144,6 +170,7 @@ impl Batch {
         self.topic_drop.extend(later.topic_drop);
         self.dead_put.extend(later.dead_put);
         self.dead_drop.extend(later.dead_drop);
+        self.pruned.extend(later.pruned);
     }
 }
 
@@ -205,6 +232,8 @@ pub struct Recovered {
     pub topic_log: Vec<LoggedPublication>,
     /// Messages that were given up.
     pub dead_letters: Vec<DeadLetter>,
+    /// Of each chain what an earlier run said that it deletes, and did not: only that of the node's own chains matters.
+    pub unpruned: Vec<PrunedRows>,
 }
 
 impl Recovered {

@@ -36,7 +36,8 @@ pub use bonds::{LinkReport, LinkRequest, MonitorReport, MonitorRequest};
 pub use chain::{
     ChainHead, ChainStatus, ChainVerifyReport, ChainVerifyRow, CountingRow, EventRow, EventsPage, EvidenceCheckReport,
     EvidenceFile, EvidenceReport, EvidenceRow, ExportReport, ExportRequest, MemberChangeReport, MemberChangeRequest,
-    OrderRow, OrderState, OrderWait, ProofCheckReport, ProofFile, WitnessRow, WitnessesReport,
+    OrderRow, OrderState, OrderWait, ProofCheckReport, ProofFile, PruneReport, PruneRequest, PruneStay, PrunedCount,
+    SnapshotReport, WitnessRow, WitnessesReport,
 };
 pub use config::{ConfigReport, ReloadReport, SettingChangeRow, SettingRow};
 pub use cron::{CronRemoveReport, CronReport, CronRequest, CronRow, CronRunReport, CronToolRequest};
@@ -59,7 +60,7 @@ pub use topics::{
     DeadLetterRow, DeadLettersReport, DropReport, HistoryReport, MemberEvent, PublisherRow, RetryReport, RetryRequest,
     TopicReport, TopicsReport,
 };
-pub use trace::{TraceHop, TraceReport};
+pub use trace::{PrunedHop, TraceHop, TraceReport};
 pub use tree::{
     ResourceRow, ScoreRequest, ScoringJson, StableRoot, TreeProofCheckReport, TreeProofFile, TreeReport, TreeRootReport,
 };

@@ -25,6 +25,7 @@ use crate::process::{AgentSpec, ExitReason, Resource};
 use crate::record::Head;
 use crate::service::{ContractRegistered, ServiceEnded, ServiceEntry};
 use crate::signature::Signed;
+use crate::snapshot::{Pruned, Snapshot};
 use crate::time::{Hlc, Timestamp};
 use crate::tree::ResourceScored;
 
@@ -301,6 +302,10 @@ pub enum Fact {
     MemberChangeWanted(MemberChangeWanted),
     /// A resource was observed, and its scores changed.
     ResourceScored(Box<ResourceScored>),
+    /// Where this chain stood, and one hash over what it had said by then.
+    Snapshot(Box<Snapshot>),
+    /// Rows beside events of this chain are deleted from here on; the events stay.
+    Pruned(Pruned),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -759,4 +764,6 @@ kinds! {
     "epoch.endorsed" => EpochEndorsed,
     "member.change-wanted" => MemberChangeWanted,
     "resource.scored" => ResourceScored,
+    "chain.snapshot" => Snapshot,
+    "chain.pruned" => Pruned,
 }

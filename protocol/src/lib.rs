@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`,
 //! `merkle`, `fact`, `leaf`, `chain`; then what is said: `address`, `capability`, `service`, `process`, `boot`, `envelope`,
-//! `membership`, `auth`, `sync`; `effect` with `governance`, `deferral` and `amendment` (what rules say); `tree` (resources and proofs of them); `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, and
+//! `membership`, `auth`, `sync`; `effect` with `governance`, `deferral` and `amendment` (what rules say); `tree` (resources and proofs of them); `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, what it says of all it kept, `snapshot`, and
 //! what it tells its own operator, [`control`].
 
 pub mod control;
@@ -42,6 +42,7 @@ mod sandbox;
 mod scope;
 mod service;
 mod signature;
+mod snapshot;
 mod sync;
 mod time;
 mod topic;
@@ -51,8 +52,8 @@ pub use address::{LocalTarget, NodeRef, Target};
 pub use amendment::{Amendment, Endorsement, RuleChange};
 pub use auth::{AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement};
 pub use batch::{
-    Batch, Cut, DeadLetter, DigestRow, Evidence, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, Recovered,
-    RecoveredChain, Reserved,
+    Batch, Cut, DeadLetter, DigestRow, Evidence, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, PrunedRows,
+    PrunedStep, Recovered, RecoveredChain, Reserved,
 };
 pub use blob::{Blob, BlobChunk, BlobRef, BlobRequest, BlobResponse, LargeEnvelope, LargeReceipt};
 pub use bond::{BondFired, BondKind, Bonded, Demonitored, Linked, Monitored, Unlinked, Watched};
@@ -109,6 +110,7 @@ pub use signature::{
     DualSignature, KeyPair, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SECRET_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, PublicKeys,
     Signable, SignatureError, Signed, SignedError, Signer, verify_ed25519, verify_mldsa65,
 };
+pub use snapshot::{BeginFold, EventPlace, Pruned, Replay, STATE_FOLD, Snapshot, SnapshotFault, StateFold};
 pub use sync::{
     A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, PublicationsFrom,
     ServiceAdvert, SignedAdvert, StreamHead, Stretch, SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,

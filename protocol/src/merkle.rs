@@ -82,10 +82,22 @@ pub struct Frontier {
 }
 
 impl Frontier {
+    /// The tree of so many leaves with these complete subtrees, largest first; none when their number does not fit.
+    #[must_use]
+    pub fn of(size: u64, peaks: Vec<Digest>) -> Option<Self> {
+        (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
+    }
+
     /// Number of leaves.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The roots of its complete subtrees, largest first.
+    #[must_use]
+    pub fn peaks(&self) -> &[Digest] {
+        &self.peaks
     }
 
     /// Appends one leaf: amortised one hash.

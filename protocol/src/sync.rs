@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
-use crate::batch::Evidence;
+use crate::batch::{Evidence, PrunedStep};
 use crate::blob::{LargeEnvelope, LargeReceipt};
 use crate::codec::{decode, encode};
 use crate::envelope::{Envelope, Publication, Receipt};
@@ -190,6 +190,13 @@ pub enum SyncResponse {
     Stretches(Vec<Stretch>),
     /// The two commits; none when nothing is held against that chain.
     Evidence(Option<Box<Evidence>>),
+    /// Recorded steps of a conversation of which some are deleted.
+    PrunedTrace {
+        /// Those that are left, at most 256.
+        rows: Vec<TraceRow>,
+        /// Those that are deleted, at most 256.
+        pruned: Vec<PrunedStep>,
+    },
 }
 
 /// Some chains that follow each other by id.

@@ -417,6 +417,14 @@ pub(crate) fn facts() -> Vec<Fact> {
             step: weft_protocol::AnchorStep::Attested { height: 358_391 },
             place: "http://calendar.example".to_owned(),
         })),
+        Fact::Snapshot(Box::new(weft_protocol::Snapshot {
+            size: 6,
+            root: digest(32),
+            peaks: vec![digest(33), digest(34)],
+            state: digest(35),
+            fold: 1,
+        })),
+        Fact::Pruned(weft_protocol::Pruned { from: 2, to: 6, rows: 2, bodies: 1, snapshot: 7 }),
         Fact::TailReturned(TailReturned { chain: chain(), head: commit().head(digest(19)) }),
         Fact::Repaired(Repaired { chain: chain(), first_commit: 3, count: 1, from: node(2) }),
         Fact::ResourceWarned(resource_use(Resource::Memory)),
@@ -715,6 +723,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         ("gossip-fork".to_owned(), encode(&Gossip::Head(HeadGossip::Fork(Box::new(evidence()))))),
         ("sync-page".to_owned(), encode(&SyncResponse::Page { chain: chain(), groups: vec![group()] })),
         ("sync-trace".to_owned(), encode(&SyncResponse::Trace(vec![row]))),
+        ("sync-pruned-trace".to_owned(), {
+            let pruned = vec![weft_protocol::PrunedStep { seq: 5, leaf: 1 }];
+            encode(&SyncResponse::PrunedTrace { rows: Vec::new(), pruned })
+        }),
         ("gossip-group".to_owned(), encode(&Gossip::Head(HeadGossip::Group(group())))),
         ("a2a-service".to_owned(), encode(&to_a_service())),
         ("advert-services".to_owned(), encode(&advert())),

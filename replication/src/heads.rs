@@ -91,6 +91,7 @@ impl Replication {
     pub(crate) fn on_own_chain_grew(&mut self, group: CommitGroup, commit: &Commit, outputs: &mut Vec<Output>) {
         let facts = own_facts(&group);
         self.tree.learn(self.own.chain, &facts);
+        self.snapshots.learn(&facts);
         self.own.grow(&group, commit.head(group.signed.hash()), commit.hlc_last);
         self.learn_anchors(self.own.chain.node, &commit.anchors, outputs);
         if let Some(head) = self.own.head.clone() {

@@ -15,7 +15,8 @@
 //! what), `seek` (who is asked to), `vouch` (what we are asked to),
 //! `inquiry` (finding where two histories part), `order`, `standing` (who counts, and what of the order is stable) with `votes` and
 //! `ticks` (what this node says about that), `status`, `config`;
-//! `topic_log` (publications in order, none lost, and their history); `tree` (all resources that the chains tell of).
+//! `topic_log` (publications in order, none lost, and their history); `tree` (all resources that the chains tell of);
+//! `prune` (what of the own chain's rows may go).
 
 mod config;
 mod copy;
@@ -27,6 +28,7 @@ mod forks;
 mod heads;
 mod inquiry;
 mod order;
+mod prune;
 mod replication;
 mod seek;
 mod serve;
@@ -45,9 +47,10 @@ pub use config::ReplicationConfig;
 pub use event::{FetchId, Input, Output, RequestId};
 pub use fork::{EvidenceError, ForkKind, ForkVerdict, check_evidence, weigh_evidence};
 pub use order::{Merge, OrderKey, merge, order};
+pub use prune::{Keeps, PruneTerms};
 pub use replication::Replication;
 pub use standing::{Epochs, Place, Placement, Policy, Proposal, Span, Standing, Step, Vote, Word};
 pub use status::{ChainStatus, SyncStatus, Vouching};
 pub use topic_log::{GatherId, TopicWant};
-pub use tree::Tree;
+pub use tree::{FoldedState, StateOfChain, Tree};
 pub use verify::{Job, Verdict, VerifyError};

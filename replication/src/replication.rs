@@ -18,6 +18,7 @@ use crate::fork::check_evidence;
 use crate::forks::{Forks, Proof};
 use crate::inquiry::{Inquiry, Suspicion};
 use crate::order::OrderKey;
+use crate::prune::Snapshots;
 use crate::seek::Seek;
 use crate::standing::{Standing, Step};
 use crate::status::{ChainStatus, SyncStatus, Vouching};
@@ -69,6 +70,7 @@ pub struct Replication {
     pub(crate) admins: BTreeSet<NodeId>,
     /// All resources of which the chains in [`Replication::heads`] tell.
     pub(crate) tree: Tree,
+    pub(crate) snapshots: Snapshots,
     pub(crate) random: ChaCha8Rng,
     next_fetch: u64,
     next_round: Timestamp,
@@ -136,6 +138,9 @@ impl Replication {
         }
         let mut tree = Tree::with_stable(everything_until(Hlc(0)));
         tree.recover(recovered.chains.iter().map(|chain| (chain.state.chain(), chain.facts.as_slice())));
+        let mut snapshots = Snapshots::default();
+        let own_facts = recovered.chains.iter().filter(|chain| chain.state.chain() == own);
+        own_facts.for_each(|chain| snapshots.learn(&chain.facts));
         Self {
             config,
             cluster,
@@ -163,6 +168,7 @@ impl Replication {
             ticks: Ticks::default(),
             admins: BTreeSet::new(),
             tree,
+            snapshots,
             random: ChaCha8Rng::seed_from_u64(seed),
             next_fetch: 0,
             next_round: now,

@@ -60,7 +60,8 @@ impl World {
             Output::ReadTrace { request, trace } => {
                 let Some(own) = self.judge.reference.own_chain(node) else { return };
                 let rows = self.read(node, |store| store.trace(own, trace, TRACE_ROWS_MAX));
-                self.have_read(node, Input::TraceRead { request, rows });
+                let pruned = self.read(node, |store| store.pruned_steps(own, trace, TRACE_ROWS_MAX));
+                self.have_read(node, Input::TraceRead { request, rows, pruned });
             }
             Output::Verify(job) => self.tell_after(0, node, Input::Verified(Box::new(job.run()))),
             Output::PublishView(view) => {

@@ -164,7 +164,7 @@ impl Judge {
                     | Answer::ShuttingDown { .. },
                 )
                 | Reply::Recorded
-                | Reply::Trace(_),
+                | Reply::Trace { .. },
             )
             | Err(_) => {}
         }
@@ -320,7 +320,7 @@ impl Judge {
             Response::Sync(SyncResponse::Page { groups, .. }) => {
                 groups.iter().for_each(|group| self.group(actor, group));
             }
-            Response::Sync(SyncResponse::Trace(rows)) => {
+            Response::Sync(SyncResponse::Trace(rows) | SyncResponse::PrunedTrace { rows, pruned: _ }) => {
                 let Some(chain) = self.reference.own_chain(actor.node) else { return };
                 for row in rows {
                     let holds = self.reference.event_at(actor.node, &chain, row.seq).is_some();

@@ -93,7 +93,7 @@ pub(crate) fn input(input: &Input) -> String {
         Input::ChainRead { chain, state, .. } => {
             format!("chain-read {} {:?}", chain.node.short(), state.as_ref().map(|state| state.commits()))
         }
-        Input::TraceRead { request, rows } => format!("trace-read {} {}", request.0, rows.len()),
+        Input::TraceRead { request, rows, pruned: _ } => format!("trace-read {} {}", request.0, rows.len()),
         Input::Verified(verdict) => {
             let refused = verdict.error().is_some();
             format!("verified {} good {} refused {refused}", verdict.chain().node.short(), verdict.good())
@@ -113,6 +113,8 @@ fn words_of_question(question: &Question) -> String {
         Question::RecordBoot { phases } => format!("record-boot {}", phases.len()),
         Question::ChangeMember { node, verb } => format!("{} {node}", verb.name()),
         Question::RecordAnchor { anchored } => format!("record-anchor {:?}", anchored.step),
+        Question::Prune { prune } => format!("prune below {}", prune.pruned.to),
+        Question::TakeSnapshot => "take-snapshot".to_owned(),
         Question::Configure { changes, .. } => format!("configure {}", changes.len()),
         Question::Trace { node, trace } => format!("trace {trace} of {}", node.short()),
     }
@@ -169,7 +171,7 @@ pub(crate) fn output(output: &Output) -> String {
 /// Everything of an answer but the token of an invite, which names no signature but a secret that helps nobody here.
 fn answer_words(answer: &Result<weft_peer::Reply, weft_protocol::Refusal>) -> String {
     match answer {
-        Ok(weft_peer::Reply::Trace(rows)) => format!("{} steps", rows.len()),
+        Ok(weft_peer::Reply::Trace { rows, pruned: _ }) => format!("{} steps", rows.len()),
         Ok(reply) => format!("{reply:?}"),
         Err(refusal) => format!("refused: {}", refusal.code()),
     }
@@ -269,7 +271,9 @@ fn response_words(response: &Response) -> String {
             format!("page {} {}", chain.node.short(), groups.len())
         }
         Response::Sync(SyncResponse::Adverts(adverts)) => format!("{} adverts", adverts.len()),
-        Response::Sync(SyncResponse::Trace(rows)) => format!("{} steps", rows.len()),
+        Response::Sync(SyncResponse::Trace(rows) | SyncResponse::PrunedTrace { rows, pruned: _ }) => {
+            format!("{} steps", rows.len())
+        }
         Response::Sync(SyncResponse::Refused(reason)) => format!("refused {reason}"),
         Response::Blob(BlobResponse::Chunk(chunk)) => format!("chunk of {} bytes", chunk.content.len()),
         Response::Blob(BlobResponse::Unknown) => "no such body".to_owned(),

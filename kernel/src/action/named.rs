@@ -55,6 +55,11 @@ impl Action {
                 Self::ChangeMember { verb: verb.parse()?, node: node.parse()? }
             }
             ActionKind::Anchor => Self::Anchor { place: text() },
+            ActionKind::Snapshot => Self::Snapshot,
+            ActionKind::Prune => {
+                let invalid = |_| ParseError::new(resource, "a place on a chain (1200)");
+                Self::Prune { to: resource.parse().map_err(invalid)? }
+            }
             ActionKind::Configure | ActionKind::ConfigureGates => {
                 Self::Configure { keys: text(), gates: resource.split(',').any(|key| GATE_SETTINGS.contains(&key)) }
             }

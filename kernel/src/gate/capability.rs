@@ -154,6 +154,8 @@ fn need(action: &Action) -> Need {
         | Action::Vote
         | Action::ChangeMember { .. }
         | Action::Anchor { .. }
+        | Action::Snapshot
+        | Action::Prune { .. }
         | Action::Configure { .. }
         | Action::Score { .. }
         | Action::SpawnConfigured { .. }
@@ -203,6 +205,8 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::Vote
         | Action::ChangeMember { .. }
         | Action::Anchor { .. }
+        | Action::Snapshot
+        | Action::Prune { .. }
         | Action::Configure { .. }
         | Action::Score { .. }
         | Action::Shutdown

@@ -71,6 +71,10 @@ pub(super) fn effects(kind: ActionKind, abroad: bool) -> EffectVector {
         ActionKind::ConfigureGates => &[("risk", 200), ("novelty", 300), ("security", 600)],
         // A hash of the chain leaves, or a file that says how long it is.
         ActionKind::Anchor => &[("privacy", 100)],
+        // It says what is on the chain anyway.
+        ActionKind::Snapshot => &[("risk", 50)],
+        // What it deletes nobody can bring back.
+        ActionKind::Prune => &[("risk", 300), ("fairness", 200)],
         ActionKind::Amend => &[("risk", 300), ("novelty", 200), ("security", 500)],
         ActionKind::Endorse => &[("risk", 300), ("security", 300)],
         ActionKind::ChangeMember => &[("risk", 500), ("security", 400)],

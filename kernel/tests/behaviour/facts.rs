@@ -89,6 +89,8 @@ fn each_action_records_its_own_facts_and_no_others() {
             step: weft_protocol::AnchorStep::Intended,
             place: "file".to_owned(),
         })),
+        Fact::Snapshot(Box::new(weft_protocol::Snapshot::of(node.kernel.chain_state(), digest))),
+        Fact::Pruned(weft_protocol::Pruned { from: 0, to: 3, rows: 1, bodies: 0, snapshot: 5 }),
         Fact::Shutdown(Shutdown { stopped: 0 }),
     ];
     let actions = [
@@ -100,6 +102,9 @@ fn each_action_records_its_own_facts_and_no_others() {
         Action::RecordTail,
         Action::Anchor { place: "file".to_owned() },
         Action::Anchor { place: "elsewhere".to_owned() },
+        Action::Snapshot,
+        Action::Prune { to: 3 },
+        Action::Prune { to: 4 },
         Action::Shutdown,
     ];
     let table = actions.map(|action| {
@@ -111,7 +116,20 @@ fn each_action_records_its_own_facts_and_no_others() {
     });
     assert_eq!(
         table,
-        ["+-------", "-+------", "--+-----", "---+----", "----+---", "-----+--", "------+-", "--------", "--------"]
+        [
+            "+---------",
+            "-+--------",
+            "--+-------",
+            "---+------",
+            "----+-----",
+            "-----+----",
+            "------+---",
+            "----------",
+            "-------+--",
+            "--------+-",
+            "----------",
+            "----------"
+        ]
     );
 }
 

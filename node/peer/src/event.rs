@@ -6,9 +6,10 @@ use weft_discovery::{AdmissionView, Path};
 use weft_kernel::{Answer, Cursor, Delivery, Measured, ProbeAnswer, ProbeTarget, Syscall};
 use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, Anchored, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId,
-    ChainState, CommitGroup, Digest, ExitReason, Gossip, InviteId, Join, MemberVerb, MessageId, NodeId, Payload,
-    PhaseRecord, PlacedFact, Principal, ProcessId, PublicKeys, Publication, Refusal, Repaired, Resource,
-    ResourceScored, Role, SettingChange, SignedCommit, SyncRequest, SyncResponse, TopicName,
+    ChainState, CommitGroup, Digest, EventPlace, ExitReason, Gossip, Hlc, InviteId, Join, MemberVerb, MessageId,
+    NodeId, Payload, PhaseRecord, PlacedFact, Principal, ProcessId, Pruned, PrunedRows, PublicKeys, Publication,
+    Refusal, Repaired, Resource, ResourceScored, Role, SettingChange, SignedCommit, SyncRequest, SyncResponse,
+    TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -116,6 +117,13 @@ pub enum Question {
         /// What, where, and how far it has come.
         anchored: Box<Anchored>,
     },
+    /// Rows beside events of this chain are to go, once that is on the chain.
+    Prune {
+        /// Which.
+        prune: Box<Prune>,
+    },
+    /// Where this chain stands is to be said on it, with one hash over what it has said so far.
+    TakeSnapshot,
     /// Other settings are to count from now on, once that is on the chain.
     Configure {
         /// All of them.
@@ -123,6 +131,21 @@ pub enum Question {
         /// Those that differ.
         changes: Vec<SettingChange>,
     },
+}
+
+/// Rows that may go, as whoever read them in the store found.
+#[derive(Debug, Clone)]
+pub struct Prune {
+    /// What is said of them on the chain.
+    pub pruned: Pruned,
+    /// The last event of which something goes: what may go of it may go of all before it.
+    pub last: EventPlace,
+    /// Whatever is stamped later stays.
+    pub until: Hlc,
+    /// Members whose commits name another history than the store holds.
+    pub refuted: Vec<NodeId>,
+    /// What goes.
+    pub rows: PrunedRows,
 }
 
 /// What happened.
@@ -312,6 +335,8 @@ pub enum Input {
         request: InboundId,
         /// At most 256.
         rows: Vec<weft_protocol::TraceRow>,
+        /// Steps of which only that they were is left.
+        pruned: Vec<weft_protocol::PrunedStep>,
     },
     /// A verification is done.
     Verified(Box<Verdict>),
@@ -327,7 +352,12 @@ pub enum Reply {
     /// Of discovery.
     Discovery(weft_discovery::Answer),
     /// Steps that a member recorded, each proven against a chain we hold, or not yet provable.
-    Trace(Vec<weft_protocol::TraceRow>),
+    Trace {
+        /// Those that are left.
+        rows: Vec<weft_protocol::TraceRow>,
+        /// Those that it says it deleted.
+        pruned: Vec<weft_protocol::PrunedStep>,
+    },
     /// What was to be recorded is on the chain, and counts.
     Recorded,
 }

@@ -33,7 +33,7 @@ mod waiting;
 pub use breaker::BreakerState;
 pub use config::{PeerConfig, PeerIdentity};
 pub use event::{
-    AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response, StartOver,
+    AskId, GossipTopic, InboundId, Input, OutboundId, Output, Prune, Question, Reply, Request, Response, StartOver,
 };
 pub use peer::Peer;
 pub use services::ProviderView;

@@ -10,14 +10,16 @@ use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
     Evidence, Fact, ForkSeen, Gossip, Hlc, MemberChangeWanted, MemberVerb, MessageId, NodeCheck, NodeId, Principal,
-    Publication, Receipt, Recovered, Refusal, ResourceScored, Role, ServiceName, Signer, SyncRequest, SyncResponse,
-    Timestamp, TopicPattern,
+    PrunedRows, Publication, Receipt, Recovered, Refusal, ResourceScored, Role, ServiceName, Signer, Snapshot,
+    SyncRequest, SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
 use crate::blobs::{Blobs, FetchKey};
 use crate::config::{PeerConfig, PeerIdentity};
-use crate::event::{AskId, GossipTopic, InboundId, Input, OutboundId, Output, Question, Reply, Request, Response};
+use crate::event::{
+    AskId, GossipTopic, InboundId, Input, OutboundId, Output, Prune, Question, Reply, Request, Response,
+};
 use crate::health::network_health;
 use crate::inbound::Inbound;
 use crate::learned::{admins_known, ends_learned, members_known, pardons_learned, rights_learned, rules_learned};
@@ -52,6 +54,7 @@ pub(crate) enum FactsOwner {
     Asker(AskId),
     Settings(AskId, Box<PeerConfig>),
     Change(AskId, MemberChangeWanted),
+    Prune(AskId, PrunedRows),
     Vote,
     Peer,
 }
@@ -162,6 +165,10 @@ impl Peer {
             let certificate = Box::new(certificate);
             Some(Step::Discovery(discovery::Input::AdmissionSeen { issuer, certificate, invite: None }))
         });
+        let mut persist = PersistQueue::default();
+        // What an earlier run said that it deletes.
+        let unpruned = recovered.unpruned.iter().filter(|rows| rows.chain.node == node);
+        persist.add(Batch { pruned: unpruned.cloned().collect(), ..Batch::default() });
         Self {
             node,
             chain,
@@ -182,7 +189,7 @@ impl Peer {
                 .collect(),
             links: Links::default(),
             inbound: Inbound::default(),
-            persist: PersistQueue::default(),
+            persist,
             waiting: Waiting::default(),
             blobs: Blobs::default(),
             services: Services::new(seed.wrapping_add(3)),
@@ -301,7 +308,12 @@ impl Peer {
             Input::ChainRead { chain, state, facts } => {
                 self.tell_replication(replication::Input::ChainCut { chain, state, facts });
             }
-            Input::TraceRead { request, rows } => out.push(respond(request, SyncResponse::Trace(rows))),
+            Input::TraceRead { request, rows, pruned } => {
+                let whole = pruned.is_empty();
+                let content =
+                    if whole { SyncResponse::Trace(rows) } else { SyncResponse::PrunedTrace { rows, pruned } };
+                out.push(respond(request, content));
+            }
             Input::Verified(verdict) => self.tell_replication(replication::Input::Verified(verdict)),
             Input::Woken => self.woken(now, out),
         }
@@ -400,6 +412,8 @@ impl Peer {
                 let action = Action::Anchor { place: anchored.place.clone() };
                 self.record(FactsOwner::Asker(ask), by, action, vec![Fact::Anchored(anchored)]);
             }
+            Question::Prune { prune } => self.prune(ask, by, *prune, out),
+            Question::TakeSnapshot => self.take_snapshot(ask, by),
             Question::Configure { config, changes } => {
                 let action = Action::configure(&changes);
                 let facts = vec![Fact::Configured(Configured { changes })];
@@ -428,6 +442,30 @@ impl Peer {
         let (owner, fact) = (FactsOwner::Change(ask, wanted.clone()), Fact::MemberChangeWanted(wanted));
         self.record(owner, by, Action::ChangeMember { node, verb }, vec![fact]);
     }
+
+    /// Of what is on disk now: the kernel's chain and the fold of it are told of each commit together.
+    fn take_snapshot(&mut self, ask: AskId, by: Principal) {
+        let chain = self.kernel.chain_state();
+        let snapshot = Snapshot::of(chain, self.replication.tree().state_of(chain.chain()).hash());
+        self.record(FactsOwner::Asker(ask), by, Action::Snapshot, vec![Fact::Snapshot(Box::new(snapshot))]);
+    }
+
+    /// Judged once more here: what the store was read for may have changed since. The rows go when the record is on disk.
+    fn prune(&mut self, ask: AskId, by: Principal, prune: Prune, out: &mut Vec<Output>) {
+        let Prune { pruned, last, until, refuted, rows } = prune;
+        let mut terms = self.replication.prune_terms(until);
+        terms.vouchings.retain(|vouching| !refuted.contains(&vouching.node));
+        let snapshot = terms.snapshot.as_ref().map(|(seq, _)| *seq);
+        let fits = (rows.chain, rows.to, snapshot) == (terms.chain, pruned.to, Some(pruned.snapshot))
+            && last.seq.checked_add(1) == Some(pruned.to);
+        if !fits || !terms.keeps(last).is_empty() {
+            let message = "what decides which rows may go has changed meanwhile: ask again".to_owned();
+            return out.push(Output::Answer { ask, answer: Err(Refusal::Invalid { message }) });
+        }
+        let (owner, action) = (FactsOwner::Prune(ask, rows), Action::Prune { to: pruned.to });
+        self.record(owner, by, action, vec![Fact::Pruned(pruned)]);
+    }
+
     /// Of what is not there nothing is recorded.
     fn score(&mut self, ask: AskId, by: Principal, scored: Box<ResourceScored>, out: &mut Vec<Output>) {
         if self.replication.tree().get(&scored.path).is_none() {
@@ -742,7 +780,10 @@ impl Peer {
                 }
             }
             (Outbound::Trace(ask), Response::Sync(SyncResponse::Trace(rows))) => {
-                out.push(Output::Answer { ask, answer: Ok(Reply::Trace(rows)) });
+                out.push(Output::Answer { ask, answer: Ok(Reply::Trace { rows, pruned: Vec::new() }) });
+            }
+            (Outbound::Trace(ask), Response::Sync(SyncResponse::PrunedTrace { rows, pruned })) => {
+                out.push(Output::Answer { ask, answer: Ok(Reply::Trace { rows, pruned }) });
             }
             (Outbound::Start { to }, Response::Sync(content)) => self.start_answered(to, Some(content), now, out),
             (Outbound::Chunk { key, chunk }, Response::Blob(response)) => {
@@ -807,6 +848,7 @@ impl Peer {
             self.tell_replication(replication::Input::Stored { chain });
         }
         out.extend(owners.cuts.into_iter().map(|chain| Output::ReadChain { chain }));
+        out.extend(owners.prunes.into_iter().map(|ask| Output::Answer { ask, answer: Ok(Reply::Recorded) }));
     }
 
     fn persist_failed(&mut self) {
@@ -923,6 +965,7 @@ impl Peer {
                 self.tell_replication(replication::Input::ChangeWanted(wanted));
                 out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) });
             }
+            Some(FactsOwner::Prune(ask, rows)) => self.persist.add_pruned(ask, rows),
             Some(FactsOwner::Peer | FactsOwner::Vote) | None => {}
         }
     }
@@ -933,7 +976,12 @@ impl Peer {
                 self.tell_discovery(discovery::Input::RecordRefused { ticket, refusal });
             }
             Some(FactsOwner::Vote) => self.tell_replication(replication::Input::VoteRefused),
-            Some(FactsOwner::Asker(ask) | FactsOwner::Settings(ask, _) | FactsOwner::Change(ask, _)) => {
+            Some(
+                FactsOwner::Asker(ask)
+                | FactsOwner::Settings(ask, _)
+                | FactsOwner::Change(ask, _)
+                | FactsOwner::Prune(ask, _),
+            ) => {
                 out.push(Output::Answer { ask, answer: Err(refusal) });
             }
             Some(FactsOwner::Peer) | None => {}
@@ -1083,3 +1131,6 @@ const fn record_action(action: discovery::RecordAction) -> Action {
         discovery::RecordAction::Admit { node } => Action::Admit { node },
     }
 }
+
+#[cfg(test)]
+mod tests;

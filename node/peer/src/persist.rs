@@ -1,6 +1,8 @@
 //! What waits for the disk: at most one transaction is out, and everything that comes meanwhile goes into the next.
 
-use weft_protocol::{Batch, ChainId, CommitGroup, Cut};
+use weft_protocol::{Batch, ChainId, CommitGroup, Cut, PrunedRows};
+
+use crate::event::AskId;
 
 /// Whose data a transaction holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub(crate) struct Owners {
     pub(crate) chains: Vec<ChainId>,
     /// Which chains were cut.
     pub(crate) cuts: Vec<ChainId>,
+    /// Who waits until rows are gone.
+    pub(crate) prunes: Vec<AskId>,
 }
 
 /// Invariant: `out` is set exactly while a batch was given away and neither written nor failed.
@@ -40,6 +44,12 @@ impl PersistQueue {
     pub(crate) fn add_cut(&mut self, cut: Cut) {
         self.waiting.cuts.push(cut);
         self.waiting_owners.cuts.push(cut.chain);
+    }
+
+    /// Adds rows that go; whoever asked waits for that.
+    pub(crate) fn add_pruned(&mut self, ask: AskId, rows: PrunedRows) {
+        self.waiting.pruned.push(rows);
+        self.waiting_owners.prunes.push(ask);
     }
 
     /// Adds groups that this node's own chain had lost.

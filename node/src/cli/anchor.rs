@@ -9,6 +9,7 @@ use weft_protocol::control::{
     AnchorCheckReport, AnchorRow, AnchorsReport, CheckpointFile, CheckpointReport, StampCheckReport, StampRequest,
     StampRow, StampsReport,
 };
+use weft_replication::StateOfChain;
 
 use super::args::{CheckAnchorArgs, CheckStampArgs};
 use super::client::{Client, segment};
@@ -152,7 +153,7 @@ fn read_checkpoint(path: &Path) -> Result<Checkpoint, CliError> {
 /// What the chain in an export is to the checkpoint, and how many events it has.
 fn against(folder: &Path, checkpoint: &Checkpoint) -> Result<(Comparison, u64), CliError> {
     let chain = checkpoint.head.chain;
-    let exported = weft_storage::exported_chain(folder, chain)?.ok_or_else(|| {
+    let exported = weft_storage::exported_chain(folder, chain, StateOfChain::begin)?.ok_or_else(|| {
         let message = format!("{} holds no chain {chain}", folder.display());
         CliError::new("not-found", message).hint("weft chain export, from a node that holds it")
     })?;

@@ -854,6 +854,10 @@ pub(crate) enum ChainCommand {
     Stamps(OnlyAt),
     /// Check a stamp with the header of a block; needs no node
     CheckStamp(CheckStampArgs),
+    /// Say on this node's chain where it stands and what it has said so far, in one hash; rows below that may be pruned
+    Snapshot(OnlyAt),
+    /// Delete rows beside old events of this node's chain: leaves of plain messages, large bodies. Events, and what they prove, stay
+    Prune(PruneArgs),
     /// Write every chain that this node holds into a folder, for anybody to verify without a node
     Export {
         /// The folder; new, or empty
@@ -961,6 +965,19 @@ pub(crate) struct TreeScoreArgs {
     #[command(flatten)]
     pub(crate) at: At,
 }
+/// `weft chain prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Only of events older than that: 30d; without it the setting retention_rows says it
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) older_than: Option<Duration>,
+    /// Only show what would go, and what keeps the rest
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
 /// `weft chain check-stamp`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckStampArgs {

@@ -11,7 +11,7 @@ use weft_protocol::control::{
 use super::args::{ChainCommand, ChainLogArgs, OrderArgs};
 use super::client::{Client, Pieces, segment};
 use super::output::{Output, bad, card, count, dim, good, plural, short, table};
-use super::{At, CliError, anchor, evidence, offline};
+use super::{At, CliError, anchor, evidence, offline, prune};
 
 /// How often `--follow` asks for new events.
 const FOLLOW_STEP: Duration = Duration::from_millis(200);
@@ -38,6 +38,8 @@ pub(crate) async fn chain(command: &ChainCommand, before: &At) -> Result<(), Cli
         ChainCommand::Stamp { calendar, at } => anchor::stamp(calendar, &at.or(before)).await,
         ChainCommand::Stamps(only) => anchor::stamps(&only.at.or(before)).await,
         ChainCommand::CheckStamp(args) => anchor::check_stamp(args, args.json || before.json),
+        ChainCommand::Prune(args) => prune::prune(args, &args.at.or(before)).await,
+        ChainCommand::Snapshot(only) => prune::snapshot(&only.at.or(before)).await,
         ChainCommand::Export { path, at } => export(path, &at.or(before)).await,
     }
 }
@@ -127,8 +129,15 @@ fn verified_row(chain: &ChainVerifyRow) -> [String; 7] {
         count(chain.commits),
         count(chain.checkpoints),
         short(&chain.root),
-        if chain.ok { good("ok") } else { bad(chain.error.as_deref().unwrap_or("does not verify")) },
+        if chain.ok { ok_words(chain) } else { bad(chain.error.as_deref().unwrap_or("does not verify")) },
     ]
+}
+
+fn ok_words(chain: &ChainVerifyRow) -> String {
+    let snapshots =
+        if chain.snapshots > 0 { format!(", {}", plural(chain.snapshots, "snapshot")) } else { String::new() };
+    let pruned = if chain.pruned > 0 { format!(", {} pruned", plural(chain.pruned, "row")) } else { String::new() };
+    format!("{}{snapshots}{pruned}", good("ok"))
 }
 
 async fn prove(seq: u64, at: &At) -> Result<(), CliError> {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use weft_protocol::control::{ProofCheckReport, ProofFile};
 use weft_protocol::{EventProof, Fact, NodeId, Recovered, decode, verify_event_proof};
+use weft_replication::StateOfChain;
 use weft_storage::{ExportError, OpenError, Store};
 
 use super::CliError;
@@ -28,9 +29,12 @@ pub(crate) fn verify(path: &Path, json: bool) -> Result<(), CliError> {
         let running = |error| CliError::from(error).hint("weft chain verify, without --offline, while it runs");
         Home::probe(&home).map_err(running)?;
         let (store, recovered) = Store::open(&home.store())?;
-        (store.verify_all().map_err(|error| CliError::new("damaged", error.to_string()))?, names(&recovered))
+        (
+            store.verify_all(StateOfChain::begin).map_err(|error| CliError::new("damaged", error.to_string()))?,
+            names(&recovered),
+        )
     } else if path.is_dir() {
-        let report = weft_storage::verify_export(path)?;
+        let report = weft_storage::verify_export(path, StateOfChain::begin)?;
         if report.chains.is_empty() {
             return Err(CliError::new("not-found", format!("{} holds no exported chain", path.display())));
         }

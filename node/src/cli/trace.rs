@@ -1,7 +1,7 @@
 //! `weft trace`: one conversation as every concerned node recorded it.
 
 use weft_protocol::TraceId;
-use weft_protocol::control::{TraceHop, TraceReport};
+use weft_protocol::control::{PrunedHop, TraceHop, TraceReport};
 
 use super::client::Client;
 use super::output::{Output, bad, dim, doubtful, good, micros, plural, table};
@@ -16,7 +16,7 @@ pub(crate) async fn trace(id: &str, at: &At) -> Result<(), CliError> {
 
 pub(crate) fn text(report: &TraceReport) -> String {
     let header = ["node", "what", "record", "after", "target", "rule", ""];
-    let steps = table(header, report.hops.iter().map(row).collect(), "");
+    let steps = table(header, report.hops.iter().map(row).chain(report.pruned.iter().map(pruned_row)).collect(), "");
     format!("{steps}\n{}\n", verdict(report))
 }
 
@@ -38,10 +38,17 @@ fn row(hop: &TraceHop) -> [String; 7] {
     ]
 }
 
+fn pruned_row(hop: &PrunedHop) -> [String; 7] {
+    let record = format!("{}#{}", hop.name, hop.seq);
+    let [after, target, rule] = [(); 3].map(|()| String::new());
+    [hop.name.clone(), dim("pruned"), record, after, target, rule, dim(&format!("leaf {}", hop.leaf))]
+}
+
 fn verdict(report: &TraceReport) -> String {
     let agree = match (report.agree, report.disagreements.is_empty()) {
         (true, _) if report.hops.iter().all(|hop| hop.kind == "refused") => doubtful("it was not sent"),
         (true, _) => good("both sides agree"),
+        (false, true) if !report.pruned.is_empty() => doubtful("pruned"),
         (false, true) => doubtful("one side alone"),
         (false, false) => bad("not agreed"),
     };

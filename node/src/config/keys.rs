@@ -20,6 +20,11 @@ const HOUR: u64 = 60 * MINUTE;
 /// As long as it is written: 365.25 days.
 const YEAR: u64 = 8_766 * HOUR;
 
+/// The word for a time that does not come.
+const NEVER: &str = "never";
+/// Longest age that rows may be asked to have (guess: longer than any node lives).
+const RETENTION_US_MAX: u64 = 100 * YEAR;
+
 /// When a change of a key counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Changes {
@@ -65,6 +70,8 @@ enum Field {
     Effects,
     AnchorFile,
     Calendars,
+    /// Microseconds, or `never`.
+    Retention,
     /// Microseconds.
     Time(fn(&mut Config) -> &mut u64, u64, u64),
     Count(fn(&mut Config) -> &mut usize, usize, usize),
@@ -88,7 +95,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 36] = [
+pub(crate) static KEYS: [Key; 37] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -110,6 +117,12 @@ pub(crate) static KEYS: [Key; 36] = [
     },
     Key { name: "log", about: "which log lines are written", changes: Changes::Running, field: Field::Log },
     Key { name: "log_format", about: "how log lines look", changes: Changes::Restart, field: Field::LogFormat },
+    Key {
+        name: "retention_rows",
+        about: "age from which weft chain prune deletes rows beside events, unless it names another",
+        changes: Changes::Running,
+        field: Field::Retention,
+    },
     Key {
         name: "kernel.boot_agents",
         about: "built-in agents that every start brings to life",
@@ -344,6 +357,12 @@ impl Key {
                 calendars.iter().try_for_each(|text| text.parse::<Calendar>().map(|_| ()))?;
                 config.anchor.calendars = calendars;
             }
+            Field::Retention => {
+                config.retention_rows_us = match value {
+                    Value::Text(text) if text == NEVER => None,
+                    value => Some(self.within(value.time_us().map_err(wants)?, 0, RETENTION_US_MAX, value)?),
+                };
+            }
             Field::Time(field, least, most) => {
                 *field(config) = self.within(value.time_us().map_err(wants)?, least, most, value)?;
             }
@@ -388,6 +407,7 @@ impl Key {
             Field::Effects => "action.dimension=0.6, as spawn.risk=0.6; at most 64".to_owned(),
             Field::AnchorFile => "an absolute path, or nothing".to_owned(),
             Field::Calendars => "addresses as http://HOST".to_owned(),
+            Field::Retention => format!("a time as 30d, up to {}, or {NEVER}", show_time(RETENTION_US_MAX)),
             Field::Time(_, least, most) => format!("{} to {}", show_time(least), show_time(most)),
             Field::Count(_, least, most) => format!("{least} to {most}"),
             Field::Bytes(_, least, most) => format!("{} to {}", show_bytes(least), show_bytes(most)),
@@ -413,6 +433,7 @@ impl Key {
             Field::Effects => config.kernel.effects.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             Field::AnchorFile => config.anchor.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             Field::Calendars => config.anchor.calendars.join(","),
+            Field::Retention => config.retention_rows_us.map_or_else(|| NEVER.to_owned(), show_time),
             Field::Time(field, ..) => show_time(*field(&mut config.clone())),
             Field::Count(field, ..) => field(&mut config.clone()).to_string(),
             Field::Bytes(field, ..) => show_bytes(*field(&mut config.clone())),
@@ -443,6 +464,7 @@ impl Key {
             Field::Effects => config.kernel.effects.clone_from(&other.kernel.effects),
             Field::AnchorFile => config.anchor.file.clone_from(&other.anchor.file),
             Field::Calendars => config.anchor.calendars.clone_from(&other.anchor.calendars),
+            Field::Retention => config.retention_rows_us = other.retention_rows_us,
             Field::Time(field, ..) | Field::Bytes(field, ..) => *field(config) = *field(&mut other.clone()),
             Field::Count(field, ..) => *field(config) = *field(&mut other.clone()),
             Field::Limit(resource) => {

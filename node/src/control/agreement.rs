@@ -22,9 +22,35 @@ pub(crate) struct Agreement {
     pub(crate) unheard: Vec<String>,
 }
 
+/// Why it is not known what a node recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// Nobody could ask it.
+    Unreachable,
+    /// It deleted some of that.
+    Pruned,
+}
+
+impl Silence {
+    fn words(self, node: &str) -> String {
+        match self {
+            Self::Unreachable => format!(
+                "{node} could not be asked what it recorded; next: weft members shows whether it can be reached, then ask again"
+            ),
+            Self::Pruned => format!(
+                "{node} pruned what it recorded; next: weft chain log --node {node} --kind chain.pruned says when and how much"
+            ),
+        }
+    }
+}
+
 /// Whether every message with two sides was recorded alike by both. `name` gives the name of a node; of those in `silent` it
-/// could not be found out what they recorded.
-pub(crate) fn agreement(steps: &[Step], silent: &BTreeSet<NodeId>, name: impl Fn(NodeId) -> String) -> Agreement {
+/// could not be found out what they recorded, and why not.
+pub(crate) fn agreement(
+    steps: &[Step],
+    silent: &BTreeMap<NodeId, Silence>,
+    name: impl Fn(NodeId) -> String,
+) -> Agreement {
     let mut messages: BTreeMap<MessageId, Vec<&Step>> = BTreeMap::new();
     for step in steps {
         messages.entry(step.record.message).or_default().push(step);
@@ -36,7 +62,7 @@ pub(crate) fn agreement(steps: &[Step], silent: &BTreeSet<NodeId>, name: impl Fn
 
 fn compare_message(
     steps: &[&Step],
-    silent: &BTreeSet<NodeId>,
+    silent: &BTreeMap<NodeId, Silence>,
     name: &impl Fn(NodeId) -> String,
     agreement: &mut Agreement,
 ) {
@@ -54,9 +80,7 @@ fn compare_message(
         match theirs(Stage::Received) {
             Some(received) => compare(sent, received, &here, &there, found),
             None if turned_away => {}
-            None if silent.contains(&sent.record.peer) => unheard.push(format!(
-                "{there} could not be asked what it recorded; next: weft members shows whether it can be reached, then ask again"
-            )),
+            None if silent.contains_key(&sent.record.peer) => unheard.push(silent[&sent.record.peer].words(&there)),
             None => match (ours(Stage::Refused), ours(Stage::Acknowledged)) {
                 // The sender knows that nobody let it in.
                 (Some(ended), _) => unheard.push(format!(
@@ -90,10 +114,8 @@ fn compare_message(
         // Of a plain message to its own node *received* is the record of both sides.
         if sender != received.node && !at(Stage::Sent).any(|step| step.node == sender) {
             let (there, here) = (name(received.node), name(sender));
-            if silent.contains(&sender) {
-                unheard.push(format!(
-                    "{here} could not be asked what it recorded; next: weft members shows whether it can be reached, then ask again"
-                ));
+            if let Some(silence) = silent.get(&sender) {
+                unheard.push(silence.words(&here));
             } else {
                 found.push(format!("{there} received a message from {here}, which recorded nothing of it"));
             }
@@ -170,13 +192,14 @@ mod tests {
     }
 
     fn disagreements(steps: &[Step], name: fn(NodeId) -> String) -> Vec<String> {
-        let Agreement { disagreements, unheard } = agreement(steps, &BTreeSet::new(), name);
+        let Agreement { disagreements, unheard } = agreement(steps, &BTreeMap::new(), name);
         assert_eq!(unheard, Vec::<String>::new());
         disagreements
     }
 
     fn unheard(steps: &[Step], silent: &[NodeId]) -> Vec<String> {
-        let Agreement { disagreements, unheard } = agreement(steps, &silent.iter().copied().collect(), name);
+        let Agreement { disagreements, unheard } =
+            agreement(steps, &silent.iter().map(|node| (*node, Silence::Unreachable)).collect(), name);
         assert_eq!(disagreements, Vec::<String>::new());
         unheard
     }

@@ -16,7 +16,7 @@ use weft_protocol::control::{
 };
 use weft_protocol::limits::EVENT_BYTES_MAX;
 use weft_protocol::{ChainId, Digest, Event, Fact, NodeId, Refusal, encode};
-use weft_replication::Vouching;
+use weft_replication::{StateOfChain, Vouching};
 use weft_storage::{ExportError, Store, StoreError, VerifyReport};
 
 use super::failure::Failure;
@@ -137,7 +137,12 @@ fn event_row(store: &Store, event: &Event, chain: ChainId, name: &str, sealed: b
     let (summary, detail) = match Fact::decode(&event.kind, &event.payload) {
         Ok(Fact::Message(mut record)) if record.body.is_none() && record.body_bytes > EVENT_BYTES_MAX as u64 / 2 => {
             record.body = store.body(&record.body_hash)?;
-            fact::describe(&Fact::Message(record))
+            let pruned = record.body.is_none() && event.seq < store.pruned_to(chain);
+            let (mut summary, detail) = fact::describe(&Fact::Message(record));
+            if pruned {
+                summary.push_str(", its body pruned");
+            }
+            (summary, detail)
         }
         Ok(fact) => fact::describe(&fact),
         Err(error) => (format!("cannot be read: {error}"), serde_json::Value::Null),
@@ -287,7 +292,7 @@ async fn place_of(served: &Served, status: &weft_kernel::ChainStatus, place: &st
 #[utoipa::path(post, path = "/v1/chain/verify",
     responses((status = 200, body = ChainVerifyReport), (status = "default", body = ErrorBody)))]
 pub(crate) async fn verify(State(served): State<Arc<Served>>) -> Result<Json<ChainVerifyReport>, Failure> {
-    let report = served.stored(Store::verify_all).await?;
+    let report = served.stored(|store| store.verify_all(StateOfChain::begin)).await?;
     let nodes: Vec<NodeId> = report.chains.iter().map(|chain| chain.chain.node).collect();
     let named = move |peer: &Peer| {
         let names = nodes.into_iter().map(|node| (node, peer.discovery().display_name(node)));
@@ -310,6 +315,8 @@ pub(crate) fn verify_report(report: &VerifyReport, name: impl Fn(NodeId) -> Opti
         head: chain.last_commit.map(|commit| commit.to_string()).unwrap_or_default(),
         ok: chain.fault.is_none(),
         error: chain.fault.as_ref().map(|fault| format!("commit {}: {}", fault.first_bad_commit, fault.reason)),
+        snapshots: chain.snapshots,
+        pruned: chain.pruned,
     };
     ChainVerifyReport { ok: report.is_good(), chains: report.chains.iter().map(row).collect() }
 }
@@ -328,7 +335,7 @@ pub(crate) async fn export(
     let store = Arc::clone(&served.control.store);
     let write = move || -> Result<ExportReport, ExportError> {
         let chains = store.export(&folder)?;
-        let report = weft_storage::verify_export(&folder)?;
+        let report = weft_storage::verify_export(&folder, StateOfChain::begin)?;
         Ok(ExportReport {
             path: folder.display().to_string(),
             chains: chains.len() as u64,

@@ -76,6 +76,19 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             (words, to_json(returned))
         }
         Fact::Anchored(anchored) => (anchor_words(anchored), to_json(anchored)),
+        Fact::Snapshot(snapshot) => {
+            (format!("{} come to {}", plural(snapshot.size, "event"), snapshot.state), to_json(snapshot))
+        }
+        Fact::Pruned(pruned) => {
+            let words = format!(
+                "{} and {} below event {}, under the snapshot at event {}",
+                plural(pruned.rows, "row"),
+                bodies(pruned.bodies),
+                pruned.to,
+                pruned.snapshot
+            );
+            (words, to_json(pruned))
+        }
         Fact::ResourceWarned(used) => (resource_words(used, "uses"), to_json(used)),
         Fact::ResourceExceeded(used) => (resource_words(used, "is ended: it uses"), to_json(used)),
         Fact::CronAdded(job) => {
@@ -398,4 +411,8 @@ fn anchor_words(anchored: &Anchored) -> String {
         "checkpoint {} over {} events {step} {backend} {}",
         anchored.head.commit_no, anchored.head.size, anchored.place
     )
+}
+
+fn bodies(count: u64) -> String {
+    if count == 1 { "1 body".to_owned() } else { format!("{count} bodies") }
 }

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use super::{
     agents, anchor, bonds, chain, config, cron, dead_letters, events, evidence, gate, grants, health, identity, logs,
-    members, messages, node, order, services, topics, trace, tree,
+    members, messages, node, order, prune, services, topics, trace, tree,
 };
 
 #[derive(OpenApi)]
@@ -88,6 +88,8 @@ use super::{
         chain::verify,
         chain::witnesses,
         chain::export,
+        prune::snapshot,
+        prune::prune,
     )
 )]
 struct Document;
@@ -124,6 +126,8 @@ mod tests {
         "/v1/chain/events",
         "/v1/chain/export",
         "/v1/chain/proof/{seq}",
+        "/v1/chain/prune",
+        "/v1/chain/snapshot",
         "/v1/chain/stamps",
         "/v1/chain/verify",
         "/v1/chain/witnesses",

@@ -8,12 +8,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use futures::future::join_all;
 use weft_peer::{Peer, Question, Reply};
-use weft_protocol::control::{ErrorBody, TraceHop, TraceReport};
-use weft_protocol::{Blake3, ChainId, Event, Fact, NodeId, Stage, TraceId, TraceRow, inclusion_root};
+use weft_protocol::control::{ErrorBody, PrunedHop, TraceHop, TraceReport};
+use weft_protocol::{Blake3, ChainId, Event, Fact, NodeId, PrunedStep, Stage, TraceId, TraceRow, inclusion_root};
 use weft_replication::Vouching;
 use weft_storage::{Store, StoreError};
 
-use super::agreement::{Agreement, Step, agreement};
+use super::agreement::{Agreement, Silence, Step, agreement};
 use super::failure::Failure;
 use super::{Served, text};
 
@@ -42,12 +42,15 @@ pub(crate) async fn trace(
     let begun = tokio::time::Instant::now();
     loop {
         let report = collect(&served, id).await?;
-        let settled = report.agree && report.sealed && !report.hops.is_empty();
+        // What was deleted comes back by no waiting.
+        let settled = (report.agree || !report.pruned.is_empty())
+            && report.sealed
+            && !(report.hops.is_empty() && report.pruned.is_empty());
         // Of what the other side never had no record will come; of what it has one is there with its next commit.
         let one_sided = report.disagreements.is_empty() && !report.unheard.is_empty() && report.sealed;
         let patience = if report.hops.is_empty() || one_sided { FIRST_ROW_TIME_MAX } else { SETTLE_TIME_MAX };
         if settled || begun.elapsed() >= patience {
-            if report.hops.is_empty() {
+            if report.hops.is_empty() && report.pruned.is_empty() {
                 let message = format!("nobody that can be asked has recorded {id}");
                 return Err(Failure::new("not-found", message).hint("weft call prints the id of its trace"));
             }
@@ -60,7 +63,9 @@ pub(crate) async fn trace(
 async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failure> {
     let view = View::read(served).await?;
     let chain = view.own;
-    let own_rows = served.stored(move |store| store.trace(chain, id, ROWS_MAX)).await?;
+    let own = move |store: &Store| Ok((store.trace(chain, id, ROWS_MAX)?, store.pruned_steps(chain, id, ROWS_MAX)?));
+    let (own_rows, own_pruned) = served.stored(own).await?;
+    let mut pruned: Vec<(NodeId, PrunedStep)> = own_pruned.into_iter().map(|step| (chain.node, step)).collect();
     let mut rows: Vec<(NodeId, TraceRow)> = own_rows.into_iter().map(|row| (chain.node, row)).collect();
     let (mut asked, mut silent) = (BTreeSet::from([chain.node]), BTreeSet::new());
     loop {
@@ -71,7 +76,10 @@ async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failu
         asked.extend(&next);
         for (node, theirs) in join_all(next.into_iter().map(|node| ask(served, node, id))).await {
             match theirs {
-                Some(theirs) => rows.extend(theirs.into_iter().take(ROWS_MAX).map(|row| (node, row))),
+                Some((theirs, gone)) => {
+                    rows.extend(theirs.into_iter().take(ROWS_MAX).map(|row| (node, row)));
+                    pruned.extend(gone.into_iter().take(ROWS_MAX).map(|step| (node, step)));
+                }
                 None => drop(silent.insert(node)),
             }
         }
@@ -79,9 +87,20 @@ async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failu
     // Whoever is no member any more, or one too many, was not asked.
     let named = rows.iter().flat_map(|(_, row)| [row.record.peer, row.record.from.node]);
     silent.extend(named.filter(|node| !asked.contains(node)));
+    let mut silent: BTreeMap<NodeId, Silence> = silent.into_iter().map(|node| (node, Silence::Unreachable)).collect();
+    silent.extend(pruned.iter().map(|(node, _)| (*node, Silence::Pruned)));
     let concerned = rows.iter().map(|(node, _)| *node).collect::<BTreeSet<_>>();
     let vouchings = served.read(move |peer| vouchings(peer, &concerned)).await?;
-    served.stored(move |store| report(store, id, rows, &view, &silent, &vouchings)).await
+    let hops = pruned.into_iter().map(|(node, step)| pruned_hop(node, view.name(node), step)).collect();
+    let mut report = served.stored(move |store| report(store, id, rows, &view, &silent, &vouchings)).await?;
+    report.pruned = hops;
+    // Nothing that is left contradicts itself, and nobody can say more.
+    report.agree &= report.pruned.is_empty();
+    Ok(report)
+}
+
+fn pruned_hop(node: NodeId, name: String, step: PrunedStep) -> PrunedHop {
+    PrunedHop { node: node.to_string(), name, seq: step.seq, leaf: u64::from(step.leaf) }
 }
 
 /// Who vouches for the chains of these nodes.
@@ -112,11 +131,14 @@ fn witnesses(
     Ok(count)
 }
 
+/// What a node recorded, and which of that it deleted.
+type Said = (Vec<TraceRow>, Vec<PrunedStep>);
+
 /// What another node recorded; none when it does not say.
-async fn ask(served: &Served, node: NodeId, trace: TraceId) -> (NodeId, Option<Vec<TraceRow>>) {
+async fn ask(served: &Served, node: NodeId, trace: TraceId) -> (NodeId, Option<Said>) {
     let question = served.ask(Question::Trace { node, trace });
     match tokio::time::timeout(ASK_TIME_MAX, question).await {
-        Ok(Ok(Reply::Trace(rows))) => (node, Some(rows)),
+        Ok(Ok(Reply::Trace { rows, pruned })) => (node, Some((rows, pruned))),
         Ok(Ok(_) | Err(_)) | Err(_) => (node, None),
     }
 }
@@ -164,7 +186,7 @@ fn report(
     id: TraceId,
     mut rows: Vec<(NodeId, TraceRow)>,
     view: &View,
-    silent: &BTreeSet<NodeId>,
+    silent: &BTreeMap<NodeId, Silence>,
     vouchings: &[(ChainId, Vouching)],
 ) -> Result<TraceReport, StoreError> {
     rows.retain(|(_, row)| row.record.trace == id);
@@ -206,7 +228,7 @@ fn report(
         .extend(unproven.iter().map(|name| format!("what {name} says is not on its chain as this node holds it")));
     let sealed = hops.iter().all(|hop| hop.sealed);
     let agree = disagreements.is_empty() && unheard.is_empty();
-    Ok(TraceReport { id: id.to_string(), agree, sealed, hops, disagreements, unheard })
+    Ok(TraceReport { id: id.to_string(), agree, sealed, hops, disagreements, unheard, pruned: Vec::new() })
 }
 
 /// The chain of `node` on which the row is really recorded, by what this node holds and has verified.

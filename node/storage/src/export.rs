@@ -8,10 +8,12 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use weft_protocol::{ChainId, ChainState, Digest, Event, Fact, MessageBatch, content_address, encode};
+use weft_protocol::{
+    BeginFold, ChainId, ChainState, Digest, Event, Fact, MessageBatch, Replay, SnapshotFault, content_address, encode,
+};
 
 use crate::error::ExportError;
-use crate::recover::{Stored, compare_with_head, empty_state, placed_fact};
+use crate::recover::{Stored, compare_with_head, empty_state, placed_fact, replay_group};
 use crate::row::{self, GroupView, Kind, ROW_HEADER_BYTES, Salt, StoredHead, numbered_key};
 use crate::store::Store;
 use crate::table::{DIGESTS, GROUPS, STATE, Table};
@@ -99,11 +101,11 @@ fn bodies_named_in(group: &[u8]) -> Vec<Digest> {
 }
 
 /// Verifies an export without any store: all signatures, links, roots and clocks from the first event on. What it cannot know is
-/// whether the chains went on after the export was made.
+/// whether the chains went on after the export was made. Chains with snapshots are read twice, and folded by `fold`.
 ///
 /// # Errors
 /// [`ExportError::Io`] when a file cannot be read; a fault inside one is in its chain's report.
-pub fn verify_export(folder: &Path) -> Result<VerifyReport, ExportError> {
+pub fn verify_export(folder: &Path, fold: BeginFold) -> Result<VerifyReport, ExportError> {
     let failed = |file: &Path| {
         let file = file.display().to_string();
         move |error| ExportError::Io { file, error }
@@ -118,8 +120,7 @@ pub fn verify_export(folder: &Path) -> Result<VerifyReport, ExportError> {
     let report = |path: &std::path::PathBuf| {
         let unnamed = || failed(path)(io::Error::new(io::ErrorKind::InvalidData, "not named after a chain"));
         let chain = chain_of(path).ok_or_else(unnamed)?;
-        let mut rows = RowReader(BufReader::new(File::open(path).map_err(failed(path))?));
-        verify_file(chain, &mut rows, None).map_err(failed(path))
+        verify_file(chain, path, None, fold).map_err(failed(path))
     };
     let mut chains = paths.iter().map(report).collect::<Result<Vec<ChainReport>, _>>()?;
     chains.sort_by_key(|report| report.chain);
@@ -139,18 +140,16 @@ pub struct ExportedChain {
 ///
 /// # Errors
 /// [`ExportError::Io`] when its file cannot be read.
-pub fn exported_chain(folder: &Path, chain: ChainId) -> Result<Option<ExportedChain>, ExportError> {
+pub fn exported_chain(folder: &Path, chain: ChainId, fold: BeginFold) -> Result<Option<ExportedChain>, ExportError> {
     let path = folder.join(format!("{}-{}.{FILE_SUFFIX}", chain.node, chain.incarnation));
     let failed = |error| ExportError::Io { file: path.display().to_string(), error };
     fs::read_dir(folder).map_err(|error| ExportError::Io { file: folder.display().to_string(), error })?;
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
     let mut leaves = Vec::new();
-    let report = verify_file(chain, &mut RowReader(BufReader::new(file)), Some(&mut leaves)).map_err(failed)?;
-    Ok(Some(ExportedChain { report, leaves }))
+    match verify_file(chain, &path, Some(&mut leaves), fold) {
+        Ok(report) => Ok(Some(ExportedChain { report, leaves })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// The rows of one file, each with its check done.
@@ -200,13 +199,22 @@ struct FileCheck<'a> {
     audit: Audit,
     state: Option<ChainState>,
     batches: BTreeMap<u64, (u64, MessageBatch)>,
+    /// Those of them whose row did not come yet.
+    lacking: BTreeSet<u64>,
     head: Option<StoredHead>,
     orphans: u64,
 }
 
-fn verify_file(chain: ChainId, rows: &mut RowReader, leaves: Option<&mut Vec<Digest>>) -> io::Result<ChainReport> {
+fn verify_file(
+    chain: ChainId,
+    path: &Path,
+    leaves: Option<&mut Vec<Digest>>,
+    fold: BeginFold,
+) -> io::Result<ChainReport> {
+    let mut rows = RowReader(BufReader::new(File::open(path)?));
     let (audit, batches) = (Audit::new(chain), BTreeMap::new());
-    let mut check = FileCheck { leaves, chain, audit, state: None, batches, head: None, orphans: 0 };
+    let (lacking, orphans) = (BTreeSet::new(), 0);
+    let mut check = FileCheck { leaves, chain, audit, state: None, batches, lacking, head: None, orphans };
     let mut outcome = if rows.magic()? { Ok(()) } else { Err("not an exported chain".to_owned()) };
     while outcome.is_ok() {
         outcome = match rows.next_row()? {
@@ -215,7 +223,30 @@ fn verify_file(chain: ChainId, rows: &mut RowReader, leaves: Option<&mut Vec<Dig
             Some(Err(reason)) => Err(reason),
         };
     }
+    if outcome.is_ok()
+        && let Some(replay) = check.audit.replay(fold(chain))
+    {
+        check.audit.replayed(replay_file(path, replay)?);
+    }
     Ok(check.finish(outcome))
+}
+
+/// Reads the groups of a file that verified again, for as long as something is to be compared with them.
+fn replay_file(path: &Path, mut replay: Replay) -> io::Result<Result<(), SnapshotFault>> {
+    let mut rows = RowReader(BufReader::new(File::open(path)?));
+    rows.magic()?;
+    while !replay.is_done()
+        && let Some(Ok(bytes)) = rows.next_row()?
+    {
+        let row = row::read(&OPEN_SALT, &bytes).map_err(io::Error::other)?;
+        if row.kind == Kind::Group {
+            let view = GroupView::parse(row.body).map_err(io::Error::other)?;
+            if let Err(fault) = replay_group(&mut replay, &view).map_err(io::Error::other)? {
+                return Ok(Err(fault));
+            }
+        }
+    }
+    Ok(Ok(()))
 }
 
 impl FileCheck<'_> {
@@ -226,7 +257,10 @@ impl FileCheck<'_> {
             Kind::Digest => {
                 let (chain, seq) = row::split_numbered_key(row.key).map_err(|error| error.to_string())?;
                 match self.batches.get(&seq).filter(|_| chain == self.chain) {
-                    Some((commit_no, batch)) => self.audit.digest(*commit_no, batch, Some(row.body)),
+                    Some((commit_no, batch)) => {
+                        self.audit.digest(*commit_no, batch, row.body);
+                        self.lacking.remove(&seq);
+                    }
                     None => self.orphans += 1,
                 }
                 Ok(())
@@ -257,9 +291,12 @@ impl FileCheck<'_> {
         }
         for event in &checked.events {
             match placed_fact(event) {
-                Some(Fact::Batch(batch)) => drop(self.batches.insert(event.seq, (checked.commit.commit_no, batch))),
-                Some(Fact::Message(record)) => self.audit.message(checked.commit.commit_no, &record),
-                Some(_) | None => {}
+                Some(Fact::Batch(batch)) => {
+                    self.batches.insert(event.seq, (checked.commit.commit_no, batch));
+                    self.lacking.insert(event.seq);
+                }
+                Some(fact) => self.audit.said(event.seq, checked.commit.commit_no, fact),
+                None => {}
             }
         }
         Ok(())
@@ -273,7 +310,8 @@ impl FileCheck<'_> {
         if self.audit.body(&address) { Ok(()) } else { Err("a body that no event names".to_owned()) }
     }
 
-    fn finish(self, outcome: Result<(), String>) -> ChainReport {
+    fn finish(mut self, outcome: Result<(), String>) -> ChainReport {
+        self.lacking.iter().for_each(|seq| self.audit.lacks(*seq));
         let first_bad_commit = self.state.as_ref().map_or(0, ChainState::commits);
         let fault = match outcome {
             Err(reason) => Some(ChainFault { first_bad_commit, reason }),

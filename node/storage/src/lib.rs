@@ -3,7 +3,7 @@
 //! [`Store::commit`] writes one [`Batch`](weft_protocol::Batch) in one transaction with one disk sync and returns only when
 //! it is durable; [`Store::open`] verifies every chain from its first event before anything is built on it. This crate
 //! decides nothing: whether an event may be written, who is a member and what to do about damage is its caller's business.
-//! It shortens a chain only where a proven fork says so ([`Cut`](weft_protocol::Cut)) and keeps the rest aside, never begins one anew, and writes nothing more after the first error (`poison`).
+//! It deletes of what stands beside events what its caller names, shortens a chain only where a proven fork says so ([`Cut`](weft_protocol::Cut)) and keeps the rest aside, never begins one anew, and writes nothing more after the first error (`poison`).
 //!
 //! # The file
 //!
@@ -56,7 +56,7 @@
 //!
 //! # Modules in reading order
 //!
-//! `store` (one transaction per batch), `write` (its rows), `cut` (what does not count of a forked chain), `poison`, `opening`, `recover` (what a start reads), `read`,
+//! `store` (one transaction per batch), `write` (its rows), `cut` (what does not count of a forked chain), `prune` (rows that go), `poison`, `opening`, `recover` (what a start reads), `read`,
 //! `index`, `order`, `verify`, `export`; `damaged` and `salvage` (repair); below them `table`, `row` (bytes of a
 //! row), `mark`, `backend` (the file), `error`.
 
@@ -71,6 +71,7 @@ mod mark;
 mod opening;
 mod order;
 mod poison;
+mod prune;
 mod read;
 mod recover;
 mod row;
@@ -84,5 +85,6 @@ pub use damaged::{DamagedRange, DamagedStore};
 pub use error::{ExportError, OpenError, RepairError, StoreError};
 pub use export::{ExportedChain, exported_chain, verify_export};
 pub use order::{OrderKey, OrderKeys};
+pub use prune::{PRUNED_EVENTS_MAX, PrunePlan, RowCount};
 pub use store::Store;
 pub use verify::{ChainFault, ChainReport, VerifyReport};

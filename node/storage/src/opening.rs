@@ -1,5 +1,6 @@
 //! From a file to a store: begin one, or verify everything in one before anything of it is changed.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
@@ -60,10 +61,10 @@ pub(crate) fn open_locked(file: &Arc<StoreFile>, create: bool, place: &str) -> R
     }
     file.hold();
     let database = open_database(file)?;
-    let Reading { recovered, writer, orphans } = recover::read_all(&database, &salt)?;
+    let Reading { recovered, writer, orphans, pruned } = recover::read_all(&database, &salt)?;
     compare_with_mark(&writer, &mark)?;
     file.release()?;
-    let store = Store::new(database, Arc::clone(file), salt, writer, orphans);
+    let store = Store::new(database, Arc::clone(file), salt, writer, orphans, pruned);
     store.begin_run(mark.generation).map_err(|error| OpenError::Io(io::Error::other(error)))?;
     Ok((store, recovered))
 }
@@ -154,7 +155,7 @@ fn begin(file: &Arc<StoreFile>) -> Result<(Store, Recovered), OpenError> {
     file.write_now(0, &write_first_page(&salt))?;
     file.sync()?;
     let writer = Writer { generation, ..Writer::default() };
-    Ok((Store::new(database, Arc::clone(file), salt, writer, 0), Recovered::default()))
+    Ok((Store::new(database, Arc::clone(file), salt, writer, 0, BTreeMap::new()), Recovered::default()))
 }
 
 fn write_first_transaction(database: &Database, salt: &Salt) -> Result<(), String> {

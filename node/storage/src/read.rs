@@ -91,7 +91,7 @@ impl Store {
     }
 
     /// The first `limit` recorded steps of one conversation on one chain, in order; steps of plain messages with the proof that
-    /// their batch holds them.
+    /// their batch holds them. Those whose leaves were deleted are left out ([`Store::pruned_steps`]).
     ///
     /// # Errors
     /// [`StoreError::Read`].
@@ -282,13 +282,11 @@ impl Store {
                 }
                 let place = index::place(key.value()).ok_or(BadRow("an index key of another form"))?;
                 let row = if place.leaf == WHOLE_EVENT {
-                    self.whole_event(&groups, place)?
+                    Some(self.whole_event(&groups, place)?)
                 } else {
                     self.leaf(&digests, place, &mut open)?
                 };
-                if is_meant(&row.record) {
-                    rows.push(row);
-                }
+                rows.extend(row.filter(|row| is_meant(&row.record)));
             }
             Ok(rows)
         })
@@ -301,11 +299,24 @@ impl Store {
         Ok(TraceRow { record, seq: place.seq, inclusion: None })
     }
 
-    fn leaf(&self, digests: &Groups, place: Place, open: &mut Option<OpenDigest>) -> Result<TraceRow, StoreError> {
+    /// A step in the row beside its event; none when that was deleted.
+    fn leaf(
+        &self,
+        digests: &Groups,
+        place: Place,
+        open: &mut Option<OpenDigest>,
+    ) -> Result<Option<TraceRow>, StoreError> {
         if open.as_ref().is_none_or(|digest| digest.row.seq != place.seq) {
             let key = numbered_key(place.chain, place.seq);
-            let value =
-                digests.get(&key[..])?.ok_or_else(|| StoreError::read("the index names a digest that is gone"))?;
+            let Some(value) = digests.get(&key[..])? else {
+                // Looked at when it is missed: it may be deleted at this moment, and was said to be before.
+                let was_pruned = place.seq < self.pruned_to(place.chain);
+                return if was_pruned {
+                    Ok(None)
+                } else {
+                    Err(StoreError::read("the index names a digest that is gone"))
+                };
+            };
             let body = row::body(&self.salt, Kind::Digest, &key, value.value())?;
             let row: DigestRow = decode(body, BODY_BYTES_MAX).map_err(StoreError::read)?;
             let leaves = row.records.hashes();
@@ -319,7 +330,7 @@ impl Store {
         let (Some(record), Some(inclusion)) = (record, inclusion) else {
             return Err(StoreError::read("the index names a leaf that is not in its digest"));
         };
-        Ok(TraceRow { record, seq: place.seq, inclusion: Some(inclusion) })
+        Ok(Some(TraceRow { record, seq: place.seq, inclusion: Some(inclusion) }))
     }
 }
 

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use weft_protocol::limits::DEDUPLICATION_WINDOW;
 use weft_protocol::{
-    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, DeadLetter, Event, Evidence, Fact, LoggedPublication,
-    MessageRecord, NodeId, OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain, Reserved, Stage, decode,
+    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, DeadLetter, Digest, Event, Evidence, Fact,
+    LoggedPublication, MessageRecord, NodeId, OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain,
+    Replay, Reserved, SnapshotFault, Stage, decode, leaf_hash,
 };
 
 use crate::error::{OpenError, StoreError};
 use crate::row::{self, BODY_BYTES_MAX, BadRow, GroupView, Kind, Salt, StoredHead};
 use crate::store::Writer;
 use crate::table::{ADDRESSES, DEAD_LETTERS, DIGESTS, EVIDENCE, GROUPS, OUTBOX, STATE, TOPICS, Table};
-use crate::verify::ChainFault;
+use crate::verify::{ChainFault, body_apart};
 
 /// Everything a start reads.
 pub(crate) struct Reading {
@@ -21,6 +22,8 @@ pub(crate) struct Reading {
     pub(crate) writer: Writer,
     /// Digest rows without their event.
     pub(crate) orphans: u64,
+    /// Below which place rows of each chain may be gone.
+    pub(crate) pruned: BTreeMap<ChainId, u64>,
 }
 
 impl From<BadRow> for StoreError {
@@ -37,9 +40,19 @@ pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, Open
     let mut chains: BTreeSet<ChainId> = stored.chains()?;
     chains.extend(writer.heads.iter().filter(|(_, head)| head.commits > 0).map(|(chain, _)| chain));
     let mut recovered = Recovered { reserved: writer.reserved, ..Recovered::default() };
-    let mut orphans = 0;
+    let (mut orphans, mut pruned) = (0, BTreeMap::new());
     for chain in chains {
-        let (chain, messages, unclaimed) = recover_chain(&stored, chain, writer.heads.get(&chain))?;
+        let Walked { chain, messages, unclaimed, digests, named } =
+            recover_chain(&stored, chain, writer.heads.get(&chain))?;
+        let said = chain.facts.iter().filter_map(|placed| match &placed.fact {
+            Fact::Pruned(pruned) => Some(pruned.to),
+            _ => None,
+        });
+        if let Some(to) = said.max() {
+            let (chain, below) = (chain.state.chain(), digests.into_iter().filter(|seq| *seq < to).collect());
+            pruned.insert(chain, to);
+            recovered.unpruned.extend(stored.unpruned(chain, to, below, &named, writer.generation)?);
+        }
         recovered.chains.push(chain);
         recovered.messages.extend(messages);
         orphans += unclaimed;
@@ -67,7 +80,7 @@ pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, Open
         recovered.dead_letters.push(decode::<DeadLetter>(body, BODY_BYTES_MAX).map_err(StoreError::read)?);
         Ok(())
     })?;
-    Ok(Reading { recovered, writer, orphans })
+    Ok(Reading { recovered, writer, orphans, pruned })
 }
 
 fn read_state(transaction: &ReadTransaction, salt: &Salt) -> Result<Writer, OpenError> {
@@ -88,24 +101,33 @@ fn read_state(transaction: &ReadTransaction, salt: &Salt) -> Result<Writer, Open
     Ok(writer)
 }
 
-fn recover_chain(
-    stored: &Stored<'_>,
-    chain: ChainId,
-    head: Option<&StoredHead>,
-) -> Result<(RecoveredChain, VecDeque<PlacedMessage>, u64), OpenError> {
+/// What a start reads of one chain.
+struct Walked {
+    chain: RecoveredChain,
+    messages: VecDeque<PlacedMessage>,
+    /// Digest rows without their event.
+    unclaimed: u64,
+    /// Places of the others.
+    digests: Vec<u64>,
+    /// The last event that names each body beside its event.
+    named: BTreeMap<Digest, u64>,
+}
+
+fn recover_chain(stored: &Stored<'_>, chain: ChainId, head: Option<&StoredHead>) -> Result<Walked, OpenError> {
     let damaged = |fault: ChainFault| OpenError::Damaged {
         chain: Some(chain),
         first_bad_commit: Some(fault.first_bad_commit),
         reason: fault.reason,
     };
     let (mut facts, mut messages) = (Vec::new(), VecDeque::new());
-    let mut batches = BTreeSet::new();
+    let (mut batches, mut named) = (BTreeSet::new(), BTreeMap::new());
     let mut anchors = BTreeMap::new();
     let state = stored.walk(chain, |_, checked| {
         anchors.extend(checked.commit.anchors.into_iter().map(|anchor| (anchor.chain, anchor)));
         for (event, leaf) in checked.events.into_iter().zip(checked.leaves) {
             match placed_fact(&event) {
                 Some(Fact::Message(record)) => {
+                    named.extend(body_apart(&record).map(|address| (address, event.seq)));
                     if let Some(record) = received_step(chain, *record) {
                         messages.push_back(PlacedMessage { chain, seq: event.seq, leaf, record });
                     }
@@ -123,9 +145,10 @@ fn recover_chain(
         Ok(())
     });
     let state = compare_with_head(state.map_err(damaged)?, head).map_err(damaged)?;
-    let digests = stored.digest_places(chain)?;
-    let unclaimed = digests.iter().filter(|seq| !batches.contains(seq)).count() as u64;
-    Ok((RecoveredChain { state, facts, anchors: anchors.into_values().collect() }, messages, unclaimed))
+    let (digests, unclaimed): (Vec<u64>, Vec<u64>) =
+        stored.digest_places(chain)?.into_iter().partition(|seq| batches.contains(seq));
+    let chain = RecoveredChain { state, facts, anchors: anchors.into_values().collect() };
+    Ok(Walked { chain, messages, unclaimed: unclaimed.len() as u64, digests, named })
 }
 
 /// The step, when it is one of a message that came from another node; what was received is needed without its body.
@@ -168,6 +191,24 @@ pub(crate) fn empty_state(chain: ChainId, first: &CommitGroup) -> Result<ChainSt
         }
         _ => Err(ChainError::Genesis),
     }
+}
+
+/// Gives the events of one more group of a verified chain to what is compared with them.
+pub(crate) fn replay_group(replay: &mut Replay, view: &GroupView<'_>) -> Result<Result<(), SnapshotFault>, BadRow> {
+    for bytes in view.events() {
+        let bytes = bytes?;
+        // Messages are most of a chain and say nothing of its state: they are told by their kind and not read.
+        let event = match Event::kind_of(bytes) {
+            Some("ipc.message" | "ipc.batch") => None,
+            Some(_) | None => Event::decode(bytes).ok(),
+        };
+        let placed =
+            event.and_then(|event| placed_fact(&event).map(|fact| PlacedFact { seq: event.seq, hlc: event.hlc, fact }));
+        if let Err(fault) = replay.event(leaf_hash(bytes), placed.as_ref()) {
+            return Ok(Err(fault));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// What one read transaction sees.
@@ -265,6 +306,23 @@ impl Stored<'_> {
             passed(current, checked).map_err(|reason| fault(&state, reason))?;
         }
         Ok(state)
+    }
+
+    /// Reads the events of a verified chain again, for as long as something is to be compared with them.
+    pub(crate) fn replay(&self, chain: ChainId, mut replay: Replay) -> Result<Result<(), SnapshotFault>, StoreError> {
+        let groups = self.transaction.open_table(GROUPS)?;
+        let (first, last) = (row::numbered_key(chain, 0), row::numbered_key(chain, u64::MAX));
+        for entry in groups.range(&first[..]..=&last[..])? {
+            if replay.is_done() {
+                break;
+            }
+            let (key, value) = entry?;
+            let view = GroupView::parse(row::body(self.salt, Kind::Group, key.value(), value.value())?)?;
+            if let Err(fault) = replay_group(&mut replay, &view)? {
+                return Ok(Err(fault));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// The places of the digests of one chain.

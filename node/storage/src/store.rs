@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, Durability, StorageBackend, WriteTransaction};
-use weft_protocol::{Batch, ChainId, Recovered, Reserved};
+use weft_protocol::{Batch, ChainId, Digest, Recovered, Reserved};
 
 use crate::backend::{StoreFile, file_backend, open_file, sync_folder_of};
 use crate::error::{OpenError, StoreError, panic_text};
@@ -25,6 +25,8 @@ pub(crate) struct Writer {
     pub(crate) generation: u64,
     pub(crate) reserved: Reserved,
     pub(crate) heads: BTreeMap<ChainId, StoredHead>,
+    /// The transaction that last wrote each body since the start: 32 bytes for each of more than 64 KiB.
+    pub(crate) bodies_written: BTreeMap<Digest, u64>,
     /// Whether the last mark may not be on the disk yet.
     pub(crate) unsettled: bool,
 }
@@ -37,13 +39,23 @@ pub struct Store {
     pub(crate) salt: Salt,
     poison: Poison,
     writer: Mutex<Writer>,
+    /// Below which place rows of each chain may be gone, because the chain says so.
+    pruned: Mutex<BTreeMap<ChainId, u64>>,
     orphans: u64,
 }
 
 impl Store {
     /// The store around what was opened.
-    pub(crate) fn new(database: Database, file: Arc<StoreFile>, salt: Salt, writer: Writer, orphans: u64) -> Self {
-        Self { database, file, salt, poison: Poison::default(), writer: Mutex::new(writer), orphans }
+    pub(crate) fn new(
+        database: Database,
+        file: Arc<StoreFile>,
+        salt: Salt,
+        writer: Writer,
+        orphans: u64,
+        pruned: BTreeMap<ChainId, u64>,
+    ) -> Self {
+        let (poison, writer, pruned) = (Poison::default(), Mutex::new(writer), Mutex::new(pruned));
+        Self { database, file, salt, poison, writer, pruned, orphans }
     }
 
     /// Opens the store in this file and verifies everything in it: on another thread, where a panic of the database ends as
@@ -106,15 +118,19 @@ impl Store {
         heads.extend(next_heads(&before, batch, generation)?);
         let reserved = batch.reserved.unwrap_or(writer.reserved);
         let mark = Mark { generation, salt: self.salt, reserved, heads: heads.into_iter().collect() };
+        let pruned: Vec<_> = batch.pruned.iter().map(|rows| writer.still_prunable(rows, &batch.bodies)).collect();
+        // Before the rows are gone, so that whoever misses one knows why.
+        pruned.iter().for_each(|rows| self.set_pruned(rows.chain, rows.to));
         self.guarded(|| {
             let transaction = self.begin_write()?;
-            write_batch(&transaction, &self.salt, batch, &mark).map_err(|error| error.to_string())?;
+            write_batch(&transaction, &self.salt, batch, &pruned, &mark).map_err(|error| error.to_string())?;
             transaction.commit().map_err(|error| error.to_string())?;
             self.file.write_now(mark.offset(), &mark.write()).map_err(|error| error.to_string())
         })?;
         writer.generation = generation;
         writer.reserved = reserved;
         writer.heads.extend(mark.heads);
+        writer.bodies_written.extend(batch.bodies.iter().map(|(address, _)| (*address, generation)));
         writer.unsettled = true;
         Ok(())
     }
@@ -170,6 +186,19 @@ impl Store {
         })?;
         writer.generation = generation;
         Ok(())
+    }
+
+    /// Rows of events of this chain below this place may be gone, because the chain says so.
+    #[must_use]
+    pub fn pruned_to(&self, chain: ChainId) -> u64 {
+        let pruned = self.pruned.lock().unwrap_or_else(PoisonError::into_inner);
+        pruned.get(&chain).copied().unwrap_or(0)
+    }
+
+    fn set_pruned(&self, chain: ChainId, to: u64) {
+        let mut pruned = self.pruned.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = pruned.entry(chain).or_insert(0);
+        *known = to.max(*known);
     }
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {

@@ -1,10 +1,12 @@
-//! The full check of what is stored, for people: every chain from its first event, every digest against its event.
+//! The full check of what is stored, for people: every chain from its first event, every digest against its event, every
+//! snapshot against what its chain comes to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::ReadableTable;
 use weft_protocol::{
-    Blake3, ChainId, ChainState, ClusterId, Digest, DigestRow, Fact, MessageBatch, MessageRecord, decode, root,
+    BeginFold, Blake3, ChainId, ChainState, ClusterId, Digest, DigestRow, Fact, MessageBatch, MessageRecord, Replay,
+    Snapshot, SnapshotFault, StateFold, decode, root,
 };
 
 use crate::error::StoreError;
@@ -48,6 +50,10 @@ pub struct ChainReport {
     pub bodies: u64,
     /// Bodies that events name and that are not here: a node holds those of its own chain alone.
     pub absent_bodies: u64,
+    /// Snapshots that say what their chain comes to.
+    pub snapshots: u64,
+    /// Rows with leaves of plain messages that the chain says were deleted, and that are not here.
+    pub pruned: u64,
     /// Digests without an event, and index rows that lead nowhere.
     pub orphans: u64,
     /// What is wrong, when something is.
@@ -71,18 +77,18 @@ impl VerifyReport {
 
 impl Store {
     /// Verifies everything: all signatures, links, roots and clocks of all chains, and each digest against its event. Reads
-    /// the whole store and keeps none of it.
+    /// the whole store and keeps none of it. Chains with snapshots are read twice, and folded by `fold`.
     ///
     /// # Errors
     /// [`StoreError::Read`] when the database itself cannot be read; damage inside a chain is in its report.
-    pub fn verify_all(&self) -> Result<VerifyReport, StoreError> {
+    pub fn verify_all(&self, fold: BeginFold) -> Result<VerifyReport, StoreError> {
         // One transaction sees all; the heads are read from it, not from what is being written meanwhile.
         self.reading(|transaction| {
             let stored = Stored { transaction, salt: &self.salt };
             let heads = stored.heads()?;
             let mut chains = stored.chains()?;
             chains.extend(heads.keys());
-            let report = |chain| verify_chain(&stored, chain, heads.get(&chain));
+            let report = |chain| verify_chain(&stored, chain, heads.get(&chain), fold);
             let mut report = VerifyReport { chains: chains.into_iter().map(report).collect::<Result<_, _>>()? };
             count_lost_index_rows(&stored, &heads, &mut report)?;
             Ok(report)
@@ -90,22 +96,30 @@ impl Store {
     }
 }
 
-fn verify_chain(stored: &Stored<'_>, chain: ChainId, head: Option<&StoredHead>) -> Result<ChainReport, StoreError> {
+fn verify_chain(
+    stored: &Stored<'_>,
+    chain: ChainId,
+    head: Option<&StoredHead>,
+    fold: BeginFold,
+) -> Result<ChainReport, StoreError> {
     let mut audit = Audit::new(chain);
     let digests = stored.transaction.open_table(DIGESTS)?;
     let walked = stored.walk(chain, |state, checked| {
         let commit_no = checked.commit.commit_no;
         for event in &checked.events {
-            match placed_fact(event) {
-                Some(Fact::Batch(batch)) => {
-                    let key = numbered_key(chain, event.seq);
-                    let row = digests.get(&key[..]).map_err(|error| error.to_string())?;
-                    let row =
-                        row.as_ref().map(|row| row::body(stored.salt, Kind::Digest, &key, row.value())).transpose();
-                    audit.digest(commit_no, &batch, row.map_err(|error| error.to_string())?);
+            let fact = placed_fact(event);
+            if let Some(Fact::Batch(batch)) = &fact {
+                let key = numbered_key(chain, event.seq);
+                let row = digests.get(&key[..]).map_err(|error| error.to_string())?;
+                let row = row.as_ref().map(|row| row::body(stored.salt, Kind::Digest, &key, row.value())).transpose();
+                if let Some(row) = row.map_err(|error| error.to_string())? {
+                    audit.digest(commit_no, batch, row);
+                } else {
+                    audit.lacks(event.seq);
                 }
-                Some(Fact::Message(record)) => audit.message(commit_no, &record),
-                Some(_) | None => {}
+            }
+            if let Some(fact) = fact {
+                audit.said(event.seq, commit_no, fact);
             }
         }
         audit.passed(state);
@@ -113,6 +127,9 @@ fn verify_chain(stored: &Stored<'_>, chain: ChainId, head: Option<&StoredHead>) 
     });
     let fault = walked.and_then(|state| compare_with_head(state, head)).err();
     audit.bodies(stored);
+    if let Some(replay) = audit.replay(fold(chain)) {
+        audit.replayed(stored.replay(chain, replay)?);
+    }
     let digest_rows = stored.digest_places(chain)?.len() as u64;
     let mut report = audit.finish(fault);
     report.orphans = digest_rows.saturating_sub(report.digests);
@@ -129,6 +146,12 @@ pub(crate) struct Audit {
     report: ChainReport,
     /// The commit of each body that does not fit into its event, by the hash that the event names.
     apart: BTreeMap<Digest, u64>,
+    /// The batches without a row.
+    lacking: BTreeSet<u64>,
+    /// Rows of events below this place were deleted, the chain says.
+    pruned_to: u64,
+    /// By its place each snapshot and its commit.
+    snapshots: BTreeMap<u64, (u64, Snapshot)>,
 }
 
 impl Audit {
@@ -146,16 +169,56 @@ impl Audit {
                 digests: 0,
                 bodies: 0,
                 absent_bodies: 0,
+                snapshots: 0,
+                pruned: 0,
                 orphans: 0,
                 fault: None,
             },
             apart: BTreeMap::new(),
+            lacking: BTreeSet::new(),
+            pruned_to: 0,
+            snapshots: BTreeMap::new(),
         }
     }
 
-    /// A digest that should match its event; none when it was pruned.
-    pub(crate) fn digest(&mut self, commit_no: u64, batch: &MessageBatch, row: Option<&[u8]>) {
-        let Some(body) = row else { return };
+    /// An event and what it says.
+    pub(crate) fn said(&mut self, seq: u64, commit_no: u64, fact: Fact) {
+        match fact {
+            Fact::Message(record) => self.message(commit_no, &record),
+            Fact::Snapshot(snapshot) => drop(self.snapshots.insert(seq, (commit_no, *snapshot))),
+            Fact::Pruned(pruned) => self.pruned_to = self.pruned_to.max(pruned.to),
+            _ => {}
+        }
+    }
+
+    /// A batch has no row: it was pruned, or is another node's.
+    pub(crate) fn lacks(&mut self, seq: u64) {
+        self.lacking.insert(seq);
+    }
+
+    /// What compares the snapshots with their chain; none without any.
+    pub(crate) fn replay(&mut self, fold: Box<dyn StateFold>) -> Option<Replay> {
+        if self.snapshots.is_empty() {
+            return None;
+        }
+        let snapshots = self.snapshots.iter().map(|(seq, (_, snapshot))| (*seq, snapshot.clone()));
+        let replay = Replay::new(snapshots, fold);
+        replay.map_err(|fault| self.replayed(Err(fault))).ok()
+    }
+
+    /// All snapshots were compared, or one is wrong.
+    pub(crate) fn replayed(&mut self, outcome: Result<(), SnapshotFault>) {
+        match outcome {
+            Ok(()) => self.report.snapshots = self.snapshots.len() as u64,
+            Err(fault) => {
+                let first_bad_commit = self.snapshots.get(&fault.seq).map_or(0, |(commit_no, _)| *commit_no);
+                self.report.fault.get_or_insert(ChainFault { first_bad_commit, reason: fault.to_string() });
+            }
+        }
+    }
+
+    /// A digest that should match its event.
+    pub(crate) fn digest(&mut self, commit_no: u64, batch: &MessageBatch, body: &[u8]) {
         let good = decode::<DigestRow>(body, BODY_BYTES_MAX).is_ok_and(|row| {
             let leaves = row.records.hashes();
             batch.count == leaves.len() as u64 && batch.root == root::<Blake3>(&leaves)
@@ -169,7 +232,7 @@ impl Audit {
     }
 
     /// An event of a message that may name a body beside it.
-    pub(crate) fn message(&mut self, commit_no: u64, record: &MessageRecord) {
+    fn message(&mut self, commit_no: u64, record: &MessageRecord) {
         if let Some(address) = body_apart(record) {
             self.apart.entry(address).or_insert(commit_no);
         }
@@ -210,6 +273,7 @@ impl Audit {
     /// The report; a fault of the chain itself goes before one of its digests.
     pub(crate) fn finish(mut self, fault: Option<ChainFault>) -> ChainReport {
         self.report.absent_bodies = self.apart.len() as u64;
+        self.report.pruned = self.lacking.range(..self.pruned_to).count() as u64;
         self.report.fault = fault.or(self.report.fault);
         self.report
     }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use redb::WriteTransaction;
 use weft_protocol::{
-    Batch, ChainId, CommitGroup, DigestRow, Evidence, NewTraces, chain_root_hash, encode, names_of_leaf,
+    Batch, ChainId, CommitGroup, DigestRow, Evidence, NewTraces, PrunedRows, chain_root_hash, encode, names_of_leaf,
 };
 
 use crate::cut::write_cut;
 use crate::error::StoreError;
 use crate::index::{self, Place, WHOLE_EVENT};
 use crate::mark::Mark;
+use crate::prune::write_pruned;
 use crate::row::{self, Kind, Salt, StoredHead};
 use crate::table::{ADDRESSES, BODIES, DEAD_LETTERS, DIGESTS, EVIDENCE, GROUPS, INDEX, OUTBOX, STATE, TOPICS};
 
@@ -56,6 +57,7 @@ pub(crate) fn write_batch(
     transaction: &WriteTransaction,
     salt: &Salt,
     batch: &Batch,
+    pruned: &[PrunedRows],
     mark: &Mark,
 ) -> Result<(), redb::Error> {
     for cut in &batch.cuts {
@@ -88,6 +90,9 @@ pub(crate) fn write_batch(
     }
     write_topics(transaction, salt, batch)?;
     write_dead_letters(transaction, salt, batch)?;
+    for rows in pruned {
+        write_pruned(transaction, rows)?;
+    }
     for (chain, head) in &mark.heads {
         put_state(transaction, salt, &row::head_key(*chain), &head.write())?;
     }

@@ -148,6 +148,92 @@ pub struct ChainVerifyRow {
     pub ok: bool,
     /// The first thing that does not.
     pub error: Option<String>,
+    /// Snapshots that say what the chain comes to.
+    #[serde(default)]
+    pub snapshots: u64,
+    /// Rows with leaves of plain messages that the chain says were deleted, and that are not here.
+    #[serde(default)]
+    pub pruned: u64,
+}
+
+/// The answer to `POST /v1/chain/snapshot`: what the chain says of itself from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SnapshotReport {
+    /// Whose chain.
+    pub node: String,
+    /// Which of its chains.
+    pub incarnation: String,
+    /// Place of the snapshot.
+    pub seq: u64,
+    /// Events that it covers, from the first on.
+    pub events: u64,
+    /// Root over them.
+    pub root: String,
+    /// Hash of the state that they come to.
+    pub state: String,
+}
+
+/// The body of `POST /v1/chain/prune`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PruneRequest {
+    /// Only rows of events that are older, in microseconds; the setting `retention_rows`, without one.
+    #[serde(default)]
+    pub older_than_us: Option<u64>,
+    /// Only say what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What went, or would go, and what keeps the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PruneReport {
+    /// Whose chain.
+    pub node: String,
+    /// Which of its chains.
+    pub incarnation: String,
+    /// Whether nothing was deleted because only the answer was wanted.
+    pub dry_run: bool,
+    /// Age from which rows may go, in microseconds; none when they never may.
+    pub older_than_us: Option<u64>,
+    /// How many of the others who count must vouch for an event.
+    pub witnesses_needed: u64,
+    /// Events that the newest snapshot covers; none without a snapshot.
+    pub snapshot_events: Option<u64>,
+    /// Place of the first event whose rows go; none when nothing does.
+    pub from: Option<u64>,
+    /// Rows of events from this place on stay; none when nothing goes.
+    pub to: Option<u64>,
+    /// What goes.
+    pub goes: PrunedCount,
+    /// What stays, by reason; what stays for two reasons is counted under both.
+    pub stays: Vec<PruneStay>,
+    /// Bodies that stay because an event that stays names them too.
+    pub shared_bodies: u64,
+    /// Whether more may go than one request deletes.
+    pub more: bool,
+}
+
+/// Rows, and how much they hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct PrunedCount {
+    /// Rows with leaves of plain messages.
+    pub rows: u64,
+    /// Bodies beside events of durable messages.
+    pub bodies: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+}
+
+/// What stays for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PruneStay {
+    /// `no-snapshot`, `not-stable`, `not-witnessed` or `too-young`.
+    pub reason: String,
+    /// The same for people.
+    pub message: String,
+    /// How much.
+    pub stays: PrunedCount,
 }
 
 /// One line of the total order.

@@ -20,6 +20,22 @@ pub struct TraceReport {
     /// each: nothing contradicts what is shown, and nothing confirms it.
     #[serde(default)]
     pub unheard: Vec<String>,
+    /// Steps of which their node says that it deleted what they said; the root over them stays on its chain.
+    #[serde(default)]
+    pub pruned: Vec<PrunedHop>,
+}
+
+/// A recorded step whose leaf was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PrunedHop {
+    /// Whose record.
+    pub node: String,
+    /// The name of that node.
+    pub name: String,
+    /// The event that holds the root over it.
+    pub seq: u64,
+    /// Which leaf it was.
+    pub leaf: u64,
 }
 
 /// One recorded step.

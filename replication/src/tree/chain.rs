@@ -33,7 +33,7 @@ pub(super) struct Record {
     /// The newest observations, in order.
     pub(super) seen: VecDeque<(OrderKey, Observation, Millionths)>,
     /// The place of the event by which it is over.
-    ended: Option<u64>,
+    pub(super) ended: Option<u64>,
 }
 
 /// What follows when the effect of an intent is done.
@@ -56,7 +56,7 @@ pub(super) struct ChainFold {
     pub(super) intents: BTreeMap<u64, Intended>,
     /// What each agent listens to.
     pub(super) subscriptions: BTreeMap<AgentName, BTreeSet<ResourcePath>>,
-    ended: BTreeSet<(u64, ResourcePath)>,
+    pub(super) ended: BTreeSet<(u64, ResourcePath)>,
     /// How many resources have no record.
     pub(super) left_out: u64,
     /// What changed since the last look.

@@ -9,6 +9,7 @@ use crate::order::OrderKey;
 use crate::tree::chain::{ChainFold, Record};
 use crate::tree::merkle::MerkleTree;
 use crate::tree::names;
+use crate::tree::state::FoldedState;
 
 /// Invariant: between two calls from outside nothing waits to be hashed.
 #[derive(Debug)]
@@ -107,6 +108,12 @@ impl Fold {
             let (entry, stands) = self.said.entry(&path);
             self.merkle.put(entry, stands, &|above| self.said.entry(above).0);
         }
+    }
+
+    /// What one chain says, counted or hidden.
+    pub(super) fn state_of(&self, chain: ChainId) -> FoldedState {
+        let fold = self.said.chains.get(&chain).or_else(|| self.hidden.get(&chain));
+        fold.map_or_else(|| ChainFold::new(chain).state(), ChainFold::state)
     }
 
     pub(super) fn left_out(&self) -> u64 {

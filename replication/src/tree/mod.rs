@@ -3,7 +3,8 @@
 //! Each chain is folded by itself, in its own order (`chain`, with `changes`: what each fact changes). What the chains say of one
 //! resource is joined by where it stands in the order of all events (`fold`), and the result stands in a Merkle tree of which one
 //! path is hashed again for each change (`merkle`). So neither the order in which chains arrive nor how they are split into
-//! commits can matter. `stable` is a second fold that is fed only with what can have nothing before it any more.
+//! commits can matter. `stable` is a second fold that is fed only with what can have nothing before it any more. `state` is one
+//! chain's fold as a value, which a snapshot names by its hash.
 
 mod chain;
 mod changes;
@@ -11,7 +12,9 @@ mod fold;
 mod merkle;
 mod names;
 mod stable;
+mod state;
 
+pub use state::{FoldedState, StateOfChain};
 use weft_protocol::{ChainId, Digest, PlacedFact, ResourceEntry, ResourcePath, TreeProof};
 
 use crate::order::OrderKey;
@@ -125,6 +128,12 @@ impl Tree {
     #[must_use]
     pub fn prove(&self, path: &ResourcePath) -> TreeProof {
         self.provisional.merkle().prove(path)
+    }
+
+    /// What this chain alone says, as one value: a snapshot of it names its hash. Hidden or not, it says that.
+    #[must_use]
+    pub fn state_of(&self, chain: ChainId) -> FoldedState {
+        self.provisional.state_of(chain)
     }
 
     /// How many resources there are.

@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use weft_protocol::limits::TREE_PROOF_BYTES_MAX;
 use weft_protocol::{
     Admitted, AgentSpec, AuditLevel, Backend, Boot, BuiltinKind, Certificate, ChainId, Configured, ContractRegistered,
-    Effect, EffectOutcome, EffectResult, Endpoint, Environment, ExitReason, Fact, ForkSeen, Hlc, Incarnation,
+    Effect, EffectOutcome, EffectResult, Endpoint, Environment, ExitReason, Fact, ForkSeen, Frontier, Hlc, Incarnation,
     Millionths, NodeId, Observation, PlacedFact, Principal, ProcessExited, ProcessId, ResourceKind, ResourcePath,
-    ResourceScored, RestartPlanned, Role, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Signed, Timestamp,
-    TopicSubscribed, TreeClaim, TreeProof, decode, encode, hash,
+    ResourceScored, RestartPlanned, Role, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Shake, Signed,
+    Snapshot, StateFold, Timestamp, TopicSubscribed, TreeClaim, TreeProof, decode, encode, hash,
 };
-use weft_replication::{OrderKey, Tree};
+use weft_replication::{FoldedState, OrderKey, StateOfChain, Tree};
 
 use crate::world::World;
 use crate::writer::{Writer, cluster};
@@ -205,6 +205,28 @@ fn tree(chains: &[Chain]) -> Tree {
     tree
 }
 
+fn folded(mut fold: StateOfChain, facts: &[PlacedFact]) -> StateOfChain {
+    facts.iter().for_each(|placed| fold.apply(placed));
+    fold
+}
+
+#[test]
+fn a_snapshot_forgets_what_is_over_for_the_longest_as_its_chain_does() {
+    let chain = WRITERS[0].chain;
+    let life = |number: u64| {
+        let name = format!("a{number}");
+        let spawned = PlacedFact { seq: 2 * number, hlc: Hlc(2 * number + 1), fact: spawn(&name, 0) };
+        [spawned, PlacedFact { seq: 2 * number + 1, hlc: Hlc(2 * number + 2), fact: exit(&name, 0) }]
+    };
+    let facts: Vec<PlacedFact> = (0..1_100).flat_map(life).collect();
+    let whole = folded(StateOfChain::of(chain), &facts).state();
+    for at in [1, 500, 2_046, 2_047, 2_048, 2_049, 2_100] {
+        let before = folded(StateOfChain::of(chain), &facts[..at]).state();
+        let resumed = StateOfChain::resumed(&before, at as u64).unwrap();
+        assert!(folded(resumed, &facts[at..]).state() == whole, "at {at}");
+    }
+}
+
 /// Every path of a tree.
 fn paths(tree: &Tree) -> Vec<ResourcePath> {
     let mut paths = vec![ResourcePath::root()];
@@ -275,6 +297,32 @@ proptest! {
             let held = chains.iter().map(|(chain, facts)| (*chain, facts.as_slice()));
             prop_assert_eq!(root, Tree::at(reached, held).root());
         }
+    }
+
+    #[test]
+    fn a_snapshot_and_what_follows_are_all_of_it((chains, _) in pieces(), at in 0..14_usize, growing in 0..40_usize) {
+        for (chain, facts) in &chains {
+            let at = at.min(facts.len());
+            let size = facts[..at].last().map_or(0, |placed| placed.seq + 1);
+            let before = folded(StateOfChain::of(*chain), &facts[..at]).state();
+            let kept = decode::<FoldedState>(&encode(&before), usize::MAX).unwrap();
+            let resumed = folded(StateOfChain::resumed(&kept, size).unwrap(), facts).state();
+            prop_assert_eq!(&resumed, &folded(StateOfChain::of(*chain), facts).state());
+            // What is read once more before the place of the snapshot changes nothing; what a tree holds of the chain is the same.
+            prop_assert_eq!(resumed.hash(), tree(&chains).state_of(*chain).hash());
+        }
+        let leaves: Vec<_> = (0..growing).map(|leaf| hash("leaf", &[&leaf.to_be_bytes()])).collect();
+        let at = at.min(growing);
+        let (mut whole, mut first) = (Frontier::default(), Frontier::default());
+        leaves.iter().for_each(|leaf| whole.push::<Shake>(*leaf));
+        leaves[..at].iter().for_each(|leaf| first.push::<Shake>(*leaf));
+        let (root, peaks) = (first.root::<Shake>(), first.peaks().to_vec());
+        let snapshot = Snapshot { size: at as u64, root, peaks, state: root, fold: 1 };
+        let mut resumed = snapshot.frontier().unwrap();
+        leaves[at..].iter().for_each(|leaf| resumed.push::<Shake>(*leaf));
+        prop_assert_eq!(resumed, whole);
+        let other = Snapshot { root: hash("other", &[]), ..snapshot };
+        prop_assert!(other.frontier().is_none());
     }
 
     #[test]

@@ -68,7 +68,9 @@ fn store(home: &HomeDir) -> Check {
         return Check::ok("store", "there is none yet");
     }
     let opened = Store::open(&home.store()).map_err(CliError::from).and_then(|(store, recovered)| {
-        let report = store.verify_all().map_err(|error| CliError::new("damaged", error.to_string()))?;
+        let report = store
+            .verify_all(weft_replication::StateOfChain::begin)
+            .map_err(|error| CliError::new("damaged", error.to_string()))?;
         let fault = report.chains.iter().find_map(|chain| chain.fault.as_ref());
         match fault {
             Some(fault) => {

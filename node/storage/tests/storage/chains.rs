@@ -3,8 +3,9 @@
 use weft_protocol::{
     AgentName, Batch, Boot, COMMIT_LABEL, ChainId, ChainState, ClusterId, Commit, CommitGroup, Digest, DigestRow,
     EVENT_VERSION, Envelope, Event, Evidence, Fact, Genesis, Hlc, Incarnation, KeyPair, Leaves, Level, LocalTarget,
-    MessageBatch, MessageId, MessageRecord, NodeId, OutboxEntry, Payload, Principal, Recovered, Reserved, SUITE,
-    Sender, Shake, SignedCommit, Signer, Stage, Timestamp, TraceId, commit_hash, encode, leaf_hash, link_hash, root,
+    MessageBatch, MessageId, MessageRecord, NodeId, OutboxEntry, Payload, PlacedFact, Principal, Recovered, Reserved,
+    SUITE, Sender, Shake, SignedCommit, Signer, Stage, StateFold, Timestamp, TraceId, commit_hash, encode, leaf_hash,
+    link_hash, root,
 };
 
 pub(crate) fn cluster() -> ClusterId {
@@ -169,6 +170,21 @@ pub(crate) fn boot(version: &str) -> Fact {
 
 pub(crate) fn one(chain: ChainId, group: CommitGroup) -> Batch {
     Batch { groups: vec![(chain, group)], ..Batch::default() }
+}
+
+/// A state that no event changes, for chains without snapshots.
+struct NoFold;
+
+impl StateFold for NoFold {
+    fn apply(&mut self, _placed: &PlacedFact) {}
+
+    fn state_hash(&self) -> Digest {
+        Digest::from_bytes([0; 32])
+    }
+}
+
+pub(crate) fn no_fold(_chain: ChainId) -> Box<dyn StateFold> {
+    Box::new(NoFold)
 }
 
 /// A little of everything: two chains, digests, outbox, reservation, evidence, addresses; each batch one commit.

@@ -3,7 +3,7 @@
 use weft_protocol::{Batch, Cut, TraceId};
 use weft_storage::Store;
 
-use crate::chains::{Writer, commits, one, script};
+use crate::chains::{Writer, commits, no_fold, one, script};
 use crate::disk::Disk;
 
 fn cut(chain: weft_protocol::ChainId, from_commit: u64) -> Batch {
@@ -28,7 +28,7 @@ fn a_chain_ends_at_its_cut_and_goes_on_from_there() {
     let (state, _) = store.chain_left(peer).unwrap().unwrap();
     assert_eq!((state.commits(), state.last_commit()), (2, whole[1].signed.hash()));
     assert_eq!(store.range(own, 0, u64::MAX).unwrap(), before, "other chains are as they were");
-    assert!(store.verify_all().unwrap().is_good());
+    assert!(store.verify_all(no_fold).unwrap().is_good());
     drop(store);
 
     let (store, recovered) = Store::open_backend(disk.clone()).unwrap();
@@ -39,7 +39,7 @@ fn a_chain_ends_at_its_cut_and_goes_on_from_there() {
     drop(store);
     let (store, recovered) = Store::open_backend(disk).unwrap();
     assert_eq!(commits(&recovered, peer), 2);
-    assert!(store.verify_all().unwrap().is_good());
+    assert!(store.verify_all(no_fold).unwrap().is_good());
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_chain_of_which_nothing_counts_is_gone() {
     let whole = store.range(peer, 0, u64::MAX).unwrap();
     store.commit(&cut(peer, 0)).unwrap();
     assert_eq!(store.chain_left(peer).unwrap(), None);
-    assert!(store.verify_all().unwrap().is_good());
+    assert!(store.verify_all(no_fold).unwrap().is_good());
     drop(store);
     let (store, recovered) = Store::open_backend(disk.clone()).unwrap();
     assert_eq!((commits(&recovered, own), commits(&recovered, peer)), (5, 0));

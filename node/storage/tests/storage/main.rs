@@ -10,6 +10,8 @@ mod flip;
 mod flips;
 mod lifecycle;
 mod property;
+mod prune;
 mod reading;
 mod received;
 mod repair;
+mod snapshot;

@@ -1,0 +1,115 @@
+//! What a peer alone does about rows that go: nothing that its own judgement keeps, and what an earlier run began.
+
+use serde_bytes::ByteArray;
+use weft_kernel::genesis_rules;
+use weft_protocol::{Certificate, Charter, Digest, EventPlace, Incarnation, KeyPair, Pruned, Signed};
+
+use super::*;
+use crate::start::Memory;
+
+const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
+
+/// A founder's peer, and all that it asked to be written.
+struct World {
+    peer: Peer,
+    written: Vec<Batch>,
+    answers: Vec<Result<Reply, Refusal>>,
+}
+
+impl World {
+    fn new(recovered: impl Fn(ChainId) -> Recovered) -> Self {
+        let keys = Arc::new(KeyPair::generate([5; 32]));
+        let founder = keys.public_keys().clone();
+        let charter =
+            Charter { founder: founder.clone(), rules: genesis_rules().into(), nonce: ByteArray::new([1; 16]) };
+        let certificate = Certificate {
+            cluster: charter.cluster_id(),
+            keys: founder.clone(),
+            name: "alpha".parse().expect("a name"),
+            role: Role::Admin,
+            grants: Vec::new(),
+            issuer: founder.node(),
+            issued: NOW,
+            not_after: None,
+        };
+        let incarnation = Incarnation(1);
+        let chain = ChainId { node: founder.node(), incarnation };
+        let gates = Gates::new(founder.node(), &charter.rules, &charter.rules_hash()).expect("the genesis rules");
+        let identity = PeerIdentity {
+            name: "alpha".parse().expect("a name"),
+            charter,
+            certificate: Signed::new(&certificate, &*keys),
+            incarnation,
+            disowned: Vec::new(),
+            memory: Memory::Fresh,
+            build: "test".to_owned(),
+            members: Vec::new(),
+            addresses: Vec::new(),
+        };
+        let peer = Peer::new(PeerConfig::default(), identity, &recovered(chain), keys, gates, 7, NOW);
+        let mut world = Self { peer, written: Vec::new(), answers: Vec::new() };
+        world.give(Input::Woken);
+        world
+    }
+
+    /// One input, and whatever follows from the writes it asks for.
+    fn give(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut outputs = Vec::new();
+            self.peer.handle(input, NOW, &mut outputs);
+            for output in outputs {
+                match output {
+                    Output::Persist(batch) => {
+                        self.written.push(*batch);
+                        inputs.push_back(Input::Persisted);
+                    }
+                    Output::Answer { answer, .. } => self.answers.push(answer),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, question: Question) {
+        self.give(Input::Asked { ask: AskId(1), by: Principal::Operator, question });
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        let groups = self.written.iter().flat_map(|batch| &batch.groups);
+        let events = groups.flat_map(|(_, group)| &group.events);
+        events.filter_map(|bytes| weft_protocol::Event::kind_of(bytes).map(str::to_owned)).collect()
+    }
+}
+
+fn rows(chain: ChainId) -> PrunedRows {
+    PrunedRows { chain, to: 2, digests: vec![1], bodies: vec![Digest::from_bytes([4; 32])], as_of: 0 }
+}
+
+#[test]
+fn what_an_earlier_run_said_that_it_deletes_is_deleted_and_nobody_elses() {
+    let recovered = |chain: ChainId| {
+        let stranger = ChainId { node: NodeId::from_bytes([9; 32]), ..chain };
+        Recovered { unpruned: vec![rows(chain), rows(stranger)], ..Recovered::default() }
+    };
+    let world = World::new(recovered);
+    let pruned: Vec<&PrunedRows> = world.written.iter().flat_map(|batch| &batch.pruned).collect();
+    assert_eq!(pruned, [&rows(world.peer.chain)]);
+}
+
+#[test]
+fn whatever_the_store_was_read_for_nothing_goes_that_nobody_vouches_for() {
+    let mut world = World::new(|_| Recovered::default());
+    world.ask(Question::TakeSnapshot);
+    assert_eq!(world.kinds().last().map(String::as_str), Some("chain.snapshot"));
+    let (snapshot, taken) = world.peer.replication.snapshot().cloned().expect("on disk");
+    assert!(taken.size > 1 && taken.size <= snapshot);
+    let pruned = Pruned { from: 1, to: 2, rows: 1, bodies: 1, snapshot };
+    let last = EventPlace { seq: 1, hlc: Hlc(1), commit_no: 0 };
+    let rows = rows(world.peer.chain);
+    let prune = Prune { pruned, last, until: Hlc(u64::MAX), refuted: Vec::new(), rows };
+    world.ask(Question::Prune { prune: Box::new(prune) });
+    assert!(matches!(world.answers.last(), Some(Err(Refusal::Invalid { .. }))), "{:?}", world.answers);
+    assert!(!world.kinds().contains(&"chain.pruned".to_owned()), "nothing is said of what does not go");
+    assert!(world.written.iter().all(|batch| batch.pruned.is_empty()));
+}
