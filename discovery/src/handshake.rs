@@ -182,6 +182,7 @@ fn member_hello(view: &AdmissionView, nonce: [u8; 32]) -> Hello {
         rules: Some(view.rules_hash),
         nonce: ByteArray::new(nonce),
         credential: weft_protocol::Credential::Member((*view.certificate).clone()),
+        rotations: Vec::new(),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::limits::EVENT_BYTES_MAX;
 use crate::membership::{Certificate, Genesis};
 use crate::process::{AgentSpec, ExitReason, Resource};
 use crate::record::Head;
+use crate::rotation::KeyRotation;
 use crate::service::{ContractRegistered, ServiceEnded, ServiceEntry};
 use crate::signature::Signed;
 use crate::time::{Hlc, Timestamp};
@@ -301,6 +302,8 @@ pub enum Fact {
     MemberChangeWanted(MemberChangeWanted),
     /// A resource was observed, and its scores changed.
     ResourceScored(Box<ResourceScored>),
+    /// The ML-DSA-65 key of this node gives way to a new one, from the next commit on.
+    KeyRotated(Box<KeyRotation>),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -759,4 +762,5 @@ kinds! {
     "epoch.endorsed" => EpochEndorsed,
     "member.change-wanted" => MemberChangeWanted,
     "resource.scored" => ResourceScored,
+    "keys.rotated" => KeyRotated,
 }

@@ -111,7 +111,7 @@ impl Replication {
         let other_hash = other.hash();
         let same = held.as_ref().is_some_and(|held| held.hash() == other_hash);
         let other_no = other.decode().map_or(0, |commit| commit.commit_no);
-        let proof = held.map(|held| Evidence { first: *held, second: other });
+        let proof = held.map(|held| Evidence { first: *held, second: other, rotations: Vec::new() });
         let proof = proof.filter(|evidence| !same && self.verdict_of(&chain, evidence).is_some());
         if self.inquiries.get(&chain).is_some_and(|inquiry| inquiry.reading == Some(other_hash)) {
             self.step_inquiry(chain, same, proof, outputs);

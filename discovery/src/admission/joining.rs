@@ -132,6 +132,7 @@ impl Discovery {
             certificate: certificate.clone(),
             charter: (*self.view.charter).clone(),
             members: self.members_to_tell(certificate),
+            rotations: Vec::new(),
         };
         for ask in asks {
             outputs.push(Output::AnswerJoin { ask: *ask, answer: Ok(Box::new(admission.clone())) });

@@ -51,6 +51,7 @@ impl Joiner {
             rules: None,
             nonce: ByteArray::new(nonce),
             credential: Credential::Joiner { invite: token.invite(), keys },
+            rotations: Vec::new(),
         };
         Self { token, signer, name, remote, hello, state: State::Called }
     }
@@ -105,7 +106,7 @@ fn check_admission(
     admission: &Admission,
     now: Timestamp,
 ) -> Result<(), AuthRefusal> {
-    let Admission { certificate: signed, charter, members: told } = admission;
+    let Admission { certificate: signed, charter, members: told, .. } = admission;
     let cluster = charter.cluster_id();
     if cluster != token.cluster {
         return Err(AuthRefusal::WrongCluster { ours: token.cluster, theirs: cluster });

@@ -110,7 +110,7 @@ impl ChainFold {
             }
             Fact::ResourceScored(scored) => self.observe(at, &scored.path, scored.seen, scored.weight),
             // What is no resource: messages, what the gates and people decided, rights and rules, bonds, what was measured once,
-            // runs of a job, the supervision above an agent, repairs, and what this version does not know.
+            // runs of a job, the supervision above an agent, repairs, with which keys a node writes, and what this version does not know.
             Fact::Message(_)
             | Fact::Batch(_)
             | Fact::Denied(_)
@@ -149,6 +149,7 @@ impl ChainFold {
             | Fact::EpochProposed(_)
             | Fact::EpochEndorsed(_)
             | Fact::MemberChangeWanted(_)
+            | Fact::KeyRotated(_)
             | Fact::Opaque { .. } => {}
         }
     }

@@ -78,9 +78,9 @@ impl Corpus {
             _ => self.bend(chain, &first),
         };
         if self.roll(2) == 0 {
-            (chain, Evidence { first, second })
+            (chain, Evidence { first, second, rotations: Vec::new() })
         } else {
-            (chain, Evidence { first: second, second: first })
+            (chain, Evidence { first: second, second: first, rotations: Vec::new() })
         }
     }
 
@@ -214,8 +214,11 @@ fn one_dishonest_step_convicts() {
             let Some(place) = parting(one, two) else { continue };
             compared += 1;
             let (first, second) = (one[place][roll(3)].clone(), two[place][roll(3)].clone());
-            let evidence =
-                if roll(2) == 0 { Evidence { first, second } } else { Evidence { first: second, second: first } };
+            let evidence = if roll(2) == 0 {
+                Evidence { first, second, rotations: Vec::new() }
+            } else {
+                Evidence { first: second, second: first, rotations: Vec::new() }
+            };
             assert!(encode(&evidence).len() <= weft_protocol::limits::EVIDENCE_BYTES_MAX);
             if let Ok(verdict) = weigh_evidence(&evidence, |signed| verify_commit(signed, &keys)) {
                 assert_eq!((verdict.commit_no, verdict.kind), (shared as u64, ForkKind::Siblings));

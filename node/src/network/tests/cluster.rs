@@ -115,6 +115,7 @@ impl Cluster {
             certificate: self.certify(keys, name.as_str(), None),
             charter: (*self.charter).clone(),
             members: vec![self.founder.certificate.clone()],
+            rotations: Vec::new(),
         }
     }
 }
