@@ -6,7 +6,7 @@ use crate::error::DecodeError;
 use crate::fact::Fact;
 use crate::hash::Digest;
 use crate::id::{ChainId, ClusterId};
-use crate::limits::{COMMIT_BYTES_MAX, UNSEALED_AGE_US_MAX, UNSEALED_EVENTS_MAX};
+use crate::limits::{COMMIT_BYTES_MAX, ROTATIONS_MAX, UNSEALED_AGE_US_MAX, UNSEALED_EVENTS_MAX};
 use crate::merkle::{Frontier, Shake, inclusion_root};
 use crate::record::{
     COMMIT_LABEL, Commit, CommitGroup, Event, EventProof, Head, SignedCommit, chain_root_hash, leaf_hash, link_hash,
@@ -321,6 +321,9 @@ impl ChainState {
         }
         if !checkpoint {
             return Err(refuse(RotationError::NotSealed));
+        }
+        if self.earlier.len() >= ROTATIONS_MAX {
+            return Err(refuse(RotationError::TooMany));
         }
         let rotation = match Fact::decode(&events[at].kind, &events[at].payload) {
             Ok(Fact::KeyRotated(rotation)) => rotation.verify(&self.keys).map_err(refuse)?,

@@ -100,7 +100,7 @@ pub use record::{
     Anchor, COMMIT_LABEL, Commit, CommitGroup, EVENT_VERSION, Event, EventProof, Head, SUITE, SignedCommit,
     chain_root_hash, commit_hash, leaf_hash, link_hash,
 };
-pub use rotation::{KeyRotation, Rotation, RotationError, follow_rotations};
+pub use rotation::{KeyRotation, MemberKeys, Rotation, RotationError, follow_rotations};
 pub use sandbox::{AllowedPath, PathMode, SandboxPolicy, is_within};
 pub use scope::{IpcScope, ScopedAgent};
 pub use service::{

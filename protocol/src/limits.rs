@@ -46,8 +46,8 @@ pub const DEPTH_MAX: usize = 16;
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Largest envelope sent inline, in bytes; leaves room in a frame for a batch's own framing.
 pub const ENVELOPE_BYTES_MAX: usize = 640 * 1024;
-/// Most rotations of its keys that a node shows beside its certificate, about 9 KiB each; the next one is refused (guess: one a
-/// year for eight years).
+/// Most rotations of its keys that a node shows beside its certificate, about 9 KiB each, and most that stand on one chain; the next
+/// one is refused (guess: one a year for eight years).
 pub const ROTATIONS_MAX: usize = 8;
 /// Largest frame of the authentication handshake, in bytes: a certificate (about 6 KiB) with [`ROTATIONS_MAX`] rotations and a
 /// proof (about 4 KiB) fit.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::DecodeError;
 use crate::hash::Digest;
 use crate::id::ChainId;
+use crate::limits::ROTATIONS_MAX;
 use crate::signature::{DualSignature, PublicKeys, Signable, Signed, SignedError, Signer};
 
 /// The label under which the new pair agrees.
@@ -57,6 +58,9 @@ pub enum RotationError {
     /// The new keys are another node's, or the old ones again.
     #[error("the new keys are not a new ML-DSA-65 key of the same node")]
     NotNew,
+    /// The chain was handed over as often as one may be: everybody who follows it keeps all its keys.
+    #[error("a chain is handed over at most {ROTATIONS_MAX} times")]
+    TooMany,
     /// The old pair did not sign it.
     #[error("the old keys did not sign it: {0}")]
     Old(crate::signature::SignatureError),
@@ -100,6 +104,80 @@ impl KeyRotation {
         })?;
         self.accepted.verify(&rotation.new, ACCEPTED_LABEL, &self.rotation.digest()).map_err(RotationError::New)?;
         Ok(rotation)
+    }
+}
+
+/// All keys that a node is known to have or to have had. Invariant: each but the first follows from one before it by a rotation
+/// whose four signatures were checked; at most one more than [`ROTATIONS_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberKeys {
+    keys: Vec<PublicKeys>,
+    rotations: Vec<KeyRotation>,
+    /// [`PublicKeys::digest`] of those that gave way to others.
+    replaced: Vec<Digest>,
+}
+
+impl MemberKeys {
+    /// Those of a node whose certificate names these.
+    #[must_use]
+    pub fn new(certified: PublicKeys) -> Self {
+        Self { keys: vec![certified], rotations: Vec::new(), replaced: Vec::new() }
+    }
+
+    /// All of them, those of the certificate first and the newest last.
+    #[must_use]
+    pub fn all(&self) -> &[PublicKeys] {
+        &self.keys
+    }
+
+    /// What led to them, in the order in which it was learned.
+    #[must_use]
+    pub fn rotations(&self) -> &[KeyRotation] {
+        &self.rotations
+    }
+
+    /// Whether these gave way to others.
+    #[must_use]
+    pub fn is_replaced(&self, keys: &PublicKeys) -> bool {
+        self.replaced.contains(&keys.digest())
+    }
+
+    /// Learns of a rotation that follows one of these keys; whether that is news. Of a node that shows more than
+    /// [`ROTATIONS_MAX`] no further one is learned.
+    pub fn learn(&mut self, rotation: &KeyRotation) -> bool {
+        let Ok(claimed) = rotation.rotation.peek() else { return false };
+        if self.rotations.len() >= ROTATIONS_MAX || self.keys.contains(&claimed.new) {
+            return false;
+        }
+        let old = self.keys.iter().find(|keys| keys.digest() == claimed.old);
+        if old.is_none_or(|old| rotation.verify(old).is_err()) {
+            return false;
+        }
+        self.keys.push(claimed.new);
+        self.rotations.push(rotation.clone());
+        self.replaced.push(claimed.old);
+        true
+    }
+
+    /// The rotations that lead from those of the certificate to these, in order; none when nothing does.
+    #[must_use]
+    pub fn path_to(&self, keys: &PublicKeys) -> Option<Vec<KeyRotation>> {
+        let mut path = Vec::new();
+        let mut last = keys.clone();
+        while last != self.keys[0] {
+            let place = self.keys.iter().position(|keys| *keys == last)?.checked_sub(1)?;
+            path.push(self.rotations[place].clone());
+            last = self.keys.iter().find(|keys| keys.digest() == self.replaced[place])?.clone();
+        }
+        path.reverse();
+        Some(path)
+    }
+
+    /// The rotation that made these the node's; none of those of the certificate.
+    #[must_use]
+    pub fn rotation_to(&self, keys: &PublicKeys) -> Option<&KeyRotation> {
+        let place = self.keys.iter().position(|known| known == keys)?.checked_sub(1)?;
+        self.rotations.get(place)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_bytes::{ByteArray, ByteBuf};
+use weft_protocol::limits::ROTATIONS_MAX;
 use weft_protocol::{
     COMMIT_LABEL, ChainError, ChainId, ChainState, CommitGroup, Event, Fact, Incarnation, KeyPair, KeyRotation,
     RotationError, SignatureError, SignedCommit, Signer, follow_rotations, verify_commit_by,
@@ -126,6 +127,17 @@ fn a_rotation_counts_on_its_own_chain_alone_and_once() {
     writer.keys = next;
     let again = writer.group(&[once], true, |_, _| {});
     assert_eq!(rotation_error(&writer, &again), RotationError::OtherKeys);
+}
+
+#[test]
+fn a_chain_is_handed_over_so_many_times_and_no_more() {
+    let mut writer = begun();
+    for _ in 0..ROTATIONS_MAX {
+        rotate(&mut writer);
+    }
+    let once_more = writer.group(&[rotated(&writer, &next_keys(1))], true, |_, _| {});
+    assert_eq!(rotation_error(&writer, &once_more), RotationError::TooMany);
+    writer.append(&[fact(1)], true);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod forks;
 mod gossip;
 mod mutations;
 mod order;
+mod rotations;
 mod serve;
 mod topics;
 mod tree;
