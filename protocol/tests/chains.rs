@@ -261,6 +261,7 @@ fn a_proof_shows_one_event_and_no_other() {
         inclusion: prove_inclusion::<Shake>(&leaves, 2).unwrap(),
         checkpoint: groups[2].signed.clone(),
         keys: writer.keys.public_keys().clone(),
+        rotations: Vec::new(),
     };
     let (event, commit) = verify_event_proof(&proof).unwrap();
     assert_eq!((event.seq, commit.commit_no), (2, 2));
