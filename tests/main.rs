@@ -21,6 +21,7 @@ mod load;
 mod refusals;
 mod remote;
 mod restore;
+mod rotation;
 mod sandbox;
 mod scope;
 mod services;

@@ -162,6 +162,8 @@ pub enum Action {
         /// Whether one of them says how strict the gates are.
         gates: bool,
     },
+    /// Let another ML-DSA-65 key sign for this node from here on.
+    RotateKeys,
     /// Say how good a resource is.
     Score {
         /// Which.
@@ -309,6 +311,7 @@ kinds! {
     Configure => "configure",
     // Of the environment, or of what else the gates go by.
     ConfigureGates => "configure",
+    RotateKeys => "rotate-keys",
     Score => "score",
     Shutdown => "shutdown",
     Deliver => "deliver",
@@ -388,6 +391,7 @@ impl Action {
             Self::Anchor { .. } => ActionKind::Anchor,
             Self::Configure { gates: false, .. } => ActionKind::Configure,
             Self::Configure { gates: true, .. } => ActionKind::ConfigureGates,
+            Self::RotateKeys => ActionKind::RotateKeys,
             Self::Score { .. } => ActionKind::Score,
             Self::Shutdown => ActionKind::Shutdown,
             Self::Deliver { .. } => ActionKind::Deliver,
@@ -444,6 +448,7 @@ impl Action {
             | Self::ChangeMember { .. }
             | Self::Anchor { .. }
             | Self::Configure { .. }
+            | Self::RotateKeys
             | Self::Score { .. }
             | Self::Shutdown
             | Self::RegisterService { .. }

@@ -155,6 +155,7 @@ fn need(action: &Action) -> Need {
         | Action::ChangeMember { .. }
         | Action::Anchor { .. }
         | Action::Configure { .. }
+        | Action::RotateKeys
         | Action::Score { .. }
         | Action::SpawnConfigured { .. }
         | Action::Approve { .. }
@@ -204,6 +205,7 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::ChangeMember { .. }
         | Action::Anchor { .. }
         | Action::Configure { .. }
+        | Action::RotateKeys
         | Action::Score { .. }
         | Action::Shutdown
         | Action::Link { .. }

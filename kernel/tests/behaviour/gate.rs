@@ -49,6 +49,7 @@ fn the_table_of_all_decisions() {
         Action::RecordBoot,
         Action::Anchor { place: "file".into() },
         Action::configure(&[]),
+        Action::RotateKeys,
         Action::Score { path: weft_protocol::ResourcePath::root() },
         Action::Shutdown,
     ];
@@ -104,6 +105,7 @@ fn the_table_of_all_decisions() {
         "record-boot: +1 -4 -4 -4 -4",
         "anchor: +1 -4 -4 -4 -4",
         "configure: +1 -4 -4 -4 -4",
+        "rotate-keys: +1 -4 -4 -4 -4",
         "score: +1 -4 -4 -4 -4",
         "shutdown: +1 -4 -4 -4 -4",
     ];
