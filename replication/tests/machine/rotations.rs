@@ -1,7 +1,7 @@
 //! A member whose keys were rotated is followed, and a liar does not escape by rotating them in one of its histories.
 
 use weft_protocol::limits::EVIDENCE_BYTES_MAX;
-use weft_protocol::{CommitRef, Evidence, HeadGossip, Hlc, SignedTick, Tick, encode};
+use weft_protocol::{CommitRef, Evidence, HeadGossip, Hlc, SignedTick, SyncRequest, Tick, encode};
 use weft_replication::{EvidenceError, ForkKind, Input, check_evidence, check_evidence_by};
 
 use crate::world::{SECOND_US, START, World};
@@ -71,6 +71,33 @@ fn no_rotation_on_one_branch_hides_the_other() {
                 assert_eq!(world.hosts[host].disk[&first.chain].len(), shared);
             }
         }
+    }
+}
+
+#[test]
+fn whoever_knows_only_the_old_keys_finds_where_histories_part_without_help() {
+    // The branch with new keys is longer, of one length, or shorter than what is held here.
+    for (one, other) in [(1, 6), (5, 3), (6, 1)] {
+        let mut first = Writer::new(9);
+        first.write_many(START, 4);
+        let mut second = first.clone();
+        first.write_many(START, one);
+        second.rotate(START);
+        for _ in 0..other {
+            second.write(START, 2, 1, true);
+        }
+        let mut world = holding(&first, &second);
+        // Whoever holds the new keys hears nothing of the other branch, so that it cannot judge.
+        world.carry = Box::new(|server, request, response| match request {
+            SyncRequest::Range { .. } if server == 0 => None,
+            _ => Some(response),
+        });
+        world.connect(0, 1);
+        world.run();
+        world.pass(120 * SECOND_US);
+        let reported = world.hosts[0].reported.last().unwrap_or_else(|| panic!("{one} {other}: nothing is found"));
+        let verdict = check_evidence(reported, &first.public()).unwrap();
+        assert_eq!((verdict.commit_no, verdict.kind), (4, ForkKind::Siblings), "{one} {other}");
     }
 }
 
