@@ -22,6 +22,7 @@ mod prune;
 mod refusals;
 mod remote;
 mod restore;
+mod rotation;
 mod sandbox;
 mod scope;
 mod services;

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use weft_protocol::limits::{INVITE_US_MAX, INVITE_USES_MAX};
 use weft_protocol::{
-    AuthRefusal, Certificate, Fact, InviteId, InviteIssued, InviteRevoked, NodeId, Refusal, Role, Signed, Timestamp,
-    Token, invite_id, secret_hash,
+    AuthRefusal, Certificate, Fact, Hlc, InviteId, InviteIssued, InviteRevoked, KeyRotation, NodeId, Refusal, Role,
+    Signed, Signer, Timestamp, Token, invite_id, secret_hash,
 };
 
 pub(crate) use self::invites::Invites;
 pub(crate) use self::members::Members;
 pub(crate) use self::pending::Pending;
+pub(crate) use self::view::Judged;
 pub use self::view::{AdmissionView, AdmittedMember};
 
 use self::members::Folded;
@@ -180,6 +181,28 @@ impl Discovery {
         }
     }
 
+    /// The keys of a member gave way to others, as its verified chain says.
+    pub(crate) fn on_keys_rotated(&mut self, node: NodeId, rotation: &KeyRotation, outputs: &mut Vec<Output>) {
+        if self.members.rotate(node, rotation) {
+            self.publish_view(outputs);
+        }
+    }
+
+    /// Our own keys gave way to those of `signer`, and that is on disk: what is shown and what signs change together.
+    pub(crate) fn on_own_keys_rotated(
+        &mut self,
+        rotation: &KeyRotation,
+        signer: Arc<dyn Signer>,
+        hlc: Hlc,
+        outputs: &mut Vec<Output>,
+    ) {
+        self.members.rotate(self.node, rotation);
+        self.own_advert.sign_with(Arc::clone(&signer));
+        self.signer = signer;
+        self.keys_since = Some(hlc);
+        self.publish_view(outputs);
+    }
+
     pub(crate) fn on_fork_proven(&mut self, node: NodeId, outputs: &mut Vec<Output>) {
         if !self.members.quarantine(node) {
             return;
@@ -217,7 +240,8 @@ impl Discovery {
     }
 
     fn publish_view(&mut self, outputs: &mut Vec<Output>) {
-        let Some(view) = AdmissionView::new(self.node, &self.build, &self.view.charter, &self.members) else { return };
+        let view = AdmissionView::new(self.node, &self.build, &self.view.charter, &self.members, &self.signer);
+        let Some(view) = view else { return };
         self.view = Arc::new(view);
         outputs.push(Output::PublishView(Arc::clone(&self.view)));
     }

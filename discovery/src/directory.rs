@@ -70,13 +70,15 @@ impl Discovery {
         if node == self.node || self.members.is_cut_off(&node) {
             return;
         }
-        let Some(member) = self.members.get(&node) else {
+        if !self.members.contains(&node) {
             if !self.directory.put_early(signed) {
                 self.counters.adverts_refused += 1;
             }
             return;
-        };
-        let Ok(advert) = signed.verify(member.keys) else {
+        }
+        // One that was signed a moment before its keys changed counts as well.
+        let keys = self.members.all_keys(&node).iter().rev();
+        let Some(advert) = keys.into_iter().find_map(|keys| signed.verify(keys).ok()) else {
             self.counters.adverts_refused += 1;
             return;
         };

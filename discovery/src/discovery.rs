@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use weft_protocol::{Certificate, Fact, Hlc, NodeId, NodeName, Recovered, RecoveredChain, Signed, Signer, Timestamp};
+use weft_protocol::{
+    Certificate, Fact, Hlc, NodeId, NodeName, PublicKeys, Recovered, RecoveredChain, Signed, Signer, Timestamp,
+};
 
 use crate::address::worth_telling;
 use crate::admission::{AdmissionView, Invites, Members, Pending, Wanted};
@@ -52,6 +54,8 @@ pub struct Discovery {
     /// How often that was done, so that everybody is asked in turn.
     pub(crate) inquiries: usize,
     pub(crate) counters: Counters,
+    /// Since when this node has the keys that it has, when they are not those of its certificate.
+    pub(crate) keys_since: Option<Hlc>,
 }
 
 impl Discovery {
@@ -73,7 +77,6 @@ impl Discovery {
         let Identity { name, charter, certificate: signed, incarnation, build, started } = identity;
         let node = signer.public_keys().node();
         let certificate = signed.peek().expect("BUG: the home's own certificate was checked when it was opened");
-        assert_eq!(certificate.keys, *signer.public_keys(), "BUG: a certificate of other keys");
         let mut members = Members::new(charter.cluster_id(), charter.founder.clone());
         members.trust(certificate, signed);
         let mut invites = Invites::default();
@@ -81,13 +84,15 @@ impl Discovery {
             invites.fold(&placed.fact, now);
         }
         let admissions_refused = fold_admissions(&recovered.chains, &mut members);
+        let own = members.all_keys(&node).contains(signer.public_keys());
+        assert!(own, "BUG: a certificate of other keys");
         let counters = Counters { admissions_refused, ..Counters::default() };
         for evidence in &recovered.evidence {
             if let Ok(commit) = evidence.first.decode() {
                 members.quarantine(commit.chain.node);
             }
         }
-        let view = AdmissionView::new(node, &build, &Arc::new(charter), &members)
+        let view = AdmissionView::new(node, &build, &Arc::new(charter), &members, &signer)
             .expect("BUG: the node's own certificate was just trusted");
         let speaker = Speaker {
             node,
@@ -118,7 +123,9 @@ impl Discovery {
             inquire_at: None,
             inquiries: 0,
             counters,
+            keys_since: None,
         };
+        discovery.keys_since = rotated_at(recovered, discovery.signer.public_keys());
         discovery.know_ways(recovered, told_addresses, now);
         discovery
     }
@@ -171,6 +178,10 @@ impl Discovery {
             Input::ForkProven { node } => self.on_fork_proven(node, outputs),
             Input::MembersEvicted { nodes } => self.on_evicted(nodes, outputs),
             Input::MemberPardoned { node } => self.on_pardoned(node, outputs),
+            Input::KeysRotated { node, rotation } => self.on_keys_rotated(node, &rotation, outputs),
+            Input::OwnKeysRotated { rotation, signer, hlc } => {
+                self.on_own_keys_rotated(&rotation, signer, hlc, outputs);
+            }
             Input::Configured { config } => self.config = *config,
             Input::Woken => {}
         }
@@ -216,16 +227,43 @@ fn fold_admissions(chains: &[RecoveredChain], members: &mut Members) -> u64 {
         .collect();
     let mut refused = 0;
     loop {
+        // Whoever admits with later keys is believed once these are known to follow.
+        fold_rotations(chains, members);
         let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(issuer, _)| members.knows_admin(issuer));
         let stuck = ready.is_empty();
         for (issuer, signed) in if stuck { &rest } else { &ready } {
             refused += members.admit(*issuer, (*signed).clone()).refused;
         }
         if stuck {
+            fold_rotations(chains, members);
             return refused;
         }
         waiting = rest;
     }
+}
+
+/// Learns from all stored chains which keys gave way to others. One may follow from another chain's: as long as there was news all
+/// is looked at again.
+fn fold_rotations(chains: &[RecoveredChain], members: &mut Members) {
+    let rotations = |chain: &RecoveredChain, members: &mut Members| {
+        let node = chain.state.chain().node;
+        let news = chain.facts.iter().filter(|placed| match &placed.fact {
+            Fact::KeyRotated(rotation) => members.rotate(node, rotation),
+            _ => false,
+        });
+        news.count()
+    };
+    while chains.iter().map(|chain| rotations(chain, members)).sum::<usize>() > 0 {}
+}
+
+/// When these keys became those of their node, by its own chains.
+fn rotated_at(recovered: &Recovered, keys: &PublicKeys) -> Option<Hlc> {
+    let chains = recovered.chains_of(keys.node());
+    let made = |fact: &Fact| match fact {
+        Fact::KeyRotated(rotation) => rotation.rotation.peek().is_ok_and(|claimed| claimed.new == *keys),
+        _ => false,
+    };
+    chains.iter().flat_map(|chain| &chain.facts).find(|placed| made(&placed.fact)).map(|placed| placed.hlc)
 }
 
 /// Nodes whose latest recorded fact says that they went down in order, with its stamp.

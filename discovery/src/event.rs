@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_bytes::ByteArray;
 use weft_protocol::{
     Admission, AdvertVersion, AgentName, AuthRefusal, Certificate, Charter, Fact, Hlc, Incarnation, InviteId, Join,
-    NodeId, NodeName, ProcessId, PublicKeys, Refusal, Role, ServiceAdvert, Signed, SignedAdvert, Timestamp,
-    TopicPattern,
+    KeyRotation, NodeId, NodeName, ProcessId, PublicKeys, Refusal, Role, ServiceAdvert, Signed, SignedAdvert, Signer,
+    Timestamp, TopicPattern,
 };
 
 use crate::admission::AdmissionView;
@@ -164,6 +164,22 @@ pub enum Input {
     MemberPardoned {
         /// Which.
         node: NodeId,
+    },
+    /// The chain of a member says that its keys gave way to others.
+    KeysRotated {
+        /// Which member.
+        node: NodeId,
+        /// How.
+        rotation: Box<KeyRotation>,
+    },
+    /// This node's own keys gave way to others, and that is on disk.
+    OwnKeysRotated {
+        /// How.
+        rotation: Box<KeyRotation>,
+        /// What signs from here on.
+        signer: Arc<dyn Signer>,
+        /// The stamp of the record.
+        hlc: Hlc,
     },
     /// Other times count from now on.
     Configured {

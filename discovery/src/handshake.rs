@@ -25,7 +25,7 @@ use weft_protocol::{
 use self::dialer::Dialer;
 use self::joiner::Joiner;
 use self::listener::Listener;
-use crate::admission::AdmissionView;
+use crate::admission::{AdmissionView, Judged};
 
 /// What to do after a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +182,7 @@ fn member_hello(view: &AdmissionView, nonce: [u8; 32]) -> Hello {
         rules: Some(view.rules_hash),
         nonce: ByteArray::new(nonce),
         credential: weft_protocol::Credential::Member((*view.certificate).clone()),
+        rotations: (*view.rotations).clone(),
     }
 }
 
@@ -206,11 +207,11 @@ fn check_rules(hello: &Hello, view: &AdmissionView) -> Result<(), AuthRefusal> {
 }
 
 /// The keys and the certificate of a member that the view accepts, and as what it takes part.
-fn member_outcome(view: &AdmissionView, certificate: Certificate, signed: Signed<Certificate>) -> HandshakeOutcome {
+fn member_outcome(view: &AdmissionView, judged: Judged, signed: Signed<Certificate>) -> HandshakeOutcome {
     HandshakeOutcome::Member {
-        node: certificate.keys.node(),
-        role: view.role(&certificate),
-        keys: certificate.keys,
+        node: judged.keys.node(),
+        role: view.role(&judged.certificate),
+        keys: judged.keys,
         certificate: Box::new(signed),
     }
 }

@@ -70,6 +70,12 @@ impl OwnAdvert {
         }
     }
 
+    /// Signs with this from here on.
+    pub(crate) fn sign_with(&mut self, signer: Arc<dyn Signer>) {
+        self.speaker.signer = signer;
+        self.stale = true;
+    }
+
     pub(crate) fn set_agents(&mut self, mut agents: Vec<(AgentName, ProcessId)>) {
         agents.sort_unstable();
         self.stale |= self.agents != agents;

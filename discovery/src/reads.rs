@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use weft_protocol::limits::{MEMBERS_MAX, PAGE_BYTES_MAX};
 use weft_protocol::{
-    Advert, AdvertVersion, AgentName, Incarnation, InviteId, NodeId, NodeName, NodeRef, ProcessId, PublicKeys, Refusal,
-    Role, ServiceAdvert, ServiceName, SignedAdvert, Timestamp, TopicName, TopicPattern, encode,
+    Advert, AdvertVersion, AgentName, Hlc, Incarnation, InviteId, NodeId, NodeName, NodeRef, ProcessId, PublicKeys,
+    Refusal, Role, ServiceAdvert, ServiceName, SignedAdvert, Timestamp, TopicName, TopicPattern, encode,
 };
 
 use crate::admission::AdmissionView;
@@ -273,13 +273,31 @@ impl Discovery {
         self.members.admins()
     }
 
-    /// The keys of a member, cut off or not.
+    /// The keys of a member, cut off or not: the newest that are known.
     #[must_use]
     pub fn keys_of(&self, node: NodeId) -> Option<&PublicKeys> {
-        self.members.get(&node).map(|member| member.keys)
+        self.all_keys_of(node).last()
     }
 
-    /// The keys of all members, this node among them, by id.
+    /// All keys that a member is known to have or to have had, those of its certificate first; none of a stranger.
+    #[must_use]
+    pub fn all_keys_of(&self, node: NodeId) -> &[PublicKeys] {
+        if self.members.contains(&node) { self.members.all_keys(&node) } else { &[] }
+    }
+
+    /// How often the keys of this node gave way to others since its certificate was issued.
+    #[must_use]
+    pub fn own_rotations(&self) -> usize {
+        self.view.rotations.len()
+    }
+
+    /// Since when this node has the keys that it has; none when they are those of its certificate.
+    #[must_use]
+    pub const fn keys_since(&self) -> Option<Hlc> {
+        self.keys_since
+    }
+
+    /// The keys of all members' certificates, this node's among them, by id.
     #[must_use]
     pub fn member_keys(&self) -> Vec<PublicKeys> {
         self.members.iter().map(|(_, member)| member.keys.clone()).collect()

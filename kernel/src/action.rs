@@ -169,6 +169,8 @@ pub enum Action {
         /// Whether one of them says how strict the gates are.
         gates: bool,
     },
+    /// Let another ML-DSA-65 key sign for this node from here on.
+    RotateKeys,
     /// Say how good a resource is.
     Score {
         /// Which.
@@ -318,6 +320,7 @@ kinds! {
     Configure => "configure",
     // Of the environment, or of what else the gates go by.
     ConfigureGates => "configure",
+    RotateKeys => "rotate-keys",
     Score => "score",
     Shutdown => "shutdown",
     Deliver => "deliver",
@@ -399,6 +402,7 @@ impl Action {
             Self::Prune { .. } => ActionKind::Prune,
             Self::Configure { gates: false, .. } => ActionKind::Configure,
             Self::Configure { gates: true, .. } => ActionKind::ConfigureGates,
+            Self::RotateKeys => ActionKind::RotateKeys,
             Self::Score { .. } => ActionKind::Score,
             Self::Shutdown => ActionKind::Shutdown,
             Self::Deliver { .. } => ActionKind::Deliver,
@@ -457,6 +461,7 @@ impl Action {
             | Self::Snapshot
             | Self::Prune { .. }
             | Self::Configure { .. }
+            | Self::RotateKeys
             | Self::Score { .. }
             | Self::Shutdown
             | Self::RegisterService { .. }

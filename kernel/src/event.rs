@@ -7,7 +7,7 @@ use weft_protocol::{
     AgentName, Batch, ChainId, CommitRef, CronId, CronResult, DeadLetter, DeferralId, Envelope, ExitReason, Fact,
     GrantId, GrantIssued, GrantRef, Head, Hlc, Level, MessageId, NodeId, Payload, PersonName, Principal, ProcessExited,
     ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, ServiceAdvert, ServiceEntry,
-    ServiceName, SignedTick, Timestamp, TopicPattern, TraceId, Watched,
+    ServiceName, SignedTick, Signer, Timestamp, TopicPattern, TraceId, Watched,
 };
 
 use crate::action::Action;
@@ -190,6 +190,15 @@ pub enum Input {
         action: Action,
         /// What to record, in order, in one commit.
         facts: Vec<Fact>,
+    },
+    /// Another ML-DSA-65 key is to sign for this node; answered like facts.
+    RotationAsked {
+        /// To answer to.
+        ticket: Ticket,
+        /// Who wants it.
+        by: Principal,
+        /// What signs from the commit after the record on: the same Ed25519 key, and the new one.
+        next: Arc<dyn Signer>,
     },
     /// A member that may act on others gave a right to an agent of another node; that is on its verified chain.
     GrantLearned {

@@ -103,7 +103,7 @@ fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::Foreign { .. } => false,
         Action::Link { .. } | Action::Unlink { .. } | Action::Monitor { .. } | Action::Demonitor { .. } => false,
         Action::SpawnConfigured { .. } | Action::Approve { .. } | Action::DenyDeferred { .. } => false,
-        Action::Amend { .. } | Action::Endorse { .. } => false,
+        Action::Amend { .. } | Action::Endorse { .. } | Action::RotateKeys => false,
     }
 }
 
@@ -145,6 +145,7 @@ fn resource(action: &Action) -> String {
         | Action::Vote
         | Action::RecordBoot
         | Action::ReadDeadLetters
+        | Action::RotateKeys
         | Action::Shutdown => "node".to_owned(),
         Action::Configure { keys, .. } => keys.clone(),
         Action::Score { path } => path.to_string(),

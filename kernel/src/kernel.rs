@@ -361,6 +361,7 @@ impl Kernel {
             Input::ProbeAnswered { number, answer } => self.on_probe_answered(number, answer),
             Input::AgentAnswered { process, message, answer } => self.on_agent_answered(process, &message, answer),
             Input::FactsGiven { ticket, by, action, facts } => self.on_facts(ticket, &by, &action, &facts),
+            Input::RotationAsked { ticket, by, next } => self.on_rotation_asked(ticket, &by, next),
             Input::GrantLearned { issuer, issued } => self.on_grant_learned(issuer, &issued),
             Input::RevocationLearned { issuer, grant } => self.on_revocation_learned(issuer, grant),
             Input::ExitLearned { node, exited } => self.on_exit_learned(node, *exited),

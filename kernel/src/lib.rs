@@ -34,6 +34,7 @@ mod health;
 mod ipc;
 mod kernel;
 mod process;
+mod rotation;
 mod service;
 mod shutdown;
 mod status;

@@ -189,7 +189,9 @@ impl Kernel {
             }
             Input::Asked { ask, .. } => self.effects.answer(ask, Err(refusal.clone())),
             Input::EnvelopeArrived { from, envelope, .. } => self.refuse(from, envelope.id, refusal.clone()),
-            Input::FactsGiven { ticket, .. } => self.effects.refuse_facts(ticket, refusal.clone()),
+            Input::FactsGiven { ticket, .. } | Input::RotationAsked { ticket, .. } => {
+                self.effects.refuse_facts(ticket, refusal.clone())
+            }
             Input::TickAsked { .. } => self.effects.ticked(None),
             Input::Withheld { ends } => self.chain.withhold(ends),
             Input::Withdrawn { .. }

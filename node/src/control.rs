@@ -64,7 +64,7 @@ use crate::runners::AgentProcesses;
 
 pub(crate) use self::chain::verify_report;
 pub(crate) use self::door::{Door, open};
-pub(crate) use self::identity::{Written, report as identity_report};
+pub(crate) use self::identity::{Rotated, Written, report as identity_report};
 pub(crate) use self::node::{LISTEN_WAIT_MAX, up_report};
 
 /// Largest body of a request, in bytes; a larger one is answered 413.
@@ -161,6 +161,7 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/livez", get(health::livez))
         .route("/v1/readyz", get(health::readyz))
         .route("/v1/identity", get(identity::identity))
+        .route("/v1/identity/rotate", post(identity::rotate))
         .route("/v1/boot-log", get(node::boot_log))
         .route("/v1/down", post(node::down))
         .route("/v1/config", get(config::show))

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock            held while a node runs; holds its process number
-//! identity.key    the keys (0600)
+//! identity.key    the keys (0600); beside it identity.next.key while they are rotated
 //! cluster.cbor    charter, certificate, name, incarnation, members told at admission
 //! joining         only while an admission has begun and the inviter's chain has not been seen
 //! store.redb      chains and everything else

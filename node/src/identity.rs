@@ -2,6 +2,9 @@
 //!
 //! The file is of one form only: magic, Ed25519 seed, ML-DSA-65 secret key, ML-DSA-65 public key, then the hash of all
 //! before it. It is written whole or not at all, and read only when nobody else on the machine can read it.
+//!
+//! While the keys are rotated two such files lie side by side; which of them is the node's, its chain says: the next one from the
+//! moment on in which the record of the rotation is on disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -10,11 +13,17 @@ use std::path::{Path, PathBuf};
 
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
-use weft_protocol::{KeyPair, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SECRET_KEY_BYTES, NodeId, Signer as _, hash};
+use weft_protocol::{
+    Fact, KeyPair, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SECRET_KEY_BYTES, NodeId, PublicKeys, Recovered, Rotation,
+    Signer as _, hash,
+};
 use zeroize::Zeroizing;
 
 /// The name of the key file inside a home.
 pub(crate) const KEY_FILE: &str = "identity.key";
+
+/// The keys that a rotation is to bring; there only between its beginning and its end.
+pub(crate) const NEXT_KEY_FILE: &str = "identity.next.key";
 
 const TEMPORARY_FILE: &str = "identity.key.new";
 const MAGIC: &[u8; 16] = b"weft-identity-1\n";
@@ -55,6 +64,18 @@ pub(crate) enum IdentityError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// An earlier rotation did not end: nobody but a start can tell whether it counts.
+    #[error("{}: an earlier rotation did not end; restart the node, which decides what became of it: weft down, weft up", path.display())]
+    Unsettled {
+        /// Which file is left of it.
+        path: PathBuf,
+    },
+    /// The node went on with other keys than the file holds.
+    #[error("{}: the node's chain says that these keys gave way to others, which are not here; restore the newest key file: without it this node cannot go on", path.display())]
+    Replaced {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes: {0}; try again")]
     Entropy(getrandom::Error),
@@ -73,7 +94,116 @@ pub(crate) enum IdentityError {
 /// # Errors
 /// [`IdentityError`], never with new keys instead.
 pub(crate) fn load(home: &Path) -> Result<KeyPair, IdentityError> {
-    let path = home.join(KEY_FILE);
+    load_file(home.join(KEY_FILE))
+}
+
+/// Keys with the Ed25519 key of `keys` and a new ML-DSA-65 key, written beside the key file of a home. When this returns they are on
+/// disk; nothing uses them yet.
+///
+/// # Errors
+/// [`IdentityError::Unsettled`] when such keys are there already, otherwise what the operating system said.
+pub(crate) fn create_next(home: &Path, keys: &KeyPair) -> Result<KeyPair, IdentityError> {
+    let path = home.join(NEXT_KEY_FILE);
+    if fs::symlink_metadata(&path).is_ok() {
+        return Err(IdentityError::Unsettled { path });
+    }
+    let (seed, _) = keys.secret_parts();
+    let next = KeyPair::generate(*seed);
+    write(home, &path, &render(&next)).map_err(|source| IdentityError::Io { path, source })?;
+    Ok(next)
+}
+
+/// The next keys take the place of those of the home when they are the ones that the node has.
+///
+/// # Errors
+/// Those of [`load`] and [`promote_next`].
+pub(crate) fn finish_next(home: &Path, current: &PublicKeys) -> Result<(), IdentityError> {
+    match load_file(home.join(NEXT_KEY_FILE)) {
+        Ok(next) if next.public_keys() == current => promote_next(home),
+        Ok(_) | Err(IdentityError::Missing { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The next keys take the place of those of the home, whose secrets are gone with that.
+///
+/// # Errors
+/// What the operating system said; the next start does it.
+pub(crate) fn promote_next(home: &Path) -> Result<(), IdentityError> {
+    let path = home.join(NEXT_KEY_FILE);
+    let promoted = fs::rename(&path, home.join(KEY_FILE)).and_then(|()| File::open(home)?.sync_all());
+    promoted.map_err(|source| IdentityError::Io { path, source })
+}
+
+/// The next keys are not wanted: their rotation was refused, or never recorded.
+///
+/// # Errors
+/// What the operating system said; the next start does it.
+pub(crate) fn discard_next(home: &Path) -> Result<(), IdentityError> {
+    let path = home.join(NEXT_KEY_FILE);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(IdentityError::Io { path, source }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Which keys are the node's, and whether they lie in the file of the next ones: of a rotation that was under way when a run
+/// ended, the chain says whether it counts. Nothing is changed.
+///
+/// # Errors
+/// [`IdentityError::Replaced`] when the chain went on with keys that are not here, and those of [`load`].
+pub(crate) fn current(home: &Path, keys: KeyPair, recovered: &Recovered) -> Result<(KeyPair, Next), IdentityError> {
+    let chains = recovered.chains_of(keys.public_keys().node());
+    let facts = chains.iter().flat_map(|chain| &chain.facts);
+    let rotations: Vec<Rotation> = facts
+        .filter_map(|placed| match &placed.fact {
+            Fact::KeyRotated(rotation) => rotation.rotation.peek().ok(),
+            _ => None,
+        })
+        .collect();
+    let path = home.join(NEXT_KEY_FILE);
+    let next = match load_file(path) {
+        Err(IdentityError::Missing { .. }) => None,
+        next => Some(next?),
+    };
+    let (keys, found) = match next {
+        None => (keys, Next::Absent),
+        Some(next) if rotations.iter().any(|rotation| rotation.new == *next.public_keys()) => (next, Next::Counts),
+        Some(_) => (keys, Next::Unrecorded),
+    };
+    let digest = keys.public_keys().digest();
+    if rotations.iter().any(|rotation| rotation.old == digest) {
+        return Err(IdentityError::Replaced { path: home.join(KEY_FILE) });
+    }
+    Ok((keys, found))
+}
+
+/// What the file of the next keys is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It is not there.
+    Absent,
+    /// It holds the node's keys: their rotation is on the chain.
+    Counts,
+    /// Its keys were never recorded.
+    Unrecorded,
+}
+
+/// Brings the files of a home to what its chain says, and gives the node's keys. Only whoever holds the home's lock may do that.
+///
+/// # Errors
+/// Those of [`current`], and what the operating system said.
+pub(crate) fn settle(home: &Path, keys: KeyPair, recovered: &Recovered) -> Result<(KeyPair, Next), IdentityError> {
+    let (keys, next) = current(home, keys, recovered)?;
+    match next {
+        Next::Absent => {}
+        Next::Counts => promote_next(home)?,
+        Next::Unrecorded => discard_next(home)?,
+    }
+    Ok((keys, next))
+}
+
+fn load_file(path: PathBuf) -> Result<KeyPair, IdentityError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => IdentityError::Missing { path: path.clone() },
         _ => IdentityError::Io { path: path.clone(), source },

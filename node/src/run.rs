@@ -10,8 +10,8 @@ use weft_kernel::Gates;
 use weft_peer::{Memory, Peer, PeerConfig, PeerIdentity, Question};
 use weft_protocol::control::UpReport;
 use weft_protocol::{
-    BootPhase, Certificate, ChainId, Charter, Incarnation, KeyPair, NodeName, Principal, Recovered, Repaired, Role,
-    Signed, Signer as _, Timestamp,
+    BootPhase, Certificate, ChainId, Charter, Fact, Incarnation, KeyPair, NodeName, Principal, Recovered, Repaired,
+    Role, Signed, Signer as _, Timestamp,
 };
 use weft_storage::{OpenError, Store};
 
@@ -24,7 +24,7 @@ use crate::config::{Config, Live, reload};
 pub(crate) use crate::event_loop::shut_down;
 use crate::event_loop::{Disk, EventLoop};
 use crate::home::{ClusterFile, Home, HomeDir};
-use crate::identity;
+use crate::identity::{self, Next};
 use crate::network::{Network, NetworkConfig};
 use crate::repair::Repair;
 use crate::runners::{Runners, RunnersConfig};
@@ -117,6 +117,7 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     let before = FileId::of(&home.store());
     let (store, recovered, repaired) = open(&home, config, &keys, &cluster, &mut clock, &boot).await?;
     boot.info(&held(&recovered));
+    let keys = settled(&home, &keys, &recovered, &boot)?;
     let store = Arc::new(store);
     let now = clock.now();
     let (sign_state, memory) = recall(&home, &keys, &cluster, &store, &recovered, before, &boot)?;
@@ -253,6 +254,19 @@ async fn begin(home: Home, live: Live, boot: Boot) -> Result<Running, CliError> 
     start(home, live, keys, boot).await
 }
 
+/// The keys with which this run signs: a rotation that a run before this one did not end is ended or taken back.
+fn settled(home: &Home, keys: &KeyPair, recovered: &Recovered, boot: &Boot) -> Result<Arc<KeyPair>, CliError> {
+    let held = keys.public_keys().clone();
+    let (keys, next) = identity::settle(home.path(), identity::load(home.path())?, recovered)?;
+    match next {
+        Next::Absent => {}
+        Next::Counts => boot.info("the keys are those of the last rotation, which the chain holds"),
+        Next::Unrecorded => boot.warn("a rotation of the keys was begun and never recorded: the keys are the old ones"),
+    }
+    debug_assert_eq!(held.node(), keys.public_keys().node());
+    Ok(Arc::new(keys))
+}
+
 /// What a start found, in words.
 fn held(recovered: &Recovered) -> String {
     let chains = plural(recovered.chains.len() as u64, "chain");
@@ -323,6 +337,16 @@ fn open_error(error: &OpenError) -> CliError {
     CliError::new(code, error.to_string())
 }
 
+/// Whether the own chains, of which a part may have come back from members, went on with other keys.
+fn replaced(keys: &KeyPair, recovered: &Recovered) -> bool {
+    let (node, digest) = (keys.public_keys().node(), keys.public_keys().digest());
+    let old = |fact: &Fact| match fact {
+        Fact::KeyRotated(rotation) => rotation.rotation.peek().is_ok_and(|rotation| rotation.old == digest),
+        _ => false,
+    };
+    recovered.chains_of(node).iter().flat_map(|chain| &chain.facts).any(|placed| old(&placed.fact))
+}
+
 pub(crate) fn new_peer(
     config: &Config,
     cluster: &ClusterFile,
@@ -332,6 +356,18 @@ pub(crate) fn new_peer(
     now: Timestamp,
 ) -> Result<Peer, CliError> {
     let node = keys.public_keys().node();
+    if replaced(keys, recovered) {
+        let message = "the chain of this node says that its keys gave way to others, which are not in this home";
+        return Err(CliError::new("failed", message).hint("restore the newest identity.key, then weft up"));
+    }
+    let chain = ChainId { node, incarnation: cluster.incarnation };
+    let own = recovered.chains.iter().map(|it| &it.state).find(|state| state.chain() == chain && state.commits() > 0);
+    if own.is_some_and(|own| own.keys() != keys.public_keys()) {
+        let message = "the chain that this home goes on with is written with other keys than identity.key holds";
+        return Err(
+            CliError::new("failed", message).hint("weft identity rejoin --yes begins a new chain with these keys")
+        );
+    }
     let gates = Gates::new(node, &cluster.charter.rules, &cluster.charter.rules_hash())
         .map_err(|error| CliError::new("failed", error.to_string()))?;
     let config: PeerConfig = config.peer()?;

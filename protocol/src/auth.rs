@@ -16,6 +16,7 @@ use crate::codec::encode;
 use crate::hash::{Digest, hash};
 use crate::id::{ClusterId, InviteId, NodeId, NodeName};
 use crate::membership::{Certificate, Charter};
+use crate::rotation::KeyRotation;
 use crate::signature::{DualSignature, PublicKeys, SignatureError, Signed, Signer};
 
 /// As what a node asks to be let in.
@@ -49,6 +50,10 @@ pub struct Hello {
     pub nonce: ByteArray<32>,
     /// As what.
     pub credential: Credential,
+    /// From the keys of a member's certificate to those it has, one after the other; at most
+    /// [`ROTATIONS_MAX`](crate::limits::ROTATIONS_MAX).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<KeyRotation>,
 }
 
 /// What a joiner sends once it knows that it talks to its inviter.
@@ -75,6 +80,9 @@ pub struct Admission {
     pub charter: Charter,
     /// The certificates of the members the inviter knows, its own among them; at most 64, the rest comes with the chains.
     pub members: Vec<Signed<Certificate>>,
+    /// Rotations of the keys of those who signed them, as far as there is room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<KeyRotation>,
 }
 
 /// Why a connection was closed before it began.
@@ -147,6 +155,9 @@ pub enum AuthRefusal {
     /// It is a member no longer, for ever.
     #[error("evicted from the cluster")]
     Evicted,
+    /// The keys it shows gave way to others, which it does not show.
+    #[error("these keys were replaced by others")]
+    KeysReplaced,
 }
 
 impl AuthRefusal {
@@ -170,6 +181,7 @@ impl AuthRefusal {
             Self::Protocol => "protocol",
             Self::NotReady => "not-ready",
             Self::Evicted => "evicted",
+            Self::KeysReplaced => "keys-replaced",
         }
     }
 
@@ -190,7 +202,8 @@ impl AuthRefusal {
             | Self::InviteUsedUp
             | Self::InviteRevoked
             | Self::NameTaken { .. }
-            | Self::Evicted => false,
+            | Self::Evicted
+            | Self::KeysReplaced => false,
         }
     }
 }

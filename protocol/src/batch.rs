@@ -10,6 +10,7 @@ use crate::hash::Digest;
 use crate::id::{ChainId, MessageId, NodeId};
 use crate::leaf::Leaves;
 use crate::record::{Anchor, CommitGroup, SignedCommit};
+use crate::rotation::KeyRotation;
 use crate::time::{Hlc, Timestamp};
 
 /// The steps of plain messages behind one [`Fact::Batch`] event: one row, prunable, each step provable against the event.
@@ -80,6 +81,9 @@ pub struct Evidence {
     pub first: SignedCommit,
     /// The other.
     pub second: SignedCommit,
+    /// What made the keys that signed them the node's, for whoever knows those before them alone; at most two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<KeyRotation>,
 }
 
 /// That a chain with two proven histories counts only up to a commit: what stands behind it is kept aside, and read by nobody.

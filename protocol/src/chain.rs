@@ -6,11 +6,12 @@ use crate::error::DecodeError;
 use crate::fact::Fact;
 use crate::hash::Digest;
 use crate::id::{ChainId, ClusterId};
-use crate::limits::{COMMIT_BYTES_MAX, UNSEALED_AGE_US_MAX, UNSEALED_EVENTS_MAX};
+use crate::limits::{COMMIT_BYTES_MAX, ROTATIONS_MAX, UNSEALED_AGE_US_MAX, UNSEALED_EVENTS_MAX};
 use crate::merkle::{Frontier, Shake, inclusion_root};
 use crate::record::{
     COMMIT_LABEL, Commit, CommitGroup, Event, EventProof, Head, SignedCommit, chain_root_hash, leaf_hash, link_hash,
 };
+use crate::rotation::{KeyRotation, RotationError};
 use crate::signature::{PublicKeys, SignatureError};
 use crate::time::Hlc;
 
@@ -55,6 +56,14 @@ pub enum ChainError {
     /// The first event does not bind both keys of the node.
     #[error("the first event is not the genesis of this node in this cluster")]
     Genesis,
+    /// The keys do not give way to others like that.
+    #[error("commit {commit_no}: a rotation of keys does not count: {error}")]
+    Rotation {
+        /// Number of the commit.
+        commit_no: u64,
+        /// Why not.
+        error: RotationError,
+    },
     /// Too much stands after the last checkpoint.
     #[error("commit {commit_no}: runs too far past the last checkpoint")]
     Unsealed {
@@ -69,6 +78,8 @@ pub struct ChainState {
     chain: ChainId,
     cluster: ClusterId,
     keys: PublicKeys,
+    /// Those that the writer had before these: before the first commit those it may name there, then those that signed here.
+    earlier: Vec<PublicKeys>,
     commits: u64,
     checkpoints: u64,
     last_commit: Digest,
@@ -107,6 +118,7 @@ impl ChainState {
             chain,
             cluster,
             keys,
+            earlier: Vec::new(),
             commits: 0,
             checkpoints: 0,
             last_commit: root,
@@ -116,6 +128,17 @@ impl ChainState {
             sealed_size: 0,
             unsealed_since: None,
         }
+    }
+
+    /// The empty chain of a node that has these keys, and had the others before: which of them the chain begins with, its first
+    /// event says.
+    ///
+    /// # Panics
+    /// When `chain` is another node's: a bug of the caller.
+    #[must_use]
+    pub fn succeeding(chain: ChainId, cluster: ClusterId, keys: PublicKeys, earlier: Vec<PublicKeys>) -> Self {
+        assert!(earlier.iter().all(|keys| keys.node() == chain.node), "BUG: keys of another node");
+        Self { earlier, ..Self::new(chain, cluster, keys) }
     }
 
     /// Which chain.
@@ -130,10 +153,15 @@ impl ChainState {
         self.cluster
     }
 
-    /// The writer's keys.
+    /// The writer's keys: those that sign the next commit.
     #[must_use]
     pub const fn keys(&self) -> &PublicKeys {
         &self.keys
+    }
+
+    /// All keys that may have signed a commit of this chain so far, or sign the next one.
+    pub fn all_keys(&self) -> impl Iterator<Item = &PublicKeys> {
+        self.earlier.iter().chain([&self.keys])
     }
 
     /// Number of events.
@@ -238,8 +266,9 @@ impl ChainState {
         let (events, leaves) = next.append_events(&group.events)?;
         next.check_header(&commit, self, &events)?;
         let commit_hash = group.signed.hash();
-        check(&self.keys, &group.signed, &commit_hash, commit.commit_no)?;
+        check(&next.keys, &group.signed, &commit_hash, commit.commit_no)?;
         next.check_clock(&commit, self, &events)?;
+        next.rotate(&commit, group.signed.is_checkpoint(), &events)?;
         next.commits += 1;
         next.last_commit = commit_hash;
         next.seal(&commit, group.signed.is_checkpoint())?;
@@ -268,11 +297,44 @@ impl ChainState {
         Ok((events, leaves))
     }
 
-    fn check_genesis(&self, event: &Event) -> Result<(), ChainError> {
+    /// The first event names the keys that write the chain: one of those that its node is known to have or to have had.
+    fn check_genesis(&mut self, event: &Event) -> Result<(), ChainError> {
         match Fact::decode(&event.kind, &event.payload) {
-            Ok(Fact::Genesis(genesis)) if genesis.cluster == self.cluster && genesis.keys == self.keys => Ok(()),
+            Ok(Fact::Genesis(genesis))
+                if genesis.cluster == self.cluster && self.all_keys().any(|keys| *keys == genesis.keys) =>
+            {
+                self.keys = genesis.keys;
+                self.earlier = Vec::new();
+                Ok(())
+            }
             _ => Err(ChainError::Genesis),
         }
+    }
+
+    /// From the next commit on the chain is written by the keys that the last event names, when one does. That commit is the old
+    /// keys' last word and carries both their signatures, so that whoever steals one of them later changes nothing before it.
+    fn rotate(&mut self, commit: &Commit, checkpoint: bool, events: &[Event]) -> Result<(), ChainError> {
+        let refuse = |error| ChainError::Rotation { commit_no: commit.commit_no, error };
+        let Some(at) = events.iter().position(|event| event.kind == KeyRotation::KIND) else { return Ok(()) };
+        if at + 1 != events.len() {
+            return Err(refuse(RotationError::NotLast));
+        }
+        if !checkpoint {
+            return Err(refuse(RotationError::NotSealed));
+        }
+        if self.earlier.len() >= ROTATIONS_MAX {
+            return Err(refuse(RotationError::TooMany));
+        }
+        let rotation = match Fact::decode(&events[at].kind, &events[at].payload) {
+            Ok(Fact::KeyRotated(rotation)) => rotation.verify(&self.keys).map_err(refuse)?,
+            Ok(_) => return Err(refuse(RotationError::OtherKeys)),
+            Err(error) => return Err(refuse(RotationError::Decode(error))),
+        };
+        if rotation.chain != self.chain {
+            return Err(refuse(RotationError::OtherChain));
+        }
+        self.earlier.push(std::mem::replace(&mut self.keys, rotation.new));
+        Ok(())
     }
 
     fn check_header(&self, commit: &Commit, before: &Self, events: &[Event]) -> Result<(), ChainError> {
@@ -360,6 +422,24 @@ pub fn verify_commit(signed: &SignedCommit, keys: &PublicKeys) -> Result<Commit,
     }
     check_signatures(keys, signed, &signed.hash(), commit.commit_no)?;
     Ok(commit)
+}
+
+/// The same when its writer had several keys, of which any may have signed it.
+///
+/// # Errors
+/// [`ChainError`] when none of them has, as [`verify_commit`] says of the last one.
+pub fn verify_commit_by<'a>(
+    signed: &SignedCommit,
+    keys: impl IntoIterator<Item = &'a PublicKeys>,
+) -> Result<Commit, ChainError> {
+    let mut refused = ChainError::Genesis;
+    for keys in keys {
+        match verify_commit(signed, keys) {
+            Ok(commit) => return Ok(commit),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }
 
 /// Checks that the proof's event is on the chain its checkpoint signs; the keys are the proof's own, so the caller must

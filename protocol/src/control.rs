@@ -48,7 +48,7 @@ pub use gate::{
 };
 pub use grants::{GrantRequest, GrantRevokeReport, GrantRow, GrantsReport};
 pub use health::{HealthReport, HealthRow, ProbeJson};
-pub use identity::{IdentityReport, IncarnationRow, RejoinReport};
+pub use identity::{IdentityReport, IncarnationRow, RejoinReport, RotateReport};
 pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
 pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};
 pub use node::{

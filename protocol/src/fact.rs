@@ -23,6 +23,7 @@ use crate::limits::EVENT_BYTES_MAX;
 use crate::membership::{Certificate, Genesis};
 use crate::process::{AgentSpec, ExitReason, Resource};
 use crate::record::Head;
+use crate::rotation::KeyRotation;
 use crate::service::{ContractRegistered, ServiceEnded, ServiceEntry};
 use crate::signature::Signed;
 use crate::snapshot::{Pruned, Snapshot};
@@ -306,6 +307,8 @@ pub enum Fact {
     Snapshot(Box<Snapshot>),
     /// Rows beside events of this chain are deleted from here on; the events stay.
     Pruned(Pruned),
+    /// The ML-DSA-65 key of this node gives way to a new one, from the next commit on.
+    KeyRotated(Box<KeyRotation>),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -766,4 +769,5 @@ kinds! {
     "resource.scored" => ResourceScored,
     "chain.snapshot" => Snapshot,
     "chain.pruned" => Pruned,
+    "keys.rotated" => KeyRotated,
 }

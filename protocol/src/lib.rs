@@ -5,7 +5,7 @@
 //! is a member or where a message goes is the business of the machines that use it.
 //!
 //! Modules in reading order: [`limits`], `id` with `topic`, `time`, `hash`, `codec`, `signature`; then the chain: `record`,
-//! `merkle`, `fact`, `leaf`, `chain`; then what is said: `address`, `capability`, `service`, `process`, `boot`, `envelope`,
+//! `merkle`, `rotation`, `fact`, `leaf`, `chain`; then what is said: `address`, `capability`, `service`, `process`, `boot`, `envelope`,
 //! `membership`, `auth`, `sync`; `effect` with `governance`, `deferral` and `amendment` (what rules say); `tree` (resources and proofs of them); `blob`, `cron` (what happens by itself), `health`; last what one node keeps, `batch`, what it says of all it kept, `snapshot`, and
 //! what it tells its own operator, [`control`].
 
@@ -38,6 +38,7 @@ mod membership;
 mod merkle;
 mod process;
 mod record;
+mod rotation;
 mod sandbox;
 mod scope;
 mod service;
@@ -59,7 +60,7 @@ pub use blob::{Blob, BlobChunk, BlobRef, BlobRequest, BlobResponse, LargeEnvelop
 pub use bond::{BondFired, BondKind, Bonded, Demonitored, Linked, Monitored, Unlinked, Watched};
 pub use boot::{BootPhase, PhaseRecord, PhaseResult};
 pub use capability::{Grant, GrantRef, GrantSpec, GrantTerms, Pattern, Right, Role};
-pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_event_proof};
+pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_commit_by, verify_event_proof};
 pub use codec::{decode, encode};
 pub use cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, MissedRule};
 pub use deferral::{Decided, Deferral, DeferralEnded, DeferralId, PersonName, Warned};
@@ -100,6 +101,7 @@ pub use record::{
     Anchor, COMMIT_LABEL, Commit, CommitGroup, EVENT_VERSION, Event, EventProof, Head, SUITE, SignedCommit,
     chain_root_hash, commit_hash, leaf_hash, link_hash,
 };
+pub use rotation::{KeyRotation, MemberKeys, Rotation, RotationError, follow_rotations};
 pub use sandbox::{AllowedPath, PathMode, SandboxPolicy, is_within};
 pub use scope::{IpcScope, ScopedAgent};
 pub use service::{

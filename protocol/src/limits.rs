@@ -28,7 +28,8 @@ pub const WITNESS_PLACES_MAX: usize = 64;
 /// Least time between two commits that are written for their anchors alone, in microseconds: what others ask for costs a
 /// signature of each kind and a sync, and whoever waits in between shares the next one (guess).
 pub const ANCHOR_PAUSE_US: u64 = 20_000;
-/// Most bytes of evidence against one chain (CHAIN.md): two headers of 8 KiB with both signatures.
+/// Most bytes of evidence against one chain (CHAIN.md): two headers of 8 KiB with both signatures; rotations of the keys that
+/// signed them go along as far as there is room.
 pub const EVIDENCE_BYTES_MAX: usize = 24 * 1024;
 /// Most causes named by one event.
 pub const CAUSES_MAX: usize = 8;
@@ -45,8 +46,12 @@ pub const DEPTH_MAX: usize = 16;
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Largest envelope sent inline, in bytes; leaves room in a frame for a batch's own framing.
 pub const ENVELOPE_BYTES_MAX: usize = 640 * 1024;
-/// Largest frame of the authentication handshake, in bytes: a certificate (about 6 KiB) and a proof (about 4 KiB) fit.
-pub const AUTH_FRAME_BYTES_MAX: usize = 16 * 1024;
+/// Most rotations of its keys that a node shows beside its certificate, about 9 KiB each, and most that stand on one chain; the next
+/// one is refused (guess: one a year for eight years).
+pub const ROTATIONS_MAX: usize = 8;
+/// Largest frame of the authentication handshake, in bytes: a certificate (about 6 KiB) with [`ROTATIONS_MAX`] rotations and a
+/// proof (about 4 KiB) fit.
+pub const AUTH_FRAME_BYTES_MAX: usize = 96 * 1024;
 /// Largest payload of one message, in bytes of content: what the local doors accept in one piece. Above
 /// [`ENVELOPE_BYTES_MAX`] it travels as a blob.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;

@@ -290,6 +290,9 @@ pub struct EventProof {
     pub inclusion: InclusionProof,
     /// A commit with both signatures whose tree holds the event.
     pub checkpoint: SignedCommit,
-    /// The writer's keys; whoever checks must know them, or the node id, from elsewhere.
+    /// The writer's keys, that signed the checkpoint; whoever checks must know them, or the node id, from elsewhere.
     pub keys: crate::signature::PublicKeys,
+    /// From the keys that the chain begins with to these, when they are others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<crate::rotation::KeyRotation>,
 }

@@ -85,6 +85,12 @@ impl PublicKeys {
         &self.mldsa65_hash
     }
 
+    /// `H("public-keys", Ed25519 key, ML-DSA-65 key)`: by which a rotation names the pair that it follows.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        hash("public-keys", &[self.node.as_bytes(), &self.mldsa65])
+    }
+
     /// What the Ed25519 key signs for `digest`: `"weft/" label "/ed25519" ‖ H(mldsa65 key) ‖ digest`.
     fn ed25519_message(&self, label: &str, digest: &Digest) -> Vec<u8> {
         [b"weft/", label.as_bytes(), b"/ed25519", self.mldsa65_hash.as_bytes(), digest.as_bytes()].concat()

@@ -10,14 +10,14 @@ use weft_protocol::{
 const BEGIN: Timestamp = Timestamp(1_790_000_000_000_000);
 
 /// Writes an honest chain, or one with a field changed on purpose.
-struct Writer {
-    keys: KeyPair,
-    cluster: ClusterId,
-    state: ChainState,
+pub(crate) struct Writer {
+    pub(crate) keys: KeyPair,
+    pub(crate) cluster: ClusterId,
+    pub(crate) state: ChainState,
 }
 
 impl Writer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let keys = KeyPair::generate([1; 32]);
         let charter =
             Charter { founder: keys.public_keys().clone(), rules: ByteBuf::new(), nonce: ByteArray::new([0; 16]) };
@@ -27,7 +27,12 @@ impl Writer {
         Self { keys, cluster, state }
     }
 
-    fn genesis(&self) -> Fact {
+    /// The same chain, in the hands of whoever holds copies of these keys.
+    pub(crate) fn copy(&self) -> Self {
+        Self { keys: copied(&self.keys), cluster: self.cluster, state: self.state.clone() }
+    }
+
+    pub(crate) fn genesis(&self) -> Fact {
         let keys = self.keys.public_keys().clone();
         let governance_hash = weft_protocol::hash("rules", &[b""]);
         Fact::Genesis(Box::new(Genesis {
@@ -41,7 +46,12 @@ impl Writer {
     }
 
     /// The next group of these facts, one millisecond apart, `change`d before it is signed.
-    fn group(&self, facts: &[Fact], checkpoint: bool, change: impl Fn(&mut Commit, &mut Vec<Event>)) -> CommitGroup {
+    pub(crate) fn group(
+        &self,
+        facts: &[Fact],
+        checkpoint: bool,
+        change: impl Fn(&mut Commit, &mut Vec<Event>),
+    ) -> CommitGroup {
         let first_seq = self.state.size();
         let after = self.state.last_hlc().to_wall().max(BEGIN).0;
         let mut events: Vec<Event> = facts
@@ -93,19 +103,24 @@ impl Writer {
         SignedCommit { commit: ByteBuf::from(bytes), ed25519, mldsa65 }
     }
 
-    fn append(&mut self, facts: &[Fact], checkpoint: bool) -> CommitGroup {
+    pub(crate) fn append(&mut self, facts: &[Fact], checkpoint: bool) -> CommitGroup {
         let group = self.group(facts, checkpoint, |_, _| {});
         self.state.extend(&group).unwrap();
         group
     }
 }
 
-fn fact(number: u64) -> Fact {
+pub(crate) fn copied(keys: &KeyPair) -> KeyPair {
+    let (seed, secret) = keys.secret_parts();
+    KeyPair::from_parts(&seed, secret, keys.public_keys().mldsa65()).unwrap()
+}
+
+pub(crate) fn fact(number: u64) -> Fact {
     Fact::Shutdown(Shutdown { stopped: number })
 }
 
 /// A writer with a sealed genesis.
-fn begun() -> Writer {
+pub(crate) fn begun() -> Writer {
     let mut writer = Writer::new();
     writer.append(&[writer.genesis()], true);
     writer
@@ -246,6 +261,7 @@ fn a_proof_shows_one_event_and_no_other() {
         inclusion: prove_inclusion::<Shake>(&leaves, 2).unwrap(),
         checkpoint: groups[2].signed.clone(),
         keys: writer.keys.public_keys().clone(),
+        rotations: Vec::new(),
     };
     let (event, commit) = verify_event_proof(&proof).unwrap();
     assert_eq!((event.seq, commit.commit_no), (2, 2));

@@ -8,6 +8,7 @@ mod golden;
 mod leaf;
 mod merkle;
 mod names;
+mod rotations;
 mod samples;
 mod signatures;
 mod time;

@@ -14,18 +14,18 @@ use weft_protocol::{
     EpochEndorsed, EpochId, EpochPromised, EpochProposed, Escalated, Event, Evidence, ExitReason, Fact, ForkSeen,
     GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed,
     HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId,
-    InviteIssued, InviteRevoked, IpcScope, Join, LargeEnvelope, LargeReceipt, LeastEffect, Level, Linked, LocalTarget,
-    LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher, MemberChange, MemberChangeWanted,
-    MemberVerb, Membership, MessageBatch, MessageId, MessageRecord, MethodContract, Millionths, MissedRule, Monitored,
-    NodeId, Observation, Outcome, Pattern, Payload, PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind,
-    ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt,
-    RecordRef, Refusal, Repaired, Resource, ResourceEntry, ResourceKind, ResourceLimits, ResourceScored, ResourceUse,
-    RestartPlanned, RestartPolicy, Role, Rule, RuleChange, SUITE, SandboxPolicy, ScopedAgent, Scoring, Sender,
-    ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Severity, Shutdown, Signal, Signed,
-    SignedCommit, SignedTick, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, TailReturned,
-    Thousandths, Tick, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, TreeClaim,
-    TreeNeighbour, TreeProof, TreeSibling, TreeStatement, TreeStep, Unlinked, Warned, Watched, encode, no_children,
-    node_hash,
+    InviteIssued, InviteRevoked, IpcScope, Join, KeyRotation, LargeEnvelope, LargeReceipt, LeastEffect, Level, Linked,
+    LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher, MemberChange,
+    MemberChangeWanted, MemberVerb, Membership, MessageBatch, MessageId, MessageRecord, MethodContract, Millionths,
+    MissedRule, Monitored, NodeId, Observation, Outcome, Pattern, Payload, PhaseRecord, PhaseResult, Principal,
+    ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys, Publication,
+    PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceEntry, ResourceKind, ResourceLimits,
+    ResourceScored, ResourceUse, RestartPlanned, RestartPolicy, Role, Rule, RuleChange, SUITE, SandboxPolicy,
+    ScopedAgent, Scoring, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange, Severity,
+    Shutdown, Signal, Signed, SignedCommit, SignedTick, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest,
+    SyncResponse, TailReturned, Thousandths, Tick, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId,
+    TraceRow, TreeClaim, TreeNeighbour, TreeProof, TreeSibling, TreeStatement, TreeStep, Unlinked, Warned, Watched,
+    encode, no_children, node_hash,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -240,7 +240,7 @@ pub(crate) fn commit() -> Commit {
 fn evidence() -> Evidence {
     let other = Commit { root: digest(17), anchors: Vec::new(), ..commit() };
     let second = SignedCommit { commit: ByteBuf::from(encode(&other)), ..group().signed };
-    Evidence { first: group().signed, second }
+    Evidence { first: group().signed, second, rotations: Vec::new() }
 }
 
 fn group() -> CommitGroup {
@@ -567,7 +567,13 @@ pub(crate) fn facts() -> Vec<Fact> {
             weight: "0.3".parse().unwrap(),
             by: Some(Principal::Operator),
         })),
+        Fact::KeyRotated(Box::new(key_rotation())),
     ]
+}
+
+fn key_rotation() -> KeyRotation {
+    let next = PublicKeys::new(node(1), vec![9; MLDSA65_PUBLIC_KEY_BYTES]).unwrap();
+    KeyRotation::new(chain(), &FixedSigner(keys()), &FixedSigner(next))
 }
 
 fn ballot() -> Ballot {
@@ -641,14 +647,19 @@ fn hello() -> Hello {
         rules: Some(charter().rules_hash()),
         nonce: ByteArray::new([8; 32]),
         credential: Credential::Member(signed_certificate()),
+        rotations: Vec::new(),
     }
 }
 
 /// The canonical bytes of one value of each type, by name.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let refused = AuthFrame::Refused(AuthRefusal::WrongCluster { ours: cluster(), theirs: cluster() });
-    let admission =
-        Admission { certificate: signed_certificate(), charter: charter(), members: vec![signed_certificate()] };
+    let admission = Admission {
+        certificate: signed_certificate(),
+        charter: charter(),
+        members: vec![signed_certificate()],
+        rotations: Vec::new(),
+    };
     let joiner = Credential::Joiner { invite: InviteId::from_bytes([1; 8]), keys: keys() };
     let row = TraceRow {
         record: message_record(),
@@ -851,6 +862,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let name = "alpha".parse().unwrap();
     let boot = Boot { version: "0.1.0".into(), name, counter: None, environment: Some(Environment::Production) };
     all.push(("boot-in-environment".to_owned(), encode(&boot)));
+    let rotations = vec![key_rotation()];
+    all.push(("auth-hello-rotated".to_owned(), encode(&Hello { rotations: rotations.clone(), ..hello() })));
+    all.push(("evidence-rotated".to_owned(), encode(&Evidence { rotations, ..evidence() })));
+    all.push(("auth-keys-replaced".to_owned(), encode(&AuthRefusal::KeysReplaced)));
     all.push(("resource".to_owned(), encode(&resource())));
     all.push(("resource-hash".to_owned(), node_hash(&resource().hash(), &no_children()).as_bytes().to_vec()));
     all.push(("tree-present".to_owned(), encode(&statement(present()))));

@@ -7,7 +7,7 @@ use weft_protocol::{
 use crate::copy::ChainCopy;
 use crate::event::{Output, RequestId};
 use crate::fetch::Fetch;
-use crate::fork::{ForkVerdict, check_evidence, claimed_verdict};
+use crate::fork::{ForkVerdict, check_evidence_by, claimed_verdict};
 use crate::forks::Floor;
 use crate::replication::{Replication, parting};
 use crate::witnesses::{Vouched, floor_of};
@@ -22,7 +22,8 @@ impl Replication {
         if !self.forks.is_news(&claimed) {
             return;
         }
-        let proven = self.members.get(&claimed.chain.node).map(|keys| check_evidence(&evidence, keys));
+        let keys = self.members.get(&claimed.chain.node);
+        let proven = keys.map(|keys| check_evidence_by(&evidence, keys.all()));
         match proven {
             Some(Ok(verdict)) if self.belongs_here(&evidence) => self.prove(verdict, evidence, outputs),
             // Of a writer whose keys are unknown nothing can be proven yet; the chain of whoever saw it tells of it again.
@@ -139,9 +140,7 @@ impl Replication {
             proof.cutting = false;
         }
         self.standing.cut(chain, state.as_ref().map_or(0, ChainState::commits));
-        let keys = self.members.get(&chain.node).cloned();
-        let state = state.or_else(|| keys.map(|keys| ChainState::new(chain, self.cluster, keys)));
-        if let Some(state) = state {
+        if let Some(state) = state.or_else(|| self.empty_chain(chain)) {
             self.copies.insert(chain, ChainCopy::new(state));
             self.active.insert(chain);
         }

@@ -119,7 +119,7 @@ impl Replication {
         let chain = verdict.chain();
         let Some(copy) = self.copies.get_mut(&chain) else { return };
         let failed = verdict.error().is_some();
-        let contradicting = verdict.contradicting.clone();
+        let (contradicting, claims_another) = (verdict.contradicting.clone(), verdict.claims_another);
         let Some(from) = copy.take_verdict(verdict) else { return };
         self.active.insert(chain);
         if !failed {
@@ -130,8 +130,11 @@ impl Replication {
         self.refused += 1;
         // What contradicts is compared with the last commit on disk. While others are on their way there it is let go: the
         // same answer comes again when this member is asked again.
-        if let (Some(last), Some(other)) = (comparable, contradicting) {
-            self.suspect(chain, last, from, *other, outputs);
+        match (comparable, contradicting) {
+            (Some(last), Some(other)) => self.suspect(chain, last, from, *other, outputs),
+            // Who wrote it cannot be told: its keys may have changed where histories parted. Where that is, both signed alike.
+            (Some(last), None) if claims_another => self.inquire(chain, from, last, outputs),
+            (Some(_), None) | (None, _) => {}
         }
     }
 }

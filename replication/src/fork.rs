@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use weft_protocol::{ChainError, ChainId, Commit, Digest, Evidence, PublicKeys, SignedCommit, verify_commit};
+use weft_protocol::{ChainError, ChainId, Commit, Digest, Evidence, PublicKeys, SignedCommit, verify_commit_by};
 
 /// How two commits contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,17 +78,42 @@ pub enum EvidenceError {
     /// The same commit twice, perhaps signed anew: signatures are randomised and not part of a commit.
     #[error("the two commits are the same commit")]
     SameCommit,
+    /// It shows more rotations than two commits can need.
+    #[error("more than two rotations of keys go along with it")]
+    TooManyRotations,
     /// Both fit into one history, as far as these two alone can tell.
     #[error("the two commits do not contradict each other")]
     Consistent,
 }
+
+/// Most rotations that go along with evidence: one for each commit.
+const EVIDENCE_ROTATIONS_MAX: usize = 2;
 
 /// What these two commits prove against the holder of `keys`, from their bytes alone.
 ///
 /// # Errors
 /// [`EvidenceError`] when they prove nothing.
 pub fn check_evidence(evidence: &Evidence, keys: &PublicKeys) -> Result<ForkVerdict, EvidenceError> {
-    weigh_evidence(evidence, |signed| verify_commit(signed, keys))
+    check_evidence_by(evidence, std::slice::from_ref(keys))
+}
+
+/// The same of a node that has had all of these keys, and those to which the evidence shows that they gave way. Each commit may be
+/// signed by any of them: an honest node writes one history with all its keys together, so that no rotation hides a second one.
+///
+/// # Errors
+/// [`EvidenceError`] when they prove nothing.
+pub fn check_evidence_by(evidence: &Evidence, keys: &[PublicKeys]) -> Result<ForkVerdict, EvidenceError> {
+    if evidence.rotations.len() > EVIDENCE_ROTATIONS_MAX {
+        return Err(EvidenceError::TooManyRotations);
+    }
+    let mut all = keys.to_vec();
+    for _ in &evidence.rotations {
+        for rotation in &evidence.rotations {
+            let next = all.iter().find_map(|keys| rotation.verify(keys).ok());
+            all.extend(next.map(|rotation| rotation.new).filter(|new| !all.contains(new)));
+        }
+    }
+    weigh_evidence(evidence, |signed| verify_commit_by(signed, &all))
 }
 
 /// What the two commits would prove if their signatures were good: cheap, and worth nothing alone.

@@ -3,7 +3,7 @@
 use weft_protocol::limits::{GOSSIP_COMMIT_BYTES_MAX, HEADS_MAX};
 use weft_protocol::{
     ChainId, Commit, CommitGroup, Digest, Event, Fact, Head, HeadGossip, NodeId, PlacedFact, SignedCommit, SyncRequest,
-    SyncResponse, Timestamp, verify_commit,
+    SyncResponse, Timestamp, verify_commit_by,
 };
 
 use crate::config::{GOSSIP_WAITING_MAX, GOSSIP_WAITING_TOTAL_MAX};
@@ -92,6 +92,7 @@ impl Replication {
         let facts = own_facts(&group);
         self.tree.learn(self.own.chain, &facts);
         self.snapshots.learn(&facts);
+        self.learn_rotations(self.own.chain.node, &facts);
         self.own.grow(&group, commit.head(group.signed.hash()), commit.hlc_last);
         self.learn_anchors(self.own.chain.node, &commit.anchors, outputs);
         if let Some(head) = self.own.head.clone() {
@@ -143,8 +144,7 @@ impl Replication {
 
     /// The first we hear of a chain. Its signature is checked at once, so that nobody but its writer can fill our table.
     fn on_new_chain(&mut self, from: NodeId, signed: SignedCommit, commit: &Commit, group: Option<CommitGroup>) {
-        let keys = self.members.get(&commit.chain.node);
-        if keys.is_none_or(|keys| verify_commit(&signed, keys).is_err()) {
+        if verify_commit_by(&signed, self.member_keys(&commit.chain.node)).is_err() {
             self.refused += 1;
             return;
         }

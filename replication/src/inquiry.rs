@@ -1,11 +1,14 @@
 //! From a suspicion to evidence: compares a member's commits with ours, and bisects to the first where two histories part.
 
-use weft_protocol::{ChainId, Digest, Evidence, NodeId, PublicKeys, SignedCommit, SyncRequest, SyncResponse};
+use weft_protocol::limits::EVIDENCE_BYTES_MAX;
+use weft_protocol::{
+    ChainId, Digest, Evidence, NodeId, PublicKeys, SignedCommit, SyncRequest, SyncResponse, encode, verify_commit,
+};
 
 use crate::config::{COMPARISONS_MAX, INQUIRIES_MAX};
 use crate::event::Output;
 use crate::fetch::Fetch;
-use crate::fork::{ForkVerdict, check_evidence};
+use crate::fork::{ForkVerdict, check_evidence_by};
 use crate::replication::Replication;
 
 /// A commit that is being compared with one of ours: who gave it to us.
@@ -26,6 +29,18 @@ pub(crate) struct Inquiry {
     asked: u64,
     /// The member's commit under that number, while ours is read.
     reading: Option<Digest>,
+}
+
+/// What became of comparing a member's commit with ours.
+enum Compared {
+    /// They are the same.
+    Same,
+    /// They differ, and both are signed.
+    Proven(Box<Evidence>),
+    /// They differ, and nothing is proven by that.
+    Different,
+    /// Ours is gone.
+    Unknown,
 }
 
 impl Replication {
@@ -111,10 +126,17 @@ impl Replication {
         let other_hash = other.hash();
         let same = held.as_ref().is_some_and(|held| held.hash() == other_hash);
         let other_no = other.decode().map_or(0, |commit| commit.commit_no);
-        let proof = held.map(|held| Evidence { first: *held, second: other });
-        let proof = proof.filter(|evidence| !same && self.verdict_of(&chain, evidence).is_some());
+        let differs = held.is_some() && !same;
+        let proof = held.filter(|_| differs).map(|held| self.with_rotations(&chain, *held, other));
+        let proof = proof.filter(|evidence| self.verdict_of(&chain, evidence).is_some());
         if self.inquiries.get(&chain).is_some_and(|inquiry| inquiry.reading == Some(other_hash)) {
-            self.step_inquiry(chain, same, proof, outputs);
+            let found = match proof {
+                _ if same => Compared::Same,
+                Some(evidence) => Compared::Proven(Box::new(evidence)),
+                None if differs => Compared::Different,
+                None => Compared::Unknown,
+            };
+            self.step_inquiry(chain, found, outputs);
         } else if let Some(Suspicion { from }) = self.suspicions.remove(&(chain, other_hash))
             && let Some(evidence) = proof
         {
@@ -123,7 +145,25 @@ impl Replication {
     }
 
     fn verdict_of(&self, chain: &ChainId, evidence: &Evidence) -> Option<ForkVerdict> {
-        check_evidence(evidence, self.keys_of(chain)?).ok()
+        check_evidence_by(evidence, &self.keys_of(chain)).ok()
+    }
+
+    /// The two commits, with what made the keys that signed them the writer's, as far as there is room.
+    fn with_rotations(&self, chain: &ChainId, first: SignedCommit, second: SignedCommit) -> Evidence {
+        let mut evidence = Evidence { first, second, rotations: Vec::new() };
+        let Some(known) = self.members.get(&chain.node) else { return evidence };
+        for signed in [evidence.first.clone(), evidence.second.clone()] {
+            let keys = known.all().iter().find(|keys| verify_commit(&signed, keys).is_ok());
+            let Some(rotation) = keys.and_then(|keys| known.rotation_to(keys)) else { continue };
+            if !evidence.rotations.contains(rotation) {
+                evidence.rotations.push(rotation.clone());
+            }
+        }
+        // Whoever lacks one that found no room asks again when it holds the chain up to there.
+        while !evidence.rotations.is_empty() && encode(&evidence).len() > EVIDENCE_BYTES_MAX {
+            evidence.rotations.pop();
+        }
+        evidence
     }
 
     /// The guilt is proven and not where the histories part: looked for with a member that may hold the other one.
@@ -134,8 +174,16 @@ impl Replication {
         }
     }
 
-    fn keys_of(&self, chain: &ChainId) -> Option<&PublicKeys> {
-        self.copies.get(chain).map(|copy| copy.durable().keys()).filter(|keys| keys.node() == chain.node)
+    /// All keys with which its writer may have signed a commit of this chain, on whatever history.
+    fn keys_of(&self, chain: &ChainId) -> Vec<PublicKeys> {
+        let here = self.copies.get(chain).into_iter().flat_map(|copy| copy.durable().all_keys());
+        let mut keys = self.member_keys(&chain.node).to_vec();
+        for one in here {
+            if !keys.contains(one) {
+                keys.push(one.clone());
+            }
+        }
+        keys
     }
 
     /// Two histories are proven. The chain stops here at once; where they part is searched before it is reported, and
@@ -161,17 +209,19 @@ impl Replication {
         self.bisect(chain, outputs);
     }
 
-    fn step_inquiry(&mut self, chain: ChainId, same: bool, proof: Option<Evidence>, outputs: &mut Vec<Output>) {
+    fn step_inquiry(&mut self, chain: ChainId, found: Compared, outputs: &mut Vec<Output>) {
         let Some(inquiry) = self.inquiries.get_mut(&chain) else { return };
-        match (same, proof) {
-            (true, _) if inquiry.high.is_some() => inquiry.low = inquiry.asked + 1,
-            (false, Some(evidence)) => {
+        match found {
+            Compared::Same if inquiry.high.is_some() => inquiry.low = inquiry.asked + 1,
+            Compared::Proven(evidence) => {
                 inquiry.high = Some(inquiry.asked);
                 if let Some(verdict) = self.verdict_of(&chain, &evidence) {
-                    self.freeze(verdict, evidence);
+                    self.freeze(verdict, *evidence);
                 }
             }
-            (true, _) | (false, None) => return self.close_inquiry(chain, outputs),
+            // Signed by keys that are unknown here, or by nobody: where both histories part, both are signed by those they share.
+            Compared::Different => inquiry.high = Some(inquiry.asked),
+            Compared::Same | Compared::Unknown => return self.close_inquiry(chain, outputs),
         }
         self.bisect(chain, outputs);
     }

@@ -6,15 +6,16 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use weft_protocol::limits::{INCARNATIONS_MAX, MEMBERS_MAX};
 use weft_protocol::{
-    Anchor, ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, Hlc, NodeId, PublicKeys,
-    Recovered, RecoveredChain, StampVerdict, SyncResponse, Timestamp, judge_stamp, vector_root,
+    Anchor, ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, Hlc, KeyRotation, MemberKeys,
+    NodeId, PlacedFact, PublicKeys, Recovered, RecoveredChain, StampVerdict, SyncResponse, Timestamp, judge_stamp,
+    vector_root,
 };
 
 use crate::config::{CHAINS_MAX, KEYLESS_MAX, LINKS_MAX, ReplicationConfig};
 use crate::copy::{ChainCopy, Stored};
 use crate::event::{FetchId, Input, Output, RequestId};
 use crate::fetch::Fetch;
-use crate::fork::check_evidence;
+use crate::fork::check_evidence_by;
 use crate::forks::{Forks, Proof};
 use crate::inquiry::{Inquiry, Suspicion};
 use crate::order::OrderKey;
@@ -37,7 +38,7 @@ pub struct Replication {
     pub(crate) cluster: ClusterId,
     pub(crate) own: OwnChain,
     /// Who may write chains. Our own keys may be among them.
-    pub(crate) members: BTreeMap<NodeId, PublicKeys>,
+    pub(crate) members: BTreeMap<NodeId, MemberKeys>,
     pub(crate) quarantined: BTreeSet<NodeId>,
     pub(crate) copies: BTreeMap<ChainId, ChainCopy>,
     /// Copies with something on its way or missing; others cost nothing until they are heard of again.
@@ -127,7 +128,9 @@ impl Replication {
     ) -> Self {
         let (mine, foreign): (Vec<_>, Vec<_>) =
             recovered.chains.iter().map(|chain| &chain.state).partition(|state| state.chain() == own);
-        let members: BTreeMap<NodeId, PublicKeys> = members.into_iter().map(|keys| (keys.node(), keys)).collect();
+        let mut members: BTreeMap<NodeId, MemberKeys> =
+            members.into_iter().map(|keys| (keys.node(), MemberKeys::new(keys))).collect();
+        recover_rotations(recovered, &mut members);
         let forks = recovered_forks(recovered, &members);
         let mut witnesses = Witnesses::default();
         recovered.chains.iter().for_each(|chain| witnesses.learn(chain.state.chain().node, &chain.anchors));
@@ -387,7 +390,7 @@ impl Replication {
         let node = keys.node();
         self.votes.look = true;
         if self.members.len() < MEMBERS_MAX {
-            self.members.entry(node).or_insert(keys);
+            self.members.entry(node).or_insert_with(|| MemberKeys::new(keys));
         }
         let waited: Vec<_> = self.keyless.extract_if(.., |chain, _| chain.node == node).collect();
         for (chain, (from, commits)) in waited {
@@ -498,10 +501,30 @@ impl Replication {
                 self.refused += 1;
                 return None;
             }
-            let keys = self.members.get(&chain.node)?.clone();
-            self.copies.insert(chain, ChainCopy::new(ChainState::new(chain, self.cluster, keys)));
+            let empty = self.empty_chain(chain)?;
+            self.copies.insert(chain, ChainCopy::new(empty));
         }
         self.copies.get_mut(&chain)
+    }
+
+    /// An accepted chain before its first commit: it begins with any of the keys that its writer is known to have had.
+    pub(crate) fn empty_chain(&self, chain: ChainId) -> Option<ChainState> {
+        let (last, earlier) = self.members.get(&chain.node)?.all().split_last()?;
+        Some(ChainState::succeeding(chain, self.cluster, last.clone(), earlier.to_vec()))
+    }
+
+    /// All keys that a member is known to have or to have had; none of a stranger.
+    pub(crate) fn member_keys(&self, node: &NodeId) -> &[PublicKeys] {
+        self.members.get(node).map_or(&[], MemberKeys::all)
+    }
+
+    /// What is on a verified chain of a member changes its keys.
+    pub(crate) fn learn_rotations(&mut self, node: NodeId, facts: &[PlacedFact]) {
+        for placed in facts {
+            if let (Fact::KeyRotated(rotation), Some(keys)) = (&placed.fact, self.members.get_mut(&node)) {
+                keys.learn(rotation);
+            }
+        }
     }
 
     pub(crate) const fn new_fetch(&mut self) -> FetchId {
@@ -589,6 +612,7 @@ impl Replication {
             self.stand(&head, [first, hlc], named, &facts);
         }
         self.tree.learn(chain, &facts);
+        self.learn_rotations(chain.node, &facts);
         self.hear_of_forks(chain.node, &facts, outputs);
         outputs.push(Output::Learn { chain, facts, hlc });
         self.settle(chain, outputs);
@@ -665,12 +689,29 @@ pub(crate) fn everything_until(hlc: Hlc) -> OrderKey {
     OrderKey::new(ChainId::from_bytes(&[u8::MAX; 40]), u64::MAX, hlc)
 }
 
+/// The rotations on all stored chains. A later chain of a node may follow one that stands on an earlier one: as long as there was
+/// news the rest is looked at again.
+fn recover_rotations(recovered: &Recovered, members: &mut BTreeMap<NodeId, MemberKeys>) {
+    let on_chain = |chain: &RecoveredChain| {
+        let node = chain.state.chain().node;
+        let rotation = move |placed: &PlacedFact| match &placed.fact {
+            Fact::KeyRotated(rotation) => Some((node, rotation.as_ref().clone())),
+            _ => None,
+        };
+        chain.facts.iter().filter_map(rotation).collect::<Vec<_>>()
+    };
+    let rotations: Vec<_> = recovered.chains.iter().flat_map(on_chain).collect();
+    let mut learn =
+        |(node, rotation): &(NodeId, KeyRotation)| members.get_mut(node).is_some_and(|keys| keys.learn(rotation));
+    while rotations.iter().filter(|rotation| learn(rotation)).count() > 0 {}
+}
+
 /// What was proven by earlier runs, and what other chains tell of.
-fn recovered_forks(recovered: &Recovered, members: &BTreeMap<NodeId, PublicKeys>) -> Forks {
+fn recovered_forks(recovered: &Recovered, members: &BTreeMap<NodeId, MemberKeys>) -> Forks {
     let mut forks = Forks::default();
     for evidence in &recovered.evidence {
         let node = evidence.first.decode().map(|commit| commit.chain.node);
-        let verdict = node.ok().and_then(|node| check_evidence(evidence, members.get(&node)?).ok());
+        let verdict = node.ok().and_then(|node| check_evidence_by(evidence, members.get(&node)?.all()).ok());
         if let Some(verdict) = verdict {
             forks.prove(verdict, evidence.clone());
         }

@@ -2,7 +2,7 @@
 
 use weft_protocol::{
     Anchor, ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, Fact, Hlc, PlacedFact, SignedCommit,
-    StampVerdict, Timestamp, judge_stamp, verify_commit,
+    StampVerdict, Timestamp, judge_stamp, verify_commit_by,
 };
 
 /// Why a group was not accepted. Nothing of it or after it is stored; what came before it in the same job may be.
@@ -39,6 +39,8 @@ pub struct Verdict {
     pub(crate) error: Option<VerifyError>,
     pub(crate) parked: usize,
     pub(crate) contradicting: Option<Box<SignedCommit>>,
+    /// Whether the refused group claims to be the next one of this chain after another history than ours, whoever signed it.
+    pub(crate) claims_another: bool,
 }
 
 impl Job {
@@ -77,6 +79,7 @@ impl Job {
             error: None,
             parked: 0,
             contradicting: None,
+            claims_another: false,
         };
         for group in groups {
             match extend(&verdict.state, &group, now) {
@@ -88,6 +91,7 @@ impl Job {
                     verdict.groups.push(group);
                 }
                 Err(error) => {
+                    verdict.claims_another = claims_another(&verdict.state, &group);
                     verdict.contradicting = contradicting(&verdict.state, &group);
                     verdict.error = Some(error);
                     break;
@@ -120,16 +124,21 @@ fn facts_of(checked: CheckedGroup) -> impl Iterator<Item = PlacedFact> {
     })
 }
 
-/// The commit of a refused group, when its writer truly signed it as the next one of this chain and yet names another
-/// predecessor than the one we hold: the writer has two histories.
+/// Whether a refused group is meant as the next one of this chain and yet names another predecessor than the one we hold.
+fn claims_another(state: &ChainState, group: &CommitGroup) -> bool {
+    group.signed.decode().is_ok_and(|commit| {
+        state.commits() > 0
+            && commit.commit_no == state.commits()
+            && commit.chain == state.chain()
+            && commit.cluster == state.cluster()
+            && commit.prev_commit != state.last_commit()
+    })
+}
+
+/// The commit of such a group, when its writer truly signed it: the writer has two histories.
 fn contradicting(state: &ChainState, group: &CommitGroup) -> Option<Box<SignedCommit>> {
-    let commit = group.signed.decode().ok()?;
-    let next = state.commits() > 0
-        && commit.commit_no == state.commits()
-        && commit.chain == state.chain()
-        && commit.cluster == state.cluster()
-        && commit.prev_commit != state.last_commit();
-    (next && verify_commit(&group.signed, state.keys()).is_ok()).then(|| Box::new(group.signed.clone()))
+    let signed = claims_another(state, group) && verify_commit_by(&group.signed, state.all_keys()).is_ok();
+    signed.then(|| Box::new(group.signed.clone()))
 }
 
 impl Verdict {

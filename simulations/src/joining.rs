@@ -103,7 +103,7 @@ impl World {
         if self.begun {
             self.faults.count(Fault::LateJoin);
         }
-        let Admission { certificate, charter, members } = admission;
+        let Admission { certificate, charter, members, .. } = admission;
         self.become_member(node, charter, certificate, members);
     }
 

@@ -109,6 +109,7 @@ fn words_of_question(question: &Question) -> String {
         Question::Invite { role, ttl_us, uses, secret: _ } => format!("invite {role} {ttl_us} {uses}"),
         Question::RevokeInvite { invite } => format!("revoke {invite}"),
         Question::RecordRepair { repaired } => format!("record-repair {}", repaired.len()),
+        Question::RotateKeys { next } => format!("rotate-keys {}", next.public_keys().node()),
         Question::Score { scored } => format!("score {}", scored.path),
         Question::RecordBoot { phases } => format!("record-boot {}", phases.len()),
         Question::ChangeMember { node, verb } => format!("{} {node}", verb.name()),

@@ -1,9 +1,11 @@
 //! How a joiner with an invite becomes a member: judged, recorded, then told.
 
-use weft_protocol::limits::{ADMISSION_FRAME_BYTES_MAX, MEMBERS_MAX};
+use std::collections::BTreeSet;
+
+use weft_protocol::limits::{ADMISSION_FRAME_BYTES_MAX, MEMBERS_MAX, ROTATIONS_MAX};
 use weft_protocol::{
-    Admission, Admitted, AuthRefusal, Certificate, Fact, InviteBurnt, InviteId, Join, NodeId, PublicKeys, Role, Signed,
-    Timestamp, encode,
+    Admission, Admitted, AuthRefusal, Certificate, Fact, InviteBurnt, InviteId, Join, KeyRotation, NodeId, PublicKeys,
+    Role, Signed, Timestamp, encode,
 };
 
 use super::invites::Entitled;
@@ -15,6 +17,8 @@ use crate::event::{AskId, Output, RecordAction};
 const ADMISSION_MEMBERS_MAX: usize = 64;
 /// Most bytes of them: a charter and the joiner's own certificate fit beside them in one frame.
 const ADMISSION_MEMBERS_BYTES_MAX: usize = ADMISSION_FRAME_BYTES_MAX * 3 / 4;
+/// Most rotations that travel with an admission, of 9 KiB each: they fit beside the certificates; the rest comes with the chains.
+const ADMISSION_ROTATIONS_MAX: usize = 2 * ROTATIONS_MAX - 4;
 /// What a joiner that showed the right secret gets.
 enum Joining {
     /// A certificate that is on our disk already.
@@ -132,10 +136,21 @@ impl Discovery {
             certificate: certificate.clone(),
             charter: (*self.view.charter).clone(),
             members: self.members_to_tell(certificate),
+            rotations: self.rotations_to_tell(certificate),
         };
         for ask in asks {
             outputs.push(Output::AnswerJoin { ask: *ask, answer: Ok(Box::new(admission.clone())) });
         }
+    }
+
+    /// Why the keys of those by whom the joiner traces its issuer and us to the founder are the ones that signed.
+    fn rotations_to_tell(&self, certificate: &Signed<Certificate>) -> Vec<KeyRotation> {
+        let issuer = certificate.peek().ok().map(|certificate| certificate.issuer);
+        let lineage = issuer.into_iter().chain([self.node]).flat_map(|node| self.members.lineage(node));
+        let issuers = lineage.filter_map(|signed| signed.peek().ok()).map(|certificate| certificate.issuer);
+        let nodes: BTreeSet<NodeId> = issuers.chain(issuer).chain([self.node]).collect();
+        let known = nodes.iter().flat_map(|node| self.members.rotations_of(node));
+        known.take(ADMISSION_ROTATIONS_MAX).cloned().collect()
     }
 
     /// What the joiner needs to trace its issuer and us to the founder, then as many others as fit.

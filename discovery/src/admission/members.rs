@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_protocol::limits::MEMBERS_MAX;
-use weft_protocol::{Certificate, ClusterId, Digest, NodeId, NodeName, PublicKeys, Role, Signed, Timestamp};
+use weft_protocol::{
+    Certificate, ClusterId, Digest, KeyRotation, MemberKeys, NodeId, NodeName, PublicKeys, Role, Signed, Timestamp,
+};
 
 /// Most admissions that wait for their issuer to become known: as many as a cluster has members. One more is dropped and
 /// counted; it stands on its chain and is judged again at the next start.
@@ -57,6 +59,8 @@ pub(crate) struct Members {
     cluster: ClusterId,
     founder: PublicKeys,
     valid: BTreeMap<NodeId, BTreeMap<(Timestamp, Digest), Valid>>,
+    /// Of those whose keys gave way to others: all that they had.
+    rotated: BTreeMap<NodeId, MemberKeys>,
     held: BTreeMap<NodeId, BTreeMap<Digest, Signed<Certificate>>>,
     quarantined: BTreeSet<NodeId>,
     evicted: BTreeSet<NodeId>,
@@ -68,6 +72,7 @@ impl Members {
             cluster,
             founder,
             valid: BTreeMap::new(),
+            rotated: BTreeMap::new(),
             held: BTreeMap::new(),
             quarantined: BTreeSet::new(),
             evicted: BTreeSet::new(),
@@ -142,7 +147,57 @@ impl Members {
             let lasts = valid.certificate.not_after.is_none_or(|end| issued < end);
             (valid.certificate.role == Role::Admin && lasts).then_some(&valid.certificate.keys)
         });
-        founder.into_iter().chain(admitted.filter(move |_| founder.is_none()))
+        let certified = founder.into_iter().chain(admitted.filter(move |_| founder.is_none()));
+        let mut certified = certified.peekable();
+        let rotated = self.rotated.get(&issuer).filter(|_| certified.peek().is_some());
+        certified.chain(rotated.into_iter().flat_map(MemberKeys::all))
+    }
+
+    /// Learns that the keys of a member gave way to others; whether that is news.
+    pub(crate) fn rotate(&mut self, node: NodeId, rotation: &KeyRotation) -> bool {
+        let Some(bound) = self.bound(&node).cloned() else { return false };
+        let mut keys = self.rotated.get(&node).cloned().unwrap_or_else(|| MemberKeys::new(bound));
+        let news = keys.learn(rotation);
+        if news {
+            self.rotated.insert(node, keys);
+        }
+        news
+    }
+
+    /// The same of whichever node it speaks of.
+    pub(crate) fn rotate_any(&mut self, rotation: &KeyRotation) -> bool {
+        rotation.rotation.peek().is_ok_and(|claimed| self.rotate(claimed.new.node(), rotation))
+    }
+
+    /// The keys that the certificates of a node name.
+    fn bound(&self, node: &NodeId) -> Option<&PublicKeys> {
+        if *node == self.founder.node() {
+            return Some(&self.founder);
+        }
+        self.get(node).map(|member| member.keys)
+    }
+
+    /// All keys that a node is known to have or to have had, the newest last; none of a stranger.
+    pub(crate) fn all_keys(&self, node: &NodeId) -> &[PublicKeys] {
+        match self.rotated.get(node) {
+            Some(keys) => keys.all(),
+            None => self.bound(node).map_or(&[], std::slice::from_ref),
+        }
+    }
+
+    /// What made a node's keys the ones that it has, for whoever knows those of its certificate.
+    pub(crate) fn rotations_of(&self, node: &NodeId) -> &[KeyRotation] {
+        self.rotated.get(node).map_or(&[], MemberKeys::rotations)
+    }
+
+    /// The rotations from the keys of a node's certificate to these.
+    pub(crate) fn path_to(&self, keys: &PublicKeys) -> Vec<KeyRotation> {
+        self.rotated.get(&keys.node()).and_then(|known| known.path_to(keys)).unwrap_or_default()
+    }
+
+    /// All that is known of the keys of those who had several.
+    pub(crate) const fn rotated(&self) -> &BTreeMap<NodeId, MemberKeys> {
+        &self.rotated
     }
 
     fn insert(&mut self, certificate: Certificate, signed: Signed<Certificate>, folded: &mut Folded) {

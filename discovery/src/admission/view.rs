@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use weft_protocol::limits::ROTATIONS_MAX;
 use weft_protocol::{
-    AuthRefusal, Certificate, Charter, ClusterId, Digest, NodeId, NodeName, PublicKeys, Role, Signed, Timestamp,
+    AuthRefusal, Certificate, Charter, ClusterId, Digest, KeyRotation, MemberKeys, NodeId, NodeName, PublicKeys, Role,
+    Signed, Signer, Timestamp, follow_rotations,
 };
 
 use super::members::Members;
@@ -29,6 +31,15 @@ pub struct AdmittedMember {
     pub certificates: BTreeSet<Digest>,
 }
 
+/// A peer that is a member, as far as what it shows tells.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// By which certificate.
+    pub(crate) certificate: Certificate,
+    /// Its keys of today.
+    pub(crate) keys: PublicKeys,
+}
+
 /// A value that never changes: whoever holds it decides by it until a newer one is published. Cheap to clone.
 #[derive(Clone)]
 pub struct AdmissionView {
@@ -44,17 +55,29 @@ pub struct AdmissionView {
     pub rules_hash: Digest,
     /// This node's own certificate, which it shows.
     pub certificate: Arc<Signed<Certificate>>,
+    /// From the keys of the certificate to those of the signer, which it shows beside it.
+    pub rotations: Arc<Vec<KeyRotation>>,
+    /// What proves that this node is who it shows to be: it changes together with what is shown.
+    pub signer: Arc<dyn Signer>,
     /// All members, this node among them.
     pub members: Arc<BTreeMap<NodeId, AdmittedMember>>,
     /// Nodes that are cut off, members or not.
     pub quarantined: Arc<BTreeSet<NodeId>>,
     /// Those of them that are members no longer, for ever.
     pub evicted: Arc<BTreeSet<NodeId>>,
+    /// All keys of those who had several, members or founder.
+    pub rotated: Arc<BTreeMap<NodeId, MemberKeys>>,
 }
 
 impl AdmissionView {
     /// What the fold says now.
-    pub(crate) fn new(node: NodeId, build: &str, charter: &Arc<Charter>, members: &Members) -> Option<Self> {
+    pub(crate) fn new(
+        node: NodeId,
+        build: &str,
+        charter: &Arc<Charter>,
+        members: &Members,
+        signer: &Arc<dyn Signer>,
+    ) -> Option<Self> {
         let certificate = Arc::new(members.get(&node)?.signed.clone());
         let admitted = members.iter().map(|(node, member)| {
             let admitted = AdmittedMember {
@@ -75,9 +98,12 @@ impl AdmissionView {
             charter: Arc::clone(charter),
             rules_hash: charter.rules_hash(),
             certificate,
+            rotations: Arc::new(members.path_to(signer.public_keys())),
+            signer: Arc::clone(signer),
             members: Arc::new(admitted.collect()),
             quarantined: Arc::new(members.cut_off()),
             evicted: Arc::new(members.evicted().clone()),
+            rotated: Arc::new(members.rotated().clone()),
         })
     }
 
@@ -104,15 +130,20 @@ impl AdmissionView {
         certificate: &Signed<Certificate>,
         now: Timestamp,
     ) -> Result<PublicKeys, AuthRefusal> {
-        self.judge(remote, certificate, now).map(|certificate| certificate.keys)
+        self.judge(remote, certificate, &[], now).map(|judged| judged.keys)
     }
 
+    /// The same of a peer that shows how the keys of its certificate gave way to those that it has.
     pub(crate) fn judge(
         &self,
         remote: NodeId,
         signed: &Signed<Certificate>,
+        rotations: &[KeyRotation],
         now: Timestamp,
-    ) -> Result<Certificate, AuthRefusal> {
+    ) -> Result<Judged, AuthRefusal> {
+        if rotations.len() > ROTATIONS_MAX {
+            return Err(AuthRefusal::Protocol);
+        }
         let certificate = signed.peek().map_err(|_| AuthRefusal::NotAMember)?;
         if certificate.keys.node() != remote || remote == self.node {
             return Err(AuthRefusal::NotAMember);
@@ -127,24 +158,35 @@ impl AdmissionView {
         let known = self.members.get(&remote).is_some_and(|member| member.certificates.contains(&signed.digest()));
         if !known {
             let issuer = self.admin_keys(certificate.issuer, certificate.issued).ok_or(AuthRefusal::UnknownIssuer)?;
-            signed.verify(issuer).map_err(|_| AuthRefusal::BadProof)?;
+            if !issuer.iter().any(|keys| signed.verify(keys).is_ok()) {
+                return Err(AuthRefusal::BadProof);
+            }
         }
         if certificate.not_after.is_some_and(|end| now >= end) {
             return Err(AuthRefusal::CertificateExpired);
         }
-        Ok(certificate)
+        let mut shown = follow_rotations(&certificate.keys, rotations).map_err(|_| AuthRefusal::BadProof)?;
+        let keys = shown.pop().unwrap_or_else(|| certificate.keys.clone());
+        if self.rotated.get(&remote).is_some_and(|known| known.is_replaced(&keys)) {
+            return Err(AuthRefusal::KeysReplaced);
+        }
+        Ok(Judged { certificate, keys })
     }
 
     /// The keys by which a certificate of `issuer` is checked; none when it may not admit anybody.
-    fn admin_keys(&self, issuer: NodeId, issued: Timestamp) -> Option<&PublicKeys> {
+    fn admin_keys(&self, issuer: NodeId, issued: Timestamp) -> Option<&[PublicKeys]> {
         if self.quarantined.contains(&issuer) {
             return None;
         }
         if issuer == self.charter.founder.node() {
-            return Some(&self.charter.founder);
+            return Some(self.all_keys(&issuer, &self.charter.founder));
         }
         let member = self.members.get(&issuer)?;
-        member.admits_until.filter(|end| issued < *end).map(|_| &member.keys)
+        member.admits_until.filter(|end| issued < *end).map(|_| self.all_keys(&issuer, &member.keys))
+    }
+
+    fn all_keys<'a>(&'a self, node: &NodeId, certified: &'a PublicKeys) -> &'a [PublicKeys] {
+        self.rotated.get(node).map_or(std::slice::from_ref(certified), MemberKeys::all)
     }
 
     fn keys_of(&self, node: &NodeId) -> Option<&PublicKeys> {

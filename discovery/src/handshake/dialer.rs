@@ -8,7 +8,7 @@ use weft_protocol::{
 };
 
 use super::{Moved, Step, check_hello, check_rules, member_hello, member_outcome};
-use crate::admission::AdmissionView;
+use crate::admission::{AdmissionView, Judged};
 
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -34,7 +34,7 @@ enum State {
 struct Listener {
     hello: Box<Hello>,
     signed: Signed<Certificate>,
-    certificate: Certificate,
+    judged: Judged,
 }
 
 impl Dialer {
@@ -53,21 +53,21 @@ impl Dialer {
                 check_hello(&hello, self.view.cluster)?;
                 check_rules(&hello, &self.view)?;
                 let Credential::Member(signed) = hello.credential.clone() else { return Err(AuthRefusal::Protocol) };
-                let certificate = self.view.judge(self.remote, &signed, now)?;
-                self.state = State::Greeted(Listener { hello, signed, certificate });
+                let judged = self.view.judge(self.remote, &signed, &hello.rotations, now)?;
+                self.state = State::Greeted(Listener { hello, signed, judged });
                 Ok((Some(self), Step::Send(Vec::new())))
             }
             (State::Greeted(listener), AuthFrame::Proof(proof)) => {
                 let (dialer, remote) = ((self.view.node, &self.hello), (self.remote, &*listener.hello));
                 let said = |prover| statement(&self.view.cluster, dialer, remote, prover);
-                let keys = &listener.certificate.keys;
+                let keys = &listener.judged.keys;
                 check_proof(&proof, keys, &said(self.remote)).map_err(|_| AuthRefusal::BadProof)?;
                 let proof = prove(&*self.signer, &said(self.view.node));
                 self.state = State::Proved(listener);
                 Ok((Some(self), Step::Send(vec![proof])))
             }
             (State::Proved(listener), AuthFrame::Accepted) => {
-                let outcome = member_outcome(&self.view, listener.certificate, listener.signed);
+                let outcome = member_outcome(&self.view, listener.judged, listener.signed);
                 Ok((None, Step::Done { send: Vec::new(), outcome }))
             }
             (State::Called | State::Greeted(_) | State::Proved(_), _) => Err(AuthRefusal::Protocol),

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use serde_bytes::ByteArray;
+use weft_protocol::limits::ROTATIONS_MAX;
 use weft_protocol::{
     Admission, AuthFrame, AuthRefusal, Certificate, Credential, Digest, Hello, Join, NodeId, NodeName, PublicKeys,
-    Signed, Signer, Timestamp, Token, WIRE_VERSION, check_proof, prove, statement,
+    Signed, Signer, Timestamp, Token, WIRE_VERSION, check_proof, follow_rotations, prove, statement,
 };
 
 use super::{HandshakeOutcome, Moved, Step, check_hello};
@@ -51,6 +52,7 @@ impl Joiner {
             rules: None,
             nonce: ByteArray::new(nonce),
             credential: Credential::Joiner { invite: token.invite(), keys },
+            rotations: Vec::new(),
         };
         Self { token, signer, name, remote, hello, state: State::Called }
     }
@@ -63,7 +65,7 @@ impl Joiner {
         match (self.state, frame) {
             (State::Called, AuthFrame::Hello(theirs)) => {
                 check_hello(&theirs, self.token.cluster)?;
-                let keys = pinned_keys(&self.token, self.remote, &theirs.credential)?;
+                let keys = pinned_keys(&self.token, self.remote, &theirs)?;
                 let rules = theirs.rules.ok_or(AuthRefusal::Protocol)?;
                 self.state = State::Greeted { theirs, keys, rules };
                 Ok((Some(self), Step::Send(Vec::new())))
@@ -86,15 +88,22 @@ impl Joiner {
     }
 }
 
-/// The listener's keys, when they are both the ones the token pins.
-fn pinned_keys(token: &Token, remote: NodeId, credential: &Credential) -> Result<PublicKeys, AuthRefusal> {
-    let Credential::Member(signed) = credential else { return Err(AuthRefusal::Protocol) };
+/// The listener's keys, when they are both the ones the token pins, or follow those by the rotations that it shows.
+fn pinned_keys(token: &Token, remote: NodeId, theirs: &Hello) -> Result<PublicKeys, AuthRefusal> {
+    if theirs.rotations.len() > ROTATIONS_MAX {
+        return Err(AuthRefusal::Protocol);
+    }
+    let Credential::Member(signed) = &theirs.credential else { return Err(AuthRefusal::Protocol) };
     let Certificate { keys, cluster, .. } = signed.peek().map_err(|_| AuthRefusal::NotAMember)?;
     if cluster != token.cluster {
         return Err(AuthRefusal::WrongCluster { ours: token.cluster, theirs: cluster });
     }
-    let pinned = keys.node() == remote && keys.node() == token.inviter;
-    if pinned && *keys.mldsa65_hash() == token.inviter_mldsa65_hash { Ok(keys) } else { Err(AuthRefusal::NotAMember) }
+    if keys.node() != remote || keys.node() != token.inviter {
+        return Err(AuthRefusal::NotAMember);
+    }
+    let shown = follow_rotations(&keys, &theirs.rotations).map_err(|_| AuthRefusal::BadProof)?;
+    let pinned = shown.iter().any(|keys| *keys.mldsa65_hash() == token.inviter_mldsa65_hash);
+    shown.into_iter().next_back().filter(|_| pinned).ok_or(AuthRefusal::NotAMember)
 }
 
 /// Whether the admission makes the holder of `keys` a member of the token's cluster, by signatures up to its founder.
@@ -105,7 +114,7 @@ fn check_admission(
     admission: &Admission,
     now: Timestamp,
 ) -> Result<(), AuthRefusal> {
-    let Admission { certificate: signed, charter, members: told } = admission;
+    let Admission { certificate: signed, charter, members: told, rotations } = admission;
     let cluster = charter.cluster_id();
     if cluster != token.cluster {
         return Err(AuthRefusal::WrongCluster { ours: token.cluster, theirs: cluster });
@@ -117,13 +126,20 @@ fn check_admission(
     if certificate.keys != *keys {
         return Err(AuthRefusal::NotAMember);
     }
-    if told.len() > MEMBERS_MAX {
+    if told.len() > MEMBERS_MAX || rotations.len() > MEMBERS_MAX {
         return Err(AuthRefusal::Protocol);
     }
     let mut members = Members::new(cluster, charter.founder.clone());
-    let issuers = told.iter().filter_map(|signed: &Signed<Certificate>| Some((signed.peek().ok()?.issuer, signed)));
-    for (issuer, signed) in issuers {
-        let _others = members.admit(issuer, signed.clone());
+    // Whom a member admitted with later keys counts once these are known to follow: as long as there was news all is read again.
+    loop {
+        let issuers = told.iter().filter_map(|signed: &Signed<Certificate>| Some((signed.peek().ok()?.issuer, signed)));
+        for (issuer, signed) in issuers {
+            let _others = members.admit(issuer, signed.clone());
+        }
+        let rotated = rotations.iter().filter(|rotation| members.rotate_any(rotation)).count();
+        if rotated == 0 {
+            break;
+        }
     }
     let own = members.admit(certificate.issuer, signed.clone());
     if !members.digests(&keys.node()).contains(&signed.digest()) {

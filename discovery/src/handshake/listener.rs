@@ -8,7 +8,7 @@ use weft_protocol::{
 };
 
 use super::{HandshakeOutcome, Moved, Step, check_hello, check_rules, member_hello, member_outcome};
-use crate::admission::AdmissionView;
+use crate::admission::{AdmissionView, Judged};
 
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -34,7 +34,7 @@ enum State {
 /// As what the dialer asks to be let in.
 #[derive(Debug)]
 enum Claim {
-    Member { signed: Signed<Certificate>, certificate: Box<Certificate> },
+    Member { signed: Signed<Certificate>, judged: Box<Judged> },
     Joiner { keys: PublicKeys, invite: InviteId },
 }
 
@@ -58,13 +58,13 @@ impl Listener {
                 let (dialer, own) = ((self.remote, &*theirs), (self.view.node, &self.hello));
                 let said = statement(&self.view.cluster, dialer, own, self.remote);
                 let keys = match &claim {
-                    Claim::Member { certificate, .. } => &certificate.keys,
+                    Claim::Member { judged, .. } => &judged.keys,
                     Claim::Joiner { keys, .. } => keys,
                 };
                 check_proof(&proof, keys, &said).map_err(|_| AuthRefusal::BadProof)?;
                 match claim {
-                    Claim::Member { signed, certificate } => {
-                        let outcome = member_outcome(&self.view, *certificate, signed);
+                    Claim::Member { signed, judged } => {
+                        let outcome = member_outcome(&self.view, *judged, signed);
                         Ok((None, Step::Done { send: vec![AuthFrame::Accepted], outcome }))
                     }
                     Claim::Joiner { keys, invite } => {
@@ -100,8 +100,8 @@ fn judge_claim(view: &AdmissionView, remote: NodeId, theirs: &Hello, now: Timest
     match &theirs.credential {
         Credential::Member(signed) => {
             check_rules(theirs, view)?;
-            let certificate = Box::new(view.judge(remote, signed, now)?);
-            Ok(Claim::Member { signed: signed.clone(), certificate })
+            let judged = Box::new(view.judge(remote, signed, &theirs.rotations, now)?);
+            Ok(Claim::Member { signed: signed.clone(), judged })
         }
         Credential::Joiner { invite, keys } if keys.node() == remote && remote != view.node => {
             view.check_cut_off(&remote)?;

@@ -13,4 +13,5 @@ mod own_advert;
 mod quarantine;
 mod recovery;
 mod redial;
+mod rotations;
 mod world;

@@ -95,7 +95,7 @@ fn evidence_keeps_a_node_cut_off_over_a_restart() {
         };
         SignedCommit { commit: encode(&commit).into(), ed25519: [0; 64].into(), mldsa65: None }
     };
-    let evidence = vec![Evidence { first: commit(1), second: commit(2) }];
+    let evidence = vec![Evidence { first: commit(1), second: commit(2), rotations: Vec::new() }];
     let chains = vec![chain('a', vec![admitted(&certificate('a', 'b', Role::Worker))])];
     let recovered = Recovered { chains, evidence, ..Recovered::default() };
     let machine = Machine::start('a', certificate('a', 'a', Role::Admin), &recovered);

@@ -63,6 +63,7 @@ impl Action {
             ActionKind::Configure | ActionKind::ConfigureGates => {
                 Self::Configure { keys: text(), gates: resource.split(',').any(|key| GATE_SETTINGS.contains(&key)) }
             }
+            ActionKind::RotateKeys => Self::RotateKeys,
             ActionKind::Score => Self::Score { path: resource.parse()? },
             ActionKind::Shutdown => Self::Shutdown,
             ActionKind::Deliver => return Ok(Self::Deliver { role, agent: resource.parse()? }),

@@ -9,9 +9,9 @@ use weft_protocol::limits::{
 };
 use weft_protocol::{
     Anchor, Batch, Blake3, COMMIT_LABEL, ChainError, ChainId, ChainState, Commit, CommitGroup, CommitRef, DeadLetter,
-    Digest, DigestRow, EVENT_VERSION, Effect, Event, Fact, Head, Hlc, LoggedPublication, MessageBatch, MessageId,
-    MessageRecord, OutboxEntry, RecordRef, RecordedStep, Reserved, SUITE, Shake, SignedCommit, Signer, StampVerdict,
-    Timestamp, commit_hash, encode, leaf_hash, link_hash, root,
+    Digest, DigestRow, EVENT_VERSION, Effect, Event, Fact, Head, Hlc, KeyRotation, LoggedPublication, MessageBatch,
+    MessageId, MessageRecord, OutboxEntry, RecordRef, RecordedStep, Reserved, SUITE, Shake, SignedCommit, Signer,
+    StampVerdict, Timestamp, commit_hash, encode, leaf_hash, link_hash, root,
 };
 
 use super::group::{Group, fits_one_group};
@@ -48,6 +48,8 @@ struct InFlight {
 #[derive(Debug)]
 pub(crate) struct Writer {
     signer: Arc<dyn Signer>,
+    /// What signs all that follows the rotation that is on its way.
+    next_signer: Option<Arc<dyn Signer>>,
     durable: ChainState,
     open: VecDeque<Group>,
     in_flight: Option<InFlight>,
@@ -70,6 +72,7 @@ impl Writer {
         let unsealed_at = state.unsealed_since().map(|_| now);
         Self {
             signer,
+            next_signer: None,
             next_seq: state.size(),
             reservation: Reservation::restored(reserved, state.last_hlc()),
             durable: state,
@@ -349,6 +352,23 @@ impl Writer {
         seq
     }
 
+    /// Appends that the keys of this node give way to those of `next`, as the last event of a checkpoint; whatever is appended after it
+    /// waits for the commit after that, which `next` signs.
+    pub(crate) fn rotate(&mut self, source: &str, next: Arc<dyn Signer>, now: Timestamp) -> u64 {
+        let rotation = KeyRotation::new(self.durable.chain(), &*self.signer, &*next);
+        self.gather_records(now);
+        let seq = self.append(source, &Fact::KeyRotated(Box::new(rotation)), now).seq;
+        self.back().checkpoint = true;
+        self.open.push_back(Group::new(self.next_seq));
+        self.next_signer = Some(next);
+        seq
+    }
+
+    /// Whether a rotation is on its way.
+    pub(crate) const fn is_rotating(&self) -> bool {
+        self.next_signer.is_some()
+    }
+
     /// Closes the next group when nothing is being written and something waits, a seal is due or `reserve` says that
     /// inputs wait for a reservation.
     ///
@@ -406,6 +426,10 @@ impl Writer {
         }
         let written = self.in_flight.as_ref().and_then(|in_flight| in_flight.next.as_ref());
         let before = written.map_or(&self.durable, |(state, _)| state).clone();
+        if before.keys() != self.signer.public_keys() {
+            // New keys sign when the record of them is on disk.
+            return Ok(());
+        }
         if let Some(group) = self.open.pop_front() {
             self.prepared = Some(self.build(&before, &group, now)?);
             self.open.push_front(group);
@@ -423,6 +447,11 @@ impl Writer {
         }
         let group = next.map(|(state, group)| {
             self.durable = state;
+            if self.durable.keys() != self.signer.public_keys()
+                && let Some(next) = self.next_signer.take()
+            {
+                self.signer = next;
+            }
             let since = self.unsealed_at.unwrap_or(closed_at);
             self.unsealed_at = self.durable.unsealed_since().map(|_| since);
             group
@@ -435,6 +464,7 @@ impl Writer {
         let in_flight = self.in_flight.take().map_or_else(Vec::new, |in_flight| in_flight.promises);
         self.prepared = None;
         self.unsealed_at = None;
+        self.next_signer = None;
         in_flight.into_iter().chain(self.open.drain(..).flat_map(|group| group.promises)).collect()
     }
 

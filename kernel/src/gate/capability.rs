@@ -157,6 +157,7 @@ fn need(action: &Action) -> Need {
         | Action::Snapshot
         | Action::Prune { .. }
         | Action::Configure { .. }
+        | Action::RotateKeys
         | Action::Score { .. }
         | Action::SpawnConfigured { .. }
         | Action::Approve { .. }
@@ -208,6 +209,7 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::Snapshot
         | Action::Prune { .. }
         | Action::Configure { .. }
+        | Action::RotateKeys
         | Action::Score { .. }
         | Action::Shutdown
         | Action::Link { .. }

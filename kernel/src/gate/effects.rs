@@ -78,6 +78,7 @@ pub(super) fn effects(kind: ActionKind, abroad: bool) -> EffectVector {
         ActionKind::Amend => &[("risk", 300), ("novelty", 200), ("security", 500)],
         ActionKind::Endorse => &[("risk", 300), ("security", 300)],
         ActionKind::ChangeMember => &[("risk", 500), ("security", 400)],
+        ActionKind::RotateKeys => &[("risk", 300), ("security", 500)],
         ActionKind::Score => &[("risk", 50), ("fairness", 300)],
         ActionKind::Shutdown => &[("risk", 600)],
         ActionKind::RegisterService => &[("risk", 200), ("novelty", 200)],

@@ -100,6 +100,7 @@ classes! { INPUTS, name_of_input: Input {
     AgentAnswered => Passes(&["ipc.batch"]),
     ProbeAnswered => Passes(&["health.changed"]),
     FactsGiven => Changes(&["invite.revoked"]),
+    RotationAsked => Changes(&["keys.rotated"]),
     // These two stand on the chain of the member that gave the right, of which this node holds a verified copy.
     GrantLearned => Reads,
     RevocationLearned => Reads,
@@ -578,6 +579,12 @@ fn input_for(which: &str) -> (Node, Input) {
             let facts = vec![Fact::InviteRevoked(InviteRevoked { invite: InviteId::from_bytes([1; 8]) })];
             let (ticket, by, action) = (Ticket(5), Principal::Operator, Action::RevokeInvite);
             (beta, Input::FactsGiven { ticket, by, action, facts })
+        }
+        "RotationAsked" => {
+            let next = std::sync::Arc::new(weft_protocol::KeyPair::generate(
+                *weft_protocol::hash("test-key", &[b"beta"]).as_bytes(),
+            ));
+            (beta, Input::RotationAsked { ticket: Ticket(5), by: Principal::Operator, next })
         }
         "GrantLearned" => {
             let issued = issued_by(alpha, &beta).1;

@@ -51,6 +51,7 @@ fn the_table_of_all_decisions() {
         Action::Snapshot,
         Action::Prune { to: 9 },
         Action::configure(&[]),
+        Action::RotateKeys,
         Action::Score { path: weft_protocol::ResourcePath::root() },
         Action::Shutdown,
     ];
@@ -108,6 +109,7 @@ fn the_table_of_all_decisions() {
         "snapshot: +1 -4 -4 -4 -4",
         "prune: +1 -4 -4 -4 -4",
         "configure: +1 -4 -4 -4 -4",
+        "rotate-keys: +1 -4 -4 -4 -4",
         "score: +1 -4 -4 -4 -4",
         "shutdown: +1 -4 -4 -4 -4",
     ];

@@ -30,6 +30,7 @@ mod mailbox;
 mod needs;
 mod recovery;
 mod reservation;
+mod rotation;
 mod sandbox;
 mod scope;
 mod score;

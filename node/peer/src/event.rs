@@ -8,7 +8,7 @@ use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, Anchored, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId,
     ChainState, CommitGroup, Digest, EventPlace, ExitReason, Gossip, Hlc, InviteId, Join, MemberVerb, MessageId,
     NodeId, Payload, PhaseRecord, PlacedFact, Principal, ProcessId, Pruned, PrunedRows, PublicKeys, Publication,
-    Refusal, Repaired, Resource, ResourceScored, Role, SettingChange, SignedCommit, SyncRequest, SyncResponse,
+    Refusal, Repaired, Resource, ResourceScored, Role, SettingChange, SignedCommit, Signer, SyncRequest, SyncResponse,
     TopicName,
 };
 use weft_replication::{Job, Verdict};
@@ -106,6 +106,11 @@ pub enum Question {
         node: NodeId,
         /// What.
         verb: MemberVerb,
+    },
+    /// Another ML-DSA-65 key is to sign for this node: put that on the chain, and sign by it from then on.
+    RotateKeys {
+        /// The same Ed25519 key, and the new one; it is on disk already.
+        next: Arc<dyn Signer>,
     },
     /// A resource is as good as this says: put that on the chain.
     Score {

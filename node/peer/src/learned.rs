@@ -17,6 +17,9 @@ impl Peer {
                     let certificate = Box::new(certificate);
                     self.tell_discovery(discovery::Input::AdmissionSeen { issuer, certificate, invite });
                 }
+                Fact::KeyRotated(rotation) => {
+                    self.tell_discovery(discovery::Input::KeysRotated { node: issuer, rotation });
+                }
                 // Of what came back of an earlier chain of ours, only who was admitted counts before the next start.
                 _ if own => {}
                 Fact::Shutdown(_) => {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde_bytes::ByteArray;
 use weft_discovery::{self as discovery, Discovery, MemberState};
 use weft_kernel::{self as kernel, Action, Gates, Kernel, Route, Syscall};
-use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
+use weft_protocol::limits::{ENVELOPES_PER_FRAME_MAX, ROTATIONS_MAX};
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
-    Evidence, Fact, ForkSeen, Gossip, Hlc, MemberChangeWanted, MemberVerb, MessageId, NodeCheck, NodeId, Principal,
-    PrunedRows, Publication, Receipt, Recovered, Refusal, ResourceScored, Role, ServiceName, Signer, Snapshot,
-    SyncRequest, SyncResponse, Timestamp, TopicPattern,
+    Event, Evidence, Fact, ForkSeen, Gossip, Hlc, KeyRotation, MemberChangeWanted, MemberVerb, MessageId, NodeCheck,
+    NodeId, Principal, PrunedRows, Publication, Receipt, Recovered, Refusal, ResourceScored, Role, ServiceName, Signer,
+    Snapshot, SyncRequest, SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -55,9 +55,13 @@ pub(crate) enum FactsOwner {
     Settings(AskId, Box<PeerConfig>),
     Change(AskId, MemberChangeWanted),
     Prune(AskId, PrunedRows),
+    Rotation(AskId),
     Vote,
     Peer,
 }
+
+/// When a rotation that found another one on its way should be asked for again, in microseconds (guess: some disk syncs).
+const ROTATION_RETRY_US: u64 = 100_000;
 
 /// One node, without its world. Invariant: between two calls of [`Peer::handle`] no step waits.
 pub struct Peer {
@@ -82,6 +86,8 @@ pub struct Peer {
     outbound: BTreeMap<OutboundId, Outbound>,
     pub(crate) next_outbound: u64,
     tickets: BTreeMap<kernel::Ticket, FactsOwner>,
+    /// What signs for this node once the record of a rotation that is on its way is on disk.
+    next_signer: Option<Arc<dyn Signer>>,
     next_ticket: u64,
     /// The time of the last input.
     now: Timestamp,
@@ -197,6 +203,7 @@ impl Peer {
             outbound: BTreeMap::new(),
             next_outbound: 0,
             tickets: BTreeMap::new(),
+            next_signer: None,
             next_ticket: 0,
             now,
         }
@@ -407,6 +414,7 @@ impl Peer {
                 self.record(FactsOwner::Asker(ask), by, Action::RecordBoot, facts);
             }
             Question::ChangeMember { node, verb } => self.change_member(ask, by, node, verb, out),
+            Question::RotateKeys { next } => self.rotate_keys(ask, by, next, out),
             Question::Score { scored } => self.score(ask, by, scored, out),
             Question::RecordAnchor { anchored } => {
                 let action = Action::Anchor { place: anchored.place.clone() };
@@ -464,6 +472,27 @@ impl Peer {
         }
         let (owner, action) = (FactsOwner::Prune(ask, rows), Action::Prune { to: pruned.to });
         self.record(owner, by, action, vec![Fact::Pruned(pruned)]);
+    }
+
+    /// A node shows every rotation since its certificate to whoever it meets: there is an end to that.
+    fn rotate_keys(&mut self, ask: AskId, by: Principal, next: Arc<dyn Signer>, out: &mut Vec<Output>) {
+        let refusal = if self.next_signer.is_some() {
+            Some(Refusal::Busy { retry_after_us: ROTATION_RETRY_US })
+        } else if self.discovery.own_rotations() >= ROTATIONS_MAX {
+            let message = format!(
+                "the keys of this node were rotated {ROTATIONS_MAX} times since its certificate, which is as often as others \
+                 follow; join as a new node: weft join TOKEN --home ANOTHER"
+            );
+            Some(Refusal::Invalid { message })
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return out.push(Output::Answer { ask, answer: Err(refusal) });
+        }
+        self.next_signer = Some(Arc::clone(&next));
+        let ticket = self.new_ticket(FactsOwner::Rotation(ask));
+        self.tell_kernel(kernel::Input::RotationAsked { ticket, by, next });
     }
 
     /// Of what is not there nothing is recorded.
@@ -934,7 +963,19 @@ impl Peer {
 
     fn announced(&mut self, group: Box<CommitGroup>) {
         let Ok(commit) = group.signed.decode() else { return };
+        self.look_for_rotation(&group);
         self.tell_replication(replication::Input::OwnChainGrew { group, commit: Box::new(commit) });
+    }
+
+    /// The record of a rotation is on disk: what this node shows and what signs for it change before anything else is said.
+    fn look_for_rotation(&mut self, group: &CommitGroup) {
+        let last = group.events.last().filter(|event| Event::kind_of(event) == Some(KeyRotation::KIND));
+        let Some(event) = last.and_then(|event| Event::decode(event).ok()) else { return };
+        if let (Ok(Fact::KeyRotated(rotation)), Some(signer)) =
+            (Fact::decode(&event.kind, &event.payload), self.next_signer.take())
+        {
+            self.tell_discovery(discovery::Input::OwnKeysRotated { rotation, signer, hlc: event.hlc });
+        }
     }
 
     pub(crate) fn transmit(&mut self, to: NodeId, item: A2aItem) {
@@ -955,7 +996,9 @@ impl Peer {
     fn facts_recorded(&mut self, ticket: kernel::Ticket, out: &mut Vec<Output>) {
         match self.tickets.remove(&ticket) {
             Some(FactsOwner::Discovery(ticket)) => self.tell_discovery(discovery::Input::Recorded { ticket }),
-            Some(FactsOwner::Asker(ask)) => out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) }),
+            Some(FactsOwner::Asker(ask) | FactsOwner::Rotation(ask)) => {
+                out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) });
+            }
             Some(FactsOwner::Settings(ask, config)) => {
                 self.configure(*config);
                 out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) });
@@ -976,6 +1019,10 @@ impl Peer {
                 self.tell_discovery(discovery::Input::RecordRefused { ticket, refusal });
             }
             Some(FactsOwner::Vote) => self.tell_replication(replication::Input::VoteRefused),
+            Some(FactsOwner::Rotation(ask)) => {
+                self.next_signer = None;
+                out.push(Output::Answer { ask, answer: Err(refusal) });
+            }
             Some(
                 FactsOwner::Asker(ask)
                 | FactsOwner::Settings(ask, _)
@@ -996,10 +1043,15 @@ impl Peer {
     }
 
     pub(crate) fn record(&mut self, owner: FactsOwner, by: Principal, action: Action, facts: Vec<Fact>) {
+        let ticket = self.new_ticket(owner);
+        self.tell_kernel(kernel::Input::FactsGiven { ticket, by, action, facts });
+    }
+
+    fn new_ticket(&mut self, owner: FactsOwner) -> kernel::Ticket {
         let ticket = kernel::Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.tickets.insert(ticket, owner);
-        self.tell_kernel(kernel::Input::FactsGiven { ticket, by, action, facts });
+        ticket
     }
 
     fn discovery_asked(&mut self, output: discovery::Output, now: Timestamp, out: &mut Vec<Output>) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use weft_protocol::{
     ChainId, ChainState, CommitGroup, Digest, Head, NodeId, SignedCommit, SyncRequest, SyncResponse, Timestamp,
-    verify_commit,
+    verify_commit_by,
 };
 
 use crate::event::StartOver;
@@ -241,7 +241,7 @@ impl Start {
 
     fn commit_told(&self, groups: Vec<CommitGroup>, acts: &mut Vec<Act>) -> Asked {
         let Some(group) = groups.into_iter().next() else { return Asked::Level };
-        match verify_commit(&group.signed, self.chain.keys()) {
+        match verify_commit_by(&group.signed, self.chain.all_keys()) {
             Ok(commit) if commit.chain == self.chain.chain() && commit.commit_no < self.chain.commits() => {
                 let hash = group.signed.hash();
                 acts.push(Act::Compare { commit_no: commit.commit_no, other: Box::new(group.signed) });
@@ -289,7 +289,7 @@ impl Start {
                 continue;
             }
             // Signed by our own keys, and not what stands here: a second history.
-            let signed = verify_commit(&group.signed, self.chain.keys());
+            let signed = verify_commit_by(&group.signed, self.chain.all_keys());
             if signed.is_ok_and(|commit| {
                 commit.chain == self.chain.chain()
                     && commit.commit_no == self.chain.commits()

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use weft_protocol::control::CheckpointFile;
 use weft_protocol::{
-    Commit, Digest, EventProof, Fact, Head, Shake, decode, encode, prove_consistency, root, verify_consistency,
-    verify_event_proof,
+    Commit, Digest, EventProof, Fact, Head, Shake, decode, encode, follow_rotations, prove_consistency, root,
+    verify_consistency, verify_event_proof,
 };
 
 /// What a checkpoint file says it is.
@@ -95,7 +95,9 @@ fn file_of(proof: &EventProof) -> Result<CheckpointFile, String> {
         Ok(Fact::Genesis(genesis)) if event.seq == 0 => genesis,
         _ => return Err("its event is not the first one of a chain".to_owned()),
     };
-    if genesis.keys != proof.keys || genesis.cluster != commit.cluster {
+    let keys = follow_rotations(&genesis.keys, &proof.rotations);
+    let keys = keys.map_err(|error| format!("the keys of the chain do not lead to those that signed: {error}"))?;
+    if keys.last() != Some(&proof.keys) || genesis.cluster != commit.cluster {
         return Err("the first event of the chain binds other keys, or another cluster".to_owned());
     }
     Ok(CheckpointFile {

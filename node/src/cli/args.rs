@@ -1153,6 +1153,8 @@ pub(crate) enum ConfigCommand {
 pub(crate) enum IdentityCommand {
     /// Print the node's id, the fingerprints of its keys, and the chains that it has written
     Show(OnlyAt),
+    /// Make a new ML-DSA-65 key for the running node, which signs from now on; the old one is destroyed
+    Rotate(OnlyAt),
     /// Begin a new chain at the next start, after the node was cut off; the node must be down
     Rejoin(RejoinArgs),
 }

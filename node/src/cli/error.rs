@@ -308,8 +308,11 @@ impl From<IdentityError> for CliError {
     fn from(error: IdentityError) -> Self {
         let code = match &error {
             IdentityError::Missing { .. } | IdentityError::Damaged { .. } => "damaged",
-            IdentityError::Exists { .. } => "conflict",
-            IdentityError::Permissions { .. } | IdentityError::Entropy(_) | IdentityError::Io { .. } => "failed",
+            IdentityError::Exists { .. } | IdentityError::Unsettled { .. } => "conflict",
+            IdentityError::Replaced { .. }
+            | IdentityError::Permissions { .. }
+            | IdentityError::Entropy(_)
+            | IdentityError::Io { .. } => "failed",
         };
         Self::new(code, error.to_string())
     }

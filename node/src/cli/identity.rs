@@ -1,15 +1,15 @@
 //! `weft identity …`: who the node is, which chains it has written, and beginning a new one on request.
 
-use weft_protocol::control::{IdentityReport, IncarnationRow, RejoinReport};
+use weft_protocol::control::{IdentityReport, IncarnationRow, RejoinReport, RotateReport};
 use weft_protocol::{Recovered, Signer as _};
 use weft_storage::Store;
 
 use super::args::{IdentityCommand, RejoinArgs};
 use super::client::{Client, choose_home};
 use super::output::{Output, bad, card, count, dim, good, short, table};
-use super::{At, CliError};
+use super::{At, CliError, plural};
 use crate::clock::wall;
-use crate::control::{Written, identity_report};
+use crate::control::{Rotated, Written, identity_report};
 use crate::home::{ClusterFile, Home, HomeDir};
 use crate::identity;
 
@@ -17,6 +17,7 @@ use crate::identity;
 pub(crate) async fn identity(command: &IdentityCommand, before: &At) -> Result<(), CliError> {
     match command {
         IdentityCommand::Show(only) => show(&only.at.or(before)).await,
+        IdentityCommand::Rotate(only) => rotate(&only.at.or(before)).await,
         IdentityCommand::Rejoin(args) => rejoin(args, &args.at.or(before)),
     }
 }
@@ -31,15 +32,16 @@ async fn show(at: &At) -> Result<(), CliError> {
     let report = match asked {
         Err(error) if error.detail().code == "not-running" => {
             let cluster = cluster_of(&home)?;
-            let keys = identity::load(home.path())?;
             let recovered = if home.store().exists() { Store::open(&home.store())?.1 } else { Recovered::default() };
+            let (keys, _next) = identity::current(home.path(), identity::load(home.path())?, &recovered)?;
+            let rotated = Rotated::of(&recovered, keys.public_keys());
             let chains = recovered.chains_of(keys.public_keys().node()).into_iter().map(|chain| Written {
                 incarnation: chain.state.chain().incarnation,
                 events: chain.state.size(),
                 commits: chain.state.commits(),
                 head: chain.state.head().map(|head| head.commit_hash),
             });
-            identity_report(&cluster, keys.public_keys(), chains.collect())
+            identity_report(&cluster, keys.public_keys(), rotated, chains.collect())
         }
         asked => asked?,
     };
@@ -48,9 +50,31 @@ async fn show(at: &At) -> Result<(), CliError> {
             ("node", format!("{}  {}", report.name, report.node)),
             ("ed25519", report.ed25519_fingerprint.clone()),
             ("ml-dsa-65", report.mldsa65_fingerprint.clone()),
+            ("rotated", rotated(report)),
         ]);
         let columns = ["incarnation", "state", "events", "commits", "head", "why"];
         lines + &table(columns, report.incarnations.iter().map(line).collect(), "")
+    })
+}
+
+fn rotated(report: &IdentityReport) -> String {
+    match &report.keys_since {
+        Some(since) => format!("{}, the last time at {since}", plural(report.rotations, "time")),
+        None => "never".to_owned(),
+    }
+}
+
+/// A new ML-DSA-65 key for the running node.
+async fn rotate(at: &At) -> Result<(), CliError> {
+    let report: RotateReport = Client::of(at)?.post("/v1/identity/rotate", &serde_json::json!({})).await?;
+    Output::new(at.json).report(&report, |report| {
+        let lines = card([
+            ("node", report.node.clone()),
+            ("before", report.before.clone()),
+            ("ml-dsa-65", report.mldsa65_fingerprint.clone()),
+            ("rotated", plural(report.rotations, "time")),
+        ]);
+        format!("{lines}next: back up identity.key anew; copies of the old one are of no use any more\n")
     })
 }
 

@@ -117,7 +117,7 @@ async fn admit(home: &Home, token: &Token, name: &NodeName, output: Output) -> R
     let certificate = admission.certificate.peek();
     let certificate = certificate.map_err(|error| CliError::new("failed", format!("the certificate: {error}")))?;
     debug_assert_eq!(certificate.keys.node(), keys.public_keys().node());
-    let Admission { charter, members, certificate: signed } = admission;
+    let Admission { charter, members, certificate: signed, .. } = admission;
     let incarnation = crate::run::new_incarnation()?;
     home.write_cluster(&ClusterFile {
         charter,

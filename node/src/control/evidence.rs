@@ -27,8 +27,10 @@ pub(crate) async fn evidence(State(served): State<Arc<Served>>) -> Result<Json<E
 fn row(peer: &Peer, evidence: &Evidence) -> Option<EvidenceRow> {
     let commit = evidence.first.decode().ok()?;
     let node = commit.chain.node;
-    let keys = peer.discovery().keys_of(node)?;
-    let verdict: ForkVerdict = check_evidence(evidence, keys).ok()?;
+    // The earliest keys from which the evidence itself leads to those that signed.
+    let known = peer.discovery().all_keys_of(node).iter();
+    let (keys, verdict): (_, ForkVerdict) =
+        known.into_iter().find_map(|keys| Some((keys, check_evidence(evidence, keys).ok()?)))?;
     let bytes = encode(evidence);
     Some(EvidenceRow {
         node: node.to_string(),

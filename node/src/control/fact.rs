@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use weft_protocol::control::{Body, SandboxJson};
 use weft_protocol::{
     Admitted, AnchorBackend, AnchorStep, Anchored, Ballot, Bonded, CommitRef, CronFired, Decided, Deferral, DeferralId,
-    Effect, EffectResult, Fact, GrantIssued, HealthSubject, MemberChange, MessageRecord, PhaseResult, ResourceUse,
-    ServiceEnd, Warned, Watched,
+    Effect, EffectResult, Fact, GrantIssued, HealthSubject, KeyRotation, MemberChange, MessageRecord, PhaseResult,
+    ResourceUse, ServiceEnd, Warned, Watched, content_address,
 };
 
 use super::text;
@@ -265,11 +265,21 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             let seen = seen.collect::<Vec<_>>().join(", ");
             (format!("{}: {seen} at {}", scored.path, scored.weight), to_json(scored))
         }
+        Fact::KeyRotated(rotation) => rotation_of(rotation),
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)
         }
     }
+}
+
+fn rotation_of(rotation: &KeyRotation) -> (String, Value) {
+    let Ok(said) = rotation.rotation.peek() else {
+        return ("a rotation that this version cannot read".to_owned(), Value::Null);
+    };
+    let fingerprint = content_address(said.new.mldsa65()).to_string();
+    let detail = json!({ "chain": said.chain, "old": said.old, "mldsa65_fingerprint": fingerprint });
+    (format!("a new ML-DSA-65 key {} writes from here on", crate::cli::short(&fingerprint)), detail)
 }
 
 fn ballot_words(ballot: &Ballot, verb: &str) -> String {

@@ -17,6 +17,7 @@ use super::{
         health::livez,
         health::readyz,
         identity::identity,
+        identity::rotate,
         node::boot_log,
         node::down,
         config::show,

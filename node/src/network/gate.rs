@@ -1,4 +1,4 @@
-//! What the handshakes inside the transport need of the node: its keys, the view of who is a member, and its event loop.
+//! What the handshakes inside the transport need of the node: the view of who it and others are, and its event loop.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use weft_discovery::{AdmissionView, Handshake, HandshakeOutcome};
 use weft_protocol::limits::{AUTH_FRAME_BYTES_MAX, AUTH_US_MAX};
-use weft_protocol::{Admission, AuthRefusal, InviteId, Join, KeyPair, NodeId, PublicKeys, Signer};
+use weft_protocol::{Admission, AuthRefusal, InviteId, Join, NodeId, PublicKeys};
 
 use super::authenticate::{AuthFailure, Side, exchange};
 use super::links::Run;
@@ -36,7 +36,6 @@ pub(super) enum Knock {
 /// One for all connections of a node; a clone is the same gate.
 #[derive(Clone)]
 pub(super) struct Gate {
-    signer: Arc<dyn Signer>,
     run: Run,
     view: watch::Receiver<Arc<AdmissionView>>,
     knocks: mpsc::Sender<Knock>,
@@ -50,13 +49,12 @@ impl Gate {
     /// # Errors
     /// [`AuthFailure::Entropy`] when the operating system gives no random bytes.
     pub(super) fn new(
-        keys: Arc<KeyPair>,
         view: watch::Receiver<Arc<AdmissionView>>,
         knocks: mpsc::Sender<Knock>,
         refusals: Refusals,
     ) -> Result<Self, AuthFailure> {
         let run = Run::from_be_bytes(random().map_err(AuthFailure::Entropy)?);
-        Ok(Self { signer: keys, run, view, knocks, refusals, dials: Arc::default() })
+        Ok(Self { run, view, knocks, refusals, dials: Arc::default() })
     }
 
     /// Authenticates a new connection. It is heard of only when the other end is a member.
@@ -95,7 +93,7 @@ impl Gate {
         point: &ConnectedPoint,
     ) -> Result<(), AuthFailure> {
         let view = Arc::clone(&self.view.borrow());
-        let signer = Arc::clone(&self.signer);
+        let signer = Arc::clone(&view.signer);
         let nonce = random().map_err(AuthFailure::Entropy)?;
         let turn = self.turn(peer);
         let (side, handshake, _turn) = match point.to_endpoint() {

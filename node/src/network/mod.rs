@@ -220,7 +220,7 @@ impl Network {
         let (knock_sender, knocks) = mpsc::channel(KNOCKS_MAX);
         let refusals = Refusals::default();
         let node = view.node;
-        let gate = Gate::new(keys, view_receiver, knock_sender, refusals.clone())
+        let gate = Gate::new(view_receiver, knock_sender, refusals.clone())
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
         let transport = transport::authenticated(&transport_keys, gate)
             .map_err(|error| NetworkError::Transport(error.to_string()))?;

@@ -4,14 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase};
 use weft_protocol::{
-    Blake3, ChainId, CommitGroup, Digest, DigestRow, EventProof, MessageId, MessageRecord, Payload, SignedCommit,
-    TraceId, TraceRow, decode, leaf_hash, prove_inclusion,
+    Blake3, ChainId, CommitGroup, Digest, DigestRow, Event, EventProof, Fact, KeyRotation, MessageId, MessageRecord,
+    Payload, SignedCommit, TraceId, TraceRow, decode, leaf_hash, prove_inclusion,
 };
 
 use crate::error::{StoreError, panic_text};
 use crate::index::{self, Place, WHOLE_EVENT};
 use crate::recover::{Stored, empty_state};
-use crate::row::{self, BODY_BYTES_MAX, BadRow, GroupView, Kind, numbered_key};
+use crate::row::{self, BODY_BYTES_MAX, BadRow, GroupView, Kind, numbered_key, split_numbered_key};
 use crate::store::Store;
 use crate::table::{DIGESTS, GROUPS, INDEX};
 
@@ -123,6 +123,8 @@ impl Store {
                 return Ok(None);
             }
             let (mut leaves, mut event, mut keys): (Vec<Digest>, _, _) = (Vec::new(), None, None);
+            let mut rotations = Vec::new();
+            let sealed_by = checkpoint.decode().map_err(StoreError::read)?.commit_no;
             let (first, last) = (numbered_key(chain, 0), numbered_key(chain, u64::MAX));
             for entry in groups.range(&first[..]..=&last[..])? {
                 let (key, value) = entry?;
@@ -130,8 +132,15 @@ impl Store {
                 if keys.is_none() {
                     keys = Some(empty_state(chain, &view.group()?).map_err(StoreError::read)?.keys().clone());
                 }
+                let (_, commit_no) = split_numbered_key(key.value())?;
                 for bytes in view.events() {
                     let bytes = bytes?;
+                    // The commit that holds a rotation is the last one of the old keys.
+                    if commit_no < sealed_by && Event::kind_of(bytes) == Some(KeyRotation::KIND) {
+                        let rotation = rotation_of(bytes)?;
+                        keys = Some(rotation.rotation.peek().map_err(StoreError::read)?.new);
+                        rotations.push(rotation);
+                    }
                     if leaves.len() as u64 == seq {
                         event = Some(bytes.to_vec());
                     }
@@ -144,7 +153,7 @@ impl Store {
             let (Some(event), Some(keys)) = (event, keys) else { return Err(StoreError::read("events are missing")) };
             let inclusion = prove_inclusion::<weft_protocol::Shake>(&leaves, seq);
             let inclusion = inclusion.ok_or_else(|| StoreError::read("events are missing"))?;
-            Ok(Some(EventProof { event: event.into(), inclusion, checkpoint, keys }))
+            Ok(Some(EventProof { event: event.into(), inclusion, checkpoint, keys, rotations }))
         })
     }
 
@@ -160,7 +169,7 @@ impl Store {
             for entry in groups.range(&first[..]..=&last[..])? {
                 let (key, value) = entry?;
                 if self.view(key.value(), value.value())?.checkpoint {
-                    return Ok(Some(row::split_numbered_key(key.value())?.1));
+                    return Ok(Some(split_numbered_key(key.value())?.1));
                 }
             }
             Ok(None)
@@ -223,7 +232,7 @@ impl Store {
     fn group_of(&self, groups: &Groups, chain: ChainId, seq: u64) -> Result<Option<u64>, StoreError> {
         let (first, last) = (numbered_key(chain, 0), numbered_key(chain, u64::MAX));
         let Some(newest) = groups.range(&first[..]..=&last[..])?.next_back() else { return Ok(None) };
-        let (mut low, mut high) = (0, row::split_numbered_key(newest?.0.value())?.1);
+        let (mut low, mut high) = (0, split_numbered_key(newest?.0.value())?.1);
         // The group looked for is the first that ends behind `seq`, and it is between both when it is there.
         while low < high {
             let middle = low + (high - low) / 2;
@@ -331,6 +340,15 @@ impl Store {
             return Err(StoreError::read("the index names a leaf that is not in its digest"));
         };
         Ok(Some(TraceRow { record, seq: place.seq, inclusion: Some(inclusion) }))
+    }
+}
+
+/// What an event of that kind says; on a chain that was verified it is nothing else.
+fn rotation_of(bytes: &[u8]) -> Result<KeyRotation, StoreError> {
+    let event = Event::decode(bytes).map_err(StoreError::read)?;
+    match Fact::decode(&event.kind, &event.payload).map_err(StoreError::read)? {
+        Fact::KeyRotated(rotation) => Ok(*rotation),
+        _ => Err(StoreError::read("a rotation that is none")),
     }
 }
 

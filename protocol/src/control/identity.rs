@@ -14,6 +14,12 @@ pub struct IdentityReport {
     pub ed25519_fingerprint: String,
     /// BLAKE3 of its ML-DSA-65 key.
     pub mldsa65_fingerprint: String,
+    /// How often that key was rotated since the node's certificate was issued.
+    #[serde(default)]
+    pub rotations: u64,
+    /// Since when it has that key; nothing of the one that its certificate names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_since: Option<String>,
     /// The chains that it has written, as they are here, the first one first.
     pub incarnations: Vec<IncarnationRow>,
 }
@@ -39,6 +45,19 @@ pub struct IncarnationRow {
     pub begun_at: Option<String>,
     /// Whether members hold another history of it, so that nobody is told of this one.
     pub disowned: bool,
+}
+
+/// The answer to `POST /v1/identity/rotate`, and what `weft identity rotate` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RotateReport {
+    /// Which node.
+    pub node: String,
+    /// BLAKE3 of the ML-DSA-65 key that it had.
+    pub before: String,
+    /// BLAKE3 of the one that signs from now on.
+    pub mldsa65_fingerprint: String,
+    /// How often its key was rotated since its certificate was issued.
+    pub rotations: u64,
 }
 
 /// What `weft identity rejoin` did.

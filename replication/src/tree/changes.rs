@@ -110,7 +110,8 @@ impl ChainFold {
             }
             Fact::ResourceScored(scored) => self.observe(at, &scored.path, scored.seen, scored.weight),
             // What is no resource: messages, what the gates and people decided, rights and rules, bonds, what was measured once,
-            // runs of a job, the supervision above an agent, repairs, snapshots and what was pruned, and what this version does not know.
+            // runs of a job, the supervision above an agent, repairs, snapshots, what was pruned, with which keys a node writes, and what
+            // this version does not know.
             Fact::Message(_)
             | Fact::Batch(_)
             | Fact::Denied(_)
@@ -151,6 +152,7 @@ impl ChainFold {
             | Fact::MemberChangeWanted(_)
             | Fact::Snapshot(_)
             | Fact::Pruned(_)
+            | Fact::KeyRotated(_)
             | Fact::Opaque { .. } => {}
         }
     }

@@ -8,7 +8,7 @@ use crate::world::START;
 use crate::writer::Writer;
 
 fn pair(first: &SignedCommit, second: &SignedCommit) -> Evidence {
-    Evidence { first: first.clone(), second: second.clone() }
+    Evidence { first: first.clone(), second: second.clone(), rotations: Vec::new() }
 }
 
 /// Both orders of the pair prove the same.

@@ -182,7 +182,11 @@ fn with_a_third(shared: usize, held: usize) -> (World, Writer, Writer) {
 }
 
 fn evidence_of(first: &Writer, second: &Writer, number: usize) -> Evidence {
-    Evidence { first: first.groups[number].signed.clone(), second: second.groups[number].signed.clone() }
+    Evidence {
+        first: first.groups[number].signed.clone(),
+        second: second.groups[number].signed.clone(),
+        rotations: Vec::new(),
+    }
 }
 
 #[test]
@@ -220,7 +224,7 @@ fn what_is_no_evidence_changes_nothing() {
     let from = world.hosts[1].node;
     let mut forged = evidence_of(&first, &second, 4);
     forged.second.ed25519[3] ^= 1;
-    let same = Evidence { first: first.groups[4].signed.clone(), second: first.groups[4].signed.clone() };
+    let same = evidence_of(&first, &first, 4);
     for evidence in [forged, same] {
         let before = world.hosts[0].machine.status().refused;
         world.give(0, Input::Gossiped { from, gossip: Box::new(HeadGossip::Fork(Box::new(evidence))) });

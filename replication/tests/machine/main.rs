@@ -11,6 +11,7 @@ mod gossip;
 mod mutations;
 mod order;
 mod prune;
+mod rotations;
 mod serve;
 mod topics;
 mod tree;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use weft_protocol::{ChainError, Commit, Evidence, SignedCommit, Timestamp, encode, verify_commit};
-use weft_replication::{EvidenceError, ForkKind, ForkVerdict, weigh_evidence};
+use weft_protocol::{ChainError, Commit, Evidence, PublicKeys, SignedCommit, Timestamp, encode, verify_commit_by};
+use weft_replication::{EvidenceError, ForkKind, ForkVerdict, check_evidence_by, weigh_evidence};
 
 use crate::world::START;
 use crate::writer::Writer;
@@ -78,9 +78,9 @@ impl Corpus {
             _ => self.bend(chain, &first),
         };
         if self.roll(2) == 0 {
-            (chain, Evidence { first, second })
+            (chain, Evidence { first, second, rotations: Vec::new() })
         } else {
-            (chain, Evidence { first: second, second: first })
+            (chain, Evidence { first: second, second: first, rotations: Vec::new() })
         }
     }
 
@@ -115,10 +115,11 @@ impl Corpus {
 
     /// The verdict under the keys of the chain's writer; each commit's signatures are verified once for all pairs.
     fn judge(&self, chain: usize, evidence: &Evidence) -> Result<ForkVerdict, EvidenceError> {
-        let keys = self.writers[chain].public();
+        let state = self.writers[chain].state();
         weigh_evidence(evidence, |signed| {
-            let key = [keys.node().as_bytes(), &encode(signed)[..]].concat();
-            self.verified.borrow_mut().entry(key).or_insert_with(|| verify_commit(signed, &keys)).clone()
+            let key = [state.chain().node.as_bytes(), &encode(signed)[..]].concat();
+            let verify = || verify_commit_by(signed, state.all_keys());
+            self.verified.borrow_mut().entry(key).or_insert_with(verify).clone()
         })
     }
 }
@@ -130,6 +131,9 @@ fn write(writer: &mut Writer, now: &mut Timestamp, commits: usize, dice: &mut Ch
         // Below the second after which a checkpoint is due.
         now.0 += dice.next_u64() % 300_000;
         writer.write(*now, events, (dice.next_u64() % 40) as usize, checkpoint);
+        if number == commits / 2 {
+            writer.rotate(*now);
+        }
     }
 }
 
@@ -149,7 +153,7 @@ fn acquit(seed: u64) {
         let (chain, evidence) = corpus.mutate();
         match corpus.judge(chain, &evidence) {
             Ok(verdict) => panic!("pair {pair} of seed {seed} convicts an honest node: {verdict:?}"),
-            Err(EvidenceError::Commit(_)) => {}
+            Err(EvidenceError::Commit(_) | EvidenceError::TooManyRotations) => {}
             Err(EvidenceError::OtherChain | EvidenceError::SameCommit | EvidenceError::Consistent) => weighed += 1,
         }
     }
@@ -201,12 +205,13 @@ fn one_dishonest_step_convicts() {
         let mut writer = Writer::new(1 + (liar % 4) as u8);
         write(&mut writer, &mut now, 2 + liar % COMMITS, &mut dice);
         let shared = writer.groups.len();
+        // On either branch it changes its keys once more: that hides nothing.
+        let keys: Vec<PublicKeys> = writer.state().all_keys().cloned().collect();
         let mut other = writer.clone();
         // The dishonest step: from here on it writes twice.
         write(&mut writer, &mut now.clone(), 1 + liar % 7, &mut dice);
         write(&mut other, &mut now.after_us(liar as u64 % 3), 1 + liar % 5, &mut dice);
         let (one, two) = (signed_thrice(&writer), signed_thrice(&other));
-        let keys = writer.public();
         for _ in 0..COMPARISONS {
             let mut roll = |count: usize| (dice.next_u64() % count as u64) as usize;
             let one = &one[..shared + 1 + roll(one.len() - shared)];
@@ -214,10 +219,13 @@ fn one_dishonest_step_convicts() {
             let Some(place) = parting(one, two) else { continue };
             compared += 1;
             let (first, second) = (one[place][roll(3)].clone(), two[place][roll(3)].clone());
-            let evidence =
-                if roll(2) == 0 { Evidence { first, second } } else { Evidence { first: second, second: first } };
+            let evidence = if roll(2) == 0 {
+                Evidence { first, second, rotations: Vec::new() }
+            } else {
+                Evidence { first: second, second: first, rotations: Vec::new() }
+            };
             assert!(encode(&evidence).len() <= weft_protocol::limits::EVIDENCE_BYTES_MAX);
-            if let Ok(verdict) = weigh_evidence(&evidence, |signed| verify_commit(signed, &keys)) {
+            if let Ok(verdict) = check_evidence_by(&evidence, &keys) {
                 assert_eq!((verdict.commit_no, verdict.kind), (shared as u64, ForkKind::Siblings));
                 convicted += 1;
             }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use weft_protocol::{
     Anchor, COMMIT_LABEL, ChainId, ChainState, ClusterId, Commit, CommitGroup, Denial, Digest, EVENT_VERSION, Event,
-    Fact, Genesis, Head, Hlc, HybridClock, Incarnation, KeyPair, NodeId, Principal, PublicKeys, SUITE, Sender, Shake,
-    SignedCommit, Signer, Timestamp, commit_hash, encode, hash, leaf_hash, link_hash,
+    Fact, Genesis, Head, Hlc, HybridClock, Incarnation, KeyPair, KeyRotation, NodeId, Principal, PublicKeys, SUITE,
+    Sender, Shake, SignedCommit, Signer, Timestamp, commit_hash, encode, hash, leaf_hash, link_hash,
 };
 
 /// The cluster of all tests.
@@ -17,6 +17,10 @@ pub(crate) fn cluster() -> ClusterId {
 #[derive(Clone)]
 pub(crate) struct Writer {
     pub(crate) keys: Arc<KeyPair>,
+    /// Those that it had before, each with the number of the first commit that it did not sign.
+    retired: Vec<(u64, Arc<KeyPair>)>,
+    /// Those of its certificate.
+    certified: PublicKeys,
     pub(crate) chain: ChainId,
     pub(crate) groups: Vec<CommitGroup>,
     state: ChainState,
@@ -33,15 +37,19 @@ impl Writer {
         let keys = Arc::new(KeyPair::generate([seed; 32]));
         let chain = ChainId { node: keys.public_keys().node(), incarnation: Incarnation(u64::from(seed)) };
         let state = ChainState::new(chain, cluster(), keys.public_keys().clone());
-        Self { keys, chain, groups: Vec::new(), state, clock: HybridClock::restored(Hlc(0)), next_fact: None }
+        let certified = keys.public_keys().clone();
+        let (retired, groups, clock) = (Vec::new(), Vec::new(), HybridClock::restored(Hlc(0)));
+        Self { keys, retired, certified, chain, groups, state, clock, next_fact: None }
     }
 
     /// A new incarnation of the same node.
     pub(crate) fn reborn(&self, incarnation: u64) -> Self {
         let chain = ChainId { node: self.chain.node, incarnation: Incarnation(incarnation) };
-        let state = ChainState::new(chain, cluster(), self.public());
+        let state = ChainState::new(chain, cluster(), self.keys.public_keys().clone());
         Self {
             keys: Arc::clone(&self.keys),
+            retired: Vec::new(),
+            certified: self.certified.clone(),
             chain,
             groups: Vec::new(),
             state,
@@ -50,8 +58,23 @@ impl Writer {
         }
     }
 
+    /// The keys of its certificate, whichever it has now.
     pub(crate) fn public(&self) -> PublicKeys {
-        self.keys.public_keys().clone()
+        self.certified.clone()
+    }
+
+    /// Writes a checkpoint that hands the chain over to new keys, and goes on with those.
+    pub(crate) fn rotate(&mut self, now: Timestamp) {
+        let (seed, _) = self.keys.secret_parts();
+        let next = Arc::new(KeyPair::generate(*seed));
+        self.say(now, Fact::KeyRotated(Box::new(KeyRotation::new(self.chain, &*self.keys, &*next))));
+        let old = std::mem::replace(&mut self.keys, next);
+        self.retired.push((self.state.commits(), old));
+    }
+
+    /// Those that sign the commit of that number.
+    fn keys_at(&self, commit_no: u64) -> &KeyPair {
+        self.retired.iter().find(|(until, _)| commit_no < *until).map_or(&self.keys, |(_, keys)| keys)
     }
 
     pub(crate) fn head(&self) -> Head {
@@ -156,9 +179,10 @@ impl Writer {
     pub(crate) fn sign(&self, commit: &Commit, checkpoint: bool) -> SignedCommit {
         let bytes = encode(commit);
         let digest: Digest = commit_hash(&bytes);
+        let keys = self.keys_at(commit.commit_no);
         SignedCommit {
-            ed25519: self.keys.sign_ed25519(COMMIT_LABEL, &digest).into(),
-            mldsa65: checkpoint.then(|| self.keys.sign_mldsa65(COMMIT_LABEL, &digest).into()),
+            ed25519: keys.sign_ed25519(COMMIT_LABEL, &digest).into(),
+            mldsa65: checkpoint.then(|| keys.sign_mldsa65(COMMIT_LABEL, &digest).into()),
             commit: bytes.into(),
         }
     }
@@ -167,7 +191,7 @@ impl Writer {
         Fact::Genesis(Box::new(Genesis {
             suite: SUITE,
             cluster: cluster(),
-            keys: self.public(),
+            keys: self.state.keys().clone(),
             governance_hash: hash("rules", &[]),
             charter: None,
             previous: None,

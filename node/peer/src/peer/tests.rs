@@ -78,7 +78,7 @@ impl World {
     fn kinds(&self) -> Vec<String> {
         let groups = self.written.iter().flat_map(|batch| &batch.groups);
         let events = groups.flat_map(|(_, group)| &group.events);
-        events.filter_map(|bytes| weft_protocol::Event::kind_of(bytes).map(str::to_owned)).collect()
+        events.filter_map(|bytes| Event::kind_of(bytes).map(str::to_owned)).collect()
     }
 }
 

@@ -91,9 +91,12 @@ impl Cluster {
             charter: Arc::clone(&self.charter),
             rules_hash: self.charter.rules_hash(),
             certificate: Arc::new(own.certificate.clone()),
+            rotations: Arc::default(),
+            signer: own.keys.clone(),
             members: Arc::new(members),
             quarantined: Arc::default(),
             evicted: Arc::default(),
+            rotated: Arc::default(),
         }
     }
 
@@ -115,6 +118,7 @@ impl Cluster {
             certificate: self.certify(keys, name.as_str(), None),
             charter: (*self.charter).clone(),
             members: vec![self.founder.certificate.clone()],
+            rotations: Vec::new(),
         }
     }
 }
