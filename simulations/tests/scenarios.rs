@@ -32,7 +32,7 @@ fn crash_passes() {
 /// Under about every tenth seed, 1, 8 and 21 among them, a publication is lost: see ARCHITECTURE.md, "Not there yet".
 #[test]
 fn lossy_passes() {
-    passes("lossy", 2..6);
+    passes("lossy", 0..4);
 }
 
 #[test]

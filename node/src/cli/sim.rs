@@ -58,6 +58,9 @@ fn text(report: &SimReport) -> String {
     }
     let faults: Vec<String> = report.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
     lines.push_str(&format!("  faults  {}\n", faults.join(", ")));
+    if let Some(reason) = report.failures.first() {
+        lines.push_str(&format!("  why     {reason}\n"));
+    }
     for step in &report.minimal {
         lines.push_str(&format!("  step    {step}\n"));
     }

@@ -166,7 +166,8 @@ impl Replication {
             let before = stream.last;
             let any = !publications.is_empty();
             publications.into_iter().for_each(|publication| stream.hold(publication));
-            if before.is_none() {
+            // That a member has nothing says something about where the stream begins only when the stream is its own.
+            if before.is_none() && (any || from == key.1.node) {
                 stream.begin(if any { u64::MAX } else { stream.listed });
             }
             self.pass(key, outputs);

@@ -267,6 +267,23 @@ fn what_a_member_published_that_did_not_answer_the_first_subscription_is_wanted_
 }
 
 #[test]
+fn that_a_member_has_nothing_does_not_end_the_search_for_what_another_one_says_to_have() {
+    let mut machine = Machine::new();
+    machine.follow(&["jobs"]);
+    assert_eq!(machine.gather(1, TopicWant::Nothing), ["gathered 1"], "nobody can be asked");
+    let (other, chain) = (machine.other.chain.node, machine.publisher.chain);
+    // The publisher is away; who is there has heard of it, lacks it at first and has it a little later.
+    assert_eq!(machine.give(Input::Connected { node: other }), ["streams of the other"]);
+    let lines = machine.answer_listing(false, &[(chain, 1)]);
+    assert!(lines[0].starts_with("ask the other Since("), "{lines:?}");
+    assert_eq!(machine.answer(false, Vec::new(), false), [""; 0]);
+    let again = machine.pass(SECOND_US / 2);
+    assert!(again[0].starts_with("ask the other Since("), "{again:?}");
+    let page = vec![machine.publication(1, 0)];
+    assert_eq!(machine.answer(false, page, false), ["pass 1"]);
+}
+
+#[test]
 fn what_a_node_published_that_is_not_known_as_a_member_yet_waits() {
     let [own, publisher, other] = [1, 2, 3].map(Writer::new);
     let members = vec![own.public(), other.public()];
