@@ -127,3 +127,37 @@ fn an_evicted_node_is_a_member_no_longer() {
     assert_eq!(alpha.state_of("gamma").as_deref(), Some("evicted"));
     assert_eq!(counting(&alpha), 2);
 }
+
+#[test]
+fn what_was_wanted_is_still_wanted_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut alpha = Node::found(folder.path(), "alpha");
+    let mut beta = Node::join(folder.path(), "beta", &alpha.invite(&["--role", "admin"]));
+    let mut gamma = Node::join(folder.path(), "gamma", &alpha.invite(&[]));
+    for node in [&alpha, &beta, &gamma] {
+        wait_for("all three count", BOUND, || (counting(node) == 3).then_some(()));
+    }
+    // Alone nobody is more than half.
+    beta.kill();
+    gamma.kill();
+    let said = alpha.json(&["members", "suspend", "gamma"]);
+    assert_eq!(said["decided"], false, "{said:?}");
+    alpha.kill();
+    alpha.restart();
+    beta.restart();
+    for node in [&alpha, &beta] {
+        wait_for("gamma is suspended", BOUND, || (counting(node) == 2).then_some(()));
+    }
+    gamma.restart();
+    gamma.wait_alive("alpha", BOUND);
+    assert_eq!(beta.json(&["members", "resume", "gamma"])["decided"], true);
+    // What was answered is not wanted again, whatever somebody else has wanted since.
+    alpha.kill();
+    alpha.restart();
+    alpha.wait_alive("gamma", BOUND);
+    assert!(alpha.call_durable("echo@gamma", "after both"));
+    for node in [&alpha, &beta, &gamma] {
+        wait_for("everything is stable", BOUND, || (stable_messages(node) >= 4).then_some(()));
+        assert_eq!(counting(node), 3);
+    }
+}

@@ -167,7 +167,7 @@ impl Replication {
             refused: 0,
             topics: TopicLog::default(),
             standing,
-            votes: Votes::default(),
+            votes: Votes::recovered(recovered.chains_of(own.node).into_iter().flat_map(|chain| &chain.facts)),
             ticks: Ticks::default(),
             admins: BTreeSet::new(),
             tree,

@@ -17,11 +17,19 @@ const PATIENCE_US: u64 = 3_000_000;
 /// After how long a vote that is neither on our chain nor refused is given again, in microseconds (guess).
 const VOTE_LOST_US: u64 = 10_000_000;
 
+/// What an operator wants a node to be.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    verb: MemberVerb,
+    /// When it was said, of one that an earlier run recorded: whatever was decided about the node since then has answered it.
+    recorded: Option<Hlc>,
+}
+
 /// How far the decision about this epoch has come here.
 #[derive(Debug, Default)]
 pub(crate) struct Votes {
     /// What operators want, by node.
-    pub(crate) wanted: BTreeMap<NodeId, MemberVerb>,
+    wanted: BTreeMap<NodeId, Wish>,
     /// Since when a vote of ours is on its way to our chain.
     given: Option<Timestamp>,
     /// What was said about this epoch when something last moved, and when.
@@ -38,6 +46,19 @@ pub(crate) struct Votes {
     told: Option<EpochId>,
 }
 
+impl Votes {
+    /// What was wanted on the own chains, in the order of these facts, and may not be so yet.
+    pub(crate) fn recovered<'a>(own: impl IntoIterator<Item = &'a PlacedFact>) -> Self {
+        let wish = |placed: &PlacedFact| match &placed.fact {
+            Fact::MemberChangeWanted(wanted) => {
+                Some((wanted.node, Wish { verb: wanted.verb, recorded: Some(placed.hlc) }))
+            }
+            _ => None,
+        };
+        Self { wanted: own.into_iter().filter_map(wish).collect(), look: true, ..Self::default() }
+    }
+}
+
 /// What this node goes by.
 struct Going<'a> {
     replication: &'a Replication,
@@ -48,7 +69,7 @@ struct Going<'a> {
 impl Policy for Going<'_> {
     fn wishes(&self) -> Vec<MemberChange> {
         let node = self.replication;
-        let asked = node.votes.wanted.iter().filter_map(|(of, verb)| node.asked_change(*of, *verb));
+        let asked = node.votes.wanted.iter().filter_map(|(of, wish)| node.asked_change(*of, wish.verb));
         let certified = node.members.keys().chain([&node.own.chain.node]);
         let due = certified.filter(|of| !node.votes.wanted.contains_key(*of)).filter_map(|of| node.due_change(*of));
         asked.chain(due).collect()
@@ -134,7 +155,7 @@ impl Replication {
 
     /// An operator wants a change of who counts.
     pub(crate) fn on_change_wanted(&mut self, wanted: &MemberChangeWanted) {
-        self.votes.wanted.insert(wanted.node, wanted.verb);
+        self.votes.wanted.insert(wanted.node, Wish { verb: wanted.verb, recorded: None });
         self.votes.look = true;
     }
 
@@ -234,7 +255,10 @@ impl Replication {
         }
         self.votes.told = Some(epoch);
         let standing = &self.standing;
-        self.votes.wanted.retain(|node, verb| !is_so(standing, *node, *verb));
+        self.votes.wanted.retain(|node, wish| {
+            let answered = wish.recorded.is_some_and(|hlc| standing.epochs().is_changed_since(*node, hlc));
+            !answered && !is_so(standing, *node, wish.verb)
+        });
         let epochs = standing.epochs();
         let counting = epochs.active().keys().copied().collect();
         outputs.push(Output::EpochBegan { counting, evicted: epochs.evicted().clone() });

@@ -109,7 +109,7 @@ pub(crate) fn rights_learned(own: NodeId, recovered: &Recovered, discovery: &Dis
     learned.map(Step::Kernel).collect()
 }
 
-/// Who may amend rules, and what other chains say about them.
+/// Who may amend rules and say who counts, and what other chains say about rules.
 pub(crate) fn rules_learned(own: NodeId, recovered: &Recovered, discovery: &Discovery) -> Vec<Step> {
     let others = recovered.chains.iter().filter(|chain| chain.state.chain().node != own);
     let said = others.flat_map(|chain| chain.facts.iter().map(|placed| (chain.state.chain().node, placed)));
@@ -119,7 +119,13 @@ pub(crate) fn rules_learned(own: NodeId, recovered: &Recovered, discovery: &Disc
         Step::Kernel(kernel::Input::RulesSaid { node, hlc, fact })
     });
     let known = [admins_known(discovery), members_known(own, discovery)];
-    known.into_iter().map(Step::Kernel).chain(said).collect()
+    let counted = Step::Replication(admins_counted(discovery));
+    known.into_iter().map(Step::Kernel).chain([counted]).chain(said).collect()
+}
+
+/// Whose word is needed for who counts: all admins that are not cut off.
+pub(crate) fn admins_counted(discovery: &Discovery) -> replication::Input {
+    replication::Input::AdminsKnown { admins: discovery.admins_now().collect() }
 }
 
 /// Who may vouch for what: every member that is not cut off.

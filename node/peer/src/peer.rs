@@ -22,7 +22,9 @@ use crate::event::{
 };
 use crate::health::network_health;
 use crate::inbound::Inbound;
-use crate::learned::{admins_known, ends_learned, members_known, pardons_learned, rights_learned, rules_learned};
+use crate::learned::{
+    admins_counted, admins_known, ends_learned, members_known, pardons_learned, rights_learned, rules_learned,
+};
 use crate::links::{Links, envelope_id};
 use crate::persist::PersistQueue;
 use crate::route::{Routed, nowhere_for, route, see_watched};
@@ -1080,8 +1082,7 @@ impl Peer {
             From::AnswerJoin { ask, answer } => out.push(Output::AnswerJoin { ask: AskId(ask.0), answer }),
             From::PublishView(view) => {
                 self.tell_kernel(admins_known(&self.discovery));
-                let admins = self.discovery.admins_now().collect();
-                self.tell_replication(replication::Input::AdminsKnown { admins });
+                self.tell_replication(admins_counted(&self.discovery));
                 self.tell_kernel(members_known(self.node, &self.discovery));
                 out.push(Output::PublishView(view));
             }

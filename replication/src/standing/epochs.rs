@@ -47,6 +47,8 @@ pub struct Epochs {
     active: BTreeMap<ChainId, OrderKey>,
     spans: BTreeMap<ChainId, Vec<Span>>,
     evicted: BTreeSet<NodeId>,
+    /// Of each node the stamp of the last decided proposal that was about it.
+    changed: BTreeMap<NodeId, Hlc>,
     pub(super) votes: Votes,
     early: VecDeque<(ChainId, PlacedFact)>,
 }
@@ -59,6 +61,7 @@ impl Default for Epochs {
             active: BTreeMap::new(),
             spans: BTreeMap::new(),
             evicted: BTreeSet::new(),
+            changed: BTreeMap::new(),
             votes: Votes::default(),
             early: VecDeque::new(),
         }
@@ -100,6 +103,12 @@ impl Epochs {
     #[must_use]
     pub const fn evicted(&self) -> &BTreeSet<NodeId> {
         &self.evicted
+    }
+
+    /// Whether something about this node that was proposed after this stamp has been decided.
+    #[must_use]
+    pub fn is_changed_since(&self, node: NodeId, hlc: Hlc) -> bool {
+        self.changed.get(&node).is_some_and(|changed| *changed > hlc)
     }
 
     /// Proposed ends of this epoch that may be decided.
@@ -230,6 +239,7 @@ impl Epochs {
 
     fn begin(&mut self, proposal: &Proposal) {
         for change in &proposal.changes {
+            self.changed.insert(change.node(), proposal.key.hlc);
             if let Some(last) = change.closes() {
                 self.active.remove(&last.chain);
                 let spans = self.spans.entry(last.chain).or_default().iter_mut();
