@@ -55,7 +55,8 @@ impl Votes {
             }
             _ => None,
         };
-        Self { wanted: own.into_iter().filter_map(wish).collect(), look: true, ..Self::default() }
+        let wanted: BTreeMap<_, _> = own.into_iter().filter_map(wish).collect();
+        Self { look: !wanted.is_empty(), wanted, ..Self::default() }
     }
 }
 
