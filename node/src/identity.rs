@@ -153,14 +153,7 @@ pub(crate) fn discard_next(home: &Path) -> Result<(), IdentityError> {
 /// # Errors
 /// [`IdentityError::Replaced`] when the chain went on with keys that are not here, and those of [`load`].
 pub(crate) fn current(home: &Path, keys: KeyPair, recovered: &Recovered) -> Result<(KeyPair, Next), IdentityError> {
-    let chains = recovered.chains_of(keys.public_keys().node());
-    let facts = chains.iter().flat_map(|chain| &chain.facts);
-    let rotations: Vec<Rotation> = facts
-        .filter_map(|placed| match &placed.fact {
-            Fact::KeyRotated(rotation) => rotation.rotation.peek().ok(),
-            _ => None,
-        })
-        .collect();
+    let rotations = rotations_of(keys.public_keys().node(), recovered);
     let path = home.join(NEXT_KEY_FILE);
     let next = match load_file(path) {
         Err(IdentityError::Missing { .. }) => None,
@@ -171,11 +164,25 @@ pub(crate) fn current(home: &Path, keys: KeyPair, recovered: &Recovered) -> Resu
         Some(next) if rotations.iter().any(|rotation| rotation.new == *next.public_keys()) => (next, Next::Counts),
         Some(_) => (keys, Next::Unrecorded),
     };
-    let digest = keys.public_keys().digest();
-    if rotations.iter().any(|rotation| rotation.old == digest) {
+    if is_replaced(keys.public_keys(), recovered) {
         return Err(IdentityError::Replaced { path: home.join(KEY_FILE) });
     }
     Ok((keys, found))
+}
+
+/// Whether the chains of a node say that these keys of it gave way to others.
+pub(crate) fn is_replaced(keys: &PublicKeys, recovered: &Recovered) -> bool {
+    let digest = keys.digest();
+    rotations_of(keys.node(), recovered).iter().any(|rotation| rotation.old == digest)
+}
+
+fn rotations_of(node: NodeId, recovered: &Recovered) -> Vec<Rotation> {
+    let chains = recovered.chains_of(node);
+    let rotations = chains.iter().flat_map(|chain| &chain.facts).filter_map(|placed| match &placed.fact {
+        Fact::KeyRotated(rotation) => rotation.rotation.peek().ok(),
+        _ => None,
+    });
+    rotations.collect()
 }
 
 /// What the file of the next keys is.

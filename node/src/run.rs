@@ -10,8 +10,8 @@ use weft_kernel::Gates;
 use weft_peer::{Memory, Peer, PeerConfig, PeerIdentity, Question};
 use weft_protocol::control::UpReport;
 use weft_protocol::{
-    BootPhase, Certificate, ChainId, Charter, Fact, Incarnation, KeyPair, NodeName, Principal, Recovered, Repaired,
-    Role, Signed, Signer as _, Timestamp,
+    BootPhase, Certificate, ChainId, Charter, Incarnation, KeyPair, NodeName, Principal, Recovered, Repaired, Role,
+    Signed, Signer as _, Timestamp,
 };
 use weft_storage::{OpenError, Store};
 
@@ -337,16 +337,6 @@ fn open_error(error: &OpenError) -> CliError {
     CliError::new(code, error.to_string())
 }
 
-/// Whether the own chains, of which a part may have come back from members, went on with other keys.
-fn replaced(keys: &KeyPair, recovered: &Recovered) -> bool {
-    let (node, digest) = (keys.public_keys().node(), keys.public_keys().digest());
-    let old = |fact: &Fact| match fact {
-        Fact::KeyRotated(rotation) => rotation.rotation.peek().is_ok_and(|rotation| rotation.old == digest),
-        _ => false,
-    };
-    recovered.chains_of(node).iter().flat_map(|chain| &chain.facts).any(|placed| old(&placed.fact))
-}
-
 pub(crate) fn new_peer(
     config: &Config,
     cluster: &ClusterFile,
@@ -356,7 +346,8 @@ pub(crate) fn new_peer(
     now: Timestamp,
 ) -> Result<Peer, CliError> {
     let node = keys.public_keys().node();
-    if replaced(keys, recovered) {
+    // A part of the own chains may have come back from members.
+    if identity::is_replaced(keys.public_keys(), recovered) {
         let message = "the chain of this node says that its keys gave way to others, which are not in this home";
         return Err(CliError::new("failed", message).hint("restore the newest identity.key, then weft up"));
     }

@@ -396,7 +396,7 @@ impl Writer {
             return Ok(None);
         }
         let built = match (self.prepared.take(), &group) {
-            (None, Some(group)) => Some(self.build(&self.durable.clone(), group, now)?),
+            (None, Some(group)) => Some(self.build(self.durable.clone(), group, now)?),
             (prepared, _) => prepared,
         };
         let last = self.ending && self.open.is_empty();
@@ -431,7 +431,7 @@ impl Writer {
             return Ok(());
         }
         if let Some(group) = self.open.pop_front() {
-            self.prepared = Some(self.build(&before, &group, now)?);
+            self.prepared = Some(self.build(before, &group, now)?);
             self.open.push_front(group);
         }
         Ok(())
@@ -535,7 +535,7 @@ impl Writer {
     /// Signs the group as what follows `before` and verifies it, a checkpoint with its signatures.
     fn build(
         &mut self,
-        before: &ChainState,
+        before: ChainState,
         group: &Group,
         now: Timestamp,
     ) -> Result<(ChainState, CommitGroup), ChainError> {
@@ -558,10 +558,10 @@ impl Writer {
             hlc_last: stamp.unwrap_or(group.last_hlc),
             anchors: self.anchors_of(group, stamp),
         };
-        let checkpoint = group.checkpoint || self.is_checkpoint_due(before, &commit, now);
+        let checkpoint = group.checkpoint || self.is_checkpoint_due(&before, &commit, now);
         let signed = self.sign(&commit, checkpoint);
         let built = CommitGroup { signed, events: group.events.clone() };
-        let mut next = before.clone();
+        let mut next = before;
         next.extend_own(&built)?;
         Ok((next, built))
     }
