@@ -155,7 +155,8 @@ impl Discovery {
         match input {
             Input::Connected { node, path } => self.on_connected(node, path, now, outputs),
             Input::Disconnected { node } => self.on_disconnected(node, now, outputs),
-            Input::DialFailed { node, reason } => self.on_dial_failed(node, &reason, now),
+            Input::DialFailed { node, reason } => self.on_dial_failed(node, &reason, now, outputs),
+            Input::AddressesFound { node, addresses } => self.on_addresses_found(node, addresses, now),
             Input::Pinged { node, rtt_us } => self.on_pinged(node, rtt_us, now),
             Input::PingFailed { node } => self.on_ping_failed(node),
             Input::ListenChanged { addresses } => self.on_listen_changed(addresses),

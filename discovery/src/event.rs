@@ -54,6 +54,13 @@ pub enum Input {
         /// What the transport said.
         reason: String,
     },
+    /// Members say that this one is at these addresses: a hint.
+    AddressesFound {
+        /// Which member.
+        node: NodeId,
+        /// Where, best first.
+        addresses: Vec<String>,
+    },
     /// A ping came back.
     Pinged {
         /// From which member.
@@ -233,6 +240,11 @@ pub enum Output {
         node: NodeId,
         /// Where, best first.
         addresses: Vec<String>,
+    },
+    /// Ask other members where this one is; give `AddressesFound` when one of them knows.
+    LookUp {
+        /// Which member.
+        node: NodeId,
     },
     /// Close all connections to that node.
     Disconnect {

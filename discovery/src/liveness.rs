@@ -15,6 +15,11 @@ use crate::peers::Peer;
 /// Most dials in flight: the transport's own limit of pending connections. Whoever waits longest is dialled next.
 const DIALS_MAX: usize = 32;
 
+/// After so many dials that failed in a row members are asked where a node is: one may fail for any reason.
+const LOOKUP_FAILURES: u32 = 2;
+/// And again after this, in microseconds: about as often as a member that is long gone is dialled four times (guess).
+const LOOKUP_PAUSE_US: u64 = 60_000_000;
+
 /// What is known of a member. To be known means not to be alive: a state is this node's view, not a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MemberState {
@@ -90,10 +95,24 @@ impl Discovery {
         self.forget_stranger(node);
     }
 
-    pub(crate) fn on_dial_failed(&mut self, node: NodeId, reason: &str, now: Timestamp) {
+    pub(crate) fn on_dial_failed(&mut self, node: NodeId, reason: &str, now: Timestamp, outputs: &mut Vec<Output>) {
         let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.dialling_since.is_some()) else { return };
         peer.dial_failed(reason);
         peer.next_dial = now.after_us(redial_us(peer, &self.config, now, &mut self.generator));
+        let lately = |at: Timestamp| at <= now && now < at.after_us(LOOKUP_PAUSE_US);
+        if peer.failures >= LOOKUP_FAILURES && !peer.looked_up.is_some_and(lately) {
+            peer.looked_up = Some(now);
+            outputs.push(Output::LookUp { node });
+        }
+    }
+
+    /// Members say where one is that is missed. If it is not there, what worked before is still known.
+    pub(crate) fn on_addresses_found(&mut self, node: NodeId, addresses: Vec<String>, now: Timestamp) {
+        let missed = self.peers.get_mut(&node).filter(|peer| peer.link.is_none());
+        let Some(peer) = missed.filter(|_| !self.members.is_cut_off(&node)) else { return };
+        if peer.learn_addresses(addresses) {
+            peer.dial_soon(now);
+        }
     }
 
     pub(crate) fn on_pinged(&mut self, node: NodeId, rtt_us: u64, now: Timestamp) {

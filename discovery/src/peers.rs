@@ -39,6 +39,8 @@ pub(crate) struct Peer {
     pub(crate) failures: u32,
     /// When to dial next.
     pub(crate) next_dial: Timestamp,
+    /// When members were last asked where it is.
+    pub(crate) looked_up: Option<Timestamp>,
     /// What the transport said of the last dial.
     pub(crate) last_failure: Option<String>,
 }
@@ -57,6 +59,7 @@ impl Peer {
             dialling_since: None,
             failures: 0,
             next_dial: now,
+            looked_up: None,
             last_failure: None,
         }
     }
@@ -80,6 +83,7 @@ impl Peer {
         self.rtt_us = None;
         self.last_seen = Some(now);
         self.shut_down = None;
+        self.looked_up = None;
         self.dialling_since = None;
         self.failures = 0;
         self.last_failure = None;

@@ -19,6 +19,9 @@ pub struct KernelConfig {
     pub limits: ResourceLimits,
     /// What the node checks of itself.
     pub node_checks: Vec<(NodeCheck, ProbeTiming)>,
+    /// How long steps of plain messages may wait for others before they are written, when nothing else is to be; in microseconds.
+    /// Nobody waits for their record, and a commit costs every member a signature check and a disk sync.
+    pub records_linger_us: u64,
     /// Time that a process gets to finish when it is stopped, in microseconds.
     pub grace_us: u64,
     /// Time after which a start that nobody reported counts as failed, in microseconds.
@@ -47,6 +50,8 @@ impl Default for KernelConfig {
                 ..ResourceLimits::default()
             },
             node_checks: Vec::new(),
+            // Guess: a twentieth of the commits at one a millisecond, and few messages lose their record when a machine dies.
+            records_linger_us: 20_000,
             // Guess: an agent that writes a file out needs less.
             grace_us: 2_000_000,
             // Six times what an agent has to answer its first request.

@@ -201,7 +201,7 @@ impl Kernel {
         let state = state.unwrap_or_else(|| ChainState::new(identity.chain, identity.cluster, keys.clone()));
         let reserved = reserved(recovered, &identity, facts());
         let earlier = written.iter().filter(|chain| chain.state.chain() != identity.chain).count();
-        let mut chain = Writer::restored(signer, state, reserved, now);
+        let mut chain = Writer::restored(signer, state, reserved, config.records_linger_us, now);
         for (head, hlc) in heads_to_vouch_for(recovered, own.copied()) {
             chain.note_head(head, hlc);
         }
@@ -614,6 +614,7 @@ impl Kernel {
     /// The operator's settings are other ones from now on.
     fn configure(&mut self, config: KernelConfig) {
         self.gates.configure(config.environment, &config.effects);
+        self.chain.linger_for(config.records_linger_us);
         self.config = config;
     }
 

@@ -10,6 +10,7 @@ mod control;
 mod event_loop;
 mod home;
 mod identity;
+mod loop_thread;
 mod network;
 mod repair;
 mod run;

@@ -25,7 +25,8 @@ pub(crate) use crate::event_loop::shut_down;
 use crate::event_loop::{Disk, EventLoop};
 use crate::home::{ClusterFile, Home, HomeDir};
 use crate::identity::{self, Next};
-use crate::network::{Network, NetworkConfig};
+use crate::loop_thread::{Ended, LoopThread};
+use crate::network::NetworkConfig;
 use crate::repair::Repair;
 use crate::runners::{Runners, RunnersConfig};
 use crate::sign_state::{self, FileId, SignState, SignStateError};
@@ -97,7 +98,7 @@ pub(crate) struct Running {
     door: crate::control::Door,
     /// What makes anchors beside it.
     anchors: tokio::task::JoinHandle<()>,
-    event_loop: tokio::task::JoinHandle<Result<(), CliError>>,
+    event_loop: Ended,
 }
 
 /// Starts the node of `home`.
@@ -128,9 +129,9 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
 
     let listen = listen_addresses(home, config);
     let view = peer.discovery().view();
-    let network = Network::new(NetworkConfig { keys: Arc::clone(&keys), listen, view }).await?;
-    keep_ports(home, config, &network)?;
-    boot.info(&format!("listening: {}", network.bound_addresses().join(" ")));
+    let thread = LoopThread::begin(NetworkConfig { keys: Arc::clone(&keys), listen, view }).await?;
+    keep_ports(home, config, &thread.bound)?;
+    boot.info(&format!("listening: {}", thread.bound.join(" ")));
 
     let (asker, locals) = door();
     let exe = std::env::current_exe().map_err(|error| CliError::new("failed", format!("this program: {error}")))?;
@@ -149,7 +150,7 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
         asker: asker.clone(),
         store: Arc::clone(&store),
         agents: runners.agent_processes(),
-        refusals: network.refusals(),
+        refusals: thread.refusals.clone(),
         boot: boot.clone(),
         live: live.clone(),
         passed,
@@ -159,20 +160,11 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     boot.pass_over(BootPhase::ResourceTree);
     let (home, home_dir) = (Arc::clone(home), HomeDir::new(home.path())?);
     let disk = Disk::start(Arc::clone(&store), sign_state.clone());
-    let event_loop = EventLoop::new(
-        peer,
-        clock,
-        store,
-        network,
-        runners,
-        asker.clone(),
-        locals,
-        home_dir,
-        passes,
-        disk,
-        Successor { succession, sign_state },
-    );
-    let event_loop = tokio::spawn(event_loop.run());
+    let loop_asker = asker.clone();
+    let successor = Successor { succession, sign_state };
+    let event_loop = thread.run(move |network| {
+        EventLoop::new(peer, clock, store, network, runners, loop_asker, locals, home_dir, passes, disk, successor)
+    });
     if !repaired.is_empty() {
         record_repair(&asker, repaired).await?;
     }
@@ -212,13 +204,13 @@ impl Running {
     /// When the event loop panicked.
     pub(crate) async fn ended(self) -> Result<(), CliError> {
         let Self { home, door, anchors, event_loop, .. } = self;
-        let ended = event_loop.await;
+        let ended = event_loop.wait().await;
         // It holds the store, which whoever comes next wants to open.
         anchors.abort();
         let _aborted = anchors.await;
         door.close().await;
         home.remove_api_socket();
-        ended.map_err(|error| CliError::new("failed", format!("the node ended badly: {error}")).changed())?
+        ended
     }
 }
 
@@ -440,12 +432,12 @@ fn listen_addresses(home: &Home, config: &Config) -> Vec<String> {
 }
 
 /// Keeps the ports that were chosen, so that what other members know of this node stays true.
-fn keep_ports(home: &Home, config: &Config, network: &Network) -> Result<(), CliError> {
+fn keep_ports(home: &Home, config: &Config, bound: &[String]) -> Result<(), CliError> {
     if !config.listen.is_empty() {
         return Ok(());
     }
     let path = home.listen();
-    let text = serde_json::to_string(&network.bound_addresses()).unwrap_or_default();
+    let text = serde_json::to_string(bound).unwrap_or_default();
     std::fs::write(&path, text).map_err(|error| CliError::new("failed", format!("{}: {error}", path.display())))
 }
 

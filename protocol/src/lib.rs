@@ -114,8 +114,9 @@ pub use signature::{
 };
 pub use snapshot::{BeginFold, EventPlace, Pruned, Replay, STATE_FOLD, Snapshot, SnapshotFault, StateFold};
 pub use sync::{
-    A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, PublicationsFrom,
-    ServiceAdvert, SignedAdvert, StreamHead, Stretch, SyncRequest, SyncResponse, TraceRow, WIRE_VERSION, vector_root,
+    A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, Numbered,
+    PublicationsFrom, ServiceAdvert, SignedAdvert, StreamHead, Stretch, SyncRequest, SyncResponse, TraceRow,
+    WIRE_VERSION, vector_root,
 };
 pub use time::{Hlc, HybridClock, StampVerdict, Timestamp, judge_stamp};
 pub use tree::{

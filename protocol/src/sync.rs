@@ -54,6 +54,15 @@ pub struct A2aResponse {
     pub receipts: Vec<Receipt>,
 }
 
+/// One of several requests, or the response to one, on a stream of `/weft/a2a-kept/1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered<T> {
+    /// The asking side counts its requests on this stream from zero; a response has the number of its request.
+    pub number: u64,
+    /// What is asked or answered.
+    pub content: T,
+}
+
 /// A request of `/weft/sync/1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

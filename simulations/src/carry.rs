@@ -26,6 +26,8 @@ impl World {
             Output::Notify { .. } | Output::DeliverPublication { .. } | Output::Warn { .. } | Output::Signal { .. } => {
             }
             Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),
+            // Nobody moves in this world.
+            Output::LookUp { node: _ } => {}
             Output::Disconnect { node: peer } => self.disconnect(node, peer),
             Output::Request { request, to, content } => self.request(node, request, to, &content),
             Output::Respond { request, content } => self.respond(node, request, &content),

@@ -74,6 +74,7 @@ impl Judge {
         match output {
             Output::Persist(_)
             | Output::Dial { .. }
+            | Output::LookUp { .. }
             | Output::Disconnect { .. }
             | Output::Follow { .. }
             | Output::DeliverPublication { .. }

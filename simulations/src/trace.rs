@@ -60,6 +60,7 @@ pub(crate) fn input(input: &Input) -> String {
         }
         Input::Connected { node, path } => format!("connected {} dialled {}", node.short(), path.dialled),
         Input::Disconnected { node } => format!("disconnected {}", node.short()),
+        Input::AddressesFound { node, addresses } => format!("addresses-found {} {addresses:?}", node.short()),
         Input::DialFailed { node, reason } => format!("dial-failed {} {reason}", node.short()),
         Input::Pinged { node, rtt_us } => format!("pinged {} {rtt_us}", node.short()),
         Input::PingFailed { node } => format!("ping-failed {}", node.short()),
@@ -131,6 +132,7 @@ pub(crate) fn output(output: &Output) -> String {
             format!("answer-join {} {answer:?}", ask.0)
         }
         Output::Notify { ask, cursor, publication } => format!("notify {} {} {cursor}", ask.0, publication.id),
+        Output::LookUp { node } => format!("look-up {}", node.short()),
         Output::Dial { node, addresses } => format!("dial {} {addresses:?}", node.short()),
         Output::Disconnect { node } => format!("disconnect {}", node.short()),
         Output::Request { request, to, content } => {

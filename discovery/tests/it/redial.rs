@@ -151,3 +151,37 @@ fn at_most_sixteen_addresses_of_a_node_are_kept() {
     let member = machine.discovery.members().find(|member| member.node == node('b')).unwrap();
     assert_eq!(member.addresses, (0..16).map(|port| format!("/sim/2/{port}")).collect::<Vec<_>>());
 }
+
+#[test]
+fn members_are_asked_where_one_is_that_is_not_found_again_and_again() {
+    let mut machine = found_before(&['b']);
+    machine.wake();
+    let lookups = |lines: &[String]| lines.iter().filter(|line| *line == "look-up b").count();
+    assert_eq!(lookups(&machine.lines(failed('b'))), 0, "one dial may fail for any reason");
+    let (mut asked_ms, end) = (Vec::new(), START.after_us(200 * SECOND_US));
+    while machine.discovery.next_wakeup().is_some_and(|next| next <= end) {
+        if machine.wake().contains(&"dial b /sim/b".to_owned()) && lookups(&machine.lines(failed('b'))) == 1 {
+            asked_ms.push(machine.now.since_us(START) / 1_000);
+        }
+    }
+    assert!(asked_ms[0] < 1_000, "{asked_ms:?}");
+    assert!((3..=4).contains(&asked_ms.len()), "{asked_ms:?}");
+    assert!(asked_ms.windows(2).all(|pair| pair[1] - pair[0] >= 60_000), "{asked_ms:?}");
+}
+
+#[test]
+fn what_members_say_is_tried_first_and_what_worked_is_not_forgotten() {
+    let found = |letter, address: &str| Input::AddressesFound { node: node(letter), addresses: vec![address.into()] };
+    let mut machine = found_before(&['b']);
+    machine.wake();
+    machine.give(failed('b'));
+    assert_eq!(machine.lines(found('b', "/sim/moved")), ["dial b /sim/moved /sim/b"], "at once");
+    machine.give(failed('b'));
+    assert_eq!(machine.lines(found('b', "/sim/moved")), [""; 0], "it is no news");
+    assert_eq!(machine.lines(found('d', "/sim/d")), [""; 0], "nobody looks for a stranger");
+    machine.give(connected('b'));
+    assert_eq!(machine.lines(found('b', "/sim/other")), [""; 0]);
+    machine.give(Input::Disconnected { node: node('b') });
+    let lines = machine.wake();
+    assert!(lines.iter().all(|line| !line.contains("/sim/other")), "it is connected, so it is where it is: {lines:?}");
+}

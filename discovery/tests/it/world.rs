@@ -269,6 +269,7 @@ pub(crate) fn admission(outputs: &[Output]) -> Box<Admission> {
 /// One output as a line, without what is random in it.
 pub(crate) fn line(output: &Output) -> String {
     match output {
+        Output::LookUp { node } => format!("look-up {}", letter(*node)),
         Output::Dial { node, addresses } => format!("dial {} {}", letter(*node), addresses.join(" ")),
         Output::Disconnect { node } => format!("disconnect {}", letter(*node)),
         Output::RequestAdverts { to, held } => {

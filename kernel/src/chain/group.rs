@@ -2,7 +2,7 @@
 
 use serde_bytes::ByteBuf;
 use weft_protocol::limits::{COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX};
-use weft_protocol::{DeadLetter, Digest, DigestRow, Hlc, Leaves, LoggedPublication, MessageId, OutboxEntry};
+use weft_protocol::{DeadLetter, Digest, DigestRow, Hlc, Leaves, LoggedPublication, MessageId, OutboxEntry, Timestamp};
 
 use super::promise::Promise;
 
@@ -12,6 +12,9 @@ const EVENTS_MAX: usize = COMMIT_EVENTS_MAX - 1;
 const BYTES_MAX: usize = COMMIT_BYTES_MAX - 1_024;
 /// Most steps of plain messages in one group: with 150 bytes each their row stays under a third of a MiB (guess).
 const RECORDS_MAX: usize = 2_048;
+
+/// So many steps of plain messages wait for no others.
+const RECORDS_LINGER_MAX: usize = RECORDS_MAX / 2;
 
 /// Invariant: `events` hold consecutive places from `first_seq` on, with rising stamps.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Group {
     /// The leaves of plain messages that no event holds the root of yet, and their hashes.
     pub(super) leaves: Leaves,
     pub(super) hashes: Vec<Digest>,
+    /// When the first of them was added.
+    records_since: Option<Timestamp>,
     pub(super) digests: Vec<DigestRow>,
     pub(super) bodies: Vec<(Digest, ByteBuf)>,
     pub(super) outbox_put: Vec<OutboxEntry>,
@@ -49,6 +54,7 @@ impl Group {
             last_hlc: Hlc(0),
             leaves: Leaves::default(),
             hashes: Vec::new(),
+            records_since: None,
             digests: Vec::new(),
             bodies: Vec::new(),
             outbox_put: Vec::new(),
@@ -72,6 +78,12 @@ impl Group {
         self.hashes.len() < RECORDS_MAX && self.events.len() < EVENTS_MAX
     }
 
+    /// Adds the hash of one step of a plain message.
+    pub(super) fn push_record(&mut self, hash: Digest, now: Timestamp) {
+        self.records_since.get_or_insert(now);
+        self.hashes.push(hash);
+    }
+
     pub(super) fn push(&mut self, event: Vec<u8>, leaf: Digest, hlc: Hlc) {
         if self.events.is_empty() {
             self.first_hlc = hlc;
@@ -84,8 +96,22 @@ impl Group {
 
     /// Whether there is anything to write.
     pub(super) fn is_empty(&self) -> bool {
+        self.hashes.is_empty() && self.has_records_alone()
+    }
+
+    /// From when on it is to be written, if steps of plain messages wait so long for others; none when there is nothing.
+    pub(super) fn due_at(&self, linger_us: u64, now: Timestamp) -> Option<Timestamp> {
+        let lingers = self.has_records_alone() && self.promises.is_empty() && self.hashes.len() < RECORDS_LINGER_MAX;
+        match self.records_since {
+            _ if self.is_empty() => None,
+            Some(since) if lingers && since <= now => Some(since.after_us(linger_us)),
+            _ => Some(now),
+        }
+    }
+
+    /// Whether nothing is to be written but steps of plain messages.
+    fn has_records_alone(&self) -> bool {
         self.events.is_empty()
-            && self.hashes.is_empty()
             && self.outbox_put.is_empty()
             && self.outbox_drop.is_empty()
             && self.topic_put.is_empty()

@@ -62,13 +62,21 @@ pub(crate) struct Writer {
     vouched: Vouched,
     /// When a commit was written for its anchors alone, last.
     anchored_at: Option<Timestamp>,
+    /// How long steps of plain messages wait for others, in microseconds.
+    records_linger_us: u64,
     /// Under which rule whoever asks now was permitted to.
     rule: Option<String>,
 }
 
 impl Writer {
     /// Continues this chain, above everything that an earlier run may have given.
-    pub(crate) fn restored(signer: Arc<dyn Signer>, state: ChainState, reserved: Reserved, now: Timestamp) -> Self {
+    pub(crate) fn restored(
+        signer: Arc<dyn Signer>,
+        state: ChainState,
+        reserved: Reserved,
+        records_linger_us: u64,
+        now: Timestamp,
+    ) -> Self {
         let unsealed_at = state.unsealed_since().map(|_| now);
         Self {
             signer,
@@ -83,8 +91,14 @@ impl Writer {
             ending: false,
             vouched: Vouched::default(),
             anchored_at: None,
+            records_linger_us,
             rule: None,
         }
+    }
+
+    /// From here on steps of plain messages wait so long for others.
+    pub(crate) const fn linger_for(&mut self, records_linger_us: u64) {
+        self.records_linger_us = records_linger_us;
     }
 
     /// From here on nobody asks for anything.
@@ -291,7 +305,7 @@ impl Writer {
         let chain = self.durable.chain();
         let group = self.back();
         let hash = group.leaves.push(chain, step);
-        group.hashes.push(hash);
+        group.push_record(hash, now);
     }
 
     /// Keeps a message until it is acknowledged.
@@ -379,7 +393,7 @@ impl Writer {
             self.prepare(now)?;
             return Ok(None);
         }
-        let written = self.open.iter().any(|group| !group.is_empty());
+        let written = self.next_group(now).is_some_and(|at| at <= now);
         let for_anchors = !written && self.next_anchors(now).is_some_and(|at| at <= now);
         if for_anchors {
             self.anchored_at = Some(now);
@@ -473,11 +487,13 @@ impl Writer {
         if self.in_flight.is_some() {
             return None;
         }
-        if self.open.iter().any(|group| !group.is_empty()) {
-            return Some(now);
-        }
         let seal = self.unsealed_at.map(|since| since.after_us(CHECKPOINT_AGE_US_MAX));
-        seal.into_iter().chain(self.next_anchors(now)).min()
+        seal.into_iter().chain(self.next_anchors(now)).chain(self.next_group(now)).min()
+    }
+
+    /// When the next of the open groups is to be written.
+    fn next_group(&self, now: Timestamp) -> Option<Timestamp> {
+        self.open.iter().filter_map(|group| group.due_at(self.records_linger_us, now)).min()
     }
 
     /// When a commit may be written for its anchors alone, if somebody waits for one.

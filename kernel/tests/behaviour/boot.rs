@@ -7,7 +7,7 @@ use crate::node::{Node, START, echo, effects, lines, message, name};
 
 #[test]
 fn a_first_start_records_who_writes_the_chain_before_anything_else() {
-    let config = KernelConfig { boot_agents: vec![echo("echo")], ..KernelConfig::default() };
+    let config = KernelConfig { boot_agents: vec![echo("echo")], ..crate::node::at_once() };
     let mut node = Node::unborn("alpha", config);
     assert_eq!(node.kernel.next_wakeup(), Some(START));
     assert_eq!(lines(&node.give(Input::Woken)), ["persist [genesis node.boot effect.intent]! reserved"]);
@@ -85,7 +85,7 @@ fn other_settings_count_from_the_next_stop_on() {
     let facts = vec![Fact::Configured(Configured { changes: vec![change] })];
     let given = Input::FactsGiven { ticket: Ticket(1), by: Principal::Operator, action, facts };
     assert_eq!(lines(&node.run(given))[1..], ["announce [node.configured]", "facts-recorded 1 at 4"]);
-    let config = Box::new(KernelConfig { grace_us: 9_000_000, ..KernelConfig::default() });
+    let config = Box::new(KernelConfig { grace_us: 9_000_000, ..crate::node::at_once() });
     assert_eq!(lines(&node.run(Input::Configured { config })), Vec::<String>::new());
     let process = node.kernel.agent(&name("echo")).expect("it is there");
     let agent = weft_kernel::AgentRef::Process(process);

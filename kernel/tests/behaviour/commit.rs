@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use weft_kernel::{Input, KernelConfig, Syscall};
+use weft_kernel::{Input, KernelConfig, Output, Syscall};
 use weft_protocol::limits::{CHECKPOINT_EVENTS_MAX, COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, UNSEALED_EVENTS_MAX};
 
 use crate::node::{Node, effects, lines, message};
@@ -51,6 +51,47 @@ fn a_group_closes_before_it_is_too_large() {
     node.recovered();
 }
 
+#[test]
+fn steps_of_plain_messages_wait_for_others_and_for_nothing_else() {
+    let mut node = Node::unborn("alpha", KernelConfig::default());
+    node.run(Input::Woken);
+    node.start_agent(crate::node::echo("echo"));
+    let plain = |node: &Node, ask| node.asked(ask, message("echo", "hi", "executed"));
+    let writes = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Persist(_)));
+    let begun = node.now;
+
+    // Nobody waits for the first; the second lets nothing wait longer.
+    assert!(!writes(&node.give(plain(&node, 1))));
+    let due = begun.after_us(20_000);
+    assert_eq!(node.kernel.next_wakeup(), Some(due));
+    node.now = begun.after_us(15_000);
+    assert!(!writes(&node.give(plain(&node, 2))));
+    assert_eq!(node.kernel.next_wakeup(), Some(due));
+    node.now = due;
+    assert!(writes(&node.give(Input::Woken)), "both");
+    node.persist();
+    assert_eq!(node.steps().len(), 2);
+
+    // An event takes along what waits.
+    assert!(!writes(&node.give(plain(&node, 3))));
+    assert!(writes(&node.give(denied(&node))));
+    node.persist();
+    assert_eq!(node.steps().len(), 3);
+
+    // So does one too many, and a clock that went back.
+    for ask in 0..1_023 {
+        assert!(!writes(&node.give(plain(&node, 4 + ask))));
+    }
+    assert!(writes(&node.give(plain(&node, 4))));
+    node.persist();
+    assert!(!writes(&node.give(plain(&node, 5))));
+    node.now = begun;
+    assert!(writes(&node.give(Input::Woken)), "nobody waits for a time that may never come again");
+    node.persist();
+    assert_eq!(node.steps().len(), 3 + 1_024 + 1);
+    node.recovered();
+}
+
 /// Counts the commits that it signs.
 #[derive(Debug)]
 struct Counting(Arc<weft_protocol::KeyPair>, Arc<AtomicUsize>);
@@ -73,7 +114,7 @@ impl weft_protocol::Signer for Counting {
 #[test]
 fn a_whole_group_is_signed_while_the_one_before_it_is_written() {
     let signed = Arc::new(AtomicUsize::new(0));
-    let mut node = Node::unborn("alpha", KernelConfig::default());
+    let mut node = Node::unborn("alpha", crate::node::at_once());
     let signer = Arc::new(Counting(node.signer.clone(), signed.clone()));
     node.kernel = crate::node::kernel_signed_by(signer, &node.config);
     node.run(Input::Woken);

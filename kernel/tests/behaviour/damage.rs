@@ -83,7 +83,7 @@ impl Signer for Wrong {
 #[test]
 fn a_commit_that_does_not_verify_never_leaves() {
     let signer = Wrong(weft_protocol::KeyPair::generate([5; 32]));
-    let mut node = Node::unborn("alpha", weft_kernel::KernelConfig::default());
+    let mut node = Node::unborn("alpha", crate::node::at_once());
     node.kernel = crate::node::kernel_signed_by(std::sync::Arc::new(signer), &node.config);
     assert_eq!(lines(&node.give(Input::Woken)), Vec::<String>::new());
     assert_eq!((node.kernel.state(), node.kernel.chain_status().commits), (NodeState::Damaged, 0));
@@ -91,7 +91,7 @@ fn a_commit_that_does_not_verify_never_leaves() {
 
 #[test]
 fn what_waited_for_the_first_commit_is_told_too() {
-    let mut node = Node::unborn("alpha", weft_kernel::KernelConfig::default());
+    let mut node = Node::unborn("alpha", crate::node::at_once());
     node.give(Input::Woken);
     let asked = node.asked(1, message("echo", "hi", "executed"));
     assert_eq!(lines(&node.give(asked)), Vec::<String>::new());

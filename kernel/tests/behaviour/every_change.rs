@@ -381,8 +381,8 @@ fn try_out(world: &mut World, which: &str) -> Tried {
             (operator, endorse(amendment), Some(endorse(weft_protocol::hash("no amendment", &[]))))
         }
         "Decide" => {
-            let strict = KernelConfig { environment: Environment::Production, ..KernelConfig::default() };
-            for config in [strict, KernelConfig::default()] {
+            let strict = KernelConfig { environment: Environment::Production, ..crate::node::at_once() };
+            for config in [strict, crate::node::at_once()] {
                 let spawn = Syscall::Spawn { spec: Box::new(echo("third")) };
                 world.node.run(Input::Configured { config: Box::new(config.clone()) });
                 if config.environment == Environment::Production {
@@ -606,7 +606,7 @@ fn input_for(which: &str) -> (Node, Input) {
             (beta, Input::NodeLost { node })
         }
         "Released" => (beta, Input::Released),
-        "Configured" => (beta, Input::Configured { config: Box::new(KernelConfig::default()) }),
+        "Configured" => (beta, Input::Configured { config: Box::new(crate::node::at_once()) }),
         "RulesSaid" => {
             let input = crate::amendments::proposed_elsewhere(&beta).0;
             (beta, input)

@@ -234,7 +234,7 @@ fn what_is_not_well_makes_the_node_degraded_and_nothing_to_probe_is_healthy() {
 
 fn node_that_checks(checks: &[NodeCheck]) -> Node {
     let node_checks = checks.iter().map(|check| (*check, ProbeTiming::default())).collect();
-    let mut node = Node::unborn("alpha", KernelConfig { node_checks, ..KernelConfig::default() });
+    let mut node = Node::unborn("alpha", KernelConfig { node_checks, ..crate::node::at_once() });
     node.run(Input::Woken);
     node
 }

@@ -1,6 +1,6 @@
 //! A held kernel gives nothing away: no batch, no stamp, no number; what waits for a record waits, reads are answered.
 
-use weft_kernel::{Input, KernelConfig};
+use weft_kernel::Input;
 use weft_protocol::Fact;
 
 use crate::node::{Node, effects, message};
@@ -36,7 +36,7 @@ fn the_numbers_of_a_restored_node_lie_far_above_all_that_it_may_have_given() {
         });
         boots.collect::<Vec<_>>()
     };
-    let mut node = Node::unborn("alpha", KernelConfig::default());
+    let mut node = Node::unborn("alpha", crate::node::at_once());
     node.run(Input::Woken);
     let backup = node.disk.clone();
     node.next.skip_numbers = true;

@@ -77,7 +77,7 @@ fn the_first_bound_that_is_passed_is_named_and_each_warns_for_itself() {
 #[test]
 fn a_program_has_the_nodes_bounds_where_its_spawn_is_silent() {
     let limits = ResourceLimits { memory_bytes: Some(100), disk_bytes: Some(200), ..ResourceLimits::default() };
-    let mut node = Node::unborn("alpha", KernelConfig { limits, ..KernelConfig::default() });
+    let mut node = Node::unborn("alpha", KernelConfig { limits, ..crate::node::at_once() });
     node.run(Input::Woken);
     let asked = ResourceLimits { disk_bytes: Some(ResourceLimits::UNBOUNDED), ..ResourceLimits::default() };
     node.start_agent(program(asked));

@@ -10,7 +10,7 @@ const ECHO: ProcessId = ProcessId { index: 0, generation: 0 };
 
 #[test]
 fn no_more_than_the_bound_is_worked_on_and_the_rest_follows_in_order() {
-    let mut node = Node::unborn("alpha", KernelConfig { in_flight_max: 2, ..KernelConfig::default() });
+    let mut node = Node::unborn("alpha", KernelConfig { in_flight_max: 2, ..crate::node::at_once() });
     node.run(Input::Woken);
     node.start_agent(echo("echo"));
     let mut call = |ask: u64| {
@@ -29,7 +29,7 @@ fn no_more_than_the_bound_is_worked_on_and_the_rest_follows_in_order() {
 
 #[test]
 fn a_full_mailbox_is_busy_and_a_retry_is_harmless() {
-    let mut node = Node::unborn("alpha", KernelConfig { in_flight_max: 0, ..KernelConfig::default() });
+    let mut node = Node::unborn("alpha", KernelConfig { in_flight_max: 0, ..crate::node::at_once() });
     node.run(Input::Woken);
     node.start_agent(echo("echo"));
     for ask in 0..MAILBOX_MESSAGES_MAX as u64 {
@@ -43,7 +43,7 @@ fn a_full_mailbox_is_busy_and_a_retry_is_harmless() {
 
 #[test]
 fn when_a_process_ends_everybody_who_waits_for_it_is_told() {
-    let mut node = Node::unborn("alpha", KernelConfig { in_flight_max: 1, ..KernelConfig::default() });
+    let mut node = Node::unborn("alpha", KernelConfig { in_flight_max: 1, ..crate::node::at_once() });
     node.run(Input::Woken);
     node.start_agent(echo("echo"));
     for ask in [1, 2] {

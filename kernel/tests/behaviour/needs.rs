@@ -83,7 +83,7 @@ fn a_node_starts_its_agents_in_the_order_of_their_needs() {
 
 #[test]
 fn an_agent_of_the_node_whose_need_never_comes_is_on_the_chain_as_not_started() {
-    let config = KernelConfig { boot_agents: vec![needing("a", &["sum"])], ..KernelConfig::default() };
+    let config = KernelConfig { boot_agents: vec![needing("a", &["sum"])], ..crate::node::at_once() };
     let mut node = Node::unborn("alpha", config);
     node.run(Input::Woken);
     assert_eq!(node.kernel.processes().len(), 0);

@@ -103,7 +103,7 @@ impl Node {
 
     /// A node that runs, with nothing on its way.
     pub(crate) fn new(name: &'static str) -> Self {
-        let mut node = Self::unborn(name, KernelConfig::default());
+        let mut node = Self::unborn(name, at_once());
         node.run(Input::Woken);
         node
     }
@@ -271,6 +271,11 @@ impl Node {
     pub(crate) fn steps(&self) -> Vec<String> {
         self.disk.records.iter().map(show_record).collect()
     }
+}
+
+/// Bounds under which every step is written at once: what waits for what shows best so.
+pub(crate) fn at_once() -> KernelConfig {
+    KernelConfig { records_linger_us: 0, ..KernelConfig::default() }
 }
 
 /// A kernel that never ran, with this signer.

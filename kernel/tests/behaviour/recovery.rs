@@ -95,7 +95,7 @@ fn an_agent_that_went_down_with_an_orderly_end_of_its_node_lives_again() {
 
 #[test]
 fn a_configured_agent_is_started_unless_one_of_its_name_lives_again() {
-    let config = KernelConfig { boot_agents: vec![echo("echo"), echo("other")], ..KernelConfig::default() };
+    let config = KernelConfig { boot_agents: vec![echo("echo"), echo("other")], ..crate::node::at_once() };
     let mut node = Node::unborn("alpha", config);
     node.config.boot_agents = vec![permanent(echo("echo"))];
     node.crash();

@@ -165,7 +165,7 @@ proptest! {
     #[test]
     fn nothing_is_given_twice_and_nothing_leaves_unreserved(steps in prop::collection::vec(step(), 1..60)) {
         let mut node = Node::with_agents("alpha", &["echo"]);
-        let other = Node::unborn("beta", weft_kernel::KernelConfig::default());
+        let other = Node::unborn("beta", crate::node::at_once());
         let mut left = Left::default();
         let mut received = 0;
         for (number, step) in steps.into_iter().enumerate() {

@@ -17,7 +17,7 @@ fn scores(node: &Node) -> Vec<ResourceScored> {
 
 #[test]
 fn a_life_is_scored_once_by_its_end_and_by_the_messages_it_was_handed() {
-    let mut node = Node::unborn("alpha", KernelConfig { in_flight_max: 2, ..KernelConfig::default() });
+    let mut node = Node::unborn("alpha", KernelConfig { in_flight_max: 2, ..crate::node::at_once() });
     node.run(Input::Woken);
     node.start_agent(echo("echo"));
     for ask in [1, 2, 3] {

@@ -200,6 +200,13 @@ pub enum Input {
         /// What the transport said.
         reason: String,
     },
+    /// Members say that this one is at these addresses: a hint.
+    AddressesFound {
+        /// Which member.
+        node: NodeId,
+        /// Where, best first; at most 16.
+        addresses: Vec<String>,
+    },
     /// A ping came back.
     Pinged {
         /// From which member.
@@ -401,6 +408,11 @@ pub enum Output {
         node: NodeId,
         /// Where, best first.
         addresses: Vec<String>,
+    },
+    /// Ask other members where this one is; give `AddressesFound` when one of them knows.
+    LookUp {
+        /// Which member.
+        node: NodeId,
     },
     /// Close all connections to that node.
     Disconnect {

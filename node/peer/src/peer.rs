@@ -254,6 +254,7 @@ impl Peer {
             self.waiting.next_wakeup(),
             self.blobs.next_wakeup(),
             self.start.next_wakeup(self.now),
+            self.persist.due_at(self.now),
         ];
         wakeups.into_iter().flatten().min()
     }
@@ -276,6 +277,9 @@ impl Peer {
             }
             Input::Connected { node, path } => self.connected(node, path, out),
             Input::Disconnected { node } => self.disconnected(node),
+            Input::AddressesFound { node, addresses } => {
+                self.tell_discovery(discovery::Input::AddressesFound { node, addresses });
+            }
             Input::DialFailed { node, reason } => self.tell_discovery(discovery::Input::DialFailed { node, reason }),
             Input::Pinged { node, rtt_us } => self.tell_discovery(discovery::Input::Pinged { node, rtt_us }),
             Input::PingFailed { node } => self.tell_discovery(discovery::Input::PingFailed { node }),
@@ -368,7 +372,7 @@ impl Peer {
 
     /// What waits for members, for our receipts and for the disk leaves as far as it may.
     fn flush(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        if let Some(batch) = self.persist.take() {
+        if let Some(batch) = self.persist.take(now) {
             out.push(Output::Persist(Box::new(batch)));
         }
         while let Some((request, receipts)) = self.inbound.take_ready(now) {
@@ -1059,6 +1063,7 @@ impl Peer {
     fn discovery_asked(&mut self, output: discovery::Output, now: Timestamp, out: &mut Vec<Output>) {
         use discovery::Output as From;
         match output {
+            From::LookUp { node } => out.push(Output::LookUp { node }),
             From::Dial { node, addresses } => out.push(Output::Dial { node, addresses }),
             From::Disconnect { node } => out.push(Output::Disconnect { node }),
             From::RequestAdverts { to, held } => {
@@ -1107,7 +1112,7 @@ impl Peer {
             }
             From::ReadCommit { chain, commit_no, other } => out.push(Output::ReadCommit { chain, commit_no, other }),
             From::Verify(job) => out.push(Output::Verify(job)),
-            From::Store { chain, groups } => self.persist.add_foreign(chain, groups),
+            From::Store { chain, groups } => self.persist.add_foreign(chain, groups, self.now),
             From::Gossip(gossip) => {
                 out.push(Output::Gossip { topic: GossipTopic::Heads, content: Box::new(Gossip::Head(*gossip)) });
             }

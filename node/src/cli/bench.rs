@@ -100,8 +100,13 @@ fn per_second(count: usize, begin: Instant) -> f64 {
 
 /// The middle of these values.
 fn median(values: &mut [f64]) -> f64 {
+    percentile(values, 50)
+}
+
+/// The value that so many hundredths of these are below.
+fn percentile(values: &mut [f64], hundredths: usize) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    values.get(values.len() * hundredths / 100).copied().unwrap_or_default()
 }
 
 /// A folder on the disk that a node would use, removed at the end.

@@ -95,7 +95,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 37] = [
+pub(crate) static KEYS: [Key; 38] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -135,6 +135,13 @@ pub(crate) static KEYS: [Key; 37] = [
         changes: Changes::Running,
         field: Field::Count(|config| &mut config.kernel.in_flight_max, 1, AGENT_IN_FLIGHT_MAX),
     },
+    time(
+        "kernel.records_linger",
+        "how long the records of plain messages may wait for others before they are written",
+        |config| &mut config.kernel.records_linger_us,
+        0,
+        10 * SECOND,
+    ),
     time(
         "kernel.grace",
         "time that an agent gets to finish when it is stopped",

@@ -1,4 +1,4 @@
-//! What runs on a connection once it is a member's: gossip, requests, ping, identify, each with its limits.
+//! What runs on a connection once it is a member's: gossip, requests, kept streams, lookups, ping, identify, each with its limits.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use weft_protocol::limits::{ADVERT_TOPICS_MAX, GOSSIP_BYTES_MAX};
 use weft_protocol::{A2aRequest, A2aResponse, BlobRequest, BlobResponse, ClusterId, SyncRequest, SyncResponse, hash};
 
 use super::codec::FrameCodec;
+use super::fence::Fence;
+use super::lookup::{Table, table};
 use super::topics::Topics;
 
 /// How long a request may take before it has failed. An answer that takes longer comes as a request of its own.
@@ -54,10 +56,13 @@ pub(super) type Gossipsub = gossipsub::Behaviour<IdentityTransform, MaxCountSubs
 /// All protocols of a member's connection.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    pub(super) fence: Fence,
     pub(super) limits: connection_limits::Behaviour,
+    pub(super) table: Table,
     pub(super) ping: ping::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) gossip: Gossipsub,
+    pub(super) kept: libp2p_stream::Behaviour,
     pub(super) a2a: request_response::Behaviour<FrameCodec<A2aRequest, A2aResponse>>,
     pub(super) sync: request_response::Behaviour<FrameCodec<SyncRequest, SyncResponse>>,
     pub(super) blob: request_response::Behaviour<FrameCodec<BlobRequest, BlobResponse>>,
@@ -74,10 +79,13 @@ impl Behaviour {
             .with_agent_version(format!("weft/{build}"))
             .with_cache_size(0);
         Self {
+            fence: Fence::default(),
             limits: connection_limits::Behaviour::new(limits),
+            table: table(keys.public().to_peer_id(), cluster),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIME_MAX)),
             identify: identify::Behaviour::new(identity),
             gossip: gossip(keys, cluster),
+            kept: libp2p_stream::Behaviour::new(),
             a2a: requests(A2A, A2A_STREAMS_MAX),
             sync: requests(SYNC, SYNC_STREAMS_MAX),
             blob: requests(BLOB, BLOB_STREAMS_MAX),

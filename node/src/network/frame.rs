@@ -42,14 +42,27 @@ pub(super) async fn write_frame<T>(stream: &mut T, body: &[u8], bytes_max: usize
 where
     T: AsyncWrite + Unpin + Send + ?Sized,
 {
-    let size = body.len();
-    let length = u32::try_from(size).ok().filter(|_| size <= bytes_max);
-    let Some(length) = length else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, FrameTooLarge { size, max: bytes_max }));
-    };
-    stream.write_all(&length.to_be_bytes()).await?;
+    stream.write_all(&length_of(body, bytes_max)?).await?;
     stream.write_all(body).await?;
     stream.flush().await
+}
+
+/// Puts one frame behind others that leave with it.
+///
+/// # Errors
+/// [`FrameTooLarge`] inside [`io::ErrorKind::InvalidInput`]; nothing was added.
+pub(super) fn append_frame(frames: &mut Vec<u8>, body: &[u8], bytes_max: usize) -> io::Result<()> {
+    frames.extend(length_of(body, bytes_max)?);
+    frames.extend(body);
+    Ok(())
+}
+
+fn length_of(body: &[u8], bytes_max: usize) -> io::Result<[u8; 4]> {
+    let size = body.len();
+    let length = u32::try_from(size).ok().filter(|_| size <= bytes_max);
+    let length =
+        length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, FrameTooLarge { size, max: bytes_max }))?;
+    Ok(length.to_be_bytes())
 }
 
 #[cfg(test)]
@@ -66,6 +79,9 @@ mod tests {
         let mut written = Vec::new();
         block_on(write_frame(&mut written, b"weft", 4)).unwrap();
         assert_eq!(written, b"\0\0\0\x04weft");
+        let mut together = written.clone();
+        append_frame(&mut together, b"mesh", 4).unwrap();
+        assert_eq!(together, b"\0\0\0\x04weft\0\0\0\x04mesh");
         assert_eq!(block_on(read_frame(&mut Cursor::new(written), 4)).unwrap(), b"weft");
     }
 
@@ -74,6 +90,7 @@ mod tests {
         let mut written = Vec::new();
         let error = block_on(write_frame(&mut written, b"weft.", 4)).unwrap_err();
         assert_eq!(error.to_string(), "too-large: a frame of 5 bytes, at most 4 are allowed; send less at once");
+        assert!(append_frame(&mut written, b"weft.", 4).is_err());
         assert!(written.is_empty(), "nothing is written");
         let error = block_on(read_frame(&mut Cursor::new(b"\0\0\0\x05weft."), 4)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);

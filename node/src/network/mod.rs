@@ -6,18 +6,22 @@
 //!
 //! Modules in reading order: `transport` (QUIC and TCP+TLS), `authenticate` (the handshake on the first substream) with
 //! `frame`, `gate` (what it needs of the node) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
-//! and `topics`; `links`, `address` and `translate` (libp2p's events as the peer's inputs); last the two that run without a
+//! and `topics`; `kept` (agent requests on one stream), `lookup` (where a member is) and
+//! `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the peer's inputs); last the two that run without a
 //! node: `join` and `fetch`.
 
 mod address;
 mod authenticate;
 mod behaviour;
 mod codec;
+mod fence;
 mod fetch;
 mod frame;
 mod gate;
 mod join;
+mod kept;
 mod links;
+mod lookup;
 mod refusals;
 #[cfg(test)]
 mod tests;
@@ -51,7 +55,9 @@ pub(crate) use self::refusals::{RecentRefusal, Refusals};
 
 use self::behaviour::{Behaviour, topic_score};
 use self::gate::{Gate, Knock};
+use self::kept::Kept;
 use self::links::Links;
+use self::lookup::Lookups;
 use self::topics::Topics;
 use crate::identity::{peer_id, transport_keys};
 
@@ -150,6 +156,7 @@ impl fmt::Debug for NetworkEvent {
 #[derive(Debug)]
 enum Responder {
     A2a(ResponseChannel<A2aResponse>),
+    Kept(kept::Reply),
     Sync(ResponseChannel<SyncResponse>),
     Blob(ResponseChannel<BlobResponse>),
 }
@@ -166,6 +173,7 @@ impl Responder {
     fn is_open(&self) -> bool {
         match self {
             Self::A2a(channel) => channel.is_open(),
+            Self::Kept(reply) => reply.is_open(),
             Self::Sync(channel) => channel.is_open(),
             Self::Blob(channel) => channel.is_open(),
         }
@@ -189,6 +197,8 @@ pub(crate) struct Network {
     knocks: mpsc::Receiver<Knock>,
     refusals: Refusals,
     links: Links,
+    kept: Kept,
+    lookups: Lookups,
     listeners: Vec<Listener>,
     listening: Vec<String>,
     followed: BTreeSet<GossipTopic>,
@@ -228,6 +238,7 @@ impl Network {
             .with_idle_connection_timeout(IDLE_TIME_MAX)
             .with_max_negotiating_inbound_streams(transport::STREAMS_MAX as usize)
             .with_smart_dial();
+        let kept = Kept::new(behaviour.kept.new_control());
         let mut network = Self {
             swarm: Swarm::new(transport, behaviour, local, settings),
             node,
@@ -236,6 +247,8 @@ impl Network {
             knocks,
             refusals,
             links: Links::default(),
+            kept,
+            lookups: Lookups::default(),
             listeners: Vec::new(),
             listening: Vec::new(),
             followed: BTreeSet::new(),
@@ -295,6 +308,7 @@ impl Network {
             }
             tokio::select! {
                 Some(knock) = self.knocks.recv() => self.knocked(knock),
+                told = self.kept.next() => self.told(told),
                 event = self.swarm.select_next_some() => self.happened(event),
             }
         }
@@ -311,11 +325,20 @@ impl Network {
         if node == self.node {
             return self.dial_failed(node, "this is the node itself".into());
         }
-        let options = DialOpts::peer_id(peer_id(node)).addresses(address::parse_all(&addresses)).build();
-        match self.swarm.dial(options) {
+        let peer = peer_id(node);
+        let options = DialOpts::peer_id(peer).addresses(address::parse_all(&addresses)).build();
+        self.swarm.behaviour_mut().fence.want(Some(peer));
+        let dialled = self.swarm.dial(options);
+        self.swarm.behaviour_mut().fence.want(None);
+        match dialled {
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error) => self.dial_failed(node, translate::dial_failure(&error)),
         }
+    }
+
+    /// Asks members where another one is; `AddressesFound` follows when one of them knows.
+    pub(crate) fn look_up(&mut self, node: NodeId) {
+        self.lookups.begin(&mut self.swarm.behaviour_mut().table, node);
     }
 
     /// Closes all connections to a node; `Disconnected` follows when there were any.
@@ -330,7 +353,10 @@ impl Network {
         }
         let (peer, behaviour) = (peer_id(to), self.swarm.behaviour_mut());
         let sent = match content {
-            Request::A2a(content) => (Exchange::A2a, behaviour.a2a.send_request(&peer, content)),
+            Request::A2a(content) => match self.kept.ask(request, to, content) {
+                Ok(()) => return,
+                Err(content) => (Exchange::A2a, behaviour.a2a.send_request(&peer, content)),
+            },
             Request::Sync(content) => (Exchange::Sync, behaviour.sync.send_request(&peer, content)),
             Request::Blob(content) => (Exchange::Blob, behaviour.blob.send_request(&peer, content)),
         };
@@ -344,6 +370,7 @@ impl Network {
             (Some(Responder::A2a(channel)), Response::A2a(content)) => {
                 behaviour.a2a.send_response(channel, content).is_ok()
             }
+            (Some(Responder::Kept(reply)), Response::A2a(content)) => reply.send(content),
             (Some(Responder::Sync(channel)), Response::Sync(content)) => {
                 behaviour.sync.send_response(channel, content).is_ok()
             }
@@ -401,13 +428,18 @@ impl Network {
     /// From now on connections are judged by this view. Open ones stay; closing them is for the peer to ask.
     pub(crate) fn publish_view(&mut self, view: Arc<AdmissionView>) {
         let members: BTreeSet<NodeId> = view.members.keys().copied().collect();
-        let limits = &mut self.swarm.behaviour_mut().limits;
+        let Behaviour { limits, table, fence, .. } = self.swarm.behaviour_mut();
         for gone in self.bypassed.difference(&members) {
             limits.remove_peer_id(&peer_id(*gone));
         }
         for new in members.difference(&self.bypassed) {
             limits.bypass_peer_id(&peer_id(*new));
         }
+        let cut_off = |node: &NodeId| view.quarantined.contains(node) || !members.contains(node);
+        for node in self.bypassed.iter().filter(|node| cut_off(node)) {
+            table.remove_peer(&peer_id(*node));
+        }
+        fence.admit(members.iter().filter(|node| !cut_off(node)).map(|node| peer_id(*node)).collect());
         self.bypassed = members;
         self.view.send_replace(view);
     }

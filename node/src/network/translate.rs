@@ -7,13 +7,14 @@ use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure, ResponseChannel};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, TransportError, ping};
+use libp2p::{Multiaddr, PeerId, TransportError, identify, ping};
 use weft_discovery::Path;
 use weft_peer::{GossipTopic, InboundId, Input, OutboundId, Request, Response};
 use weft_protocol::limits::GOSSIP_BYTES_MAX;
 use weft_protocol::{Gossip, NodeId, decode};
 
 use super::behaviour::BehaviourEvent;
+use super::kept::Told;
 use super::{Exchange, Network, Responder, address};
 use crate::identity::node_id;
 
@@ -74,7 +75,12 @@ impl Network {
             BehaviourEvent::Blob(event) => {
                 self.exchanged(Exchange::Blob, event, Request::Blob, Response::Blob, Responder::Blob);
             }
-            BehaviourEvent::Identify(event) => tracing::trace!(?event, "identified"),
+            BehaviourEvent::Kept(()) => {}
+            BehaviourEvent::Table(event) => {
+                let found = self.lookups.happened(event);
+                found.into_iter().for_each(|found| self.tell(found));
+            }
+            BehaviourEvent::Identify(event) => self.identified(event),
         }
     }
 
@@ -92,6 +98,7 @@ impl Network {
             self.swarm.close_connection(surplus);
         }
         if opened.first {
+            self.kept.open(node);
             self.tell(Input::Connected { node, path });
         }
     }
@@ -100,6 +107,9 @@ impl Network {
         let Some(node) = node_id(peer) else { return };
         self.responders.retain(|_, responder| responder.is_open());
         if self.links.close(node, connection) {
+            for request in self.kept.close(node) {
+                self.tell(Input::RequestFailed { request, reason: "the connection was lost".to_owned() });
+            }
             self.tell(Input::Disconnected { node });
         }
     }
@@ -108,6 +118,17 @@ impl Network {
         let Some(node) = node_id(peer) else { return };
         if !self.links.is_open(&node) {
             self.dial_failed(node, dial_failure(error));
+        }
+    }
+
+    /// A member says where it listens: whoever asks for it is told so.
+    fn identified(&mut self, event: identify::Event) {
+        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        let table = &mut self.swarm.behaviour_mut().table;
+        // Where it was before is of no use.
+        table.remove_peer(&peer_id);
+        for address in address::parse_all(&address::advertised(&info.listen_addrs)) {
+            table.add_address(&peer_id, address);
         }
     }
 
@@ -200,7 +221,9 @@ impl Network {
     ) {
         match event {
             request_response::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                self.asked(&peer, request_of(request), responder_of(channel));
+                if let Some(from) = node_id(&peer) {
+                    self.asked(from, request_of(request), responder_of(channel));
+                }
             }
             request_response::Event::Message { message: Message::Response { request_id, response }, .. } => {
                 let request = self.requests.remove(&(exchange, request_id));
@@ -215,8 +238,20 @@ impl Network {
         }
     }
 
-    fn asked(&mut self, peer: &PeerId, content: Request, responder: Responder) {
-        let Some(from) = node_id(peer) else { return };
+    /// What kept streams brought.
+    pub(super) fn told(&mut self, told: Vec<Told>) {
+        for told in told {
+            match told {
+                Told::Asked { from, content, reply } => self.asked(from, Request::A2a(content), Responder::Kept(reply)),
+                Told::Answered { request, content } => self.answered(Some(request), Response::A2a(content)),
+                Told::Failed { request, reason } => {
+                    self.tell(Input::RequestFailed { request, reason: shortened(reason) });
+                }
+            }
+        }
+    }
+
+    fn asked(&mut self, from: NodeId, content: Request, responder: Responder) {
         let request = InboundId(self.next_inbound);
         self.next_inbound += 1;
         self.responders.insert(request, responder);

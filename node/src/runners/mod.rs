@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use weft_kernel::{Delivery, ProbeAnswer};
@@ -85,6 +86,8 @@ pub(crate) struct Runners {
     shared: Arc<Shared>,
     builtins: Builtins,
     running: BTreeMap<ProcessId, Running>,
+    /// Where child processes are looked after: not on the thread of the event loop.
+    runtime: Handle,
 }
 
 /// One child process.
@@ -96,7 +99,7 @@ struct Running {
 }
 
 impl Runners {
-    /// No agent runs yet. Sockets that an earlier life of the node left behind are removed.
+    /// No agent runs yet; child processes are looked after by the runtime that this is called on. Sockets that an earlier life of the node left behind are removed.
     pub(crate) fn new(config: RunnersConfig, asker: Asker) -> Self {
         if let Ok(left) = std::fs::read_dir(config.home.join("run")) {
             for path in
@@ -107,7 +110,7 @@ impl Runners {
         }
         let builtins = Builtins::new(asker.clone());
         let shared = Shared { config, asker, processes: AgentProcesses::default(), initialize_within: INITIALIZE };
-        Self { shared: Arc::new(shared), builtins, running: BTreeMap::new() }
+        Self { shared: Arc::new(shared), builtins, running: BTreeMap::new(), runtime: Handle::current() }
     }
 
     /// By which the local API tells agents from the operator's programs.
@@ -127,8 +130,8 @@ impl Runners {
             Backend::Command { .. } => {
                 let (orders, ordered) = mpsc::channel(ORDERS_MAX);
                 let (controls, controlled) = mpsc::channel(CONTROLS_MAX);
-                let task =
-                    tokio::spawn(command::run(Arc::clone(&self.shared), process, spec, limits, ordered, controlled));
+                let run = command::run(Arc::clone(&self.shared), process, spec, limits, ordered, controlled);
+                let task = self.runtime.spawn(run);
                 self.running.insert(process, Running { orders, controls, task });
                 None
             }

@@ -13,8 +13,9 @@ use weft_peer::{Question, Reply};
 use weft_protocol::control::{InviteReport, InviteRequest, StatusReport, UpReport};
 use weft_protocol::{Delivery, Durability, Level, NodeName, Payload, Principal, Token};
 
-use super::stock::{BODY_BYTES, StockClient};
-use super::{Figure, failed, median, micros, per_second};
+use super::disk_limits::write_and_sync;
+use super::stock::{self, BODY_BYTES, Stock};
+use super::{Figure, failed, median, micros, per_second, percentile};
 use crate::ask::Asker;
 use crate::boot::Boot;
 use crate::cli::CliError;
@@ -27,7 +28,8 @@ use crate::run::{Running, new_incarnation, shut_down, start};
 const WARM_UP: usize = 500;
 const ONE_AT_A_TIME: usize = 3_000;
 const IN_FLIGHT: usize = 64;
-const AT_ONCE: usize = 20_000;
+const AT_ONCE_CALLS: u32 = 20_000;
+const AT_ONCE: usize = AT_ONCE_CALLS as usize;
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// Measures in `folder`.
@@ -36,9 +38,11 @@ pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
     let near = near_node(&folder.join("alpha"), &far).await?;
     let asker = near.asker.clone();
     until_reachable(&asker).await?;
-    let executed_us = one_at_a_time(&asker, Durability::None).await?;
-    let durable_us = one_at_a_time(&asker, Durability::Durable).await?;
+    let mut executed = one_at_a_time(&asker, Durability::None).await?;
+    let mut durable = one_at_a_time(&asker, Durability::Durable).await?;
+    let before_us = processor_us(far.child.id())? + processor_us(std::process::id())?;
     let at_once = at_once(&asker).await?;
+    let cpu_us = processor_us(far.child.id())? + processor_us(std::process::id())? - before_us;
     shut_down(&asker).await.map_err(|refusal| CliError::from(&refusal))?;
     near.ended().await?;
     let mut far = far;
@@ -47,17 +51,40 @@ pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
     let rss = resident_bytes(idle.child.id())?;
     let start_ms = idle.restart_to_answer("idle").await?;
 
-    let mut stock = StockClient::connect().await?;
-    stock.one_at_a_time(WARM_UP).await?;
-    let stock_us = stock.one_at_a_time(ONE_AT_A_TIME).await?;
-    let stock_at_once = stock.at_once(IN_FLIGHT, AT_ONCE).await?;
-    drop(stock);
+    let settings = stock::measure(ONE_AT_A_TIME, IN_FLIGHT, AT_ONCE).await?;
+    let [several, one] = &settings;
+    let quick = if one.p50_us < several.p50_us { one } else { several };
+    let many = if one.at_once_per_s > several.at_once_per_s { one } else { several };
+    let quick_name = format!("stock request-response, QUIC, 256 B, {}", quick.setting);
+    let disk_us = write_and_sync(folder, 1)?;
+    let durable_limit_us = quick.p50_us + 3.0 * disk_us;
+    let durable_name = format!("that + 3 × (write + fdatasync, {disk_us:.0} µs)");
+    let cpu_per_call_us = cpu_us / f64::from(AT_ONCE_CALLS);
     let (bare_ms, bare_rss) = bare_process()?;
-    let stock_name = "stock request-response over QUIC, 256 B";
+    let stock_figure = |name, setting: &Stock, other: &Stock| {
+        let what = format!("with {}", other.setting);
+        Figure::new(name, "µs", setting.p50_us, what, other.p50_us)
+    };
     Ok(vec![
-        Figure::new("call_executed_p50_us", "µs", executed_us, stock_name, stock_us),
-        Figure::new("call_durable_p50_us", "µs", durable_us, stock_name, stock_us),
-        Figure::new("call_64_in_flight_per_s", "calls/s", at_once, "stock request-response, 64 at once", stock_at_once),
+        Figure::new("call_executed_p50_us", "µs", percentile(&mut executed, 50), quick_name.clone(), quick.p50_us),
+        Figure::new("call_executed_p99_us", "µs", percentile(&mut executed, 99), quick_name, quick.p99_us),
+        Figure::new("call_durable_p50_us", "µs", percentile(&mut durable, 50), durable_name, durable_limit_us),
+        Figure::new("call_durable_p99_us", "µs", percentile(&mut durable, 99), "its p50", percentile(&mut durable, 50)),
+        Figure::new(
+            "call_64_in_flight_per_s",
+            "calls/s",
+            at_once,
+            format!("stock, 64 at once, {}", many.setting),
+            many.at_once_per_s,
+        ),
+        Figure::new(
+            "call_64_in_flight_cpu_us",
+            "µs",
+            cpu_per_call_us,
+            "a call's share of two processors",
+            2e6 / at_once,
+        ),
+        stock_figure("stock_p50_us", one, several),
         Figure::new("idle_rss_bytes", "bytes", rss, "a bare libp2p swarm on QUIC in this program", bare_rss),
         Figure::new("start_to_answer_ms", "ms", start_ms, "exec of the same program to its first line", bare_ms),
     ])
@@ -179,7 +206,8 @@ async fn until_reachable(asker: &Asker) -> Result<(), CliError> {
     reached.await.map_err(|_| failed("beta", &"was not reached"))
 }
 
-async fn one_at_a_time(asker: &Asker, durability: Durability) -> Result<f64, CliError> {
+/// Times of calls one after the other, in microseconds.
+async fn one_at_a_time(asker: &Asker, durability: Durability) -> Result<Vec<f64>, CliError> {
     let mut times = Vec::with_capacity(ONE_AT_A_TIME);
     for number in 0..WARM_UP + ONE_AT_A_TIME {
         let begin = Instant::now();
@@ -188,7 +216,7 @@ async fn one_at_a_time(asker: &Asker, durability: Durability) -> Result<f64, Cli
             times.push(micros(begin));
         }
     }
-    Ok(median(&mut times))
+    Ok(times)
 }
 
 async fn at_once(asker: &Asker) -> Result<f64, CliError> {
@@ -216,6 +244,18 @@ fn resident_bytes(pid: u32) -> Result<f64, CliError> {
         .and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok())
         .ok_or_else(|| failed("memory", &"the kernel does not say"))?;
     Ok((kib * 1024) as f64)
+}
+
+/// Processor time that a process has used, in microseconds, as the kernel counts it: in hundredths of a second.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people; microseconds of a run fit a double")]
+fn processor_us(pid: u32) -> Result<f64, CliError> {
+    let stat =
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| failed("processor time", &error))?;
+    // After the name, which may hold anything, the 12th and 13th of what is left.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    Ok(ticks as f64 * 1e6 / per_second as f64)
 }
 
 /// Exec to first line in milliseconds, and resident memory while waiting, of this program without a node in it.

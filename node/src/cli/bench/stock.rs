@@ -1,4 +1,5 @@
-//! The same exchange with nothing of ours in it: libp2p's request-response over QUIC between two processes, as it comes.
+//! The same exchange with nothing of ours in it: libp2p's request-response over QUIC between two processes, on a runtime of several
+//! threads, as it comes, and on one of one thread, which is faster.
 
 use std::io::{self, BufRead as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +12,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder};
 use tokio::time::Instant;
 
-use super::{failed, median, micros, per_second};
+use super::{failed, micros, per_second, percentile};
 use crate::cli::CliError;
 
 /// Bytes of a request and of its response.
@@ -20,7 +21,60 @@ const PROTOCOL: StreamProtocol = StreamProtocol::new("/stock/1");
 
 /// `weft bench-stock`, started by the benchmark: answers until its input ends.
 #[derive(Debug, Args)]
-pub(crate) struct StockArgs {}
+pub(crate) struct StockArgs {
+    /// On a runtime of one thread.
+    #[arg(long)]
+    one_thread: bool,
+}
+
+/// What one setting of the exchange comes to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stock {
+    /// On how many threads: for people.
+    pub(super) setting: &'static str,
+    /// One at a time: the middle and the slowest hundredth, in microseconds.
+    pub(super) p50_us: f64,
+    pub(super) p99_us: f64,
+    /// Exchanges per second, so many at once.
+    pub(super) at_once_per_s: f64,
+}
+
+/// Both settings, each in processes of its own.
+///
+/// # Errors
+/// When one does not run.
+pub(super) async fn measure(count: usize, in_flight: usize, at_once: usize) -> Result<[Stock; 2], CliError> {
+    let several = measure_one("several threads", false, count, in_flight, at_once).await?;
+    let one = on_one_thread(move || measure_one("one thread", true, count, in_flight, at_once)).await?;
+    Ok([several, one])
+}
+
+async fn measure_one(
+    setting: &'static str,
+    one_thread: bool,
+    count: usize,
+    in_flight: usize,
+    at_once: usize,
+) -> Result<Stock, CliError> {
+    let mut client = StockClient::connect(one_thread).await?;
+    client.one_at_a_time(count / 4).await?;
+    let mut times = client.one_at_a_time(count).await?;
+    let at_once_per_s = client.at_once(in_flight, at_once).await?;
+    Ok(Stock { setting, p50_us: percentile(&mut times, 50), p99_us: percentile(&mut times, 99), at_once_per_s })
+}
+
+/// Runs a future on a thread and runtime of its own.
+async fn on_one_thread<T, F>(make: impl FnOnce() -> F + Send + 'static) -> Result<T, CliError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, CliError>>,
+{
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(|error| failed("stock", &error))?.block_on(make())
+    };
+    tokio::task::spawn_blocking(run).await.map_err(|error| failed("stock", &error))?
+}
 
 /// Bodies of one size, as they are.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,9 +116,9 @@ impl Codec for Plain {
     }
 }
 
-type Stock = Swarm<request_response::Behaviour<Plain>>;
+type StockSwarm = Swarm<request_response::Behaviour<Plain>>;
 
-fn swarm() -> Result<Stock, CliError> {
+fn swarm() -> Result<StockSwarm, CliError> {
     let behaviour = |_: &libp2p::identity::Keypair| {
         let config = request_response::Config::default().with_max_concurrent_streams(256);
         request_response::Behaviour::new([(PROTOCOL, ProtocolSupport::Full)], config)
@@ -78,7 +132,11 @@ fn swarm() -> Result<Stock, CliError> {
 ///
 /// # Errors
 /// When it cannot listen.
-pub(crate) async fn serve(_args: &StockArgs) -> Result<(), CliError> {
+pub(crate) async fn serve(args: &StockArgs) -> Result<(), CliError> {
+    if args.one_thread { on_one_thread(answer).await } else { answer().await }
+}
+
+async fn answer() -> Result<(), CliError> {
     let mut swarm = swarm()?;
     let address: Multiaddr = "/ip4/127.0.0.1/udp/0/quic-v1".parse().map_err(|error| failed("stock", &error))?;
     swarm.listen_on(address).map_err(|error| failed("stock", &error))?;
@@ -102,18 +160,19 @@ pub(crate) async fn serve(_args: &StockArgs) -> Result<(), CliError> {
 }
 
 /// The asking side, connected to a process of its own.
-pub(super) struct StockClient {
-    swarm: Stock,
+struct StockClient {
+    swarm: StockSwarm,
     peer: PeerId,
     server: Child,
 }
 
 impl StockClient {
     /// Starts the other side and connects to it.
-    pub(super) async fn connect() -> Result<Self, CliError> {
+    async fn connect(one_thread: bool) -> Result<Self, CliError> {
         let program = std::env::current_exe().map_err(|error| failed("stock", &error))?;
         let mut server = Command::new(program)
             .arg("bench-stock")
+            .args(one_thread.then_some("--one-thread"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -148,8 +207,8 @@ impl StockClient {
         }
     }
 
-    /// Median time of `count` exchanges one after the other, in microseconds.
-    pub(super) async fn one_at_a_time(&mut self, count: usize) -> Result<f64, CliError> {
+    /// Times of `count` exchanges one after the other, in microseconds.
+    async fn one_at_a_time(&mut self, count: usize) -> Result<Vec<f64>, CliError> {
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
             let begin = Instant::now();
@@ -157,11 +216,11 @@ impl StockClient {
             self.answered().await?;
             times.push(micros(begin));
         }
-        Ok(median(&mut times))
+        Ok(times)
     }
 
     /// Exchanges per second with so many under way at once.
-    pub(super) async fn at_once(&mut self, in_flight: usize, count: usize) -> Result<f64, CliError> {
+    async fn at_once(&mut self, in_flight: usize, count: usize) -> Result<f64, CliError> {
         let begin = Instant::now();
         for _ in 0..in_flight {
             self.ask();

@@ -4,5 +4,7 @@
 mod admission;
 mod attack;
 mod cluster;
+mod kept;
+mod lookup;
 mod members;
 mod repair;

@@ -1,0 +1,351 @@
+//! Agent requests on kept streams: each side opens one to a member for all it asks, so that no request opens a stream of its own.
+//!
+//! A stream carries frames with a number each (`Numbered`); the other side answers in whatever order answers are there. Where
+//! there is no such stream (not yet, not any more, or the member does not speak it) requests go by libp2p's request-response,
+//! one stream each. Reading and writing happen in one task for each stream; it ends with the stream.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::io::{AsyncReadExt as _, BufReader, ReadHalf, WriteHalf};
+use futures::{AsyncWriteExt as _, StreamExt as _};
+use libp2p::{Stream, StreamProtocol};
+use libp2p_stream::{Control, IncomingStreams, OpenStreamError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+use weft_peer::OutboundId;
+use weft_protocol::limits::FRAME_BYTES_MAX;
+use weft_protocol::{A2aRequest, A2aResponse, NodeId, Numbered, decode, encode};
+
+use super::frame::{append_frame, read_frame};
+use crate::identity::{node_id, peer_id};
+
+/// The protocol of agent messages on a kept stream.
+pub(super) const KEPT: StreamProtocol = StreamProtocol::new("/weft/a2a-kept/1");
+
+/// Requests of one side that the other has not answered yet. Whoever sends more is not read from until some are answered; our
+/// own peer keeps to less (guess: as many as libp2p's request-response may have open).
+const UNANSWERED_MAX: usize = 32;
+/// What streams have brought and the event loop has not taken yet; beyond it they are not read from.
+const ARRIVED_MAX: usize = 256;
+/// Frames that are there together leave together, up to about so many bytes.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// What is read from a stream at once, for frames that came together.
+const READ_BYTES: usize = 16 * 1024;
+/// How long a request may take before it has failed: as on a stream of its own.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// How soon after a stream ended the next one is opened to the same member.
+const REOPEN_AFTER: Duration = Duration::from_millis(200);
+
+/// Where the response to a request goes.
+#[derive(Debug)]
+pub(super) struct Reply {
+    number: u64,
+    responses: mpsc::Sender<Numbered<A2aResponse>>,
+    /// Given back when the request is answered: then one more is read.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Reply {
+    pub(super) fn is_open(&self) -> bool {
+        !self.responses.is_closed()
+    }
+
+    /// Whether somebody still waits for it.
+    pub(super) fn send(self, content: A2aResponse) -> bool {
+        // There is room for as many as may be unanswered.
+        self.responses.try_send(Numbered { number: self.number, content }).is_ok()
+    }
+}
+
+/// What a stream has to say.
+#[derive(Debug)]
+pub(super) enum Arrived {
+    /// Our stream to a member is open.
+    Opened { node: NodeId, way: u64, requests: mpsc::Sender<Numbered<A2aRequest>> },
+    /// A member asks.
+    Asked { from: NodeId, content: A2aRequest, reply: Reply },
+    /// A member answered.
+    Answered { node: NodeId, way: u64, response: Numbered<A2aResponse> },
+    /// A request was not sent.
+    Unsent { node: NodeId, way: u64, number: u64, reason: String },
+    /// Our stream to a member ended, or was never opened; `again` when one may be opened anew.
+    Ended { node: NodeId, way: u64, reason: String, again: bool },
+}
+
+/// What is to be told of a request.
+#[derive(Debug)]
+pub(super) enum Told {
+    Asked { from: NodeId, content: A2aRequest, reply: Reply },
+    Answered { request: OutboundId, content: A2aResponse },
+    Failed { request: OutboundId, reason: String },
+}
+
+/// Our stream to one member.
+#[derive(Debug)]
+struct Way {
+    /// Tells this stream from an earlier one to the same member.
+    way: u64,
+    /// None until it is open.
+    requests: Option<mpsc::Sender<Numbered<A2aRequest>>>,
+    next: u64,
+    waiting: BTreeMap<u64, (OutboundId, Instant)>,
+    task: AbortHandle,
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The kept streams of this node. Invariant: `ways` has members with an open connection alone.
+pub(super) struct Kept {
+    control: Control,
+    ways: BTreeMap<NodeId, Way>,
+    next_way: u64,
+    sender: mpsc::Sender<Arrived>,
+    arrived: mpsc::Receiver<Arrived>,
+    accepting: AbortHandle,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Kept {
+    /// Serves the streams of members from here on.
+    pub(super) fn new(mut control: Control) -> Self {
+        let (sender, arrived) = mpsc::channel(ARRIVED_MAX);
+        let incoming = control.accept(KEPT).expect("BUG: this protocol is accepted once");
+        let accepting = tokio::spawn(accept(incoming, sender.clone())).abort_handle();
+        Self { control, ways: BTreeMap::new(), next_way: 0, sender, arrived, accepting }
+    }
+
+    /// Opens a stream to a member with an open connection.
+    pub(super) fn open(&mut self, node: NodeId) {
+        self.open_at(node, Instant::now());
+    }
+
+    fn open_at(&mut self, node: NodeId, when: Instant) {
+        let way = self.next_way;
+        self.next_way += 1;
+        let run = ask(node, way, self.control.clone(), when, self.sender.clone());
+        let task = tokio::spawn(run).abort_handle();
+        self.ways.insert(node, Way { way, requests: None, next: 0, waiting: BTreeMap::new(), task });
+    }
+
+    /// No connection to that node is open any more; what it had not answered.
+    pub(super) fn close(&mut self, node: NodeId) -> Vec<OutboundId> {
+        self.ways.remove(&node).map_or_else(Vec::new, |way| way.waiting.values().map(|(request, _)| *request).collect())
+    }
+
+    /// Whether what this member is asked goes by a kept stream.
+    #[cfg(test)]
+    pub(super) fn is_open(&self, node: &NodeId) -> bool {
+        self.ways.get(node).is_some_and(|way| way.requests.is_some())
+    }
+
+    /// Ends the stream to a member; the next one follows.
+    #[cfg(test)]
+    pub(super) fn finish(&mut self, node: &NodeId) {
+        if let Some(way) = self.ways.get_mut(node) {
+            way.requests = None;
+        }
+    }
+
+    /// Asks a member on the stream to it; gives the request back when there is none.
+    ///
+    /// # Errors
+    /// The request.
+    pub(super) fn ask(&mut self, request: OutboundId, to: NodeId, content: A2aRequest) -> Result<(), A2aRequest> {
+        let Some(way) = self.ways.get_mut(&to) else { return Err(content) };
+        let Some(requests) = &way.requests else { return Err(content) };
+        let number = way.next;
+        match requests.try_send(Numbered { number, content }) {
+            Ok(()) => {
+                way.next += 1;
+                way.waiting.insert(number, (request, Instant::now()));
+                Ok(())
+            }
+            Err(mpsc::error::TrySendError::Full(frame) | mpsc::error::TrySendError::Closed(frame)) => {
+                Err(frame.content)
+            }
+        }
+    }
+
+    /// What streams brought next, or what has waited for too long. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Vec<Told> {
+        let due = self.ways.values().filter_map(|way| way.waiting.values().next()).map(|(_, since)| *since).min();
+        let overdue = async {
+            match due {
+                Some(since) => sleep_until(since + ANSWER_TIME_MAX).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(arrived) = self.arrived.recv() => self.take(arrived),
+            () = overdue => self.give_up(Instant::now()),
+        }
+    }
+
+    fn take(&mut self, arrived: Arrived) -> Vec<Told> {
+        match arrived {
+            Arrived::Asked { from, content, reply } => vec![Told::Asked { from, content, reply }],
+            Arrived::Opened { node, way, requests } => {
+                if let Some(known) = self.ways.get_mut(&node).filter(|known| known.way == way) {
+                    known.requests = Some(requests);
+                }
+                Vec::new()
+            }
+            Arrived::Answered { node, way, response } => {
+                let known = self.ways.get_mut(&node).filter(|known| known.way == way);
+                let waiting = known.and_then(|known| known.waiting.remove(&response.number));
+                // One that was given up may still be answered.
+                waiting.map(|(request, _)| Told::Answered { request, content: response.content }).into_iter().collect()
+            }
+            Arrived::Unsent { node, way, number, reason } => {
+                let known = self.ways.get_mut(&node).filter(|known| known.way == way);
+                let waiting = known.and_then(|known| known.waiting.remove(&number));
+                waiting.map(|(request, _)| Told::Failed { request, reason }).into_iter().collect()
+            }
+            Arrived::Ended { node, way, reason, again } => self.ended(node, way, &reason, again),
+        }
+    }
+
+    fn ended(&mut self, node: NodeId, way: u64, reason: &str, again: bool) -> Vec<Told> {
+        let Some(known) = self.ways.get_mut(&node).filter(|known| known.way == way) else { return Vec::new() };
+        tracing::debug!(%node, reason, again, "the stream to a member ended");
+        known.requests = None;
+        let waiting = std::mem::take(&mut known.waiting);
+        if again {
+            self.open_at(node, Instant::now() + REOPEN_AFTER);
+        }
+        waiting.into_values().map(|(request, _)| Told::Failed { request, reason: reason.to_owned() }).collect()
+    }
+
+    fn give_up(&mut self, now: Instant) -> Vec<Told> {
+        let overdue = |_: &u64, (_, since): &mut (OutboundId, Instant)| *since + ANSWER_TIME_MAX <= now;
+        let ways = self.ways.values_mut();
+        let late = ways.flat_map(|way| way.waiting.extract_if(.., overdue).collect::<Vec<_>>());
+        let reason = "the member did not answer in time";
+        late.map(|(_, (request, _))| Told::Failed { request, reason: reason.to_owned() }).collect()
+    }
+}
+
+/// Opens a stream, then asks on it until it or the network ends.
+async fn ask(node: NodeId, way: u64, mut control: Control, when: Instant, arrived: mpsc::Sender<Arrived>) {
+    sleep_until(when).await;
+    let stream = match control.open_stream(peer_id(node), KEPT).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let again = !matches!(error, OpenStreamError::UnsupportedProtocol(_));
+            let _network_ended = arrived.send(Arrived::Ended { node, way, reason: error.to_string(), again }).await;
+            return;
+        }
+    };
+    let (requests, waiting) = mpsc::channel(UNANSWERED_MAX);
+    if arrived.send(Arrived::Opened { node, way, requests }).await.is_err() {
+        return;
+    }
+    let (reader, writer) = stream.split();
+    let answers = async {
+        let mut reader = BufReader::with_capacity(READ_BYTES, reader);
+        loop {
+            let response = read(&mut reader).await?;
+            if arrived.send(Arrived::Answered { node, way, response }).await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    // What is not taken down here is given up in time.
+    let unsent = |number, error: io::Error| {
+        let _ = arrived.try_send(Arrived::Unsent { node, way, number, reason: error.to_string() });
+        Ok(())
+    };
+    let ended: io::Result<()> = tokio::select! {
+        ended = answers => ended,
+        ended = write_all_of(waiting, writer, unsent) => ended,
+    };
+    let reason = ended.map_or_else(|error| error.to_string(), |()| "the network ended".to_owned());
+    let _network_ended = arrived.send(Arrived::Ended { node, way, reason, again: true }).await;
+}
+
+/// Serves the newest stream of each member.
+async fn accept(mut incoming: IncomingStreams, arrived: mpsc::Sender<Arrived>) {
+    let mut serving = tokio::task::JoinSet::new();
+    let mut newest: BTreeMap<NodeId, AbortHandle> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            stream = incoming.next() => {
+                let Some((peer, stream)) = stream else { return };
+                let Some(from) = node_id(&peer) else { continue };
+                let task = serving.spawn(serve(from, stream, arrived.clone()));
+                if let Some(before) = newest.insert(from, task) {
+                    before.abort();
+                }
+            }
+            Some(_ended) = serving.join_next() => newest.retain(|_, task| !task.is_finished()),
+        }
+    }
+}
+
+/// Takes requests of a member, no more than may be unanswered, and writes what they are answered.
+async fn serve(from: NodeId, stream: Stream, arrived: mpsc::Sender<Arrived>) {
+    let (responses, waiting) = mpsc::channel(UNANSWERED_MAX);
+    let places = Arc::new(Semaphore::new(UNANSWERED_MAX));
+    let (reader, writer) = stream.split();
+    let requests = async {
+        let mut reader: BufReader<ReadHalf<Stream>> = BufReader::with_capacity(READ_BYTES, reader);
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            let Numbered { number, content } = read(&mut reader).await?;
+            let reply = Reply { number, responses: responses.clone(), _place: place };
+            if arrived.send(Arrived::Asked { from, content, reply }).await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    let ended: io::Result<()> = tokio::select! {
+        ended = requests => ended,
+        ended = write_all_of(waiting, writer, |_, error| Err(error)) => ended,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%from, %error, "the stream of a member ended");
+    }
+}
+
+async fn read<T: Serialize + DeserializeOwned>(reader: &mut BufReader<ReadHalf<Stream>>) -> io::Result<Numbered<T>> {
+    let bytes = read_frame(reader, FRAME_BYTES_MAX).await?;
+    decode(&bytes, FRAME_BYTES_MAX).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Writes frames until there are no more to come; those that are there together leave together. Of one that is too large `unsent`
+/// is told, and may end it all.
+async fn write_all_of<T: Serialize>(
+    mut frames: mpsc::Receiver<Numbered<T>>,
+    mut writer: WriteHalf<Stream>,
+    mut unsent: impl FnMut(u64, io::Error) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    while let Some(first) = frames.recv().await {
+        let mut next = Some(first);
+        while let Some(frame) = next {
+            let added = append_frame(&mut buffer, &encode(&frame), FRAME_BYTES_MAX);
+            added.or_else(|error| unsent(frame.number, error))?;
+            next = if buffer.len() < WRITE_BYTES_MAX { frames.try_recv().ok() } else { None };
+        }
+        writer.write_all(&buffer).await?;
+        writer.flush().await?;
+        buffer.clear();
+        buffer.shrink_to(WRITE_BYTES_MAX);
+    }
+    writer.close().await
+}
