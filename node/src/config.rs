@@ -37,6 +37,9 @@ use self::sources::Given;
 /// What changes and matters; of the transport only what is wrong.
 const LOG_DEFAULT: &str = "info,libp2p=warn";
 
+/// In which time everything that is stored is read once (guess: disks remap what they notice going bad within days of reads).
+const SCRUB_PERIOD_US: u64 = 7 * 24 * 3_600 * 1_000_000;
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -90,6 +93,8 @@ pub(crate) struct Config {
     pub(crate) retention_rows_us: Option<u64>,
     /// Who outside of the cluster holds something of the chain.
     pub(crate) anchor: AnchorConfig,
+    /// In which time the scrub reads everything that is stored once, in microseconds; none: never.
+    pub(crate) scrub_period_us: Option<u64>,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -106,6 +111,7 @@ impl Default for Config {
             replication: ReplicationConfig::default(),
             retention_rows_us: None,
             anchor: AnchorConfig::default(),
+            scrub_period_us: Some(SCRUB_PERIOD_US),
             origins: BTreeMap::new(),
         }
     }

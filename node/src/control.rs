@@ -35,7 +35,7 @@ mod order;
 mod prune;
 mod request;
 mod services;
-mod text;
+pub(crate) mod text;
 mod topics;
 mod trace;
 mod tree;
@@ -61,6 +61,7 @@ use crate::config::Live;
 use crate::home::HomeDir;
 use crate::network::Refusals;
 use crate::runners::AgentProcesses;
+use crate::scrub::ScrubBoard;
 
 pub(crate) use self::chain::verify_report;
 pub(crate) use self::door::{Door, open};
@@ -83,6 +84,8 @@ pub(crate) struct Control {
     pub(crate) refusals: Refusals,
     /// What was said of the start.
     pub(crate) boot: Boot,
+    /// What was read of the store in the background.
+    pub(crate) scrub: ScrubBoard,
     /// What is configured.
     pub(crate) live: Live,
     /// What makes anchors.

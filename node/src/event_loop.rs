@@ -1,11 +1,15 @@
 //! The loop that gives the peer everything that happens, one input at a time, and carries out what it asks, in order.
+//!
+//! `scrubbing` reads the store in the background, and does what is to be done about damage.
+
+mod scrubbing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use weft_kernel::ProbeTarget;
+use weft_kernel::{ProbeAnswer, ProbeTarget};
 use weft_peer::{AskId, Input, Output, Peer, Question, Reply, StartOver};
 use weft_protocol::{Admission, AgentSpec, AuthRefusal, Batch, NodeCheck, Principal, ProcessId, Refusal, Timestamp};
 use weft_storage::Store;
@@ -17,6 +21,9 @@ use crate::home::HomeDir;
 use crate::network::{Network, NetworkEvent};
 use crate::runners::Runners;
 use crate::sign_state::SignState;
+
+use self::scrubbing::Scrubbed;
+pub(crate) use self::scrubbing::Scrubbing;
 use crate::succession::Successor;
 
 /// How long the loop sleeps at most, so that a wall clock that jumps forward is noticed.
@@ -43,6 +50,7 @@ enum Event {
     Local(Local),
     Network(NetworkEvent),
     Disk(Result<(), weft_storage::StoreError>),
+    Scrubbed(Scrubbed),
     Woken,
 }
 
@@ -56,6 +64,7 @@ pub(crate) struct EventLoop {
     asker: Asker,
     locals: mpsc::Receiver<Local>,
     disk: Disk,
+    scrubbing: Scrubbing,
     inputs: VecDeque<Input>,
     answers: BTreeMap<AskId, oneshot::Sender<Result<Reply, Refusal>>>,
     notifies: BTreeMap<AskId, mpsc::Sender<Notified>>,
@@ -89,6 +98,7 @@ impl EventLoop {
         home: HomeDir,
         passes: watch::Sender<u64>,
         disk: Disk,
+        scrubbing: Scrubbing,
         successor: Successor,
     ) -> Self {
         Self {
@@ -100,6 +110,7 @@ impl EventLoop {
             asker,
             locals,
             disk,
+            scrubbing,
             inputs: VecDeque::new(),
             answers: BTreeMap::new(),
             notifies: BTreeMap::new(),
@@ -152,6 +163,7 @@ impl EventLoop {
         }
         self.runners.shutdown().await;
         self.network.shutdown().await;
+        self.scrubbing.rest().await;
         self.disk.shutdown().await;
         ended
     }
@@ -223,7 +235,8 @@ impl EventLoop {
     }
 
     fn next_wakeup(&self) -> Option<Timestamp> {
-        self.peer.next_wakeup().into_iter().chain(self.runners.next_wakeup()).min()
+        let scrub = self.scrubbing.scrubber.next_wakeup();
+        self.peer.next_wakeup().into_iter().chain(self.runners.next_wakeup()).chain(scrub).min()
     }
 
     /// What is here already, without a wake-up.
@@ -234,7 +247,8 @@ impl EventLoop {
 
     async fn next_event(&mut self) -> Event {
         self.tell_readers();
-        self.clock.now();
+        let now = self.clock.now();
+        self.scrub_on(now);
         let sleep = self.next_wakeup().map_or(SLEEP_MAX, |wakeup| self.clock.until(wakeup).min(SLEEP_MAX));
         tokio::select! {
             biased;
@@ -242,6 +256,7 @@ impl EventLoop {
             // Before what comes from inside: that was gathered a moment ago.
             event = self.network.next() => Event::Network(event),
             Some(local) = self.locals.recv() => Event::Local(local),
+            Some(scrubbed) = self.scrubbing.results.recv() => Event::Scrubbed(scrubbed),
             () = tokio::time::sleep(sleep) => Event::Woken,
         }
     }
@@ -263,6 +278,14 @@ impl EventLoop {
             Event::Disk(Ok(())) => {
                 self.disk.busy = false;
                 self.inputs.push_back(Input::Persisted);
+                if self.scrubbing.distrusted {
+                    self.inputs.push_back(Input::PersistFailed);
+                }
+            }
+            // Not tried: why is known.
+            Event::Disk(Err(weft_storage::StoreError::Poisoned { .. })) if self.scrubbing.distrusted => {
+                self.disk.busy = false;
+                self.inputs.push_back(Input::PersistFailed);
             }
             Event::Disk(Err(error)) => {
                 self.disk.busy = false;
@@ -272,6 +295,7 @@ impl EventLoop {
                 }
                 self.inputs.push_back(Input::PersistFailed);
             }
+            Event::Scrubbed(scrubbed) => self.scrubbed(scrubbed),
             Event::Woken => {
                 self.inputs.push_back(Input::Woken);
                 let now = self.clock.now();
@@ -363,6 +387,7 @@ impl EventLoop {
                 let (state, facts) = store.chain_left(chain).unwrap_or_else(unreadable).unzip();
                 Input::ChainRead { chain, state: state.map(Box::new), facts: facts.unwrap_or_default() }
             }),
+            Output::Mend { chain, from, groups } => self.mend(chain, from, groups),
             Output::ReadTrace { request, trace } => {
                 let own = self.peer.kernel().chain_state().chain();
                 self.read(move |store| {
@@ -391,8 +416,12 @@ impl EventLoop {
             }
             ProbeTarget::Node(NodeCheck::Disk) => {
                 let (home, asker) = (self.runners.home().to_owned(), self.asker.clone());
+                let found = self.scrubbing.board.open_find();
                 tokio::task::spawn_blocking(move || {
-                    let answer = crate::runners::look_at_disk(&home);
+                    let answer = match (crate::runners::look_at_disk(&home), found) {
+                        (ProbeAnswer::Healthy, Some(reason)) => ProbeAnswer::Degraded { reason },
+                        (answer, _) => answer,
+                    };
                     asker.happened_blocking(Input::ProbeAnswered { number, answer });
                 });
             }
@@ -427,7 +456,7 @@ impl EventLoop {
     }
 }
 
-/// What cannot be read cannot be served: the member asks somebody else, and the scrub finds the damage.
+/// What cannot be read cannot be served: the member asks somebody else, and the store has noted it for the scrub.
 fn unreadable<T: Default>(error: weft_storage::StoreError) -> T {
     tracing::error!(%error, "a stored record cannot be read");
     T::default()

@@ -175,6 +175,23 @@ impl HomeDir {
         Ok(())
     }
 
+    /// What an earlier run found damaged in its store while it ran, when nothing has put the store in order since.
+    pub(crate) fn damaged(&self) -> Option<String> {
+        fs::read_to_string(self.damage_path()).ok().map(|reason| reason.trim().to_owned())
+    }
+
+    /// Notes that what is stored is not what was written.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`].
+    pub(crate) fn note_damage(&self, reason: &str) -> Result<(), HomeError> {
+        write_private(&self.damage_path(), reason.as_bytes())
+    }
+
+    fn damage_path(&self) -> PathBuf {
+        self.0.join("damaged")
+    }
+
     fn poison_path(&self) -> PathBuf {
         self.0.join("poisoned")
     }
@@ -297,6 +314,14 @@ impl Home {
     /// [`HomeError::Io`].
     pub(crate) fn clear_poison(&self) -> Result<(), HomeError> {
         files::remove(&self.poison_path())
+    }
+
+    /// Notes that the store was put in order.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`].
+    pub(crate) fn clear_damage(&self) -> Result<(), HomeError> {
+        files::remove(&self.damage_path())
     }
 
     /// Notes that an admission to this cluster has begun.

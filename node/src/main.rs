@@ -15,6 +15,7 @@ mod network;
 mod repair;
 mod run;
 mod runners;
+mod scrub;
 mod shim;
 mod sign_state;
 mod since;

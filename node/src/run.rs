@@ -22,13 +22,14 @@ use crate::cli::{CliError, plural};
 use crate::clock::{Clock, wall};
 use crate::config::{Config, Live, reload};
 pub(crate) use crate::event_loop::shut_down;
-use crate::event_loop::{Disk, EventLoop};
+use crate::event_loop::{Disk, EventLoop, Scrubbing};
 use crate::home::{ClusterFile, Home, HomeDir};
 use crate::identity::{self, Next};
 use crate::loop_thread::{Ended, LoopThread};
 use crate::network::NetworkConfig;
 use crate::repair::Repair;
 use crate::runners::{Runners, RunnersConfig};
+use crate::scrub::{ScrubBoard, Scrubber};
 use crate::sign_state::{self, FileId, SignState, SignStateError};
 use crate::succession::{Succession, Successor};
 
@@ -38,6 +39,9 @@ const BUILD: &str = env!("CARGO_PKG_VERSION");
 /// Signals that come within this time are one: a supervisor may send to the process and to its group (guess: less than a
 /// person needs to press twice).
 const SIGNALS_TOGETHER: Duration = Duration::from_millis(100);
+
+/// What lets a node start whose disk is not trusted.
+const CHECK_STORAGE: &str = "weft doctor --storage checks it and lets the node start";
 
 /// How long `up` waits for a start that asks members before it says what is served all the same: longer than such a start
 /// waits for members; a long chain that comes back takes its time (guess).
@@ -111,7 +115,7 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     if let Some(reason) = home.poisoned() {
         let reason = if reason.is_empty() { "the disk was full" } else { &reason };
         let message = format!("an earlier run could not write its store: {reason}");
-        return Err(CliError::new("damaged", message).hint("weft doctor --storage checks it and lets the node start"));
+        return Err(CliError::new("damaged", message).hint(CHECK_STORAGE));
     }
     let keys = Arc::new(keys);
     let mut clock = Clock::new();
@@ -145,6 +149,9 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     let (passes, passed) = tokio::sync::watch::channel(0);
     let keeper = Arc::new(Keeper::new(home.path(), asker.clone(), Arc::clone(&store), live.clone()));
     let anchors = tokio::spawn(Arc::clone(&keeper).run());
+    let scrub = ScrubBoard::default();
+    let dice = u64::from_be_bytes(identity::random()?);
+    let scrubber = Scrubber::new(config.scrub_period_us, dice, clock.now(), scrub.clone());
     let control = crate::control::Control {
         keeper,
         asker: asker.clone(),
@@ -152,6 +159,7 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
         agents: runners.agent_processes(),
         refusals: thread.refusals.clone(),
         boot: boot.clone(),
+        scrub: scrub.clone(),
         live: live.clone(),
         passed,
     };
@@ -161,9 +169,12 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     let (home, home_dir) = (Arc::clone(home), HomeDir::new(home.path())?);
     let disk = Disk::start(Arc::clone(&store), sign_state.clone());
     let loop_asker = asker.clone();
+    let scrubbing = Scrubbing::new(scrubber, scrub);
     let successor = Successor { succession, sign_state };
     let event_loop = thread.run(move |network| {
-        EventLoop::new(peer, clock, store, network, runners, loop_asker, locals, home_dir, passes, disk, successor)
+        EventLoop::new(
+            peer, clock, store, network, runners, loop_asker, locals, home_dir, passes, disk, scrubbing, successor,
+        )
     });
     if !repaired.is_empty() {
         record_repair(&asker, repaired).await?;
@@ -292,6 +303,12 @@ async fn open(
 ) -> Result<(Store, Recovered, Vec<Repaired>), CliError> {
     let path = home.store();
     let damage = match Store::create_or_open(&path) {
+        // What was read then and is not there now is read otherwise the next time: nobody knows what such a disk holds.
+        Ok(_) if home.damaged().is_some() => {
+            let reason = home.damaged().unwrap_or_default();
+            let message = format!("an earlier run found its store damaged, and this one finds it whole: {reason}");
+            return Err(CliError::new("damaged", message).hint(CHECK_STORAGE));
+        }
         Ok((store, recovered)) => return Ok((store, recovered, Vec::new())),
         Err(error @ OpenError::Damaged { .. }) => error,
         Err(error) => return Err(open_error(&error)),
@@ -317,6 +334,7 @@ async fn open(
         boot.warn("everything was still there: the store was put together again");
     }
     let (store, recovered) = Store::create_or_open(&path).map_err(|error| open_error(&error))?;
+    home.clear_damage()?;
     Ok((store, recovered, repaired))
 }
 

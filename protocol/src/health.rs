@@ -147,7 +147,7 @@ pub struct ProbeSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeCheck {
-    /// Room for what it writes.
+    /// Room for what it writes, and that what is stored is what was written.
     Disk,
     /// That what it records reaches the disk.
     Chain,

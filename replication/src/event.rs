@@ -115,6 +115,18 @@ pub enum Input {
         /// Number and hash of those commits that are held.
         hashes: Vec<(u64, Digest)>,
     },
+    /// What is stored of a chain is not what was written, from this commit on: it is not served until it is mended.
+    ChainDamaged {
+        /// Which.
+        chain: ChainId,
+        /// The first commit that is not good.
+        from_commit: u64,
+    },
+    /// What was damaged in a chain is as it was written again.
+    ChainMended {
+        /// Which.
+        chain: ChainId,
+    },
     /// What a `Cut` asked for is done.
     ChainCut {
         /// Which chain.

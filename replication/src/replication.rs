@@ -49,6 +49,8 @@ pub struct Replication {
     pub(crate) links: BTreeMap<NodeId, Link>,
     pub(crate) fetches: BTreeMap<FetchId, (NodeId, Fetch)>,
     pub(crate) serving: BTreeMap<RequestId, NodeId>,
+    /// From which commit on chains are not what was written, on our disk.
+    pub(crate) damaged: BTreeMap<ChainId, u64>,
     pub(crate) suspicions: BTreeMap<(ChainId, Digest), Suspicion>,
     pub(crate) inquiries: BTreeMap<ChainId, Inquiry>,
     /// Chains with two proven histories: nothing counts of them but what both share.
@@ -156,6 +158,7 @@ impl Replication {
             links: BTreeMap::new(),
             fetches: BTreeMap::new(),
             serving: BTreeMap::new(),
+            damaged: BTreeMap::new(),
             suspicions: BTreeMap::new(),
             inquiries: BTreeMap::new(),
             unsettled: true,
@@ -207,6 +210,8 @@ impl Replication {
                 self.on_words_read(&chain, &hashes, outputs);
                 self.on_hashes_read(chain, &hashes, outputs);
             }
+            Input::ChainDamaged { chain, from_commit } => drop(self.damaged.insert(chain, from_commit)),
+            Input::ChainMended { chain } => drop(self.damaged.remove(&chain)),
             Input::ChainCut { chain, state, facts } => self.on_cut(chain, state.map(|state| *state), &facts, outputs),
             Input::TopicsFollowed { patterns, since } => self.on_topics_followed(patterns, since, now, outputs),
             Input::TopicGatherAsked { gather, pattern, want } => {

@@ -80,6 +80,13 @@ impl Replication {
             outputs.push(Output::Respond { request, content });
             return;
         }
+        if from_commit >= self.intact(&chain) {
+            return refuse(
+                request,
+                "this part of the chain is damaged here; nothing changed, ask another member",
+                outputs,
+            );
+        }
         let of_member = self.serving.values().filter(|member| **member == from).count();
         if self.serving.len() >= SERVING_MAX || of_member >= SERVING_PER_MEMBER_MAX {
             return refuse(request, "busy: too many ranges are being read; nothing changed, ask again later", outputs);
@@ -98,8 +105,16 @@ impl Replication {
         outputs: &mut Vec<Output>,
     ) {
         if self.serving.remove(&request).is_some() {
+            let intact = self.intact(&chain);
+            let is_intact = |group: &CommitGroup| group.signed.decode().is_ok_and(|commit| commit.commit_no < intact);
+            let groups = if intact < u64::MAX { groups.into_iter().take_while(is_intact).collect() } else { groups };
             outputs.push(Output::Respond { request, content: Box::new(SyncResponse::Page { chain, groups }) });
         }
+    }
+
+    /// The first commit of this chain that is not what was written.
+    fn intact(&self, chain: &ChainId) -> u64 {
+        self.damaged.get(chain).copied().unwrap_or(u64::MAX)
     }
 
     /// How many commits of this chain are on our disk.

@@ -54,6 +54,11 @@ impl World {
                 let hashes = self.read(node, |store| store.commit_hashes(chain, &commit_nos));
                 self.have_read(node, Input::HashesRead { chain, hashes });
             }
+            Output::Mend { chain, .. } => {
+                self.judge
+                    .book
+                    .complain(format!("node {node} mends {chain}, of which nobody told it that it is damaged"));
+            }
             Output::ReadChain { chain } => {
                 let (state, facts) = self.read(node, |store| store.chain_left(chain)).unzip();
                 let (state, facts) = (state.map(Box::new), facts.unwrap_or_default());

@@ -89,6 +89,7 @@ impl Judge {
             | Output::ReadChain { .. }
             | Output::ReadHashes { .. }
             | Output::ReadTrace { .. }
+            | Output::Mend { .. }
             | Output::Verify(_)
             | Output::StartOver(_)
             | Output::PublishView(_) => {}

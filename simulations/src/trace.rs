@@ -83,6 +83,10 @@ pub(crate) fn input(input: &Input) -> String {
         Input::AgentAnswered { process, message, answer } => format!("agent-answered {process} {message} {answer:?}"),
         Input::Persisted => "persisted".to_owned(),
         Input::PersistFailed => "persist-failed".to_owned(),
+        Input::ChainDamaged { chain, from_commit } => format!("chain-damaged {} {from_commit}", chain.node.short()),
+        Input::Mended { chain, from, outcome } => {
+            format!("mended {} by {}: {outcome:?}", chain.node.short(), from.short())
+        }
         Input::RangeRead { request, chain, groups } => {
             format!("range-read {} {} {}", request.0, chain.node.short(), groups.len())
         }
@@ -162,6 +166,9 @@ pub(crate) fn output(output: &Output) -> String {
             format!("read-commit {} {commit_no} {}", chain.node.short(), header_words(other))
         }
         Output::ReadHashes { chain, commit_nos } => format!("read-hashes {} {commit_nos:?}", chain.node.short()),
+        Output::Mend { chain, from, groups } => {
+            format!("mend {} by {} {}", chain.node.short(), from.short(), groups.len())
+        }
         Output::ReadChain { chain } => format!("read-chain {}", chain.node.short()),
         Output::ReadTrace { request, trace } => format!("read-trace {} {trace}", request.0),
         Output::Verify(job) => format!("verify {} {}", job.chain().node.short(), job.len()),

@@ -14,6 +14,7 @@ use weft_protocol::{
 use weft_replication::{Job, Verdict};
 
 use crate::config::PeerConfig;
+use crate::mending::MendOutcome;
 
 /// A question of somebody on this machine or of a joiner; the world gives each number once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -307,6 +308,23 @@ pub enum Input {
     Persisted,
     /// It could not be written.
     PersistFailed,
+    /// What is stored of a foreign chain is not what was written, from this commit on: it is not served any more, and members are
+    /// asked for it.
+    ChainDamaged {
+        /// Which.
+        chain: ChainId,
+        /// The first commit that is not good.
+        from_commit: u64,
+    },
+    /// What became of a `Mend`.
+    Mended {
+        /// Which chain.
+        chain: ChainId,
+        /// Who gave the groups.
+        from: NodeId,
+        /// What.
+        outcome: MendOutcome,
+    },
     /// Groups were read.
     RangeRead {
         /// For which request.
@@ -547,6 +565,15 @@ pub enum Output {
         chain: ChainId,
         /// Which commits.
         commit_nos: Vec<u64>,
+    },
+    /// Prove these groups and put them in the place of damaged ones; give `Mended`.
+    Mend {
+        /// Which chain.
+        chain: ChainId,
+        /// Who gave them.
+        from: NodeId,
+        /// Whole groups, from the first damaged one on.
+        groups: Vec<CommitGroup>,
     },
     /// Verify what is stored of a chain from its first event; give `ChainRead`.
     ReadChain {

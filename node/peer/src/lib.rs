@@ -7,7 +7,8 @@
 //! Modules in reading order: `event` (all that happens and all that is asked of the world), `peer` (the dispatcher), `start`
 //! (whether the chain may be written on, with `tails`: what was lost of earlier ones), `learned` (what other chains say), `route`
 //! and `waiting` (where a message goes, and messages that wait for a directory that is not complete), `links` (what waits for
-//! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk), `blobs` (large bodies),
+//! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk), `mending` (what
+//! rotted on it), `blobs` (large bodies),
 //! `health` (whether anybody is reached); `services` (calls to services, with `balance`: which provider is taken, and
 //! `breaker`: which is left alone for a while).
 
@@ -21,6 +22,7 @@ mod inbound;
 mod large;
 mod learned;
 mod links;
+mod mending;
 mod peer;
 mod persist;
 mod route;
@@ -35,6 +37,7 @@ pub use config::{PeerConfig, PeerIdentity};
 pub use event::{
     AskId, GossipTopic, InboundId, Input, OutboundId, Output, Prune, Question, Reply, Request, Response, StartOver,
 };
+pub use mending::MendOutcome;
 pub use peer::Peer;
 pub use services::ProviderView;
 pub use start::{Memory, Said};

@@ -1,6 +1,6 @@
 //! What waits for each connected member: items leave together, a bounded number of requests at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weft_protocol::limits::ENVELOPES_PER_FRAME_MAX;
 use weft_protocol::{A2aItem, A2aRequest, MessageId, NodeId, Outcome, Payload, Receipt};
@@ -32,6 +32,11 @@ impl Links {
     pub(crate) fn close(&mut self, node: NodeId) -> Vec<MessageId> {
         let link = self.links.remove(&node).unwrap_or_default();
         link.queue.iter().filter_map(envelope_id).collect()
+    }
+
+    /// Every member with a connection.
+    pub(crate) fn connected(&self) -> BTreeSet<NodeId> {
+        self.links.keys().copied().collect()
     }
 
     /// Queues an item; gives it back when the member has no connection or its queue is full.

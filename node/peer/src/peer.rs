@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde_bytes::ByteArray;
 use weft_discovery::{self as discovery, Discovery, MemberState};
 use weft_kernel::{self as kernel, Action, Gates, Kernel, Route, Syscall};
-use weft_protocol::limits::{ENVELOPES_PER_FRAME_MAX, ROTATIONS_MAX};
+use weft_protocol::limits::{ENVELOPES_PER_FRAME_MAX, PAGE_BYTES_MAX, ROTATIONS_MAX};
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
     Event, Evidence, Fact, ForkSeen, Gossip, Hlc, KeyRotation, MemberChangeWanted, MemberVerb, MessageId, NodeCheck,
-    NodeId, Principal, PrunedRows, Publication, Receipt, Recovered, Refusal, ResourceScored, Role, ServiceName, Signer,
-    Snapshot, SyncRequest, SyncResponse, Timestamp, TopicPattern,
+    NodeId, Principal, PrunedRows, Publication, Receipt, Recovered, Refusal, Repaired, ResourceScored, Role,
+    ServiceName, Signer, Snapshot, SyncRequest, SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -26,6 +26,7 @@ use crate::learned::{
     admins_counted, admins_known, ends_learned, members_known, pardons_learned, rights_learned, rules_learned,
 };
 use crate::links::{Links, envelope_id};
+use crate::mending::{MendOutcome, Mending};
 use crate::persist::PersistQueue;
 use crate::route::{Routed, nowhere_for, route, see_watched};
 use crate::services::{Attempt, Next, ProviderView, Services, World, balanced};
@@ -48,6 +49,7 @@ pub(crate) enum Outbound {
     Trace(AskId),
     Chunk { key: FetchKey, chunk: u64 },
     Start { to: NodeId },
+    Mend { chain: ChainId, from: NodeId },
 }
 
 /// For whom facts were given to the kernel.
@@ -80,6 +82,7 @@ pub struct Peer {
     links: Links,
     inbound: Inbound,
     pub(crate) persist: PersistQueue,
+    mending: Mending,
     waiting: Waiting,
     pub(crate) blobs: Blobs,
     services: Services,
@@ -198,6 +201,7 @@ impl Peer {
             links: Links::default(),
             inbound: Inbound::default(),
             persist,
+            mending: Mending::default(),
             waiting: Waiting::default(),
             blobs: Blobs::default(),
             services: Services::new(seed.wrapping_add(3)),
@@ -253,6 +257,7 @@ impl Peer {
             self.inbound.next_wakeup(),
             self.waiting.next_wakeup(),
             self.blobs.next_wakeup(),
+            self.mending.next_wakeup(),
             self.start.next_wakeup(self.now),
             self.persist.due_at(self.now),
         ];
@@ -265,6 +270,7 @@ impl Peer {
         self.dispatch(input, now, out);
         self.run_steps(now, out);
         self.look_at_start(now, out);
+        self.ask_for_damaged(now, out);
         self.flush(now, out);
     }
 
@@ -307,6 +313,8 @@ impl Peer {
             }
             Input::Persisted => self.persisted(out),
             Input::PersistFailed => self.persist_failed(),
+            Input::ChainDamaged { chain, from_commit } => self.chain_damaged(chain, from_commit, now),
+            Input::Mended { chain, from, outcome } => self.mended(chain, from, outcome),
             Input::RangeRead { request, chain, groups } => {
                 let request = replication::RequestId(request.0);
                 self.tell_replication(replication::Input::RangeRead { request, chain, groups });
@@ -682,6 +690,7 @@ impl Peer {
 
     fn connected(&mut self, node: NodeId, path: discovery::Path, out: &mut Vec<Output>) {
         self.links.open(node);
+        self.mending.connected(node, self.now);
         self.start_connected(node, out);
         self.tell_discovery(discovery::Input::Connected { node, path });
         self.tell_replication(replication::Input::Connected { node });
@@ -821,6 +830,11 @@ impl Peer {
                 out.push(Output::Answer { ask, answer: Ok(Reply::Trace { rows, pruned }) });
             }
             (Outbound::Start { to }, Response::Sync(content)) => self.start_answered(to, Some(content), now, out),
+            (Outbound::Mend { chain, from }, Response::Sync(SyncResponse::Page { chain: of, groups }))
+                if of == chain && !groups.is_empty() =>
+            {
+                out.push(Output::Mend { chain, from, groups });
+            }
             (Outbound::Chunk { key, chunk }, Response::Blob(response)) => {
                 self.chunk_arrived(key, chunk, response, now, out);
             }
@@ -844,6 +858,7 @@ impl Peer {
             }
             Outbound::Fetch(fetch) => self.tell_replication(replication::Input::FetchFailed { fetch }),
             Outbound::Adverts => {}
+            Outbound::Mend { chain, from: _ } => self.mending.ask_another(&chain),
             Outbound::Start { to } => self.start_answered(to, None, now, out),
             Outbound::Chunk { key, chunk } => self.blobs.fetches.failed(&key, chunk),
             Outbound::Trace(ask) => {
@@ -889,6 +904,42 @@ impl Peer {
     fn persist_failed(&mut self) {
         self.persist.finish();
         self.tell_kernel(kernel::Input::PersistFailed);
+    }
+
+    // What rotted on it.
+
+    fn chain_damaged(&mut self, chain: ChainId, from_commit: u64, now: Timestamp) {
+        self.mending.begin(chain, from_commit, now);
+        self.tell_replication(replication::Input::ChainDamaged { chain, from_commit });
+    }
+
+    fn ask_for_damaged(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        if self.mending.next_wakeup().is_none_or(|at| at > now) {
+            return;
+        }
+        let connected = self.links.connected();
+        while let Some((chain, from_commit, to)) = self.mending.next(now, &connected) {
+            let content = SyncRequest::Range { chain, from_commit, bytes_max: PAGE_BYTES_MAX as u64 };
+            self.request(to, Request::Sync(content), Outbound::Mend { chain, from: to }, out);
+        }
+    }
+
+    /// What came back is served again and said on the chain.
+    fn mended(&mut self, chain: ChainId, from: NodeId, outcome: MendOutcome) {
+        match outcome {
+            MendOutcome::Done(count) => {
+                let Some(first_commit) = self.mending.end(&chain) else { return };
+                self.tell_replication(replication::Input::ChainMended { chain });
+                if count == 0 {
+                    return;
+                }
+                let repaired = Repaired { chain, first_commit, count, from };
+                let facts = vec![Fact::Repaired(repaired)];
+                self.record(FactsOwner::Peer, Principal::Operator, Action::RecordRepair, facts);
+            }
+            MendOutcome::Unfit => self.mending.ask_another(&chain),
+            MendOutcome::Hopeless => drop(self.mending.end(&chain)),
+        }
     }
 
     // What the cores ask.

@@ -1181,7 +1181,7 @@ pub(crate) struct ConfigShowArgs {
 /// `weft doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Check the whole store of a node that does not run, and let it write again after a failed write
+    /// Check the whole store of a node that does not run, and let it write again after a failed write or damage
     #[arg(long)]
     pub(crate) storage: bool,
     #[command(flatten)]

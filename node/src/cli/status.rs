@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use weft_protocol::control::{BootLogReport, BootRow, DownReport, RefusalRow, StatusReport};
+use weft_protocol::control::{
+    BootLogReport, BootRow, DownReport, RefusalRow, ScrubFindRow, ScrubPassRow, StatusReport,
+};
 
 use super::client::{Client, choose_home};
 use super::output::{Output, address, ago, bad, card, count, dim, doubtful, good, micros, plural, rough, short, table};
@@ -25,6 +27,7 @@ pub(crate) async fn status(at: &At) -> Result<(), CliError> {
             ("health", health_line(status)),
             ("cluster", format!("{}  {}", status.cluster.name, plural(status.members, "member"))),
             ("chain", chain_line(status)),
+            ("scrub", scrub_line(status)),
             ("listening", listening(&status.listen)),
             ("start", start_line(status)),
             ("agents", status.agents.to_string()),
@@ -33,6 +36,8 @@ pub(crate) async fn status(at: &At) -> Result<(), CliError> {
             ("version", status.version.clone()),
             ("limits", limits_line(status)),
         ]);
+        let finds = status.scrub.finds.iter().map(|find| format!("  {}\n", bad(&find_line(find))));
+        let lines = finds.fold(lines, |lines, line| lines + &line);
         let refused = status.refusals.iter().take(REFUSALS_SHOWN).map(refusal_line);
         refused.fold(lines, |lines, line| lines + &line)
     })
@@ -43,6 +48,44 @@ fn chain_line(status: &StatusReport) -> String {
     let reason =
         status.incarnation_reason.as_ref().map(|reason| format!("  begun because: {reason}")).unwrap_or_default();
     format!("incarnation {}{reason}{asking}", status.incarnation)
+}
+
+/// When everything that is stored was last read, and how much that was.
+pub(crate) fn scrub_line(status: &StatusReport) -> String {
+    let scrub = &status.scrub;
+    let last = match &scrub.last {
+        Some(ScrubPassRow { ended: Some(ended), rows, bytes, .. }) => {
+            format!("the last pass ended {} ago and read {}, {}", ago(ended), plural(*rows, "row"), size(*bytes))
+        }
+        _ => "no pass has ended since the start, which verified everything".to_owned(),
+    };
+    let every = match scrub.period_s {
+        Some(period) => format!("one pass in {}", humantime::format_duration(Duration::from_secs(period))),
+        None => "off (storage.scrub_period)".to_owned(),
+    };
+    let running = scrub.done_percent.map(|done| format!("; {done} % of one is done")).unwrap_or_default();
+    format!("{every}; {last}{running}")
+}
+
+/// What is wrong with something stored, and since when.
+pub(crate) fn find_line(find: &ScrubFindRow) -> String {
+    let place = match (&find.chain, find.commit) {
+        (Some(chain), Some(commit)) => format!("commit {commit} of {}, table {}", short(chain), find.table),
+        (Some(chain), None) => format!("{}, table {}", short(chain), find.table),
+        (None, _) => format!("table {}", find.table),
+    };
+    let mended = match (&find.mended_at, &find.mended_by) {
+        (Some(at), Some(by)) => format!("; it came back from {} {} ago", short(by), ago(at)),
+        _ => String::new(),
+    };
+    format!("damaged {} ago: {place}: {}{mended}", ago(&find.since), find.reason)
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes.div_ceil(1_024)),
+        _ => format!("{} MiB", count(bytes / 1_048_576)),
+    }
 }
 
 fn health_line(status: &StatusReport) -> String {

@@ -22,6 +22,10 @@ const YEAR: u64 = 8_766 * HOUR;
 
 /// The word for a time that does not come.
 const NEVER: &str = "never";
+/// The word for what is not done.
+const OFF: &str = "off";
+/// Least and most time for one pass of the scrub (guesses: below it never rests, above a disk is older than that).
+const SCRUB_US: (u64, u64) = (100 * MS, YEAR);
 /// Longest age that rows may be asked to have (guess: longer than any node lives).
 const RETENTION_US_MAX: u64 = 100 * YEAR;
 
@@ -72,6 +76,8 @@ enum Field {
     Calendars,
     /// Microseconds, or `never`.
     Retention,
+    /// Microseconds, or `off`.
+    Scrub,
     /// Microseconds.
     Time(fn(&mut Config) -> &mut u64, u64, u64),
     Count(fn(&mut Config) -> &mut usize, usize, usize),
@@ -95,7 +101,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 38] = [
+pub(crate) static KEYS: [Key; 39] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -308,6 +314,12 @@ pub(crate) static KEYS: [Key; 38] = [
         100 * MS,
         HOUR,
     ),
+    Key {
+        name: "storage.scrub_period",
+        about: "time in which everything that is stored is read and checked once, in the background",
+        changes: Changes::Restart,
+        field: Field::Scrub,
+    },
 ];
 
 impl Key {
@@ -370,6 +382,12 @@ impl Key {
                     value => Some(self.within(value.time_us().map_err(wants)?, 0, RETENTION_US_MAX, value)?),
                 };
             }
+            Field::Scrub => {
+                let off =
+                    matches!(value, Value::Text(text) if text == OFF || text == "0") || *value == Value::Number(0);
+                let time = |value: &Value| self.within(value.time_us().map_err(wants)?, SCRUB_US.0, SCRUB_US.1, value);
+                config.scrub_period_us = if off { None } else { Some(time(value)?) };
+            }
             Field::Time(field, least, most) => {
                 *field(config) = self.within(value.time_us().map_err(wants)?, least, most, value)?;
             }
@@ -415,6 +433,9 @@ impl Key {
             Field::AnchorFile => "an absolute path, or nothing".to_owned(),
             Field::Calendars => "addresses as http://HOST".to_owned(),
             Field::Retention => format!("a time as 30d, up to {}, or {NEVER}", show_time(RETENTION_US_MAX)),
+            Field::Scrub => {
+                format!("a time as 7d, from {}, up to {}, or {OFF}", show_time(SCRUB_US.0), show_time(SCRUB_US.1))
+            }
             Field::Time(_, least, most) => format!("{} to {}", show_time(least), show_time(most)),
             Field::Count(_, least, most) => format!("{least} to {most}"),
             Field::Bytes(_, least, most) => format!("{} to {}", show_bytes(least), show_bytes(most)),
@@ -441,6 +462,7 @@ impl Key {
             Field::AnchorFile => config.anchor.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             Field::Calendars => config.anchor.calendars.join(","),
             Field::Retention => config.retention_rows_us.map_or_else(|| NEVER.to_owned(), show_time),
+            Field::Scrub => config.scrub_period_us.map_or_else(|| OFF.to_owned(), show_time),
             Field::Time(field, ..) => show_time(*field(&mut config.clone())),
             Field::Count(field, ..) => field(&mut config.clone()).to_string(),
             Field::Bytes(field, ..) => show_bytes(*field(&mut config.clone())),
@@ -472,6 +494,7 @@ impl Key {
             Field::AnchorFile => config.anchor.file.clone_from(&other.anchor.file),
             Field::Calendars => config.anchor.calendars.clone_from(&other.anchor.calendars),
             Field::Retention => config.retention_rows_us = other.retention_rows_us,
+            Field::Scrub => config.scrub_period_us = other.scrub_period_us,
             Field::Time(field, ..) | Field::Bytes(field, ..) => *field(config) = *field(&mut other.clone()),
             Field::Count(field, ..) => *field(config) = *field(&mut other.clone()),
             Field::Limit(resource) => {

@@ -8,8 +8,8 @@ use axum::extract::State;
 use weft_kernel::{Answer, BootEntry, ProcessState, Syscall};
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{
-    BootLogReport, BootRow, ClusterJson, DownReport, ErrorBody, LimitRow, RefusalRow, StatusReport, StoppedRow,
-    UpReport,
+    BootLogReport, BootRow, ClusterJson, DownReport, ErrorBody, LimitRow, RefusalRow, ScrubReport, StatusReport,
+    StoppedRow, UpReport,
 };
 use weft_protocol::limits::{CALLS_MAX, MAILBOX_MESSAGES_MAX, MEMBERS_MAX, PROCESSES_MAX};
 use weft_protocol::{AgentName, BootPhase, ProcessId, Refusal, cluster_name};
@@ -43,6 +43,7 @@ pub(crate) async fn status(State(served): State<Arc<Served>>) -> Result<Json<Sta
         message: refusal.refusal.to_string(),
     };
     report.phases = served.control.boot.log().phases().iter().map(phase_row).collect();
+    report.scrub = served.control.scrub.report();
     report.limits.push(open_files());
     report.refusals = served.control.refusals.list().into_iter().map(refusal).collect();
     Ok(Json(report))
@@ -94,6 +95,7 @@ async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> 
             refusals: Vec::new(),
             phases: Vec::new(),
             limits: limits(peer),
+            scrub: ScrubReport::default(),
         }
     };
     asker.read(read).await

@@ -104,6 +104,14 @@ pub enum RepairError {
         /// Number of the commit offered.
         commit_no: u64,
     },
+    /// The groups offered fit, and end before anything that is intact: none of them was taken.
+    #[error("the groups offered for {chain} from commit {from_commit} on end within what is damaged")]
+    TooFew {
+        /// Which chain.
+        chain: ChainId,
+        /// The first damaged commit.
+        from_commit: u64,
+    },
     /// Not everything is repaired yet.
     #[error("{ranges} damaged ranges are not repaired yet")]
     Incomplete {

@@ -46,6 +46,7 @@ impl Store {
                 let stored = Stored { transaction, salt: &self.salt };
                 Ok(stored.write_chain(*chain, &mut file))
             })?
+            .inspect_err(|error| self.notes.failed(&error.to_string()))
             .and_then(|()| file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all())
             .map_err(failed(&path))?;
         }

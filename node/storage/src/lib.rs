@@ -57,17 +57,20 @@
 //! # Modules in reading order
 //!
 //! `store` (one transaction per batch), `write` (its rows), `cut` (what does not count of a forked chain), `prune` (rows that go), `poison`, `opening`, `recover` (what a start reads), `read`,
-//! `index`, `order`, `verify`, `export`; `damaged` and `salvage` (repair); below them `table`, `row` (bytes of a
+//! `index`, `order`, `verify`, `export`; `beside`, `scrub`, `noted` and `mend` (what rots while it runs); `damaged` and `salvage` (repair); below them `table`, `row` (bytes of a
 //! row), `mark`, `backend` (the file), `error`.
 
 mod answers;
 mod backend;
+mod beside;
 mod cut;
 mod damaged;
 mod error;
 mod export;
 mod index;
 mod mark;
+mod mend;
+mod noted;
 mod opening;
 mod order;
 mod poison;
@@ -76,6 +79,7 @@ mod read;
 mod recover;
 mod row;
 mod salvage;
+mod scrub;
 mod store;
 mod table;
 mod verify;
@@ -84,7 +88,9 @@ mod write;
 pub use damaged::{DamagedRange, DamagedStore};
 pub use error::{ExportError, OpenError, RepairError, StoreError};
 pub use export::{ExportedChain, exported_chain, verify_export};
+pub use noted::Noted;
 pub use order::{OrderKey, OrderKeys};
 pub use prune::{PRUNED_EVENTS_MAX, PrunePlan, RowCount};
+pub use scrub::{Damage, ScrubBounds, ScrubCursor, ScrubSlice};
 pub use store::Store;
 pub use verify::{ChainFault, ChainReport, VerifyReport};

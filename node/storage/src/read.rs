@@ -29,7 +29,11 @@ impl Store {
             let (mut groups, mut bytes) = (Vec::new(), 0);
             for entry in table.range(&first[..]..=&last[..])? {
                 let (key, value) = entry?;
-                let body = row::body(&self.salt, Kind::Group, key.value(), value.value())?;
+                let body = match self.row_body("groups", Kind::Group, key.value(), value.value()) {
+                    // What stands before damage is served.
+                    Err(_) if !groups.is_empty() => break,
+                    body => body?,
+                };
                 bytes += body.len() as u64;
                 if bytes > bytes_max && !groups.is_empty() {
                     break;
@@ -193,11 +197,21 @@ impl Store {
         read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let outcome = catch_unwind(AssertUnwindSafe(|| read(&self.database.begin_read()?)));
-        outcome.unwrap_or_else(|panic| Err(StoreError::read(panic_text(&*panic))))
+        let outcome = outcome.unwrap_or_else(|panic| Err(StoreError::read(panic_text(&*panic))));
+        outcome.inspect_err(|error| {
+            if let StoreError::Read { reason } = error {
+                self.notes.failed(reason);
+            }
+        })
     }
 
     pub(crate) fn view<'a>(&self, key: &[u8], value: &'a [u8]) -> Result<GroupView<'a>, BadRow> {
-        GroupView::parse(row::body(&self.salt, Kind::Group, key, value)?)
+        GroupView::parse(self.row_body("groups", Kind::Group, key, value)?)
+    }
+
+    /// The body of a row that is to be served or shown; one that fails its check is noted.
+    fn row_body<'a>(&self, table: &'static str, kind: Kind, key: &[u8], value: &'a [u8]) -> Result<&'a [u8], BadRow> {
+        row::body(&self.salt, kind, key, value).inspect_err(|error| self.notes.row(table, kind, key, error.0))
     }
 
     fn with_group<T>(
@@ -326,7 +340,7 @@ impl Store {
                     Err(StoreError::read("the index names a digest that is gone"))
                 };
             };
-            let body = row::body(&self.salt, Kind::Digest, &key, value.value())?;
+            let body = self.row_body("digests", Kind::Digest, &key, value.value())?;
             let row: DigestRow = decode(body, BODY_BYTES_MAX).map_err(StoreError::read)?;
             let leaves = row.records.hashes();
             *open = Some(OpenDigest { row, leaves });

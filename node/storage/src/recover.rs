@@ -260,6 +260,15 @@ impl Stored<'_> {
         Ok(heads)
     }
 
+    /// Where one chain ends, by the row of its head; none when nothing of it counts.
+    pub(crate) fn head(&self, chain: ChainId) -> Result<Option<StoredHead>, StoreError> {
+        let key = row::head_key(chain);
+        let state = self.transaction.open_table(STATE)?;
+        let Some(value) = state.get(&key[..])? else { return Ok(None) };
+        let head = StoredHead::parse(row::body(self.salt, Kind::State, &key, value.value())?)?;
+        Ok((head.commits > 0).then_some(head))
+    }
+
     /// Every chain that has a group.
     pub(crate) fn chains(&self) -> Result<BTreeSet<ChainId>, StoreError> {
         let groups = self.transaction.open_table(GROUPS)?;
@@ -293,19 +302,32 @@ impl Stored<'_> {
         let (first, last) = (row::numbered_key(chain, 0), row::numbered_key(chain, u64::MAX));
         for entry in groups.range(&first[..]..=&last[..]).map_err(|error| unreadable(error.into()))? {
             let (key, value) = entry.map_err(|error| fault(&state, error.to_string()))?;
-            let group = row::body(self.salt, Kind::Group, key.value(), value.value())
-                .and_then(GroupView::parse)
-                .and_then(|view| view.group())
-                .map_err(|error| fault(&state, error.to_string()))?;
-            if state.is_none() {
-                state = Some(empty_state(chain, &group).map_err(|error| fault(&None, error.to_string()))?);
-            }
-            let Some(current) = &mut state else { unreachable!("set above") };
-            let checked = current.extend(&group).map_err(|error| fault(&state, error.to_string()))?;
+            let checked = self.step(chain, &mut state, key.value(), value.value())?;
             let current = state.as_ref().expect("BUG: set above");
             passed(current, checked).map_err(|reason| fault(&state, reason))?;
         }
         Ok(state)
+    }
+
+    /// Verifies the next group of a chain: links, hashes, root, signatures, clocks; the state has then moved past it.
+    pub(crate) fn step(
+        &self,
+        chain: ChainId,
+        state: &mut Option<ChainState>,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<CheckedGroup, ChainFault> {
+        let first_bad_commit = state.as_ref().map_or(0, ChainState::commits);
+        let fault = |reason: String| ChainFault { first_bad_commit, reason };
+        let group = row::body(self.salt, Kind::Group, key, value)
+            .and_then(GroupView::parse)
+            .and_then(|view| view.group())
+            .map_err(|error| fault(error.to_string()))?;
+        let current = match state {
+            Some(current) => current,
+            None => state.insert(empty_state(chain, &group).map_err(|error| fault(error.to_string()))?),
+        };
+        current.extend(&group).map_err(|error| fault(error.to_string()))
     }
 
     /// Reads the events of a verified chain again, for as long as something is to be compared with them.

@@ -13,6 +13,7 @@ use weft_protocol::{Batch, ChainId, Digest, Recovered, Reserved};
 use crate::backend::{StoreFile, file_backend, open_file, sync_folder_of};
 use crate::error::{OpenError, StoreError, panic_text};
 use crate::mark::Mark;
+use crate::noted::{Noted, Notes};
 use crate::opening::{on_thread, open_file_of_store, open_locked};
 use crate::poison::Poison;
 use crate::recover::read_all;
@@ -38,6 +39,7 @@ pub struct Store {
     file: Arc<StoreFile>,
     pub(crate) salt: Salt,
     poison: Poison,
+    pub(crate) notes: Notes,
     writer: Mutex<Writer>,
     /// Below which place rows of each chain may be gone, because the chain says so.
     pruned: Mutex<BTreeMap<ChainId, u64>>,
@@ -55,7 +57,7 @@ impl Store {
         pruned: BTreeMap<ChainId, u64>,
     ) -> Self {
         let (poison, writer, pruned) = (Poison::default(), Mutex::new(writer), Mutex::new(pruned));
-        Self { database, file, salt, poison, writer, pruned, orphans }
+        Self { database, file, salt, poison, notes: Notes::default(), writer, pruned, orphans }
     }
 
     /// Opens the store in this file and verifies everything in it: on another thread, where a panic of the database ends as
@@ -121,16 +123,31 @@ impl Store {
         let pruned: Vec<_> = batch.pruned.iter().map(|rows| writer.still_prunable(rows, &batch.bodies)).collect();
         // Before the rows are gone, so that whoever misses one knows why.
         pruned.iter().for_each(|rows| self.set_pruned(rows.chain, rows.to));
-        self.guarded(|| {
-            let transaction = self.begin_write()?;
-            write_batch(&transaction, &self.salt, batch, &pruned, &mark).map_err(|error| error.to_string())?;
-            transaction.commit().map_err(|error| error.to_string())?;
-            self.file.write_now(mark.offset(), &mark.write()).map_err(|error| error.to_string())
+        self.write_marked(&mut writer, &mark, |transaction| {
+            write_batch(transaction, &self.salt, batch, &pruned, &mark)
         })?;
-        writer.generation = generation;
         writer.reserved = reserved;
         writer.heads.extend(mark.heads);
         writer.bodies_written.extend(batch.bodies.iter().map(|(address, _)| (*address, generation)));
+        Ok(())
+    }
+
+    /// One transaction of the generation that this mark names, and the mark. A failure poisons the store.
+    pub(crate) fn write_marked(
+        &self,
+        writer: &mut Writer,
+        mark: &Mark,
+        write: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
+        self.guarded(|| {
+            let transaction = self.begin_write()?;
+            write(&transaction).map_err(|error| error.to_string())?;
+            put_state(&transaction, &self.salt, row::GENERATION_KEY, &mark.generation.to_be_bytes())
+                .map_err(|error| error.to_string())?;
+            transaction.commit().map_err(|error| error.to_string())?;
+            self.file.write_now(mark.offset(), &mark.write()).map_err(|error| error.to_string())
+        })?;
+        writer.generation = mark.generation;
         writer.unsettled = true;
         Ok(())
     }
@@ -148,6 +165,17 @@ impl Store {
             writer.unsettled = false;
         }
         Ok(())
+    }
+
+    /// Writes nothing more from here on, because what is stored is not what was written: as after a failed write, nothing may be
+    /// promised.
+    pub fn distrust(&self, reason: &str) {
+        self.poison.set(reason);
+    }
+
+    /// What reads found damaged since the last time that somebody asked.
+    pub fn take_noted(&self) -> Option<Noted> {
+        self.notes.take()
     }
 
     /// Ends without writing anything more, as if the process had been killed: for tests and simulations.
@@ -203,6 +231,14 @@ impl Store {
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) const fn file(&self) -> &Arc<StoreFile> {
+        &self.file
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<(), StoreError> {
+        self.poison.check()
     }
 
     fn begin_write(&self) -> Result<WriteTransaction, String> {

@@ -136,6 +136,16 @@ fn verify_chain(
     Ok(report)
 }
 
+/// What is said of a row with leaves that is not the one its event was recorded with.
+pub(crate) const UNLIKE_ITS_EVENT: &str = "a digest does not match the root in its event";
+
+/// The leaves in the body of a row, when they are those of this event.
+pub(crate) fn digest_of(batch: &MessageBatch, body: &[u8]) -> Option<DigestRow> {
+    let row = decode::<DigestRow>(body, BODY_BYTES_MAX).ok()?;
+    let leaves = row.records.hashes();
+    (batch.count == leaves.len() as u64 && batch.root == root::<Blake3>(&leaves)).then_some(row)
+}
+
 /// The name of the body of a message that does not fit into its event.
 pub(crate) fn body_apart(record: &MessageRecord) -> Option<Digest> {
     (record.body.is_none() && record.body_bytes > 0).then_some(record.body_hash)
@@ -219,14 +229,10 @@ impl Audit {
 
     /// A digest that should match its event.
     pub(crate) fn digest(&mut self, commit_no: u64, batch: &MessageBatch, body: &[u8]) {
-        let good = decode::<DigestRow>(body, BODY_BYTES_MAX).is_ok_and(|row| {
-            let leaves = row.records.hashes();
-            batch.count == leaves.len() as u64 && batch.root == root::<Blake3>(&leaves)
-        });
-        if good {
+        if digest_of(batch, body).is_some() {
             self.report.digests += 1;
         } else {
-            let reason = "a digest does not match the root in its event".to_owned();
+            let reason = UNLIKE_ITS_EVENT.to_owned();
             self.report.fault.get_or_insert(ChainFault { first_bad_commit: commit_no, reason });
         }
     }

@@ -99,10 +99,10 @@ pub(crate) fn write_batch(
     if batch.reserved.is_some() {
         put_state(transaction, salt, row::RESERVED_KEY, &encode(&mark.reserved))?;
     }
-    put_state(transaction, salt, row::GENERATION_KEY, &mark.generation.to_be_bytes())
+    Ok(())
 }
 
-fn write_groups(
+pub(crate) fn write_groups(
     transaction: &WriteTransaction,
     salt: &Salt,
     groups: &[(ChainId, CommitGroup)],

@@ -80,6 +80,72 @@ pub struct StatusReport {
     /// Bounds it runs within.
     #[serde(default)]
     pub limits: Vec<LimitRow>,
+    /// What was read of the store in the background, and what was found.
+    #[serde(default)]
+    pub scrub: ScrubReport,
+}
+
+/// The scrub: everything that is stored is read and checked, once in each period.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct ScrubReport {
+    /// Seconds in which one pass is made; none when it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_s: Option<u64>,
+    /// When it reads on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The pass that is on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<ScrubPassRow>,
+    /// How much of that is done, in hundredths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_percent: Option<u64>,
+    /// The last pass that ended; none since the start, which verifies everything itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<ScrubPassRow>,
+    /// What is not what was written, and what of it was mended since; at most 64.
+    #[serde(default)]
+    pub finds: Vec<ScrubFindRow>,
+    /// What was found beyond those.
+    #[serde(default)]
+    pub finds_forgotten: u64,
+}
+
+/// One pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScrubPassRow {
+    /// When it began.
+    pub begun: String,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// Rows it read.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Something stored that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScrubFindRow {
+    /// In which table of the store.
+    pub table: String,
+    /// The chain that it belongs to, when it belongs to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// The commit of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<u64>,
+    /// What was found.
+    pub reason: String,
+    /// When.
+    pub since: String,
+    /// When it was as it was written again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mended_at: Option<String>,
+    /// Which member gave what was missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mended_by: Option<String>,
 }
 
 /// One phase of a start that is over.

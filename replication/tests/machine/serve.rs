@@ -81,6 +81,30 @@ fn what_is_not_held_is_an_empty_page() {
 }
 
 #[test]
+fn what_is_damaged_is_not_served_until_it_is_mended() {
+    let (mut world, writer) = world();
+    let (from, chain) = (world.hosts[1].node, writer.chain);
+    world.give(0, Input::ChainDamaged { chain, from_commit: 1 });
+    let wanted = |from_commit| SyncRequest::Range { chain, from_commit, bytes_max: 1_000 };
+    let refused = response(&mut world, wanted(1));
+    assert!(matches!(&refused, SyncResponse::Refused(reason) if reason.contains("damaged here")), "{refused:?}");
+    let read = |world: &mut World| {
+        let outputs = world.ask(0, request(5, from, wanted(0)));
+        assert!(matches!(outputs[..], [Output::ReadRange { .. }]), "what stands before it is served: {outputs:?}");
+        let groups = writer.groups.clone();
+        let mut outputs = world.ask(0, Input::RangeRead { request: RequestId(5), chain, groups });
+        match outputs.remove(0) {
+            Output::Respond { content, .. } => *content,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(read(&mut world), SyncResponse::Page { chain, groups: writer.groups[..1].to_vec() });
+    assert_eq!(world.hosts[0].machine.heads(), [writer.head()], "its head is not what rotted");
+    world.give(0, Input::ChainMended { chain });
+    assert_eq!(read(&mut world), SyncResponse::Page { chain, groups: writer.groups.clone() });
+}
+
+#[test]
 fn what_is_verified_but_not_on_disk_is_not_told_of() {
     let mut writers = [Writer::new(0), Writer::new(1)];
     writers[1].write_many(START, 1);

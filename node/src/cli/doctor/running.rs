@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use weft_protocol::control::{AgentsReport, MemberRow, MembersReport, StatusReport};
+use weft_protocol::control::{AgentsReport, MemberRow, MembersReport, ScrubFindRow, StatusReport};
 use weft_protocol::limits::CLOCK_MERGE_US_MAX;
 
 use super::Check;
@@ -15,7 +15,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// All of it.
 pub(super) async fn check(client: &Client, status: &StatusReport) -> Vec<Check> {
-    let mut checks = vec![state(status), start(status), ports(status).await];
+    let mut checks = vec![state(status), scrub(status), start(status), ports(status).await];
     match client.get::<MembersReport>("/v1/members").await {
         Ok(report) => checks.extend([clock(&report), members(&report)]),
         Err(error) => checks.push(Check::of_error("members", &error)),
@@ -31,10 +31,38 @@ fn state(status: &StatusReport) -> Check {
     let message = format!("{} is {}, process {}", status.name, status.state, status.pid);
     match status.state.as_str() {
         "running" => Check::ok("node", message),
+        "damaged" if open_finds(status).next().is_some() => {
+            Check::damaged("node", message, "weft down, then weft up: it fetches from members what is missing")
+        }
         "damaged" => {
             Check::damaged("node", message, "look at the disk, then weft down, weft doctor --storage, weft up")
         }
         _ => Check::warn("node", message, "wait for it"),
+    }
+}
+
+fn open_finds(status: &StatusReport) -> impl Iterator<Item = &ScrubFindRow> {
+    status.scrub.finds.iter().filter(|find| find.mended_at.is_none())
+}
+
+/// What the scrub has found, or when it last read everything.
+fn scrub(status: &StatusReport) -> Check {
+    let found: Vec<String> = open_finds(status).map(crate::cli::status::find_line).collect();
+    if !found.is_empty() {
+        return Check::damaged(
+            "scrub",
+            found.join("; "),
+            "weft down, then weft up: it fetches from members what is missing",
+        );
+    }
+    let message = crate::cli::status::scrub_line(status);
+    match status.scrub.period_s {
+        Some(_) => Check::ok("scrub", message),
+        None => Check::warn(
+            "scrub",
+            message,
+            "weft config show storage.scrub_period; weft chain verify reads everything now",
+        ),
     }
 }
 

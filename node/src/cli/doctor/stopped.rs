@@ -21,9 +21,10 @@ pub(super) fn check(home: &HomeDir) -> Vec<Check> {
         Err(error) => return vec![Check::of_error("node", &CliError::from(error))],
     }
     let mut checks = vec![Check::ok("node", "does not run; weft up starts it"), ports(home)];
-    checks.push(match home.poisoned() {
-        Some(reason) => Check::damaged("store", failed_write(&reason), "weft doctor --storage"),
-        None => store(home),
+    checks.push(match (home.poisoned(), home.damaged()) {
+        (Some(reason), _) => Check::damaged("store", failed_write(&reason), "weft doctor --storage"),
+        (None, Some(reason)) => Check::damaged("store", found_damage(&reason), FETCHED_AT_START),
+        (None, None) => store(home),
     });
     checks
 }
@@ -34,28 +35,45 @@ pub(super) fn failed_write(reason: &str) -> String {
     format!("an earlier run could not write its store: {reason}")
 }
 
+/// What is said of a store in which a run found damage.
+fn found_damage(reason: &str) -> String {
+    format!("an earlier run found damage: {reason}")
+}
+
+/// What mends a damaged store.
+const FETCHED_AT_START: &str = "weft up fetches from members what is missing, while one of them runs";
+
 /// Verifies everything in the store, tries the disk, and lets the node start again after a failed write.
 ///
 /// # Errors
 /// `locked`, while the node runs.
 pub(super) fn check_storage(folder: &HomeDir) -> Result<Vec<Check>, CliError> {
     let home = Home::open(folder.clone()).map_err(|error| CliError::from(error).hint("weft down, then this again"))?;
-    let poisoned = home.poisoned();
+    let (poisoned, damaged) = (home.poisoned(), home.damaged());
     let mut checks = vec![match time_syncs(home.path()) {
         Ok(_) => Check::ok("disk-sync", "the disk takes writes and syncs them"),
         Err(error) => {
             Check::fail("disk-sync", format!("nothing can be written: {error}"), "make room, or mend the disk")
         }
     }];
+    let disk_is_good = checks.iter().all(|check| check.verdict == super::Verdict::Ok);
     checks.push(store(&home));
     let good = checks.iter().all(|check| check.verdict == super::Verdict::Ok);
-    checks.push(match poisoned {
-        None => Check::ok("failed-write", "no earlier run failed to write"),
-        Some(_) if good => {
+    checks.push(match (poisoned, damaged) {
+        (None, None) => Check::ok("failed-write", "no earlier run failed to write, or found damage"),
+        _ if good => {
             home.clear_poison()?;
+            home.clear_damage()?;
             Check::ok("failed-write", "the store is whole: the node may start again")
         }
-        Some(reason) => {
+        (None, Some(reason)) => Check::damaged("failed-write", found_damage(&reason), FETCHED_AT_START),
+        // The disk works, and the store is damaged: only a start can put it in order.
+        (Some(reason), _) if disk_is_good => {
+            home.note_damage(&reason)?;
+            home.clear_poison()?;
+            Check::damaged("failed-write", failed_write(&reason), FETCHED_AT_START)
+        }
+        (Some(reason), _) => {
             Check::damaged("failed-write", failed_write(&reason), "mend what is said above, then this again")
         }
     });

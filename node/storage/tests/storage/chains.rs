@@ -34,6 +34,11 @@ impl Writer {
         Self { keys, state: self.state.clone(), clock: self.clock + 1000 }
     }
 
+    /// The same writer at an earlier place, to write another history from there.
+    pub(crate) fn rewound(&self, state: ChainState) -> Self {
+        Self { state, ..self.twin() }
+    }
+
     pub(crate) fn chain(&self) -> ChainId {
         self.state.chain()
     }

@@ -62,6 +62,11 @@ impl Disk {
         self.inner().current.clone()
     }
 
+    /// Changes what is stored under whoever has it open.
+    pub(crate) fn flip(&self, place: usize, bit: u8) {
+        self.inner().current[place] ^= 1 << bit;
+    }
+
     /// The n-th write, sync or resize from now on fails, and when `for_good` all after it.
     pub(crate) fn fail_at(&self, operation: u64, kind: io::ErrorKind, for_good: bool) {
         let mut inner = self.inner();

@@ -14,4 +14,5 @@ mod prune;
 mod reading;
 mod received;
 mod repair;
+mod scrub;
 mod snapshot;
