@@ -40,7 +40,13 @@ pub(crate) async fn trace(
 ) -> Result<Json<TraceReport>, Failure> {
     let id: TraceId = id.parse()?;
     let begun = tokio::time::Instant::now();
+    // What was recorded a moment ago may not be on the disk yet; asking everybody about it may take long.
+    if !is_recorded_here(&served, id).await? {
+        tokio::time::sleep(SETTLE_STEP).await;
+    }
+    let mut looks = 0;
     loop {
+        looks += 1;
         let report = collect(&served, id).await?;
         // What was deleted comes back by no waiting.
         let settled = (report.agree || !report.pruned.is_empty())
@@ -49,7 +55,7 @@ pub(crate) async fn trace(
         // Of what the other side never had no record will come; of what it has one is there with its next commit.
         let one_sided = report.disagreements.is_empty() && !report.unheard.is_empty() && report.sealed;
         let patience = if report.hops.is_empty() || one_sided { FIRST_ROW_TIME_MAX } else { SETTLE_TIME_MAX };
-        if settled || begun.elapsed() >= patience {
+        if settled || looks > 1 && begun.elapsed() >= patience {
             if report.hops.is_empty() && report.pruned.is_empty() {
                 let message = format!("nobody that can be asked has recorded {id}");
                 return Err(Failure::new("not-found", message).hint("weft call prints the id of its trace"));
@@ -58,6 +64,11 @@ pub(crate) async fn trace(
         }
         tokio::time::sleep(SETTLE_STEP).await;
     }
+}
+
+async fn is_recorded_here(served: &Arc<Served>, id: TraceId) -> Result<bool, Failure> {
+    let chain = View::read(served).await?.own;
+    served.stored(move |store| Ok(!store.trace(chain, id, 1)?.is_empty())).await
 }
 
 async fn collect(served: &Arc<Served>, id: TraceId) -> Result<TraceReport, Failure> {

@@ -182,8 +182,8 @@ fn runs(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-#[test]
-fn built_in_agents_answer_in_the_same_turn() {
+#[tokio::test]
+async fn built_in_agents_answer_in_the_same_turn() {
     let mut node = Node::new();
     let started = node.runners.start(PROCESS, spec(Backend::Builtin(BuiltinKind::Counter)), ResourceLimits::default());
     assert!(matches!(started, Some(Input::AgentStarted { process: PROCESS, pid: None })));
