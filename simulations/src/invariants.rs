@@ -301,6 +301,7 @@ impl Judge {
                 SyncRequest::Range { .. }
                 | SyncRequest::Stretch { .. }
                 | SyncRequest::Head { .. }
+                | SyncRequest::LastTick { .. }
                 | SyncRequest::Witness { .. }
                 | SyncRequest::Adverts { .. }
                 | SyncRequest::Trace { .. }
@@ -335,6 +336,7 @@ impl Judge {
                 | SyncResponse::Streams { .. }
                 | SyncResponse::Publications { .. }
                 | SyncResponse::Stretches(_)
+                | SyncResponse::LastTick(_)
                 | SyncResponse::Evidence(_),
             ) => {}
         }

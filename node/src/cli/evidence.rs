@@ -83,7 +83,7 @@ pub(crate) fn check(args: &CheckEvidenceArgs, json: bool) -> Result<(), CliError
     };
     Output::new(json).report(&report, |report| {
         card([
-            ("proven", bad("this node signed two histories of one chain")),
+            ("proven", bad("this node signed two things about one chain that no single history makes true")),
             ("chain", format!("{} / {}", report.node, report.incarnation)),
             ("where", format!("commit {}: {}", report.commit_no, report.kind)),
             ("one", report.first.clone()),

@@ -206,7 +206,7 @@ pub(crate) fn script() -> (Vec<Batch>, ChainId, ChainId) {
         ..one(own_id, group)
     });
     let (left, right) = (peer.twin().says(2, "left"), peer.twin().says(2, "right"));
-    let evidence = vec![Evidence { first: left.signed, second: right.signed, rotations: Vec::new() }];
+    let evidence = vec![Evidence { first: left.signed.into(), second: right.signed.into(), rotations: Vec::new() }];
     let addresses = vec![(peer_id.node, vec!["/ip4/127.0.0.1/udp/1/quic-v1".to_owned()])];
     let reserved = Some(Reserved { counter: 128, clock: Hlc(9) });
     batches.push(Batch { evidence, addresses, reserved, ..one(peer_id, peer.says(2, "the second foreign text")) });
