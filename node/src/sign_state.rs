@@ -273,6 +273,40 @@ mod tests {
     }
 
     #[test]
+    fn stamps_that_were_reserved_are_remembered_and_what_an_earlier_version_wrote_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = path_of(chain(1).node, Some(folder.path())).expect("a path");
+        let reserved = |clock: u64| {
+            let reserved = Some(weft_protocol::Reserved { counter: 1, clock: Hlc(clock) });
+            Batch { reserved, ..Batch::default() }
+        };
+        let open = || SignState::open(&path, chain(1), None).expect("opened");
+        let (mut state, _) = open();
+        state.begin(chain(1)).expect("begun");
+        state.written(&reserved(7), false).expect("nothing to write");
+        drop(state);
+        let (mut state, known) = open();
+        let known = known.expect("remembered").said;
+        assert_eq!((known.commits, known.clock), (0, Hlc(0)), "before the first commit nothing was promised");
+        // As a version wrote it that knew of no clock.
+        assert!(!encode(&state.now).windows(5).any(|word| word == b"clock"));
+        note(&mut state, 4);
+        state.written(&reserved(9), false).expect("written");
+        drop(state);
+        let (mut state, known) = open();
+        assert_eq!(known.map(|known| (known.said.commits, known.said.clock)), Some((4, Hlc(9))));
+        assert_eq!(state.clock(), Hlc(9), "until more is reserved");
+        state.begin(chain(2)).expect("another chain");
+        drop(state);
+        let (mut state, _) = open();
+        assert_eq!(state.clock(), Hlc(9), "of whatever chain");
+        note(&mut state, 1);
+        state.written(&reserved(12), true).expect("doubtful");
+        drop(state);
+        assert_eq!(open().0.clock(), Hlc(9), "what is doubtful says nothing alone");
+    }
+
+    #[test]
     fn a_copy_of_the_store_and_another_machine_are_told_from_the_original() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, copy) = (folder.path().join("store"), folder.path().join("copy"));

@@ -46,8 +46,14 @@ pub struct Said {
     /// Hash of the last of them; of none, zeros.
     pub last_commit: Digest,
     /// Stamps up to this one may have left the process: a home that was put back reserves fewer.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_none_given")]
     pub clock: Hlc,
+}
+
+/// Whether no stamp was given; a file of an earlier version says nothing of that.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_none_given(clock: &Hlc) -> bool {
+    *clock == Hlc(0)
 }
 
 impl Said {

@@ -1,4 +1,4 @@
-//! `weft chain evidence` and `check-evidence`: what is proven against nodes that wrote two histories.
+//! `weft chain evidence` and `check-evidence`: what is proven against nodes that wrote two histories, or broke their ticks.
 
 use weft_protocol::control::{EvidenceCheckReport, EvidenceFile, EvidenceReport, EvidenceRow};
 use weft_protocol::limits::EVIDENCE_BYTES_MAX;

@@ -1,4 +1,4 @@
-//! What is proven against nodes that wrote two histories, and the files that prove it to anybody.
+//! What is proven against nodes that wrote two histories or broke their ticks, and the files that prove it to anybody.
 
 use std::sync::Arc;
 

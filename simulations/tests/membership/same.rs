@@ -178,7 +178,7 @@ fn taken_in(member: &Member, turn: usize, cuts: &BTreeMap<Chain, (u32, u64)>) ->
 fn same(member: &Member, turn: usize) -> bool {
     let fold = member.fold();
     let cuts = cuts(member);
-    let broken: BTreeMap<Chain, u32> = cuts.iter().filter_map(|(chain, _)| Some((*chain, fold.cut(*chain)?))).collect();
+    let broken: BTreeMap<Chain, u32> = cuts.keys().filter_map(|chain| Some((*chain, fold.cut(*chain)?))).collect();
     assert_eq!(broken, cuts.iter().map(|(chain, (cut, _))| (*chain, *cut)).collect(), "what is cut, and where");
     assert_eq!(broken.len(), fold.broken.len(), "who is guilty");
     let standing = taken_in(member, turn, &cuts);
