@@ -3,7 +3,7 @@
 use weft_protocol::limits::EVIDENCE_BYTES_MAX;
 use weft_protocol::{
     Anchor, CommitRef, Evidence, HeadGossip, Hlc, Incarnation, Recovered, RecoveredChain, SignedTick, SignedTickClaim,
-    Statement, SyncRequest, SyncResponse, Tick, Timestamp, encode,
+    Statement, SyncRequest, SyncResponse, Tick, encode,
 };
 use weft_replication::{
     EvidenceError, ForkKind, ForkVerdict, Input, Output, Replication, ReplicationConfig, RequestId, Standing, Step,
@@ -245,8 +245,7 @@ fn what_is_no_evidence_of_a_broken_tick_changes_nothing() {
     let from = world.hosts[1].node;
     let mut forged = claim(&tick);
     forged.ed25519[5] ^= 1;
-    let stranger = Writer::new(8).clone();
-    let mut theirs = stranger.clone();
+    let mut theirs = Writer::new(8);
     theirs.write_many(START, 4);
     let others = theirs.tick_of(3, Hlc(u64::MAX / 2));
     let kept = writer.tick_of(3, writer.groups[3].signed.decode().unwrap().hlc_last);
@@ -380,5 +379,4 @@ fn what_was_stable_when_a_tick_was_broken_stays_so() {
         standing.ticked(Tick { cluster: cluster(), last: last(node), hlc: Hlc(70), horizon: Hlc(70), heads });
     }
     assert_eq!(standing.watermark(), Hlc(50), "and nothing more is, until its chain is ended");
-    assert!(Timestamp(0) < START);
 }
