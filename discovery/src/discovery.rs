@@ -88,8 +88,8 @@ impl Discovery {
         assert!(own, "BUG: a certificate of other keys");
         let counters = Counters { admissions_refused, ..Counters::default() };
         for evidence in &recovered.evidence {
-            if let Ok(commit) = evidence.first.decode() {
-                members.quarantine(commit.chain.node);
+            if let Some(chain) = evidence.chain() {
+                members.quarantine(chain.node);
             }
         }
         let view = AdmissionView::new(node, &build, &Arc::new(charter), &members, &signer)

@@ -8,9 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use smallvec::SmallVec;
 use weft_protocol::{
-    AgentName, ChainId, ChainState, CommitRef, DeferralId, Denial, Fact, Grant, GrantId, Head, Hlc, LocalTarget,
-    MessageId, NewTraces, NodeId, Principal, ProcessId, Recovered, RecoveredChain, Refusal, Reserved, Role, Sender,
-    SignedTick, Signer, Target, Tick, Timestamp, Warned,
+    AgentName, ChainId, ChainState, CommitRef, DeferralId, Denial, Evidence, Fact, Grant, GrantId, Head, Hlc,
+    LocalTarget, MessageId, NewTraces, NodeId, Principal, ProcessId, Recovered, RecoveredChain, Refusal, Reserved,
+    Role, Sender, SignedTick, Signer, Target, Tick, Timestamp, Warned,
 };
 
 use crate::action::Action;
@@ -737,7 +737,7 @@ fn heads_to_vouch_for<'a>(
     recovered: &'a Recovered,
     own: Option<&'a RecoveredChain>,
 ) -> impl Iterator<Item = (Head, Hlc)> {
-    let forked = recovered.evidence.iter().filter_map(|evidence| Some(evidence.first.decode().ok()?.chain));
+    let forked = recovered.evidence.iter().filter_map(Evidence::chain);
     let forked: Vec<ChainId> = forked.collect();
     let named = move |head: &Head| {
         own.is_some_and(|own| own.anchors.iter().any(|anchor| anchor.commit_hash == head.commit_hash))

@@ -1,6 +1,6 @@
 //! A node from its home to its end: founding, opening or repairing the store, wiring all parts, serving until it halts.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_bytes::{ByteArray, ByteBuf};
@@ -120,12 +120,17 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     let keys = Arc::new(keys);
     let mut clock = Clock::new();
     let before = FileId::of(&home.store());
-    let (store, recovered, repaired) = open(&home, config, &keys, &cluster, &mut clock, &boot).await?;
+    let (store, mut recovered, repaired) = open(&home, config, &keys, &cluster, &mut clock, &boot).await?;
     boot.info(&held(&recovered));
     let keys = settled(&home, &keys, &recovered, &boot)?;
     let store = Arc::new(store);
     let now = clock.now();
     let (sign_state, memory) = recall(&home, &keys, &cluster, &store, &recovered, before, &boot)?;
+    if let Some(state) = &sign_state {
+        // A home that was put back may have reserved fewer stamps than have left this machine since.
+        let clock = state.lock().unwrap_or_else(PoisonError::into_inner).clock();
+        recovered.reserved.clock = recovered.reserved.clock.max(clock);
+    }
     let succession =
         Succession { home: Arc::new(home), config: config.clone(), keys: Arc::clone(&keys), boot: boot.clone() };
     let home = &succession.home;

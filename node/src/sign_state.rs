@@ -1,5 +1,6 @@
 //! What is remembered outside the home of how far the node's chain has come, so that a home that was put back from an old copy is
-//! noticed: one small file in the user's state folder, written before the head of a new commit leaves the process.
+//! noticed: one small file in the user's state folder, written before the head of a new commit, or a stamp of a new reservation,
+//! leaves the process.
 //!
 //! Two slots take turns, each with a count and a check, so that a write that was cut leaves the one before it. The file is not
 //! synced with each write: the kernel keeps it when the process is killed. What a loss of power takes from it is at most the
@@ -16,7 +17,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use weft_peer::Said;
-use weft_protocol::{Batch, ChainId, NodeId, content_address, decode, encode};
+use weft_protocol::{Batch, ChainId, Hlc, NodeId, content_address, decode, encode};
 
 /// How each slot begins.
 const MAGIC: [u8; 8] = *b"weftsign";
@@ -118,7 +119,8 @@ impl SignState {
         }
         let newest = [0, 1].into_iter().filter_map(|slot| read_slot(&file, slot)).max_by_key(|(count, _)| *count);
         let (count, remembered) = newest.map_or((0, None), |(count, remembered)| (count, Some(remembered)));
-        let now = Remembered { said: Said::nothing(chain), machine: machine_id(), store };
+        let clock = remembered.as_ref().map_or(Hlc(0), |known: &Remembered| known.said.clock);
+        let now = Remembered { said: Said { clock, ..Said::nothing(chain) }, machine: machine_id(), store };
         Ok((Self { file, count, now, dirty_since: None }, remembered))
     }
 
@@ -127,9 +129,14 @@ impl SignState {
     /// # Errors
     /// What the operating system said: then the next start will ask.
     pub(crate) fn begin(&mut self, chain: ChainId) -> io::Result<()> {
-        self.now.said = Said::nothing(chain);
+        self.now.said = Said { clock: self.now.said.clock, ..Said::nothing(chain) };
         self.write()?;
         self.settle()
+    }
+
+    /// Stamps up to this one may have left a process of this node on this machine.
+    pub(crate) const fn clock(&self) -> Hlc {
+        self.now.said.clock
     }
 
     /// A batch is on disk and nothing of it has left the process. What came back of the chain while the start was not decided
@@ -139,8 +146,13 @@ impl SignState {
     /// What the operating system said.
     pub(crate) fn written(&mut self, batch: &Batch, doubtful: bool) -> io::Result<()> {
         let own = batch.groups.iter().rfind(|(chain, _)| *chain == self.now.said.chain).map(|(_, group)| &group.signed);
+        if let Some(reserved) = batch.reserved {
+            self.now.said.clock = reserved.clock;
+        }
         let Some((signed, commit)) = own.and_then(|signed| Some((signed, signed.decode().ok()?))) else {
-            return Ok(());
+            // Before the first commit of this run there is nothing to say of the chain, and it has not ticked either.
+            let ticks = batch.reserved.is_some() && self.now.said.commits > 0 && !doubtful;
+            return if ticks { self.write() } else { Ok(()) };
         };
         (self.now.said.commits, self.now.said.last_commit) = (commit.commit_no + 1, signed.hash());
         if doubtful {
@@ -258,6 +270,40 @@ mod tests {
         let file = OpenOptions::new().write(true).open(&path).expect("there");
         file.write_all_at(&[0; 4], SLOT_BYTES as u64 + 60).expect("written");
         assert_eq!(commits(&path), Some(4));
+    }
+
+    #[test]
+    fn stamps_that_were_reserved_are_remembered_and_what_an_earlier_version_wrote_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = path_of(chain(1).node, Some(folder.path())).expect("a path");
+        let reserved = |clock: u64| {
+            let reserved = Some(weft_protocol::Reserved { counter: 1, clock: Hlc(clock) });
+            Batch { reserved, ..Batch::default() }
+        };
+        let open = || SignState::open(&path, chain(1), None).expect("opened");
+        let (mut state, _) = open();
+        state.begin(chain(1)).expect("begun");
+        state.written(&reserved(7), false).expect("nothing to write");
+        drop(state);
+        let (mut state, known) = open();
+        let known = known.expect("remembered").said;
+        assert_eq!((known.commits, known.clock), (0, Hlc(0)), "before the first commit nothing was promised");
+        // As a version wrote it that knew of no clock.
+        assert!(!encode(&state.now).windows(5).any(|word| word == b"clock"));
+        note(&mut state, 4);
+        state.written(&reserved(9), false).expect("written");
+        drop(state);
+        let (mut state, known) = open();
+        assert_eq!(known.map(|known| (known.said.commits, known.said.clock)), Some((4, Hlc(9))));
+        assert_eq!(state.clock(), Hlc(9), "until more is reserved");
+        state.begin(chain(2)).expect("another chain");
+        drop(state);
+        let (mut state, _) = open();
+        assert_eq!(state.clock(), Hlc(9), "of whatever chain");
+        note(&mut state, 1);
+        state.written(&reserved(12), true).expect("doubtful");
+        drop(state);
+        assert_eq!(open().0.clock(), Hlc(9), "what is doubtful says nothing alone");
     }
 
     #[test]

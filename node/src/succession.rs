@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use weft_peer::{Memory, Peer, StartOver};
-use weft_protocol::{ChainId, KeyPair, Signer as _, Timestamp};
+use weft_protocol::{ChainId, Hlc, KeyPair, Signer as _, Timestamp};
 use weft_storage::Store;
 
 use crate::boot::Boot;
@@ -36,7 +36,13 @@ impl Successor {
     pub(crate) fn next(&self, store: &Store, over: StartOver, now: Timestamp) -> Result<Peer, CliError> {
         let Succession { home, config, keys, boot } = &self.succession;
         let cluster = home.cluster()?.ok_or_else(|| CliError::new("failed", "the home has no cluster"))?;
+        let mut heard = Hlc(0);
         let (cluster, memory) = match over {
+            StartOver::Behind { clock } => {
+                heard = clock;
+                boot.warn("members heard this node at a later time than it has now: its clock goes on above that");
+                (cluster, Memory::Unknown("members heard it at a later time than this home knows of".to_owned()))
+            }
             StartOver::Fetched { commits, from } => {
                 boot.warn(&format!("{} of the own chain came back from {from}", plural(commits, "commit")));
                 (cluster, Memory::Unknown("a part of its chain came back from a member".to_owned()))
@@ -54,7 +60,10 @@ impl Successor {
                 (next, Memory::Fresh)
             }
         };
-        let recovered = store.recovered().map_err(|error| CliError::new("damaged", error.to_string()))?;
+        let mut recovered = store.recovered().map_err(|error| CliError::new("damaged", error.to_string()))?;
+        let remembered =
+            self.sign_state.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner).clock());
+        recovered.reserved.clock = recovered.reserved.clock.max(heard).max(remembered.unwrap_or_default());
         new_peer(config, &cluster, &recovered, keys, memory, now)
     }
 }

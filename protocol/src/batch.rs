@@ -5,12 +5,12 @@ use serde_bytes::ByteBuf;
 
 use crate::chain::ChainState;
 use crate::envelope::{Envelope, Publication};
+use crate::evidence::Evidence;
 use crate::fact::{Fact, MessageRecord};
 use crate::hash::Digest;
 use crate::id::{ChainId, MessageId, NodeId};
 use crate::leaf::Leaves;
-use crate::record::{Anchor, CommitGroup, SignedCommit};
-use crate::rotation::KeyRotation;
+use crate::record::{Anchor, CommitGroup};
 use crate::time::{Hlc, Timestamp};
 
 /// The steps of plain messages behind one [`Fact::Batch`] event: one row, prunable, each step provable against the event.
@@ -71,19 +71,6 @@ pub struct Reserved {
     pub counter: u64,
     /// Stamps up to this one may have been given.
     pub clock: Hlc,
-}
-
-/// Two signed commits of one chain that cannot both belong to it; at most [`EVIDENCE_BYTES_MAX`](crate::limits::EVIDENCE_BYTES_MAX)
-/// bytes, because commits are bounded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// One.
-    pub first: SignedCommit,
-    /// The other.
-    pub second: SignedCommit,
-    /// What made the keys that signed them the node's, for whoever knows those before them alone; at most two.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rotations: Vec<KeyRotation>,
 }
 
 /// That a chain with two proven histories counts only up to a commit: what stands behind it is kept aside, and read by nobody.

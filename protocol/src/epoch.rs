@@ -197,8 +197,11 @@ impl Fact {
 }
 
 const TICK_LABEL: &str = "tick";
-/// A head is about 90 bytes.
-const TICK_BYTES_MAX: usize = 512 + TICK_HEADS_MAX * 96;
+const TICK_HEADS_LABEL: &str = "tick-heads";
+/// Two hashes, a reference to a commit and two stamps are about 260 bytes.
+const TICK_CLAIM_BYTES_MAX: usize = 512;
+/// A head is at most 133 bytes.
+const TICK_BYTES_MAX: usize = 512 + TICK_HEADS_MAX * 144;
 
 /// What a node says about time while it writes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,11 +218,45 @@ pub struct Tick {
     pub heads: Vec<CommitRef>,
 }
 
+/// What a tick says of its writer's own chain, in few bytes: the commits of others stand in it by their hash alone. This is what is
+/// signed, so that who breaks a tick can be shown it without them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TickClaim {
+    /// In which cluster.
+    pub cluster: ClusterId,
+    /// The last commit of its chain.
+    pub last: CommitRef,
+    /// Whatever follows that commit is stamped later.
+    pub hlc: Hlc,
+    /// See [`Tick::horizon`].
+    pub horizon: Hlc,
+    /// `H("tick-heads", heads)`.
+    pub heads: Digest,
+}
+
+impl Tick {
+    /// What it says of its writer's own chain.
+    #[must_use]
+    pub fn claim(&self) -> TickClaim {
+        let heads = hash(TICK_HEADS_LABEL, &[&encode(&self.heads)]);
+        TickClaim { cluster: self.cluster, last: self.last, hlc: self.hlc, horizon: self.horizon, heads }
+    }
+}
+
 /// A tick as its node signed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedTick {
     tick: ByteBuf,
     ed25519: ByteArray<64>,
+}
+
+/// What a tick says of its writer's own chain, as its node signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedTickClaim {
+    /// Canonical bytes of a [`TickClaim`].
+    pub claim: ByteBuf,
+    /// That of the tick.
+    pub ed25519: ByteArray<64>,
 }
 
 /// Why a tick was not believed.
@@ -237,9 +274,9 @@ impl SignedTick {
     /// Signs a tick of the signer's own node.
     #[must_use]
     pub fn new(tick: &Tick, signer: &dyn Signer) -> Self {
-        let bytes = encode(tick);
-        let ed25519 = ByteArray::new(signer.sign_ed25519(TICK_LABEL, &hash(TICK_LABEL, &[&bytes])));
-        Self { tick: ByteBuf::from(bytes), ed25519 }
+        let digest = hash(TICK_LABEL, &[&encode(&tick.claim())]);
+        let ed25519 = ByteArray::new(signer.sign_ed25519(TICK_LABEL, &digest));
+        Self { tick: ByteBuf::from(encode(tick)), ed25519 }
     }
 
     /// The tick without any check of who signed it: to find out whose keys to ask for, never to act on.
@@ -254,17 +291,49 @@ impl SignedTick {
         Ok(tick)
     }
 
+    /// What this tick says of its writer's own chain, under the same signature; `tick` is what it says.
+    #[must_use]
+    pub fn claim(&self, tick: &Tick) -> SignedTickClaim {
+        SignedTickClaim { claim: ByteBuf::from(encode(&tick.claim())), ed25519: self.ed25519 }
+    }
+
     /// The tick, signed by the node of these keys.
     ///
     /// # Errors
     /// [`TickError`] when it is malformed, out of bounds, or not signed by `keys`.
     pub fn verify(&self, keys: &PublicKeys) -> Result<Tick, TickError> {
         let tick = self.peek()?;
-        if tick.last.chain.node != keys.node() {
+        self.claim(&tick).verify(keys)?;
+        Ok(tick)
+    }
+}
+
+impl SignedTickClaim {
+    /// What it says, within its bound; nothing is said about the signature.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for bytes that are not one canonical claim.
+    pub fn decode(&self) -> Result<TickClaim, DecodeError> {
+        decode(&self.claim, TICK_CLAIM_BYTES_MAX)
+    }
+
+    /// The hash under which it is signed.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        hash(TICK_LABEL, &[&self.claim])
+    }
+
+    /// What it says, signed by the node of these keys.
+    ///
+    /// # Errors
+    /// [`TickError`] when it is malformed, of another node, or not signed by `keys`.
+    pub fn verify(&self, keys: &PublicKeys) -> Result<TickClaim, TickError> {
+        let claim = self.decode()?;
+        if claim.last.chain.node != keys.node() {
             return Err(SignatureError::Ed25519.into());
         }
-        keys.verify_ed25519(TICK_LABEL, &hash(TICK_LABEL, &[&self.tick]), &self.ed25519)?;
-        Ok(tick)
+        keys.verify_ed25519(TICK_LABEL, &self.hash(), &self.ed25519)?;
+        Ok(claim)
     }
 }
 

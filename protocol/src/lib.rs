@@ -28,6 +28,7 @@ mod effect;
 mod envelope;
 mod epoch;
 mod error;
+mod evidence;
 mod fact;
 mod governance;
 mod hash;
@@ -53,7 +54,7 @@ pub use address::{LocalTarget, NodeRef, Target};
 pub use amendment::{Amendment, Endorsement, RuleChange};
 pub use auth::{AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement};
 pub use batch::{
-    Batch, Cut, DeadLetter, DigestRow, Evidence, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, PrunedRows,
+    Batch, Cut, DeadLetter, DigestRow, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, PrunedRows,
     PrunedStep, Recovered, RecoveredChain, Reserved,
 };
 pub use blob::{Blob, BlobChunk, BlobRef, BlobRequest, BlobResponse, LargeEnvelope, LargeReceipt};
@@ -71,9 +72,10 @@ pub use envelope::{
 };
 pub use epoch::{
     Ballot, CommitRef, EpochAsked, EpochEndorsed, EpochId, EpochPromised, EpochProposed, MemberChange,
-    MemberChangeWanted, MemberVerb, SignedTick, Tick, TickError,
+    MemberChangeWanted, MemberVerb, SignedTick, SignedTickClaim, Tick, TickClaim, TickError,
 };
 pub use error::{DecodeError, ParseError};
+pub use evidence::{Evidence, Statement, StatementBody, StatementError};
 pub use fact::{
     Admitted, AnchorBackend, AnchorStep, Anchored, Boot, Booted, Configured, DeadLetterRemoved, DeadLetterRetried,
     DeadLettered, Denial, Effect, EffectOutcome, EffectResult, Escalated, Fact, ForkSeen, GaveUp, GrantHolder,

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
-use crate::batch::{Evidence, PrunedStep};
+use crate::batch::PrunedStep;
 use crate::blob::{LargeEnvelope, LargeReceipt};
 use crate::codec::{decode, encode};
 use crate::envelope::{Envelope, Publication, Receipt};
-use crate::epoch::SignedTick;
+use crate::epoch::{SignedTick, SignedTickClaim};
 use crate::error::DecodeError;
+use crate::evidence::Evidence;
 use crate::fact::MessageRecord;
 use crate::hash::{Digest, hash};
 use crate::id::{
@@ -134,6 +135,11 @@ pub enum SyncRequest {
         /// Chain and number of events; at most 64.
         places: Vec<(ChainId, u64)>,
     },
+    /// The last tick of this chain that you believed: asked by its writer before it writes on.
+    LastTick {
+        /// Which.
+        chain: ChainId,
+    },
 }
 
 /// Where a stretch of one publisher's publications begins.
@@ -197,7 +203,7 @@ pub enum SyncResponse {
     /// What I hold where I was asked, one hash for each stretch of it, at most 16: the first begins where the question does, each
     /// ends where the next begins, the last where the question ends.
     Stretches(Vec<Stretch>),
-    /// The two commits; none when nothing is held against that chain.
+    /// The two statements; none when nothing is held against that chain.
     Evidence(Option<Box<Evidence>>),
     /// Recorded steps of a conversation of which some are deleted.
     PrunedTrace {
@@ -206,6 +212,8 @@ pub enum SyncResponse {
         /// Those that are deleted, at most 256.
         pruned: Vec<PrunedStep>,
     },
+    /// What the tick says of its writer's own chain; none when none was believed since the last start.
+    LastTick(Option<Box<SignedTickClaim>>),
 }
 
 /// Some chains that follow each other by id.

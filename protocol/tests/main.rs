@@ -11,6 +11,7 @@ mod names;
 mod rotations;
 mod samples;
 mod signatures;
+mod ticks;
 mod time;
 mod tree;
 mod vectors;

@@ -22,10 +22,10 @@ use weft_protocol::{
     Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceEntry, ResourceKind,
     ResourceLimits, ResourceScored, ResourceUse, RestartPlanned, RestartPolicy, Role, Rule, RuleChange, SUITE,
     SandboxPolicy, ScopedAgent, Scoring, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange,
-    Severity, Shutdown, Signal, Signed, SignedCommit, SignedTick, Signer, Stage, Strategy, StreamHead, Stretch,
-    SyncRequest, SyncResponse, TailReturned, Thousandths, Tick, Timestamp, Token, TopicSubscribed, TopicUnsubscribed,
-    TraceId, TraceRow, TreeClaim, TreeNeighbour, TreeProof, TreeSibling, TreeStatement, TreeStep, Unlinked, Warned,
-    Watched, encode, no_children, node_hash,
+    Severity, Shutdown, Signal, Signed, SignedCommit, SignedTick, SignedTickClaim, Signer, Stage, Strategy, StreamHead,
+    Stretch, SyncRequest, SyncResponse, TailReturned, Thousandths, Tick, Timestamp, Token, TopicSubscribed,
+    TopicUnsubscribed, TraceId, TraceRow, TreeClaim, TreeNeighbour, TreeProof, TreeSibling, TreeStatement, TreeStep,
+    Unlinked, Warned, Watched, encode, no_children, node_hash,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -240,7 +240,7 @@ pub(crate) fn commit() -> Commit {
 fn evidence() -> Evidence {
     let other = Commit { root: digest(17), anchors: Vec::new(), ..commit() };
     let second = SignedCommit { commit: ByteBuf::from(encode(&other)), ..group().signed };
-    Evidence { first: group().signed, second, rotations: Vec::new() }
+    Evidence { first: group().signed.into(), second: second.into(), rotations: Vec::new() }
 }
 
 fn group() -> CommitGroup {
@@ -589,6 +589,10 @@ fn tick() -> Tick {
     Tick { cluster: charter().cluster_id(), last: commit_ref(), hlc, horizon, heads: vec![commit_ref()] }
 }
 
+fn tick_claim() -> SignedTickClaim {
+    SignedTick::new(&tick(), &FixedSigner(keys())).claim(&tick())
+}
+
 fn deferral() -> Deferral {
     Deferral {
         by: sender(),
@@ -870,6 +874,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let rotations = vec![key_rotation()];
     all.push(("auth-hello-rotated".to_owned(), encode(&Hello { rotations: rotations.clone(), ..hello() })));
     all.push(("evidence-rotated".to_owned(), encode(&Evidence { rotations, ..evidence() })));
+    all.push(("sync-ask-last-tick".to_owned(), encode(&SyncRequest::LastTick { chain: chain() })));
+    all.push(("sync-last-tick".to_owned(), encode(&SyncResponse::LastTick(Some(Box::new(tick_claim()))))));
+    let broken = Evidence { first: tick_claim().into(), ..evidence() };
+    all.push(("evidence-tick".to_owned(), encode(&broken)));
     all.push(("auth-keys-replaced".to_owned(), encode(&AuthRefusal::KeysReplaced)));
     all.push(("resource".to_owned(), encode(&resource())));
     all.push(("resource-hash".to_owned(), node_hash(&resource().hash(), &no_children()).as_bytes().to_vec()));

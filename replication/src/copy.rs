@@ -235,12 +235,19 @@ impl ChainCopy {
         Some(Job::new(self.tip.clone(), groups, now))
     }
 
+    /// Whether this is the verdict of the verification that is out, and not of a machine that ran before this one, or of what was
+    /// dropped meanwhile.
+    pub(crate) fn is_verdict_due(&self, verdict: &Verdict) -> bool {
+        let begun = verdict.state.commits().checked_sub(verdict.groups.len() as u64);
+        self.verifying.is_some() && begun == Some(self.tip.commits())
+    }
+
     /// Takes a verdict; gives who sent what was verified, or `None` when no verification is out. After an error whatever
     /// waited behind it is dropped, because it continues what was refused.
     pub(crate) fn take_verdict(&mut self, verdict: Verdict) -> Option<NodeId> {
-        // Of a machine that ran before this one, or of what was dropped meanwhile.
-        let begun = verdict.state.commits().checked_sub(verdict.groups.len() as u64);
-        self.verifying.as_ref().filter(|_| begun == Some(self.tip.commits()))?;
+        if !self.is_verdict_due(&verdict) {
+            return None;
+        }
         let Verifying { from, .. } = self.verifying.take()?;
         if verdict.error.is_some() {
             self.waiting.clear();

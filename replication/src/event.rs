@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_protocol::{
     ChainId, ChainState, Commit, CommitGroup, CommitRef, Digest, Evidence, Fact, HeadGossip, Hlc, MemberChangeWanted,
-    MessageId, NodeId, PlacedFact, PublicKeys, Publication, SignedCommit, SignedTick, SyncRequest, SyncResponse,
-    TopicPattern,
+    MessageId, NodeId, PlacedFact, PublicKeys, Publication, SignedCommit, SignedTick, Statement, SyncRequest,
+    SyncResponse, TopicPattern,
 };
 
 use crate::config::ReplicationConfig;
@@ -98,8 +98,8 @@ pub enum Input {
         chain: ChainId,
         /// The commit we hold under that number.
         held: Option<Box<SignedCommit>>,
-        /// The commit it is to be compared with.
-        other: Box<SignedCommit>,
+        /// The commit or tick it is to be compared with.
+        other: Box<Statement>,
     },
     /// A verification is done.
     Verified(Box<Verdict>),
@@ -234,14 +234,14 @@ pub enum Output {
         /// Most bytes, but at least one group.
         bytes_max: u64,
     },
-    /// Read one stored commit header, to compare it with another; give `CommitRead`.
+    /// Read one stored commit header, to compare it with another or with a tick; give `CommitRead`.
     ReadCommit {
         /// Which chain.
         chain: ChainId,
         /// Which commit.
         commit_no: u64,
         /// Given back with the answer.
-        other: Box<SignedCommit>,
+        other: Box<Statement>,
     },
     /// Run this outside the machine; give `Verified`.
     Verify(Box<Job>),

@@ -1,13 +1,13 @@
 //! Proof of a fork on its way: taken, kept, passed on, asked for; and the cut that follows from it.
 
 use weft_protocol::{
-    ChainId, ChainState, Digest, Evidence, Fact, HeadGossip, NodeId, PlacedFact, SyncRequest, SyncResponse,
+    ChainId, ChainState, Digest, Evidence, Fact, HeadGossip, NodeId, PlacedFact, Statement, SyncRequest, SyncResponse,
 };
 
 use crate::copy::ChainCopy;
 use crate::event::{Output, RequestId};
 use crate::fetch::Fetch;
-use crate::fork::{ForkVerdict, check_evidence_by, claimed_verdict};
+use crate::fork::{ForkKind, ForkVerdict, check_evidence_by, claimed_verdict};
 use crate::forks::Floor;
 use crate::replication::{Replication, parting};
 use crate::witnesses::{Vouched, floor_of};
@@ -23,6 +23,7 @@ impl Replication {
             return;
         }
         let keys = self.members.get(&claimed.chain.node);
+        let statements = [evidence.first.clone(), evidence.second.clone()];
         let proven = keys.map(|keys| check_evidence_by(&evidence, keys.all()));
         match proven {
             Some(Ok(verdict)) if self.belongs_here(&evidence) => self.prove(verdict, evidence, outputs),
@@ -33,13 +34,30 @@ impl Replication {
                 return;
             }
         }
-        if claimed.shared_commits().is_none() {
+        if claimed.shared_commits().is_none() && !self.find_broken_tick(claimed, &statements, from, outputs) {
             self.search_parting(claimed.chain, from, outputs);
         }
     }
 
+    /// Whoever is shown a tick and a commit far behind it may hold the one that follows the tick's: has that read, to compare it.
+    fn find_broken_tick(
+        &mut self,
+        claimed: ForkVerdict,
+        statements: &[Statement],
+        from: NodeId,
+        outputs: &mut Vec<Output>,
+    ) -> bool {
+        let held = self.copies.get(&claimed.chain).map_or(0, |copy| copy.durable().commits());
+        let tick = statements.iter().find(|statement| matches!(statement, Statement::Tick(_)));
+        let (ForkKind::BelowTick, Some(tick)) = (claimed.kind, tick.filter(|_| claimed.commit_no < held)) else {
+            return false;
+        };
+        self.suspect(claimed.chain, claimed.commit_no, from, tick.clone(), outputs);
+        true
+    }
+
     fn belongs_here(&self, evidence: &Evidence) -> bool {
-        evidence.first.decode().is_ok_and(|commit| commit.cluster == self.cluster)
+        evidence.first.decode().is_ok_and(|body| body.cluster() == self.cluster)
     }
 
     /// Two histories are proven, better than before: the chain stops, everybody hears of it, and what does not count is cut.

@@ -1,7 +1,7 @@
 //! Getting what is missing: ranges of whole commits from members that say to hold them, page by page.
 
 use weft_protocol::limits::{COMMIT_BYTES_MAX, PAGE_BYTES_MAX};
-use weft_protocol::{ChainId, CommitGroup, Digest, NodeId, SyncRequest, SyncResponse, Timestamp};
+use weft_protocol::{ChainId, CommitGroup, Digest, Evidence, NodeId, SyncRequest, SyncResponse, Timestamp};
 
 use crate::config::{PAGES_MAX, RANGES_PER_LINK_MAX};
 use crate::event::{FetchId, Output};
@@ -120,8 +120,18 @@ impl Replication {
         let Some(copy) = self.copies.get_mut(&chain) else { return };
         let failed = verdict.error().is_some();
         let (contradicting, claims_another) = (verdict.contradicting.clone(), verdict.claims_another);
+        if !copy.is_verdict_due(&verdict) {
+            return;
+        }
+        let broken = self.broken_tick(&verdict).filter(|(verdict, _)| self.forks.is_news(verdict));
+        let Some(copy) = self.copies.get_mut(&chain) else { return };
         let Some(from) = copy.take_verdict(verdict) else { return };
         self.active.insert(chain);
+        if let Some((_, Evidence { first, second, .. })) = broken {
+            // What was verified with it is let go too: as far as it counts, it is fetched again.
+            let evidence = self.with_rotations(&chain, first, second);
+            return self.convict(chain, evidence, from, None, outputs);
+        }
         if !failed {
             return;
         }
@@ -131,7 +141,7 @@ impl Replication {
         // What contradicts is compared with the last commit on disk. While others are on their way there it is let go: the
         // same answer comes again when this member is asked again.
         match (comparable, contradicting) {
-            (Some(last), Some(other)) => self.suspect(chain, last, from, *other, outputs),
+            (Some(last), Some(other)) => self.suspect(chain, last, from, (*other).into(), outputs),
             // Who wrote it cannot be told: its keys may have changed where histories parted. Where that is, both signed alike.
             (Some(last), None) if claims_another => self.inquire(chain, from, last, outputs),
             (Some(_), None) | (None, _) => {}

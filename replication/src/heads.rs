@@ -113,7 +113,7 @@ impl Replication {
             }
             HeadGossip::Head(signed) => (signed, None),
             HeadGossip::Fork(evidence) => return self.on_evidence(from, *evidence, outputs),
-            HeadGossip::Tick(tick) => return self.on_tick(from, &tick, now),
+            HeadGossip::Tick(tick) => return self.on_tick(from, &tick, now, outputs),
         };
         let Ok(commit) = signed.decode() else {
             self.refused += 1;
@@ -177,7 +177,7 @@ impl Replication {
         let last = self.copies.get(&chain).and_then(|copy| copy.durable().head());
         let is_last = last.is_some_and(|head| (head.commit_no, head.commit_hash) == (commit.commit_no, signed.hash()));
         if !is_last {
-            self.suspect(chain, commit.commit_no, from, signed, outputs);
+            self.suspect(chain, commit.commit_no, from, signed.into(), outputs);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use weft_protocol::limits::EVIDENCE_BYTES_MAX;
 use weft_protocol::{
-    ChainId, Digest, Evidence, NodeId, PublicKeys, SignedCommit, SyncRequest, SyncResponse, encode, verify_commit,
+    ChainId, Digest, Evidence, NodeId, PublicKeys, SignedCommit, Statement, SyncRequest, SyncResponse, encode,
 };
 
 use crate::config::{COMPARISONS_MAX, INQUIRIES_MAX};
@@ -44,13 +44,13 @@ enum Compared {
 }
 
 impl Replication {
-    /// A validly looking commit may contradict the one we hold under `commit_no`: has that read.
+    /// A validly looking commit or tick may contradict the commit we hold under `commit_no`: has that read.
     pub(crate) fn suspect(
         &mut self,
         chain: ChainId,
         commit_no: u64,
         from: NodeId,
-        other: SignedCommit,
+        other: Statement,
         outputs: &mut Vec<Output>,
     ) {
         if self.suspicions.len() >= COMPARISONS_MAX || self.inquiries.contains_key(&chain) {
@@ -112,7 +112,7 @@ impl Replication {
         };
         let Some(other) = other.filter(fits) else { return self.close_inquiry(chain, outputs) };
         inquiry.reading = Some(other.hash());
-        outputs.push(Output::ReadCommit { chain, commit_no, other: Box::new(other) });
+        outputs.push(Output::ReadCommit { chain, commit_no, other: Box::new(other.into()) });
     }
 
     /// Our commit was read: it is the same, or the two are weighed as evidence.
@@ -120,14 +120,16 @@ impl Replication {
         &mut self,
         chain: ChainId,
         held: Option<Box<SignedCommit>>,
-        other: SignedCommit,
+        other: Statement,
         outputs: &mut Vec<Output>,
     ) {
         let other_hash = other.hash();
         let same = held.as_ref().is_some_and(|held| held.hash() == other_hash);
-        let other_no = other.decode().map_or(0, |commit| commit.commit_no);
+        let held_no = held.as_ref().and_then(|held| Some(held.decode().ok()?.commit_no));
+        let tick = if let Statement::Tick(signed) = &other { Some(signed.clone()) } else { None };
+        let differs_at = if tick.is_some() { None } else { other.decode().ok().map(|body| body.commit_no()) };
         let differs = held.is_some() && !same;
-        let proof = held.filter(|_| differs).map(|held| self.with_rotations(&chain, *held, other));
+        let proof = held.filter(|_| differs).map(|held| self.with_rotations(&chain, (*held).into(), other));
         let proof = proof.filter(|evidence| self.verdict_of(&chain, evidence).is_some());
         if self.inquiries.get(&chain).is_some_and(|inquiry| inquiry.reading == Some(other_hash)) {
             let found = match proof {
@@ -137,10 +139,12 @@ impl Replication {
                 None => Compared::Unknown,
             };
             self.step_inquiry(chain, found, outputs);
-        } else if let Some(Suspicion { from }) = self.suspicions.remove(&(chain, other_hash))
-            && let Some(evidence) = proof
-        {
-            self.convict(chain, evidence, from, other_no, outputs);
+        } else if let Some(Suspicion { from }) = self.suspicions.remove(&(chain, other_hash)) {
+            match (proof, tick, held_no) {
+                (Some(evidence), ..) => self.convict(chain, evidence, from, differs_at, outputs),
+                (None, Some(tick), Some(held_no)) => self.keeps_tick(&chain, &tick, held_no),
+                (None, ..) => {}
+            }
         }
     }
 
@@ -148,12 +152,12 @@ impl Replication {
         check_evidence_by(evidence, &self.keys_of(chain)).ok()
     }
 
-    /// The two commits, with what made the keys that signed them the writer's, as far as there is room.
-    fn with_rotations(&self, chain: &ChainId, first: SignedCommit, second: SignedCommit) -> Evidence {
+    /// The two statements, with what made the keys that signed them the writer's, as far as there is room.
+    pub(crate) fn with_rotations(&self, chain: &ChainId, first: Statement, second: Statement) -> Evidence {
         let mut evidence = Evidence { first, second, rotations: Vec::new() };
         let Some(known) = self.members.get(&chain.node) else { return evidence };
-        for signed in [evidence.first.clone(), evidence.second.clone()] {
-            let keys = known.all().iter().find(|keys| verify_commit(&signed, keys).is_ok());
+        for statement in [evidence.first.clone(), evidence.second.clone()] {
+            let keys = known.all().iter().find(|keys| statement.verify(keys).is_ok());
             let Some(rotation) = keys.and_then(|keys| known.rotation_to(keys)) else { continue };
             if !evidence.rotations.contains(rotation) {
                 evidence.rotations.push(rotation.clone());
@@ -187,13 +191,14 @@ impl Replication {
     }
 
     /// Two histories are proven. The chain stops here at once; where they part is searched before it is reported, and
-    /// reported anyway when that member does not help.
-    fn convict(
+    /// reported anyway when that member does not help. At `differs_at` its history is known to be another one; of who passed a
+    /// tick on it is not.
+    pub(crate) fn convict(
         &mut self,
         chain: ChainId,
         evidence: Evidence,
         with: NodeId,
-        differs_at: u64,
+        differs_at: Option<u64>,
         outputs: &mut Vec<Output>,
     ) {
         let Some(verdict) = self.verdict_of(&chain, &evidence).filter(|verdict| self.forks.is_news(verdict)) else {
@@ -201,12 +206,15 @@ impl Replication {
         };
         let searched = self.may_inquire(&chain);
         self.freeze(verdict, evidence);
-        if !searched {
-            return self.report(chain, outputs);
+        match differs_at {
+            Some(_) if searched => {
+                let inquiry = Inquiry { with, low: 0, high: differs_at, asked: 0, reading: None };
+                self.inquiries.insert(chain, inquiry);
+                self.bisect(chain, outputs);
+            }
+            None if self.may_inquire(&chain) => self.inquire(chain, with, verdict.commit_no, outputs),
+            Some(_) | None => self.report(chain, outputs),
         }
-        let inquiry = Inquiry { with, low: 0, high: Some(differs_at), asked: 0, reading: None };
-        self.inquiries.insert(chain, inquiry);
-        self.bisect(chain, outputs);
     }
 
     fn step_inquiry(&mut self, chain: ChainId, found: Compared, outputs: &mut Vec<Output>) {

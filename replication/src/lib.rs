@@ -45,7 +45,9 @@ mod witnesses;
 
 pub use config::ReplicationConfig;
 pub use event::{FetchId, Input, Output, RequestId};
-pub use fork::{EvidenceError, ForkKind, ForkVerdict, check_evidence, check_evidence_by, weigh_evidence};
+pub use fork::{
+    EvidenceError, ForkKind, ForkVerdict, check_evidence, check_evidence_by, claimed_verdict, weigh_evidence,
+};
 pub use order::{Merge, OrderKey, merge, order};
 pub use prune::{Keeps, PruneTerms};
 pub use replication::Replication;

@@ -7,15 +7,15 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use weft_protocol::limits::{INCARNATIONS_MAX, MEMBERS_MAX};
 use weft_protocol::{
     Anchor, ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, Hlc, KeyRotation, MemberKeys,
-    NodeId, PlacedFact, PublicKeys, Recovered, RecoveredChain, StampVerdict, SyncResponse, Timestamp, judge_stamp,
-    vector_root,
+    NodeId, PlacedFact, PublicKeys, Recovered, RecoveredChain, StampVerdict, Statement, StatementBody, SyncResponse,
+    Timestamp, judge_stamp, vector_root,
 };
 
 use crate::config::{CHAINS_MAX, KEYLESS_MAX, LINKS_MAX, ReplicationConfig};
 use crate::copy::{ChainCopy, Stored};
 use crate::event::{FetchId, Input, Output, RequestId};
 use crate::fetch::Fetch;
-use crate::fork::check_evidence_by;
+use crate::fork::{check_evidence_by, claimed_verdict};
 use crate::forks::{Forks, Proof};
 use crate::inquiry::{Inquiry, Suspicion};
 use crate::order::OrderKey;
@@ -620,6 +620,7 @@ impl Replication {
         self.learn_rotations(chain.node, &facts);
         self.hear_of_forks(chain.node, &facts, outputs);
         outputs.push(Output::Learn { chain, facts, hlc });
+        self.compare_ticks(chain, outputs);
         self.settle(chain, outputs);
         self.vouch_for(chain, outputs);
         self.seek_in(&chain, outputs);
@@ -682,11 +683,15 @@ fn recovered_step(chain: &RecoveredChain) -> Option<Step> {
     Some(step_of(&chain.state.head()?, [first, chain.state.last_hlc()], anchors, &chain.facts))
 }
 
-/// The stamp at which the two histories of this proof part, when it shows where that is.
+/// The first stamp of what does not count any more by this proof, when it shows where that begins.
 pub(crate) fn parting(evidence: &Evidence) -> Option<(ChainId, Hlc)> {
-    let (first, second) = (evidence.first.decode().ok()?, evidence.second.decode().ok()?);
-    let siblings = first.prev_commit == second.prev_commit;
-    siblings.then(|| (first.chain, first.hlc_first.min(second.hlc_first)))
+    claimed_verdict(evidence).ok()?.shared_commits()?;
+    let stamp = |statement: &Statement| match statement.decode().ok()? {
+        StatementBody::Commit(commit) => Some(commit.hlc_first),
+        StatementBody::Tick(_) => None,
+    };
+    let stamps = [&evidence.first, &evidence.second].into_iter().filter_map(stamp);
+    Some((evidence.chain()?, stamps.min()?))
 }
 
 /// The last place in the order with this stamp.
@@ -715,8 +720,8 @@ fn recover_rotations(recovered: &Recovered, members: &mut BTreeMap<NodeId, Membe
 fn recovered_forks(recovered: &Recovered, members: &BTreeMap<NodeId, MemberKeys>) -> Forks {
     let mut forks = Forks::default();
     for evidence in &recovered.evidence {
-        let node = evidence.first.decode().map(|commit| commit.chain.node);
-        let verdict = node.ok().and_then(|node| check_evidence_by(evidence, members.get(&node)?.all()).ok());
+        let node = evidence.chain().map(|chain| chain.node);
+        let verdict = node.and_then(|node| check_evidence_by(evidence, members.get(&node)?.all()).ok());
         if let Some(verdict) = verdict {
             forks.prove(verdict, evidence.clone());
         }

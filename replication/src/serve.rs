@@ -35,6 +35,10 @@ impl Replication {
                 let content = SyncResponse::Heads(self.head_of(&chain).into_iter().collect());
                 outputs.push(Output::Respond { request, content: Box::new(content) });
             }
+            SyncRequest::LastTick { chain } => {
+                let content = SyncResponse::LastTick(self.ticks.last_of(&chain).cloned().map(Box::new));
+                outputs.push(Output::Respond { request, content: Box::new(content) });
+            }
             SyncRequest::Witness { places } => self.on_witness_wanted(request, from, &places, now, outputs),
             SyncRequest::Adverts { .. }
             | SyncRequest::Trace { .. }

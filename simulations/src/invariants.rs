@@ -303,6 +303,7 @@ impl Judge {
                 SyncRequest::Range { .. }
                 | SyncRequest::Stretch { .. }
                 | SyncRequest::Head { .. }
+                | SyncRequest::LastTick { .. }
                 | SyncRequest::Witness { .. }
                 | SyncRequest::Adverts { .. }
                 | SyncRequest::Trace { .. }
@@ -337,6 +338,7 @@ impl Judge {
                 | SyncResponse::Streams { .. }
                 | SyncResponse::Publications { .. }
                 | SyncResponse::Stretches(_)
+                | SyncResponse::LastTick(_)
                 | SyncResponse::Evidence(_),
             ) => {}
         }

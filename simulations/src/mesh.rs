@@ -227,7 +227,8 @@ impl World {
 
     /// Carries out `Gossip`: to every connected node that follows the topic.
     pub(crate) fn gossip(&mut self, node: usize, topic: &GossipTopic, content: &Gossip) {
-        let bytes = encode(content);
+        let promised = self.mutation.and_then(|mutation| mutation.promise(content, &*self.nodes[node].keys));
+        let bytes = encode(promised.as_ref().unwrap_or(content));
         self.check_size(&bytes, GOSSIP_BYTES_MAX);
         let number = self.next_gossip;
         self.next_gossip += 1;

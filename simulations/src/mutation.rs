@@ -1,8 +1,12 @@
 //! Ways to break the world on purpose, so that each check is seen to fail when it must.
 
 use weft_protocol::{
-    A2aItem, A2aRequest, Batch, COMMIT_LABEL, Fact, Hlc, NodeId, Recovered, Signer, commit_hash, encode,
+    A2aItem, A2aRequest, Batch, COMMIT_LABEL, Fact, Gossip, HeadGossip, Hlc, NodeId, Recovered, SignedTick, Signer,
+    Tick, commit_hash, encode,
 };
+
+/// See [`Mutation::BreakTicks`], in microseconds.
+const PROMISED_US: u64 = 3_000_000;
 
 /// One defect, as a careless program, operating system or disk would have it. A run with one must not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +58,8 @@ pub enum Mutation {
     AskNobody,
     /// Calls stable what has not been heard by everybody.
     StableEarly,
+    /// Promises in its ticks that nothing follows for three seconds, and writes all the same.
+    BreakTicks,
 }
 
 impl Mutation {
@@ -94,7 +100,8 @@ impl Mutation {
             | Self::DeliverNothing
             | Self::VouchWrongly
             | Self::AskNobody
-            | Self::StableEarly => {}
+            | Self::StableEarly
+            | Self::BreakTicks => {}
         }
     }
 
@@ -114,6 +121,15 @@ impl Mutation {
             group.signed.ed25519 = signature.ed25519;
             group.signed.mldsa65 = group.signed.mldsa65.is_some().then_some(signature.mldsa65);
         }
+    }
+
+    /// What a tick promises, signed anew: more than its node keeps to.
+    pub(crate) fn promise(self, gossip: &Gossip, signer: &dyn Signer) -> Option<Gossip> {
+        let Gossip::Head(HeadGossip::Tick(signed)) = gossip else { return None };
+        let tick = signed.peek().ok().filter(|_| self == Self::BreakTicks)?;
+        let hlc = Hlc::from_wall(tick.hlc.to_wall().after_us(PROMISED_US));
+        let signed = SignedTick::new(&Tick { hlc, ..tick }, signer);
+        Some(Gossip::Head(HeadGossip::Tick(Box::new(signed))))
     }
 
     /// What a start does not know any more.
@@ -147,7 +163,8 @@ impl Mutation {
             | Self::DeliverNothing
             | Self::VouchWrongly
             | Self::AskNobody
-            | Self::StableEarly => {}
+            | Self::StableEarly
+            | Self::BreakTicks => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weft_discovery::AdmissionView;
 use weft_kernel::{Builtin, Delivery};
 use weft_peer::{GossipTopic, InboundId, OutboundId, Peer, PeerIdentity, Said};
-use weft_protocol::{Batch, ChainId, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp};
+use weft_protocol::{Batch, ChainId, Hlc, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp};
 use weft_storage::Store;
 
 use crate::clock::{Reading, WallClock};
@@ -74,12 +74,14 @@ pub(crate) struct Memo {
     dirty_since_us: Option<u64>,
     /// Which disk the home is on: a copy is on another one.
     pub(crate) disk: u64,
+    /// Stamps up to this one may have left the process.
+    pub(crate) clock: Hlc,
 }
 
 impl Memo {
     /// A chain was chosen of which nothing is written.
     pub(crate) fn begin(&mut self, chain: ChainId) {
-        self.said = Some((Said::nothing(chain), Some(self.disk)));
+        self.said = Some((Said { clock: self.clock, ..Said::nothing(chain) }, Some(self.disk)));
         self.settle();
     }
 
@@ -115,6 +117,7 @@ impl Memo {
     pub(crate) fn lose(&mut self, now_us: u64) {
         self.pass(now_us);
         self.said.clone_from(&self.synced);
+        self.clock = self.said.as_ref().map_or(Hlc(0), |(said, _)| said.clock);
         self.dirty_since_us = None;
     }
 }

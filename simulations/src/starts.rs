@@ -54,9 +54,18 @@ impl World {
         let (Some(identity), Some(running)) = (&sim.identity, &sim.running) else { return };
         let (chain, doubtful) = (identity.chain(sim.id()), running.peer.is_asking());
         let own = batch.groups.iter().rfind(|(of, _)| *of == chain).map(|(_, group)| &group.signed);
+        if let Some(reserved) = batch.reserved {
+            sim.memo.clock = reserved.clock;
+        }
+        let clock = sim.memo.clock;
         if let Some((signed, commit)) = own.and_then(|signed| Some((signed, signed.decode().ok()?))) {
-            let said = Said { chain, commits: commit.commit_no + 1, last_commit: signed.hash() };
+            let said = Said { chain, commits: commit.commit_no + 1, last_commit: signed.hash(), clock };
             sim.memo.note(said, doubtful, now_us);
+        } else if let Some((said, _)) = sim.memo.said.clone().filter(|(said, disk)| said.commits > 0 && disk.is_some())
+            && batch.reserved.is_some()
+            && !doubtful
+        {
+            sim.memo.note(Said { clock, ..said }, false, now_us);
         }
     }
 
@@ -68,6 +77,10 @@ impl World {
             StartOver::Fetched { .. } => {
                 self.faults.count(Fault::Refetched);
                 Memory::Unknown("a part of its chain came back from a member".to_owned())
+            }
+            StartOver::Behind { clock } => {
+                self.nodes[node].memo.clock = self.nodes[node].memo.clock.max(clock);
+                Memory::Unknown("members heard it at a later time than this home knows of".to_owned())
             }
             StartOver::Reincarnate { disown, .. } => {
                 self.faults.count(Fault::Reborn);

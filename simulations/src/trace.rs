@@ -5,8 +5,8 @@ use std::fmt::Arguments;
 
 use weft_peer::{GossipTopic, Input, Output, Question, Request, Response};
 use weft_protocol::{
-    A2aItem, Batch, BlobResponse, CommitGroup, Digest, Gossip, HeadGossip, SignedCommit, SyncRequest, SyncResponse,
-    hash,
+    A2aItem, Batch, BlobResponse, CommitGroup, Digest, Gossip, HeadGossip, SignedCommit, Statement, SyncRequest,
+    SyncResponse, hash,
 };
 
 /// Lines that are kept to be shown when a run fails.
@@ -92,7 +92,7 @@ pub(crate) fn input(input: &Input) -> String {
         }
         Input::CommitRead { chain, held, other } => {
             let held = held.as_ref().map(|held| header_words(held));
-            format!("commit-read {} {held:?} {}", chain.node.short(), header_words(other))
+            format!("commit-read {} {held:?} {}", chain.node.short(), statement_words(other))
         }
         Input::HashesRead { chain, hashes } => format!("hashes-read {} {}", chain.node.short(), hashes.len()),
         Input::ChainRead { chain, state, .. } => {
@@ -163,7 +163,7 @@ pub(crate) fn output(output: &Output) -> String {
             format!("read-range {} {} from {from_commit} at most {bytes_max}", request.0, chain.node.short())
         }
         Output::ReadCommit { chain, commit_no, other } => {
-            format!("read-commit {} {commit_no} {}", chain.node.short(), header_words(other))
+            format!("read-commit {} {commit_no} {}", chain.node.short(), statement_words(other))
         }
         Output::ReadHashes { chain, commit_nos } => format!("read-hashes {} {commit_nos:?}", chain.node.short()),
         Output::Mend { chain, from, groups } => {
@@ -222,6 +222,16 @@ fn header_words(signed: &SignedCommit) -> String {
     }
 }
 
+fn statement_words(statement: &Statement) -> String {
+    match statement {
+        Statement::Commit(signed) => header_words(signed),
+        Statement::Tick(signed) => match signed.decode() {
+            Ok(claim) => format!("tick {}/{} {}", claim.last.chain.node.short(), claim.last.commit_no, claim.hlc),
+            Err(_) => "a malformed tick".to_owned(),
+        },
+    }
+}
+
 fn request_words(request: &Request) -> String {
     match request {
         Request::A2a(request) => {
@@ -233,6 +243,7 @@ fn request_words(request: &Request) -> String {
         Request::Sync(SyncRequest::Range { chain, from_commit, bytes_max }) => {
             format!("range {} from {from_commit} at most {bytes_max}", chain.node.short())
         }
+        Request::Sync(SyncRequest::LastTick { chain }) => format!("last tick of {}", chain.node.short()),
         Request::Sync(SyncRequest::Head { chain }) => format!("head of {}", chain.node.short()),
         Request::Sync(SyncRequest::Adverts { held }) => format!("adverts beyond {}", held.len()),
         Request::Sync(SyncRequest::Trace { trace }) => format!("trace {trace}"),
@@ -288,6 +299,7 @@ fn response_words(response: &Response) -> String {
         Response::Blob(BlobResponse::Chunk(chunk)) => format!("chunk of {} bytes", chunk.content.len()),
         Response::Blob(BlobResponse::Unknown) => "no such body".to_owned(),
         Response::Sync(SyncResponse::Streams { streams, more }) => format!("{} streams, more {more}", streams.len()),
+        Response::Sync(SyncResponse::LastTick(tick)) => format!("last tick {}", tick.is_some()),
         Response::Sync(SyncResponse::Evidence(evidence)) => format!("evidence {}", evidence.is_some()),
         Response::Sync(SyncResponse::Publications { publications, more }) => {
             format!("{} publications, more {more}", publications.len())
@@ -313,7 +325,7 @@ fn gossip_words(gossip: &Gossip) -> String {
             Err(_) => "a broken tick".to_owned(),
         },
         Gossip::Head(HeadGossip::Fork(evidence)) => {
-            format!("fork {} {}", header_words(&evidence.first), header_words(&evidence.second))
+            format!("fork {} {}", statement_words(&evidence.first), statement_words(&evidence.second))
         }
         Gossip::Advert(advert) => format!("advert of {}", advert.node.short()),
         Gossip::Publication(publication) => format!("publication {} {}", publication.id, publication.hlc),

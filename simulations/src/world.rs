@@ -8,8 +8,8 @@ use weft_peer::{AskId, Input, Memory, OutboundId, Output, Peer, PeerConfig, Peer
 use weft_protocol::limits::ENVELOPE_BYTES_MAX;
 use weft_protocol::{
     AgentName, AgentSpec, Backend, BuiltinKind, Certificate, ChainId, ChainState, Charter, CommitGroup, Delivery,
-    Durability, Incarnation, Level, LocalTarget, MessageId, NodeId, NodeRef, Payload, Principal, ProcessId, Recovered,
-    RestartPolicy, Role, Signed, Signer as _, Target, Token, TopicName, TopicPattern,
+    Durability, Hlc, Incarnation, Level, LocalTarget, MessageId, NodeId, NodeRef, Payload, Principal, ProcessId,
+    Recovered, RestartPolicy, Role, Signed, Signer as _, Target, Token, TopicName, TopicPattern,
 };
 use weft_storage::Store;
 
@@ -388,6 +388,11 @@ impl World {
         let Some((store, mut recovered)) = self.open_store(node) else { return };
         self.judge.begin_run(node);
         self.forget(node, &mut recovered);
+        if self.mutation == Some(Mutation::ForgetReservation) && known.is_none() {
+            self.nodes[node].memo.clock = Hlc(0);
+        }
+        // A home that was put back may have reserved fewer stamps than have left this machine since.
+        recovered.reserved.clock = recovered.reserved.clock.max(self.nodes[node].memo.clock);
         self.trace.add(self.now_us, Some(node), format_args!("starts with {} chains", recovered.chains.len()));
         let seed = self.peer_dice.bits();
         let sim = &self.nodes[node];

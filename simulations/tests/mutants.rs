@@ -56,6 +56,12 @@ const fn echo_on(node: usize) -> Step {
 }
 
 #[test]
+fn a_writer_that_breaks_its_ticks() {
+    caught("calm", 1, Mutation::BreakTicks, "one-history");
+    caught("skew", 1, Mutation::BreakTicks, "one-history");
+}
+
+#[test]
 fn an_event_that_is_called_stable_too_early() {
     let caught = (0..8).map(|seed| run_mutated(&shipped("partition"), seed, None, Mutation::StableEarly));
     let caught = caught.filter(|report| !report.checks["stable-stays"].ok).count();

@@ -93,7 +93,7 @@ fn evidence_keeps_a_node_cut_off_over_a_restart() {
             hlc_last: Hlc(1),
             anchors: Vec::new(),
         };
-        SignedCommit { commit: encode(&commit).into(), ed25519: [0; 64].into(), mldsa65: None }
+        SignedCommit { commit: encode(&commit).into(), ed25519: [0; 64].into(), mldsa65: None }.into()
     };
     let evidence = vec![Evidence { first: commit(1), second: commit(2), rotations: Vec::new() }];
     let chains = vec![chain('a', vec![admitted(&certificate('a', 'b', Role::Worker))])];

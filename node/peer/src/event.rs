@@ -8,8 +8,8 @@ use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, Anchored, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId,
     ChainState, CommitGroup, Digest, EventPlace, ExitReason, Gossip, Hlc, InviteId, Join, MemberVerb, MessageId,
     NodeId, Payload, PhaseRecord, PlacedFact, Principal, ProcessId, Pruned, PrunedRows, PublicKeys, Publication,
-    Refusal, Repaired, Resource, ResourceScored, Role, SettingChange, SignedCommit, Signer, SyncRequest, SyncResponse,
-    TopicName,
+    Refusal, Repaired, Resource, ResourceScored, Role, SettingChange, SignedCommit, Signer, Statement, SyncRequest,
+    SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -340,8 +340,8 @@ pub enum Input {
         chain: ChainId,
         /// The commit we hold under that number.
         held: Option<Box<SignedCommit>>,
-        /// The commit it is to be compared with.
-        other: Box<SignedCommit>,
+        /// The commit or tick it is to be compared with.
+        other: Box<Statement>,
     },
     /// Hashes of commits were read.
     HashesRead {
@@ -557,7 +557,7 @@ pub enum Output {
         /// Which commit.
         commit_no: u64,
         /// Given back with the answer.
-        other: Box<SignedCommit>,
+        other: Box<Statement>,
     },
     /// Read the hashes of stored commits; give `HashesRead`.
     ReadHashes {
@@ -613,5 +613,10 @@ pub enum StartOver {
         reason: String,
         /// Whether the home's copy of the old chain contradicts what members hold, so that nobody may be told of it.
         disown: bool,
+    },
+    /// Members heard a tick of this node at or above the stamps that it would give: it goes on above that.
+    Behind {
+        /// The stamp of the tick.
+        clock: Hlc,
     },
 }

@@ -2,7 +2,9 @@
 
 use weft_discovery::{self as discovery, Discovery};
 use weft_kernel::{self as kernel, Kernel};
-use weft_protocol::{Admitted, Fact, Hlc, MemberChangeWanted, MemberVerb, NodeId, PlacedFact, Recovered, Role};
+use weft_protocol::{
+    Admitted, Evidence, Fact, Hlc, MemberChangeWanted, MemberVerb, NodeId, PlacedFact, Recovered, Role,
+};
 use weft_replication::{self as replication, Replication};
 
 use crate::peer::{Peer, Step};
@@ -61,8 +63,8 @@ impl Peer {
 
 /// Whether this word of an admin, stamped so, lets a node come back: not when it was proven to lie on a chain that it began later.
 fn is_taken_back(replication: &Replication, wanted: &MemberChangeWanted, hlc: Hlc) -> bool {
-    let proven = replication.evidence().filter_map(|evidence| evidence.first.decode().ok());
-    let mut later = proven.filter(|commit| commit.chain.node == wanted.node).map(|commit| commit.chain);
+    let proven = replication.evidence().filter_map(Evidence::chain);
+    let mut later = proven.filter(|chain| chain.node == wanted.node);
     let standing = replication.standing();
     wanted.verb == MemberVerb::Readmit && later.all(|chain| standing.begun(&chain).is_none_or(|begun| begun < hlc))
 }

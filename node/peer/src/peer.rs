@@ -131,7 +131,8 @@ impl Peer {
         let fresh = identity.memory == Memory::Fresh;
         let sure = matches!(identity.memory, Memory::Fresh | Memory::Agrees);
         let tails = Tails::of(node, recovered, previous.as_ref().filter(|_| own.commits() == 0));
-        let start = Start::new(own, identity.memory, earlier.len());
+        let from = Hlc::from_wall(now).max(recovered.reserved.clock.next());
+        let start = Start::new(own, identity.memory, earlier.len(), from);
         let founding = Fact::Admitted(Box::new(Admitted { certificate: identity.certificate.clone(), invite: None }));
         let kernel_identity = kernel::KernelIdentity {
             name: identity.name.clone(),
@@ -721,6 +722,7 @@ impl Peer {
                 | SyncRequest::Stretch { .. }
                 | SyncRequest::Evidence { .. }
                 | SyncRequest::Head { .. }
+                | SyncRequest::LastTick { .. }
                 | SyncRequest::Witness { .. }),
             ) => {
                 let request = replication::RequestId(request.0);
@@ -1202,12 +1204,12 @@ impl Peer {
     }
 
     fn fork_reported(&mut self, evidence: Evidence) {
-        let Ok(commit) = evidence.first.decode() else { return };
-        let node = commit.chain.node;
-        self.tell_kernel(kernel::Input::ChainForked { chain: commit.chain });
+        let Ok(verdict) = replication::claimed_verdict(&evidence) else { return };
+        let node = verdict.chain.node;
+        self.tell_kernel(kernel::Input::ChainForked { chain: verdict.chain });
         let fork = ForkSeen {
-            chain: commit.chain,
-            commit_no: commit.commit_no,
+            chain: verdict.chain,
+            commit_no: verdict.commit_no,
             first: evidence.first.hash(),
             second: evidence.second.hash(),
         };

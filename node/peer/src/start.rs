@@ -1,14 +1,15 @@
 //! Whether this node may go on with its chain: members are asked how much of it they hold before anything is appended to it.
 //!
 //! A home that was restored from an old copy does not know what it said after that. It would say something else under the same
-//! numbers, and whoever holds both could prove two histories. So a start asks, fetches what it lost, or begins a new chain.
+//! numbers, and whoever holds both could prove two histories. So a start asks, fetches what it lost, or begins a new chain. What
+//! it said in ticks is asked for too: they name commits, and promise that what follows is stamped later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use weft_protocol::{
-    ChainId, ChainState, CommitGroup, Digest, Head, NodeId, SignedCommit, SyncRequest, SyncResponse, Timestamp,
-    verify_commit_by,
+    ChainId, ChainState, CommitGroup, CommitRef, Digest, Head, Hlc, NodeId, SignedCommit, SignedTickClaim, Statement,
+    SyncRequest, SyncResponse, Timestamp, verify_commit_by,
 };
 
 use crate::event::StartOver;
@@ -44,13 +45,22 @@ pub struct Said {
     pub commits: u64,
     /// Hash of the last of them; of none, zeros.
     pub last_commit: Digest,
+    /// Stamps up to this one may have left the process: a home that was put back reserves fewer.
+    #[serde(default, skip_serializing_if = "is_none_given")]
+    pub clock: Hlc,
+}
+
+/// Whether no stamp was given; a file of an earlier version says nothing of that.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_none_given(clock: &Hlc) -> bool {
+    *clock == Hlc(0)
 }
 
 impl Said {
     /// Nothing of this chain.
     #[must_use]
     pub const fn nothing(chain: ChainId) -> Self {
-        Self { chain, commits: 0, last_commit: Digest::from_bytes([0; 32]) }
+        Self { chain, commits: 0, last_commit: Digest::from_bytes([0; 32]), clock: Hlc(0) }
     }
 }
 
@@ -97,7 +107,7 @@ pub(crate) enum Act {
     /// Ask that member.
     Ask { to: NodeId, content: SyncRequest },
     /// Compare that member's commit with ours of the same number.
-    Compare { commit_no: u64, other: Box<SignedCommit> },
+    Compare { commit_no: u64, other: Box<Statement> },
     /// Write these to our chain: they were on it.
     Store(Vec<CommitGroup>),
     /// Go on with the chain.
@@ -109,6 +119,8 @@ pub(crate) enum Act {
 /// How far a member is asked.
 #[derive(Debug, Clone, PartialEq)]
 enum Asked {
+    /// For the last tick that it heard.
+    Tick,
     /// For its head.
     Head,
     /// For the last commit that both hold.
@@ -137,6 +149,12 @@ pub(crate) struct Start {
     may_begin: bool,
     until: Option<Timestamp>,
     asked: BTreeMap<NodeId, Asked>,
+    /// No stamp of this run is below this one.
+    from: Hlc,
+    /// Who told the last tick that it heard, or that it heard none.
+    told: BTreeSet<NodeId>,
+    /// Of all ticks that were told of: the last commit that one names, and the last stamp.
+    ticked: Option<(CommitRef, Hlc)>,
     /// Commits that were fetched, and from whom the last came.
     fetched: Option<(u64, NodeId)>,
     storing: bool,
@@ -144,14 +162,18 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// A start with this chain, as the disk has it. `earlier` is the number of chains that the node wrote before it.
-    pub(crate) const fn new(chain: ChainState, memory: Memory, earlier: usize) -> Self {
+    /// A start with this chain, as the disk has it, with stamps from `from` on. `earlier` is the number of chains that the node wrote
+    /// before it.
+    pub(crate) const fn new(chain: ChainState, memory: Memory, earlier: usize, from: Hlc) -> Self {
         Self {
             chain,
             memory,
             may_begin: earlier + 1 < weft_protocol::limits::INCARNATIONS_MAX,
             until: None,
             asked: BTreeMap::new(),
+            from,
+            told: BTreeSet::new(),
+            ticked: None,
             fetched: None,
             storing: false,
             decided: false,
@@ -184,13 +206,22 @@ impl Start {
     /// A member is connected.
     pub(crate) fn connected(&mut self, node: NodeId, acts: &mut Vec<Act>) {
         if !self.decided && !matches!(self.asked.get(&node), Some(Asked::Level | Asked::Faulty)) {
-            self.ask_head(node, acts);
+            self.ask(node, acts);
         }
     }
 
     /// It no longer is. What it answered stays true.
     pub(crate) fn disconnected(&mut self, node: NodeId) {
         self.asked.retain(|other, asked| *other != node || matches!(asked, Asked::Level | Asked::Faulty));
+    }
+
+    /// Asks a member for the last tick that it heard, and then for its head.
+    fn ask(&mut self, node: NodeId, acts: &mut Vec<Act>) {
+        if self.told.contains(&node) {
+            return self.ask_head(node, acts);
+        }
+        self.asked.insert(node, Asked::Tick);
+        acts.push(Act::Ask { to: node, content: SyncRequest::LastTick { chain: self.chain.chain() } });
     }
 
     fn ask_head(&mut self, node: NodeId, acts: &mut Vec<Act>) {
@@ -208,6 +239,12 @@ impl Start {
     ) {
         let Some(asked) = self.asked.get(&node).cloned().filter(|_| !self.decided) else { return };
         let next = match (asked, content) {
+            (Asked::Tick, Some(SyncResponse::LastTick(tick))) => {
+                if self.tick_told(node, tick.as_deref()) {
+                    return self.ask_head(node, acts);
+                }
+                Asked::Faulty
+            }
             (Asked::Head, Some(SyncResponse::Heads(heads))) if heads.len() <= 1 => {
                 self.head_told(node, heads.first(), acts)
             }
@@ -217,6 +254,39 @@ impl Start {
             (_, Some(_)) => Asked::Faulty,
         };
         self.asked.insert(node, next);
+    }
+
+    /// Whether what it says to have heard is nothing, or a tick of this chain.
+    fn tick_told(&mut self, node: NodeId, tick: Option<&SignedTickClaim>) -> bool {
+        if let Some(tick) = tick {
+            let claim = self.chain.all_keys().find_map(|keys| tick.verify(keys).ok());
+            let ours = claim.filter(|it| (it.last.chain, it.cluster) == (self.chain.chain(), self.chain.cluster()));
+            let Some(claim) = ours else { return false };
+            let (last, hlc) = self.ticked.get_or_insert((claim.last, claim.hlc));
+            if claim.last.commit_no > last.commit_no {
+                *last = claim.last;
+            }
+            *hlc = claim.hlc.max(*hlc);
+        }
+        self.told.insert(node);
+        true
+    }
+
+    /// Why the chain must not go on from here, by what members heard of it.
+    fn forbidden(&self) -> Option<StartOver> {
+        let (last, clock) = self.ticked?;
+        let named = |disown| {
+            let reason =
+                format!("members heard of commit {} of its chain, which this home does not hold", last.commit_no);
+            Some(StartOver::Reincarnate { reason, disown })
+        };
+        if last.commit_no >= self.chain.commits() {
+            return named(false);
+        }
+        if last.commit_no + 1 == self.chain.commits() && last.commit_hash != self.chain.last_commit() {
+            return named(true);
+        }
+        (clock >= self.from).then_some(StartOver::Behind { clock })
     }
 
     fn head_told(&mut self, node: NodeId, head: Option<&Head>, acts: &mut Vec<Act>) -> Asked {
@@ -244,7 +314,7 @@ impl Start {
         match verify_commit_by(&group.signed, self.chain.all_keys()) {
             Ok(commit) if commit.chain == self.chain.chain() && commit.commit_no < self.chain.commits() => {
                 let hash = group.signed.hash();
-                acts.push(Act::Compare { commit_no: commit.commit_no, other: Box::new(group.signed) });
+                acts.push(Act::Compare { commit_no: commit.commit_no, other: Box::new(group.signed.into()) });
                 Asked::Comparing(hash)
             }
             _ => Asked::Faulty,
@@ -252,7 +322,7 @@ impl Start {
     }
 
     /// Our commit under the number of one that members hold was read.
-    pub(crate) fn compared(&mut self, held: Option<&SignedCommit>, other: &SignedCommit, acts: &mut Vec<Act>) {
+    pub(crate) fn compared(&mut self, held: Option<&SignedCommit>, other: &Statement, acts: &mut Vec<Act>) {
         if self.decided {
             return;
         }
@@ -357,15 +427,18 @@ impl Start {
             // As many chains as anybody keeps of one node: it waits until all members have answered.
             Memory::Unknown(_) | Memory::Lost(_) => None,
         };
-        if let Some(act) = decision {
-            self.decide(act, acts);
+        match decision.map(|act| (act == Act::Continue).then(|| self.forbidden()).flatten().map_or(act, Act::Over)) {
+            // As many chains as anybody keeps of one node.
+            Some(Act::Over(StartOver::Reincarnate { .. })) if !self.may_begin => {}
+            Some(act) => self.decide(act, acts),
+            None => {}
         }
     }
 
     fn ask_again(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
         let due = |asked: &Asked| matches!(asked, Asked::Failed(at) if *at <= now);
         let again: Vec<NodeId> = self.asked.iter().filter(|(_, asked)| due(asked)).map(|(node, _)| *node).collect();
-        again.into_iter().for_each(|node| self.ask_head(node, acts));
+        again.into_iter().for_each(|node| self.ask(node, acts));
     }
 
     /// Whether something is being fetched, after beginning to when somebody holds more and nobody is asked for it.

@@ -2,7 +2,7 @@
 
 use weft_discovery::Discovery;
 use weft_kernel as kernel;
-use weft_protocol::{ChainId, NodeId, SignedCommit, SyncResponse, Timestamp};
+use weft_protocol::{ChainId, NodeId, SignedCommit, Statement, SyncResponse, Timestamp};
 use weft_replication as replication;
 
 use crate::event::{Output, Request};
@@ -52,7 +52,7 @@ impl Peer {
         &mut self,
         chain: ChainId,
         held: Option<&SignedCommit>,
-        other: &SignedCommit,
+        other: &Statement,
         out: &mut Vec<Output>,
     ) -> bool {
         if !self.start.is_open() || chain != self.chain {

@@ -1,4 +1,4 @@
-//! `weft chain evidence` and `check-evidence`: what is proven against nodes that wrote two histories.
+//! `weft chain evidence` and `check-evidence`: what is proven against nodes that wrote two histories, or broke their ticks.
 
 use weft_protocol::control::{EvidenceCheckReport, EvidenceFile, EvidenceReport, EvidenceRow};
 use weft_protocol::limits::EVIDENCE_BYTES_MAX;
@@ -83,7 +83,7 @@ pub(crate) fn check(args: &CheckEvidenceArgs, json: bool) -> Result<(), CliError
     };
     Output::new(json).report(&report, |report| {
         card([
-            ("proven", bad("this node signed two histories of one chain")),
+            ("proven", bad("this node signed two things about one chain that no single history makes true")),
             ("chain", format!("{} / {}", report.node, report.incarnation)),
             ("where", format!("commit {}: {}", report.commit_no, report.kind)),
             ("one", report.first.clone()),

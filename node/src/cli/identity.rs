@@ -109,8 +109,7 @@ fn rejoin(args: &RejoinArgs, at: &At) -> Result<(), CliError> {
         let message = format!("this node has written {chains} chains, and members keep {most} of one node");
         return Err(CliError::new("limit-reached", message).hint("weft join, as a new node"));
     }
-    let convicted =
-        recovered.evidence.iter().any(|evidence| evidence.first.decode().is_ok_and(|commit| commit.chain.node == node));
+    let convicted = recovered.evidence.iter().any(|evidence| evidence.chain().is_some_and(|chain| chain.node == node));
     let reason = match (convicted, args.yes) {
         (true, _) => "weft identity rejoin, after two histories of its chain were seen",
         (false, true) => "weft identity rejoin --yes",

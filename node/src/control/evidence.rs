@@ -1,4 +1,4 @@
-//! What is proven against nodes that wrote two histories, and the files that prove it to anybody.
+//! What is proven against nodes that wrote two histories or broke their ticks, and the files that prove it to anybody.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ pub(crate) async fn evidence(State(served): State<Arc<Served>>) -> Result<Json<E
 }
 
 fn row(peer: &Peer, evidence: &Evidence) -> Option<EvidenceRow> {
-    let commit = evidence.first.decode().ok()?;
-    let node = commit.chain.node;
+    let chain = evidence.chain()?;
+    let node = chain.node;
     // The earliest keys from which the evidence itself leads to those that signed.
     let known = peer.discovery().all_keys_of(node).iter();
     let (keys, verdict): (_, ForkVerdict) =
@@ -35,7 +35,7 @@ fn row(peer: &Peer, evidence: &Evidence) -> Option<EvidenceRow> {
     Some(EvidenceRow {
         node: node.to_string(),
         name: peer.discovery().display_name(node),
-        incarnation: commit.chain.incarnation.to_string(),
+        incarnation: chain.incarnation.to_string(),
         commit_no: verdict.commit_no,
         kind: verdict.kind.to_string(),
         shared_commits: verdict.shared_commits(),

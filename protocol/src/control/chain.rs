@@ -364,7 +364,7 @@ pub struct ProofCheckReport {
     pub tree_size: u64,
 }
 
-/// A file that proves to anybody that a node wrote two histories of one chain.
+/// A file that proves to anybody that a node wrote two histories of one chain, or broke its own tick.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceFile {
@@ -372,7 +372,7 @@ pub struct EvidenceFile {
     pub format: String,
     /// Against whom, as the file itself claims.
     pub node: String,
-    /// Canonical CBOR of the two signed commits, in base64; at most 24 KiB before that.
+    /// Canonical CBOR of the two signed commits, or of a tick and a commit or another tick, in base64; at most 24 KiB before that.
     pub evidence: String,
     /// Canonical CBOR of the node's public keys, in base64.
     pub keys: String,
@@ -387,9 +387,10 @@ pub struct EvidenceRow {
     pub name: String,
     /// Of which of its chains.
     pub incarnation: String,
-    /// The smaller number of the two commits.
+    /// The smaller number of the two commits; the one after a tick's that was broken.
     pub commit_no: u64,
-    /// What contradicts: `siblings`, `same-number`, `broken-link`, `same-size`, `overlap`, `clock-backwards`.
+    /// What contradicts: `siblings`, `same-number`, `broken-link`, `same-size`, `overlap`, `clock-backwards`,
+    /// `broken-tick`, `below-tick`.
     pub kind: String,
     /// How many commits of the chain still count: those that both histories share. None while it is not known where they part.
     pub shared_commits: Option<u64>,
@@ -415,7 +416,7 @@ pub struct EvidenceCheckReport {
     pub node: String,
     /// Of which of its chains; checked.
     pub incarnation: String,
-    /// The smaller number of the two commits.
+    /// The smaller number of the two commits; the one after a tick's that was broken.
     pub commit_no: u64,
     /// What contradicts.
     pub kind: String,

@@ -23,7 +23,8 @@ pub use placement::{Place, Placement};
 use gate::Gate;
 use words::Words;
 
-/// Invariant: a function of the set of what was taken in, as long as nothing was cut; the order of arrival does not matter.
+/// Invariant: a function of the set of what was taken in, as long as nothing was cut; the order of arrival does not matter, but for
+/// how much was stable before a fork was proven.
 #[derive(Debug)]
 pub struct Standing {
     cluster: ClusterId,
@@ -68,9 +69,10 @@ impl Standing {
     }
 
     /// Two histories of a chain are proven, which part at or after this stamp: until a change ends the chain nothing from there
-    /// on is stable.
+    /// on is stable. What was so before stays so: everybody who counts said by then to hold and to acknowledge all there is up
+    /// to W, so that what turns up below it was acknowledged by nobody and will be by too few.
     pub fn forked(&mut self, chain: ChainId, parting: Hlc) {
-        let before = Hlc(parting.0.saturating_sub(1));
+        let before = before(parting).max(self.watermark());
         let known = self.forked.entry(chain).or_insert(before);
         *known = before.min(*known);
         self.gate.excuse(chain);

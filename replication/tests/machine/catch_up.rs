@@ -12,6 +12,7 @@ fn ranges(world: &World) -> Vec<(usize, usize, u64)> {
         SyncRequest::Hello { .. }
         | SyncRequest::Stretch { .. }
         | SyncRequest::Head { .. }
+        | SyncRequest::LastTick { .. }
         | SyncRequest::Witness { .. }
         | SyncRequest::Adverts { .. }
         | SyncRequest::Trace { .. }

@@ -183,8 +183,8 @@ fn with_a_third(shared: usize, held: usize) -> (World, Writer, Writer) {
 
 fn evidence_of(first: &Writer, second: &Writer, number: usize) -> Evidence {
     Evidence {
-        first: first.groups[number].signed.clone(),
-        second: second.groups[number].signed.clone(),
+        first: first.groups[number].signed.clone().into(),
+        second: second.groups[number].signed.clone().into(),
         rotations: Vec::new(),
     }
 }
@@ -223,7 +223,9 @@ fn what_is_no_evidence_changes_nothing() {
     let (mut world, first, second) = with_a_third(4, 2);
     let from = world.hosts[1].node;
     let mut forged = evidence_of(&first, &second, 4);
-    forged.second.ed25519[3] ^= 1;
+    let mut signed = second.groups[4].signed.clone();
+    signed.ed25519[3] ^= 1;
+    forged.second = signed.into();
     let same = evidence_of(&first, &first, 4);
     for evidence in [forged, same] {
         let before = world.hosts[0].machine.status().refused;

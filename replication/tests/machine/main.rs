@@ -13,6 +13,7 @@ mod order;
 mod prune;
 mod rotations;
 mod serve;
+mod ticks;
 mod topics;
 mod tree;
 mod verify;

@@ -119,11 +119,11 @@ fn evidence_after_a_rotation_carries_it_and_stands_alone() {
     let verdict = check_evidence(reported, &first.public()).unwrap();
     assert_eq!((verdict.commit_no, verdict.kind), (3, ForkKind::Siblings));
     let bare = Evidence { rotations: Vec::new(), ..reported.clone() };
-    assert!(matches!(check_evidence(&bare, &first.public()), Err(EvidenceError::Commit(_))));
+    assert!(matches!(check_evidence(&bare, &first.public()), Err(EvidenceError::Statement(_))));
     let all: Vec<_> = first.state().all_keys().cloned().collect();
     assert!(check_evidence_by(&bare, &all).is_ok(), "whoever holds the chain needs none");
     let stranger = Writer::new(8);
-    assert!(matches!(check_evidence(reported, &stranger.public()), Err(EvidenceError::Commit(_))));
+    assert!(matches!(check_evidence(reported, &stranger.public()), Err(EvidenceError::Statement(_))));
 }
 
 #[test]

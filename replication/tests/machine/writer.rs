@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use weft_protocol::{
-    Anchor, COMMIT_LABEL, ChainId, ChainState, ClusterId, Commit, CommitGroup, Denial, Digest, EVENT_VERSION, Event,
-    Fact, Genesis, Head, Hlc, HybridClock, Incarnation, KeyPair, KeyRotation, NodeId, Principal, PublicKeys, SUITE,
-    Sender, Shake, SignedCommit, Signer, Timestamp, commit_hash, encode, hash, leaf_hash, link_hash,
+    Anchor, COMMIT_LABEL, ChainId, ChainState, ClusterId, Commit, CommitGroup, CommitRef, Denial, Digest,
+    EVENT_VERSION, Event, Fact, Genesis, Head, Hlc, HybridClock, Incarnation, KeyPair, KeyRotation, NodeId, Principal,
+    PublicKeys, SUITE, Sender, Shake, SignedCommit, SignedTick, Signer, Tick, Timestamp, commit_hash, encode, hash,
+    leaf_hash, link_hash,
 };
 
 /// The cluster of all tests.
@@ -75,6 +76,34 @@ impl Writer {
     /// Those that sign the commit of that number.
     fn keys_at(&self, commit_no: u64) -> &KeyPair {
         self.retired.iter().find(|(until, _)| commit_no < *until).map_or(&self.keys, |(_, keys)| keys)
+    }
+
+    /// Stands where its groups do.
+    pub(crate) fn replay(&mut self) {
+        self.state = ChainState::new(self.chain, cluster(), self.certified.clone());
+        self.groups
+            .iter()
+            .for_each(|group| drop(self.state.extend(group).expect("an honest group continues its chain")));
+    }
+
+    /// Goes on after a restart, with stamps above those that were reserved `ahead_us` ahead of use.
+    pub(crate) fn restart(&mut self, ahead_us: u64) {
+        let last = self.clock.last();
+        self.clock = HybridClock::restored(Hlc::from_wall(last.to_wall().after_us(ahead_us)).max(last));
+    }
+
+    /// Ticks while nothing is on its way to the disk: nothing follows at or below now.
+    pub(crate) fn tick(&mut self, now: Timestamp) -> SignedTick {
+        let hlc = self.clock.tick(now);
+        self.tick_of(self.groups.len() - 1, hlc)
+    }
+
+    /// What it would say of the commit of this number; nothing holds it to that.
+    pub(crate) fn tick_of(&self, number: usize, hlc: Hlc) -> SignedTick {
+        let (commit_no, commit_hash) = (number as u64, self.groups[number].signed.hash());
+        let last = CommitRef { chain: self.chain, commit_no, commit_hash };
+        let tick = Tick { cluster: cluster(), last, hlc, horizon: Hlc(0), heads: Vec::new() };
+        SignedTick::new(&tick, self.keys_at(commit_no + 1))
     }
 
     pub(crate) fn head(&self) -> Head {

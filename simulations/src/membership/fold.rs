@@ -327,7 +327,10 @@ impl<'a> Fold<'a> {
     fn follow_paths(&mut self) {
         for (hash, commit) in &self.sorted {
             let kept = self.cut(commit.chain).is_none_or(|cut| {
-                commit.commit_no < cut && self.floor(commit.chain).is_none_or(|(floor, _)| self.descends(floor, commit))
+                // On the branch of the floor, below it or above.
+                let beside =
+                    |(floor, held): (u64, &Commit)| !self.descends(floor, commit) && !self.descends(*hash, held);
+                commit.commit_no < cut && !self.floor(commit.chain).is_some_and(beside)
             });
             if kept {
                 self.paths.entry(commit.chain).or_default().push(*hash);

@@ -15,6 +15,8 @@ pub struct Setting {
     pub members: u8,
     /// How many of them sign two histories of their chain.
     pub liars: u8,
+    /// Whether liars write one history and break their ticks in it, in place of two histories.
+    pub breaks_ticks: bool,
     /// Whether both histories of a liar endorse and grant. Safe while any two majorities share somebody honest.
     pub liars_vote: bool,
     /// Whether members are suspended, resumed, evicted and admitted.
@@ -244,6 +246,12 @@ impl World {
     /// A liar begins to go two ways, each of them as an honest member would, and shows each to others.
     fn lie(&mut self, at: usize) {
         let chain = self.members[at].chain;
+        if self.setting.breaks_ticks {
+            if !self.honest[at] {
+                self.break_tick(at);
+            }
+            return;
+        }
         if !self.honest[at] && self.members.iter().filter(|member| member.chain == chain).count() == 1 {
             self.members.push(self.members[at].clone());
             self.copies.push(self.members[at].clone());
@@ -251,6 +259,20 @@ impl World {
             self.side.push(self.side[at]);
             self.stable.push(Vec::new());
             self.count("fork");
+        }
+    }
+
+    /// A liar writes with a clock that is set back to its last commit, whatever it promised since.
+    fn break_tick(&mut self, at: usize) {
+        let member = &mut self.members[at];
+        let stamp = |head| member.view.commits.values().find(|commit| commit.head() == head).map(|commit| commit.hlc);
+        let Some(last) = member.last.and_then(stamp) else { return };
+        let broken = member.view.ticks.iter().any(|tick| Some(tick.head) == member.last && tick.hlc > last);
+        let clock = std::mem::replace(&mut member.clock, last);
+        member.append(Record::Other, BTreeSet::new());
+        member.see(clock);
+        if broken {
+            self.count("broken tick");
         }
     }
 

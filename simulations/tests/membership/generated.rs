@@ -4,7 +4,15 @@ use std::collections::BTreeMap;
 
 use weft_simulations::membership::{Acknowledged, Report, Rules, Setting, play};
 
-const CALM: Setting = Setting { members: 3, liars: 0, liars_vote: false, changes: false, restores: false, steps: 80 };
+const CALM: Setting = Setting {
+    members: 3,
+    liars: 0,
+    breaks_ticks: false,
+    liars_vote: false,
+    changes: false,
+    restores: false,
+    steps: 80,
+};
 const CHANGES: Setting = Setting { changes: true, ..CALM };
 const RESTORES: Setting = Setting { members: 4, restores: true, ..CHANGES };
 const LIARS: Setting = Setting { liars: 1, ..CALM };
@@ -54,6 +62,15 @@ fn members_that_are_restored() {
 fn liars() {
     holds(LIARS, 0..200, &["fork", "cut", "stable"]);
     holds(Setting { members: 5, liars: 2, ..LIARS }, 200..300, &["fork", "cut", "stable"]);
+}
+
+#[test]
+fn liars_that_break_their_ticks() {
+    holds(Setting { breaks_ticks: true, ..LIARS }, 0..200, &["broken tick", "cut", "stable"]);
+    let many = Setting { members: 5, liars: 2, breaks_ticks: true, ..LIARS };
+    holds(many, 200..300, &["broken tick", "cut", "stable"]);
+    let changing = Setting { breaks_ticks: true, ..LIARS_AND_CHANGES };
+    holds(changing, 300..400, &["broken tick", "cut", "stable", "suspend"]);
 }
 
 #[test]

@@ -12,8 +12,10 @@ use weft_simulations::membership::{
     Ballot, Chain, Change, Commit, Head, Member, Record, Rules, Setting, Tick, play_watched,
 };
 
-const CHANGES: Setting = Setting { members: 4, liars: 0, liars_vote: false, changes: true, restores: false, steps: 80 };
+const CHANGES: Setting =
+    Setting { members: 4, liars: 0, breaks_ticks: false, liars_vote: false, changes: true, restores: false, steps: 80 };
 const RESTORES: Setting = Setting { restores: true, ..CHANGES };
+const BROKEN_TICKS: Setting = Setting { liars: 1, breaks_ticks: true, changes: false, ..CHANGES };
 
 fn chain_id(chain: Chain) -> ChainId {
     ChainId { node: NodeId::from_bytes([chain.node; 32]), incarnation: Incarnation(u64::from(chain.incarnation)) }
@@ -110,8 +112,30 @@ fn tick(tick: &Tick) -> WireTick {
     }
 }
 
+/// Where replication cuts the chains that are proven to break a tick, and the stamp of the first commit that does so: found as it
+/// finds it, from each tick and the commit that follows its own; what more than half acknowledged stays, as the model says.
+fn cuts(member: &Member) -> BTreeMap<Chain, (u32, u64)> {
+    let fold = member.fold();
+    let mut cuts: BTreeMap<Chain, (u32, u64)> = BTreeMap::new();
+    for commit in fold.linked.values() {
+        let breaks = |tick: &&std::sync::Arc<Tick>| {
+            (tick.head.chain, tick.head.hash) == (commit.chain, commit.prev) && commit.hlc <= tick.hlc
+        };
+        if member.view.ticks.iter().any(|tick| breaks(&tick)) {
+            let broken = (commit.commit_no, commit.hlc);
+            let lowest = cuts.entry(commit.chain).or_insert(broken);
+            *lowest = broken.min(*lowest);
+        }
+    }
+    for (chain, (lowest, _)) in &mut cuts {
+        let floor = fold.floor(*chain).map_or(0, |(_, commit)| commit.commit_no + 1);
+        *lowest = floor.max(*lowest);
+    }
+    cuts
+}
+
 /// What a member holds, chain by chain from the first commit on, in another order for each `turn`.
-fn taken_in(member: &Member, turn: usize) -> Standing {
+fn taken_in(member: &Member, turn: usize, cuts: &BTreeMap<Chain, (u32, u64)>) -> Standing {
     let names = Names::of(member);
     let mut chains: BTreeMap<Chain, BTreeMap<u32, &Commit>> = BTreeMap::new();
     for commit in member.view.commits.values() {
@@ -124,12 +148,19 @@ fn taken_in(member: &Member, turn: usize) -> Standing {
     if turn.is_multiple_of(2) {
         ticks.drain(..).for_each(|word| standing.ticked(tick(word)));
     }
+    let fork = |standing: &mut Standing| {
+        cuts.iter().for_each(|(chain, (_, stamp))| standing.forked(chain_id(*chain), Hlc(*stamp)));
+    };
+    if turn.is_multiple_of(3) {
+        fork(&mut standing);
+    }
     let mut order: Vec<Chain> = chains.keys().copied().collect();
     let middle = turn % order.len().max(1);
     order.rotate_left(middle);
     for chain in order {
         let held = chains[&chain].iter().enumerate().take_while(|(place, (number, _))| *place == **number as usize);
-        for (_, (_, commit)) in held {
+        let counts = |commit: &Commit| cuts.get(&commit.chain).is_none_or(|(cut, _)| commit.commit_no < *cut);
+        for (_, (_, commit)) in held.filter(|(_, (_, commit))| counts(commit)) {
             let facts = names.fact(commit, member).into_iter();
             let seq = u64::from(commit.commit_no);
             let facts = facts.map(|fact| PlacedFact { seq, hlc: Hlc(commit.hlc), fact }).collect();
@@ -139,13 +170,18 @@ fn taken_in(member: &Member, turn: usize) -> Standing {
         }
     }
     ticks.into_iter().for_each(|word| standing.ticked(tick(word)));
+    fork(&mut standing);
     standing
 }
 
 /// Who counts, in which order, and what is stable at most.
 fn same(member: &Member, turn: usize) -> bool {
     let fold = member.fold();
-    let standing = taken_in(member, turn);
+    let cuts = cuts(member);
+    let broken: BTreeMap<Chain, u32> = cuts.keys().filter_map(|chain| Some((*chain, fold.cut(*chain)?))).collect();
+    assert_eq!(broken, cuts.iter().map(|(chain, (cut, _))| (*chain, *cut)).collect(), "what is cut, and where");
+    assert_eq!(broken.len(), fold.broken.len(), "who is guilty");
+    let standing = taken_in(member, turn, &cuts);
     let counting: BTreeSet<ChainId> = fold.active().map(chain_id).collect();
     assert_eq!(standing.epochs().active().keys().copied().collect::<BTreeSet<_>>(), counting, "who counts");
     assert!(standing.watermark() <= Hlc(fold.watermark()), "{:?} > {}", standing.watermark(), fold.watermark());
@@ -153,6 +189,7 @@ fn same(member: &Member, turn: usize) -> bool {
     let mut order: Vec<(Place, u64)> = fold
         .linked
         .iter()
+        .filter(|(_, commit)| cuts.get(&commit.chain).is_none_or(|(cut, _)| commit.commit_no < *cut))
         .map(|(hash, commit)| {
             let number = u64::from(commit.commit_no);
             (placement.place(OrderKey::new(chain_id(commit.chain), number, Hlc(commit.hlc)), number), *hash)
@@ -191,6 +228,13 @@ fn replication_agrees_with_the_model() {
 #[test]
 fn replication_agrees_with_the_model_when_members_are_restored() {
     let (all, equal) = compare(RESTORES, 100..160);
+    println!("{equal} of {all} views are stable to the same event");
+    assert!(equal * 4 > all, "{equal} of {all}");
+}
+
+#[test]
+fn replication_agrees_with_the_model_when_ticks_are_broken() {
+    let (all, equal) = compare(BROKEN_TICKS, 200..260);
     println!("{equal} of {all} views are stable to the same event");
     assert!(equal * 4 > all, "{equal} of {all}");
 }

@@ -3,7 +3,7 @@
 use serde_bytes::{ByteArray, ByteBuf};
 use weft_protocol::{
     COMMIT_LABEL, ClusterId, Commit, EVENT_VERSION, Event, Fact, Frontier, Genesis, Hlc, Incarnation, KeyPair, SUITE,
-    Shake, Signer as _, encode, hash, leaf_hash, link_hash,
+    Shake, SignedTick, Signer as _, Tick, encode, hash, leaf_hash, link_hash,
 };
 
 use super::*;
@@ -101,8 +101,16 @@ impl Writer {
         SyncResponse::Page { chain: self.state.chain(), groups }
     }
 
+    /// What it said of the commit of this number.
+    fn tick(&self, commit_no: usize, hlc: Hlc) -> SignedTickClaim {
+        let (chain, commit_hash) = (self.state.chain(), self.groups[commit_no].signed.hash());
+        let last = CommitRef { chain, commit_no: commit_no as u64, commit_hash };
+        let tick = Tick { cluster: self.state.cluster(), last, hlc, horizon: Hlc(0), heads: Vec::new() };
+        SignedTick::new(&tick, &*self.keys).claim(&tick)
+    }
+
     fn start(&self, memory: Memory) -> Start {
-        Start::new(self.state.clone(), memory, 0)
+        Start::new(self.state.clone(), memory, 0, Hlc(1_000 + self.state.size()))
     }
 }
 
@@ -123,7 +131,16 @@ fn look(start: &mut Start, known: &[u8], after_us: u64) -> Vec<Act> {
 fn connect(start: &mut Start, who: u8) -> Vec<Act> {
     let mut acts = Vec::new();
     start.connected(node(who), &mut acts);
+    if let [Act::Ask { content: SyncRequest::LastTick { .. }, .. }] = acts[..] {
+        return answer(start, who, Some(SyncResponse::LastTick(None)));
+    }
     acts
+}
+
+/// Connected, and told of the tick that it heard; what it is asked then.
+fn heard(start: &mut Start, who: u8, tick: SignedTickClaim) -> Vec<Act> {
+    start.connected(node(who), &mut Vec::new());
+    answer(start, who, Some(SyncResponse::LastTick(Some(Box::new(tick)))))
 }
 
 fn answer(start: &mut Start, who: u8, content: Option<SyncResponse>) -> Vec<Act> {
@@ -209,7 +226,7 @@ fn one_more_chain_than_others_keep_is_not_begun() {
     let writer = Writer::new(3);
     let most = weft_protocol::limits::INCARNATIONS_MAX;
     let decided = |earlier| {
-        let mut start = Start::new(writer.state.clone(), lost(), earlier);
+        let mut start = Start::new(writer.state.clone(), lost(), earlier, Hlc(0));
         look(&mut start, &[1], 0);
         look(&mut start, &[1], 3 * WAIT_US)
     };
@@ -266,7 +283,7 @@ fn what_is_on_its_way_to_the_disk_contradicts_nobody() {
     let compare = answer(&mut start, 2, Some(writer.page(4, 1)));
     assert!(matches!(compare[..], [Act::Compare { commit_no: 4, .. }]), "{compare:?}");
     let mut acts = Vec::new();
-    start.compared(None, &writer.groups[4].signed, &mut acts);
+    start.compared(None, &writer.groups[4].signed.clone().into(), &mut acts);
     let chain = writer.state.chain();
     assert_eq!(acts, [Act::Ask { to: node(2), content: SyncRequest::Head { chain } }], "it is asked again");
 }
@@ -284,7 +301,7 @@ fn a_second_history_is_never_continued_nor_shown() {
     look(&mut start, &[1], 0);
     let acts = told(&mut start, 1, Some(theirs.head()));
     assert!(matches!(acts[..], [Act::Ask { content: SyncRequest::Range { from_commit: 3, .. }, .. }]), "{acts:?}");
-    let other = theirs.groups[3].signed.clone();
+    let other: Statement = theirs.groups[3].signed.clone().into();
     let compare = Act::Compare { commit_no: 3, other: Box::new(other.clone()) };
     assert_eq!(answer(&mut start, 1, Some(theirs.page(3, 1))), [compare]);
     assert_eq!(look(&mut start, &[1], 1), [], "not before our own was read");
@@ -310,7 +327,7 @@ fn a_member_that_lags_behind_on_the_same_history_is_level() {
     told(&mut start, 1, Some(lagging.head()));
     answer(&mut start, 1, Some(lagging.page(1, 1)));
     let mut acts = Vec::new();
-    start.compared(Some(&writer.groups[1].signed), &lagging.groups[1].signed, &mut acts);
+    start.compared(Some(&writer.groups[1].signed), &lagging.groups[1].signed.clone().into(), &mut acts);
     assert_eq!(acts, []);
     assert_eq!(look(&mut start, &[1], WAIT_US), [Act::Continue]);
 }
@@ -373,6 +390,7 @@ fn what_is_remembered_is_compared_with_what_the_home_holds() {
         last_commit: commits
             .checked_sub(1)
             .map_or(hash("none", &[]), |last| writer.groups[usize::try_from(last).expect("small")].signed.hash()),
+        clock: Hlc(0),
     };
     let compare = |said: Option<&Said>, held: usize, elsewhere: Option<&str>| {
         let commit = |number: u64| {
@@ -392,4 +410,77 @@ fn what_is_remembered_is_compared_with_what_the_home_holds() {
     assert!(matches!(compare(Some(&Said { chain, ..said(5) }), 5, None), Memory::Unknown(_)));
     assert_eq!(compare(Some(&said(0)), 0, None), Memory::Fresh);
     assert_eq!(compare(Some(&said(0)), 1, None), Memory::Agrees);
+}
+
+#[test]
+fn what_a_node_said_in_ticks_it_does_not_contradict() {
+    let writer = Writer::new(5);
+    let head = |writer: &Writer| Some(writer.head());
+    let decided = |home: &Writer, memory: Memory, tick: SignedTickClaim| {
+        let mut start = home.start(memory);
+        look(&mut start, &[1], 0);
+        let chain = home.state.chain();
+        assert_eq!(heard(&mut start, 1, tick), [Act::Ask { to: node(1), content: SyncRequest::Head { chain } }]);
+        answer(&mut start, 1, heads(head(&home.first(3))));
+        answer(&mut start, 1, Some(home.page(2, 1)));
+        if home.state.commits() > 3 {
+            let ours = home.groups[2].signed.clone();
+            start.compared(Some(&ours), &ours.clone().into(), &mut Vec::new());
+        }
+        look(&mut start, &[1], WAIT_US)
+    };
+    let last = |writer: &Writer| writer.state.last_hlc();
+    for memory in [Memory::Agrees, unknown(), lost()] {
+        // A tick below the stamps of this run, of the last commit or of an earlier one, says nothing new.
+        for commit_no in [2, 4] {
+            let tick = writer.tick(commit_no, last(&writer));
+            assert_eq!(decided(&writer, memory.clone(), tick), [Act::Continue], "{memory:?}");
+        }
+        // The clock stands where it stood before the tick: nothing may be written below it.
+        let clock = last(&writer).next();
+        let behind = decided(&writer, memory.clone(), writer.tick(4, clock));
+        assert_eq!(behind, [Act::Over(StartOver::Behind { clock })], "{memory:?}");
+        // The home lacks a commit that nobody holds and somebody heard of.
+        let lost = decided(&writer.first(3), memory.clone(), writer.tick(4, Hlc(0)));
+        assert!(matches!(lost[..], [Act::Over(StartOver::Reincarnate { disown: false, .. })]), "{lost:?}");
+        // The home holds another commit than the one that was named.
+        let mut other = writer.first(4);
+        other.write("other");
+        let another = decided(&other, memory.clone(), writer.tick(4, Hlc(0)));
+        assert!(matches!(another[..], [Act::Over(StartOver::Reincarnate { disown: true, .. })]), "{another:?}");
+    }
+}
+
+#[test]
+fn a_tick_that_this_node_did_not_sign_is_as_if_the_member_were_not_there() {
+    let writer = Writer::new(3);
+    let stranger = Writer { keys: std::sync::Arc::new(KeyPair::generate([8; 32])), ..writer.clone() };
+    let mut start = writer.start(unknown());
+    look(&mut start, &[1], 0);
+    assert_eq!(heard(&mut start, 1, stranger.tick(2, Hlc(u64::MAX))), []);
+    let acts = look(&mut start, &[1], WAIT_US);
+    assert!(matches!(acts[..], [Act::Over(StartOver::Reincarnate { .. })]), "nobody answered: {acts:?}");
+    let mut start = writer.start(Memory::Agrees);
+    look(&mut start, &[1], 0);
+    heard(&mut start, 1, stranger.tick(2, Hlc(u64::MAX)));
+    assert_eq!(look(&mut start, &[1], WAIT_US), [Act::Continue]);
+}
+
+#[test]
+fn who_told_of_its_tick_and_failed_afterwards_is_asked_for_its_head_alone() {
+    let writer = Writer::new(3);
+    let mut start = writer.start(lost());
+    look(&mut start, &[1], 0);
+    let asked = |acts: &[Act]| match acts {
+        [Act::Ask { content, .. }] => matches!(content, SyncRequest::LastTick { .. }),
+        acts => panic!("{acts:?}"),
+    };
+    let mut acts = Vec::new();
+    start.connected(node(1), &mut acts);
+    assert!(asked(&acts), "its last tick comes first");
+    answer(&mut start, 1, None);
+    assert!(asked(&look(&mut start, &[1], RETRY_US)), "that question failed");
+    answer(&mut start, 1, Some(SyncResponse::LastTick(None)));
+    answer(&mut start, 1, None);
+    assert!(!asked(&look(&mut start, &[1], 2 * RETRY_US)), "that one did not");
 }

@@ -1,11 +1,11 @@
 //! Real chains for tests: signed by real keys, accepted by the same check that peers use.
 
 use weft_protocol::{
-    AgentName, Batch, Boot, COMMIT_LABEL, ChainId, ChainState, ClusterId, Commit, CommitGroup, Digest, DigestRow,
-    EVENT_VERSION, Envelope, Event, Evidence, Fact, Genesis, Hlc, Incarnation, KeyPair, Leaves, Level, LocalTarget,
-    MessageBatch, MessageId, MessageRecord, NodeId, OutboxEntry, Payload, PlacedFact, Principal, Recovered, Reserved,
-    SUITE, Sender, Shake, SignedCommit, Signer, Stage, StateFold, Timestamp, TraceId, commit_hash, encode, leaf_hash,
-    link_hash, root,
+    AgentName, Batch, Boot, COMMIT_LABEL, ChainId, ChainState, ClusterId, Commit, CommitGroup, CommitRef, Digest,
+    DigestRow, EVENT_VERSION, Envelope, Event, Evidence, Fact, Genesis, Hlc, Incarnation, KeyPair, Leaves, Level,
+    LocalTarget, MessageBatch, MessageId, MessageRecord, NodeId, OutboxEntry, Payload, PlacedFact, Principal,
+    Recovered, Reserved, SUITE, Sender, Shake, SignedCommit, SignedTick, Signer, Stage, StateFold, Tick, Timestamp,
+    TraceId, commit_hash, encode, leaf_hash, link_hash, root,
 };
 
 pub(crate) fn cluster() -> ClusterId {
@@ -211,7 +211,12 @@ pub(crate) fn script() -> (Vec<Batch>, ChainId, ChainId) {
         ..one(own_id, group)
     });
     let (left, right) = (peer.twin().says(2, "left"), peer.twin().says(2, "right"));
-    let evidence = vec![Evidence { first: left.signed, second: right.signed, rotations: Vec::new() }];
+    let last = CommitRef { chain: peer_id, commit_no: 3, commit_hash: right.signed.hash() };
+    let tick = Tick { cluster: cluster(), last, hlc: Hlc(5), horizon: Hlc(4), heads: vec![last] };
+    let claim = SignedTick::new(&tick, &peer.keys).claim(&tick);
+    let broken = Evidence { first: claim.into(), second: left.signed.clone().into(), rotations: Vec::new() };
+    let evidence =
+        vec![Evidence { first: left.signed.into(), second: right.signed.into(), rotations: Vec::new() }, broken];
     let addresses = vec![(peer_id.node, vec!["/ip4/127.0.0.1/udp/1/quic-v1".to_owned()])];
     let reserved = Some(Reserved { counter: 128, clock: Hlc(9) });
     batches.push(Batch { evidence, addresses, reserved, ..one(peer_id, peer.says(2, "the second foreign text")) });

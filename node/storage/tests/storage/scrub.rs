@@ -102,7 +102,7 @@ impl Image {
         batches.push(one(peer_id, cut_off.says(8, "what does not count")));
         batches.push(Batch {
             cuts: vec![Cut { chain: peer_id, from_commit: 4 }],
-            evidence: vec![Evidence { first: left.signed, second: right.signed, rotations: Vec::new() }],
+            evidence: vec![Evidence { first: left.signed.into(), second: right.signed.into(), rotations: Vec::new() }],
             addresses: vec![(peer_id.node, vec!["/ip4/127.0.0.1/udp/1/quic-v1".to_owned()])],
             outbox_put: vec![own.outbox_entry(1), own.outbox_entry(2)],
             topic_put: vec![publication(&own, 1), publication(&own, 2)],
