@@ -78,11 +78,11 @@ impl Lookups {
         };
         let place = self.sought.iter().position(|(query, _)| *query == id)?;
         let (_, node) = if step.last { self.sought.swap_remove(place) } else { self.sought[place] };
-        let peers = match result {
-            QueryResult::GetClosestPeers(
-                Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. }),
-            ) => peers,
-            _ => return None,
+        let QueryResult::GetClosestPeers(
+            Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. }),
+        ) = result
+        else {
+            return None;
         };
         let addresses = addresses_of(node, &peers);
         tracing::debug!(%node, ?addresses, "members were asked where a member is");
