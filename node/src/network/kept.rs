@@ -109,6 +109,8 @@ pub(super) struct Kept {
     control: Control,
     ways: BTreeMap<NodeId, Way>,
     next_way: u64,
+    /// When to look for requests that have waited for too long: not after the first of them has.
+    look_at: Option<Instant>,
     sender: mpsc::Sender<Arrived>,
     arrived: mpsc::Receiver<Arrived>,
     accepting: AbortHandle,
@@ -126,7 +128,7 @@ impl Kept {
         let (sender, arrived) = mpsc::channel(ARRIVED_MAX);
         let incoming = control.accept(KEPT).expect("BUG: this protocol is accepted once");
         let accepting = tokio::spawn(accept(incoming, sender.clone())).abort_handle();
-        Self { control, ways: BTreeMap::new(), next_way: 0, sender, arrived, accepting }
+        Self { control, ways: BTreeMap::new(), next_way: 0, look_at: None, sender, arrived, accepting }
     }
 
     /// Opens a stream to a member with an open connection.
@@ -171,8 +173,10 @@ impl Kept {
         let number = way.next;
         match requests.try_send(Numbered { number, content }) {
             Ok(()) => {
+                let now = Instant::now();
                 way.next += 1;
-                way.waiting.insert(number, (request, Instant::now()));
+                way.waiting.insert(number, (request, now));
+                self.look_at.get_or_insert(now + ANSWER_TIME_MAX);
                 Ok(())
             }
             Err(mpsc::error::TrySendError::Full(frame) | mpsc::error::TrySendError::Closed(frame)) => {
@@ -183,10 +187,9 @@ impl Kept {
 
     /// What streams brought next, or what has waited for too long. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Vec<Told> {
-        let due = self.ways.values().filter_map(|way| way.waiting.values().next()).map(|(_, since)| *since).min();
         let overdue = async {
-            match due {
-                Some(since) => sleep_until(since + ANSWER_TIME_MAX).await,
+            match self.look_at {
+                Some(when) => sleep_until(when).await,
                 None => std::future::pending().await,
             }
         };
@@ -234,9 +237,11 @@ impl Kept {
     fn give_up(&mut self, now: Instant) -> Vec<Told> {
         let overdue = |_: &u64, (_, since): &mut (OutboundId, Instant)| *since + ANSWER_TIME_MAX <= now;
         let ways = self.ways.values_mut();
-        let late = ways.flat_map(|way| way.waiting.extract_if(.., overdue).collect::<Vec<_>>());
+        let late: Vec<_> = ways.flat_map(|way| way.waiting.extract_if(.., overdue).collect::<Vec<_>>()).collect();
+        let first = self.ways.values().filter_map(|way| way.waiting.values().next()).map(|(_, since)| *since).min();
+        self.look_at = first.map(|since| since + ANSWER_TIME_MAX);
         let reason = "the member did not answer in time";
-        late.map(|(_, (request, _))| Told::Failed { request, reason: reason.to_owned() }).collect()
+        late.into_iter().map(|(_, (request, _))| Told::Failed { request, reason: reason.to_owned() }).collect()
     }
 }
 
@@ -348,4 +353,34 @@ async fn write_all_of<T: Serialize>(
         buffer.shrink_to(WRITE_BYTES_MAX);
     }
     writer.close().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_answered_in_time_fails_and_its_answer_comes_too_late() {
+        let node = NodeId::from_bytes([1; 32]);
+        let mut kept = Kept::new(libp2p_stream::Behaviour::new().new_control());
+        kept.open(node);
+        let (requests, _written) = mpsc::channel(UNANSWERED_MAX);
+        assert!(kept.take(Arrived::Opened { node, way: 0, requests }).is_empty());
+        let begun = Instant::now();
+        for number in 0..2 {
+            kept.ask(OutboundId(number), node, A2aRequest { items: Vec::new() }).expect("there is a stream");
+        }
+        let due = kept.look_at.expect("somebody waits");
+        assert!(due >= begun + ANSWER_TIME_MAX);
+        let answer = |number| Numbered { number, content: A2aResponse { receipts: Vec::new() } };
+        let told = kept.take(Arrived::Answered { node, way: 0, response: answer(0) });
+        assert!(matches!(told[..], [Told::Answered { request: OutboundId(0), .. }]), "{told:?}");
+
+        assert!(kept.give_up(begun).is_empty());
+        assert!(kept.look_at >= Some(due), "the second was asked no sooner");
+        let told = kept.give_up(Instant::now() + ANSWER_TIME_MAX);
+        assert!(matches!(told[..], [Told::Failed { request: OutboundId(1), .. }]), "{told:?}");
+        assert_eq!(kept.look_at, None, "nobody waits");
+        assert!(kept.take(Arrived::Answered { node, way: 0, response: answer(1) }).is_empty());
+    }
 }
