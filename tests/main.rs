@@ -18,6 +18,7 @@ mod kill;
 mod large;
 mod limits;
 mod load;
+mod missed;
 mod prune;
 mod refusals;
 mod remote;

@@ -3,8 +3,14 @@
 /// All times in microseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiscoveryConfig {
-    /// A member without a connection is suspect for so long, then dead (guess: five missed redials).
+    /// A member that is suspect and does not refute it is dead after this (guess: a dozen probes by others).
     pub dead_after_us: u64,
+    /// One member is probed in this time, each in turn (400 ms suit a LAN, 1 s a WAN: guesses).
+    pub probe_period_us: u64,
+    /// A member that has not answered by then is probed through others; at most half of the period (150 ms, 500 ms: guesses).
+    pub probe_timeout_us: u64,
+    /// News of who is alive is told to a few members this often, while there is any (guess).
+    pub news_interval_us: u64,
     /// The first redial comes after this, each next one after twice as long (guess).
     pub redial_us_min: u64,
     /// The longest wait between redials while the outage is young (guess: well below the 5 s in which a member that returns
@@ -30,6 +36,9 @@ impl Default for DiscoveryConfig {
     fn default() -> Self {
         Self {
             dead_after_us: 5_000_000,
+            probe_period_us: 400_000,
+            probe_timeout_us: 150_000,
+            news_interval_us: 100_000,
             redial_us_min: 200_000,
             redial_us_max: 2_000_000,
             redial_patience_us: 60_000_000,
@@ -40,5 +49,14 @@ impl Default for DiscoveryConfig {
             load_interval_us: 1_000_000,
             inquiry_interval_us: 500_000,
         }
+    }
+}
+
+impl DiscoveryConfig {
+    /// What SWIM cannot change under way: the period of probes, how long one may take, and the interval of news.
+    pub(crate) fn pace(&self) -> [u64; 3] {
+        let period_us = self.probe_period_us.max(2);
+        let timeout_us = self.probe_timeout_us.clamp(1, period_us / 2);
+        [period_us, timeout_us, self.news_interval_us.max(1)]
     }
 }

@@ -16,6 +16,7 @@ use crate::directory::Directory;
 use crate::event::{Identity, Input, Output};
 use crate::own_advert::{OwnAdvert, Speaker};
 use crate::peers::Peers;
+use crate::swim::Swim;
 
 /// What was refused since this run began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +27,8 @@ pub struct Counters {
     pub admissions_refused: u64,
     /// Adverts that do not verify, or found no room.
     pub adverts_refused: u64,
+    /// Packets of SWIM that are none, or not of the node that sent them.
+    pub swim_refused: u64,
 }
 
 /// Who is in the cluster, who is alive, and who holds which agent. It has no clock, no entropy and no sockets.
@@ -47,6 +50,7 @@ pub struct Discovery {
     /// Nodes whose addresses were told with a token; dialled before their admission is known.
     pub(crate) seeds: BTreeSet<NodeId>,
     pub(crate) peers: Peers,
+    pub(crate) swim: Swim,
     pub(crate) directory: Directory,
     pub(crate) own_advert: OwnAdvert,
     /// When to ask again for adverts that never came; set while some are missing and somebody can be asked.
@@ -102,6 +106,7 @@ impl Discovery {
             build: build.clone(),
             signer: Arc::clone(&signer),
         };
+        let swim = Swim::new(node, started, &config, seed);
         let own_advert = OwnAdvert::new(speaker, &config, now);
         let mut discovery = Self {
             config,
@@ -118,6 +123,7 @@ impl Discovery {
             listening: Vec::new(),
             seeds: told_addresses.iter().map(|(node, _)| *node).collect(),
             peers: Peers::default(),
+            swim,
             directory: Directory::default(),
             own_advert,
             inquire_at: None,
@@ -159,6 +165,8 @@ impl Discovery {
             Input::AddressesFound { node, addresses } => self.on_addresses_found(node, addresses, now),
             Input::Pinged { node, rtt_us } => self.on_pinged(node, rtt_us, now),
             Input::PingFailed { node } => self.on_ping_failed(node),
+            Input::SwimArrived { from, packet } => self.on_swim_arrived(from, &packet, now, outputs),
+            Input::WatchEnded { node } => self.on_watch_ended(node, now, outputs),
             Input::ListenChanged { addresses } => self.on_listen_changed(addresses),
             Input::AdmissionSeen { issuer, certificate, .. } => {
                 self.fold_admission(issuer, *certificate, now, outputs);
@@ -183,7 +191,7 @@ impl Discovery {
             Input::OwnKeysRotated { rotation, signer, hlc } => {
                 self.on_own_keys_rotated(&rotation, signer, hlc, outputs);
             }
-            Input::Configured { config } => self.config = *config,
+            Input::Configured { config } => self.on_configured(*config, now, outputs),
             Input::Woken => {}
         }
         self.do_due(now, outputs);
@@ -194,6 +202,7 @@ impl Discovery {
         if self.directory.expire(now) {
             outputs.push(Output::DirectoryChanged);
         }
+        self.swim.do_due(now, outputs);
         self.dial_due(now, outputs);
         self.inquire(now, outputs);
         if let Some(advert) = self.own_advert.take_due(&self.config, now) {
@@ -206,7 +215,10 @@ impl Discovery {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let advert = self.own_advert.next_due(&self.config, self.now);
         let expiry = self.directory.next_expiry();
-        [Some(advert), expiry, self.inquire_at, self.next_change(self.now)].into_iter().flatten().min()
+        [Some(advert), expiry, self.inquire_at, self.swim.next_due(), self.next_change(self.now)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn on_listen_changed(&mut self, addresses: Vec<String>) {

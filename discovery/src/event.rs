@@ -73,6 +73,18 @@ pub enum Input {
         /// From which member.
         node: NodeId,
     },
+    /// A packet of SWIM came on a connection to that node.
+    SwimArrived {
+        /// From whom.
+        from: NodeId,
+        /// As it was sent.
+        packet: Vec<u8>,
+    },
+    /// The other end of the connection that is kept for nothing else ended it, or ceased to be.
+    WatchEnded {
+        /// Whose.
+        node: NodeId,
+    },
     /// We listen on these addresses now.
     ListenChanged {
         /// All of them.
@@ -245,6 +257,13 @@ pub enum Output {
     LookUp {
         /// Which member.
         node: NodeId,
+    },
+    /// Send that node a packet of SWIM, if a connection to it is open; it may be lost.
+    SendSwim {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        packet: Vec<u8>,
     },
     /// Close all connections to that node.
     Disconnect {

@@ -7,8 +7,8 @@
 //! connection, on an [`AdmissionView`] that this crate publishes.
 //!
 //! Modules in reading order: `event`, `config`, `discovery` (the machine); `admission` with `members` (the fold), `invites`,
-//! `joining`, `pending` and `view`; `handshake`; `peers` with `liveness` (the table of nodes, their state, redialling); `directory`,
-//! `own_advert` and `inquiry`; `reads` (all that may be asked of the machine between two inputs).
+//! `joining`, `pending` and `view`; `handshake`; `swim` (who misses whom); `peers` with `liveness` (the table of nodes, their state,
+//! redialling); `directory`, `own_advert` and `inquiry`; `reads` (all that may be asked of the machine between two inputs).
 
 mod address;
 mod admission;
@@ -22,6 +22,7 @@ mod liveness;
 mod own_advert;
 mod peers;
 mod reads;
+mod swim;
 
 pub use admission::{AdmissionView, AdmittedMember};
 pub use config::DiscoveryConfig;

@@ -1,7 +1,8 @@
-//! Who is alive: connections and pings decide, and whoever is missing is dialled again for ever.
+//! Who is alive: SWIM decides, of whom it does not know connections and pings; and whoever is missing is dialled again for ever.
 
 use std::fmt;
 
+use foca::State;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use weft_protocol::{Hlc, NodeId, Timestamp};
@@ -23,11 +24,11 @@ const LOOKUP_PAUSE_US: u64 = 60_000_000;
 /// What is known of a member. To be known means not to be alive: a state is this node's view, not a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MemberState {
-    /// A connection is open and answers pings.
+    /// It answers: this node, or others.
     Alive,
-    /// A ping was missed, or the connection was lost a moment ago, or none was made yet since this node started.
+    /// It did not answer, or a connection to it was lost a moment ago, or none was made yet since this node started.
     Suspect,
-    /// No connection for longer than that.
+    /// It was suspect for long, and did not say that it is not.
     Dead,
     /// No connection, and its chain ends with an orderly shutdown.
     Left,
@@ -50,24 +51,33 @@ impl fmt::Display for MemberState {
     }
 }
 
-/// The state of a node that is not quarantined.
-pub(crate) fn judged(peer: &Peer, config: &DiscoveryConfig, now: Timestamp) -> MemberState {
-    match &peer.link {
-        Some(_) if peer.ping_failed => MemberState::Suspect,
-        Some(_) => MemberState::Alive,
-        None if peer.has_left() => MemberState::Left,
-        None if now < dies_at(peer, config) => MemberState::Suspect,
-        None => MemberState::Dead,
-    }
-}
-
 const fn dies_at(peer: &Peer, config: &DiscoveryConfig) -> Timestamp {
     peer.down_since.after_us(config.dead_after_us)
 }
 
 impl Discovery {
+    /// The state of a node that is not quarantined. What the cluster says of it counts, unless that is older than a connection
+    /// that it proved itself on; of a node that takes no part in SWIM the connection and its pings tell.
+    pub(crate) fn judged(&self, node: &NodeId, peer: &Peer) -> MemberState {
+        if peer.link.is_none() && peer.has_left() {
+            return MemberState::Left;
+        }
+        let verdict = self.swim.verdict(node);
+        let refuted = peer.link.is_some() && peer.refuted.is_some() && verdict == peer.refuted;
+        match verdict.map(|verdict| verdict.state()) {
+            Some(_) if refuted => MemberState::Alive,
+            Some(State::Alive) => MemberState::Alive,
+            Some(State::Suspect) => MemberState::Suspect,
+            Some(State::Down) => MemberState::Dead,
+            None if peer.link.is_some() && !peer.ping_failed => MemberState::Alive,
+            None if peer.link.is_some() || self.now < dies_at(peer, &self.config) => MemberState::Suspect,
+            None => MemberState::Dead,
+        }
+    }
+
     pub(crate) fn on_connected(&mut self, node: NodeId, path: Path, now: Timestamp, outputs: &mut Vec<Output>) {
         let refused = node == self.node || self.members.is_cut_off(&node);
+        let verdict = self.swim.verdict(&node);
         let peer = if refused { None } else { self.peers.entry(node, now) };
         let Some(peer) = peer else {
             outputs.push(Output::Disconnect { node });
@@ -75,7 +85,7 @@ impl Discovery {
         };
         let was_down = peer.link.is_none();
         let worked = path.dialled.then(|| without_peer(&path.address, node));
-        peer.connected(path, now);
+        peer.connected(path, verdict, now);
         if peer.learn_addresses(worked) {
             outputs.push(Output::RememberAddresses { node, addresses: peer.addresses.clone() });
         }
@@ -84,6 +94,7 @@ impl Discovery {
             outputs.push(Output::RequestAdverts { to: node, held: self.held_adverts() });
             self.own_advert.repeat();
             outputs.push(Output::DirectoryChanged);
+            self.swim.greet(node, now, outputs);
         }
     }
 
@@ -91,8 +102,36 @@ impl Discovery {
         let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.link.is_some()) else { return };
         peer.disconnected(now);
         peer.next_dial = now.after_us(redial_us(peer, &self.config, now, &mut self.generator));
+        let left = peer.has_left();
         outputs.push(Output::ReportReachability { node, reachable: false });
+        if !left {
+            self.swim.suspect(node, now, outputs);
+        }
         self.forget_stranger(node);
+    }
+
+    /// The end of a connection that exists to end with its process.
+    pub(crate) fn on_watch_ended(&mut self, node: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
+        if self.peers.get(&node).is_some_and(|peer| peer.link.is_some()) {
+            self.swim.suspect(node, now, outputs);
+        }
+    }
+
+    pub(crate) fn on_swim_arrived(&mut self, from: NodeId, packet: &[u8], now: Timestamp, outputs: &mut Vec<Output>) {
+        let belongs = |node: &NodeId| {
+            let peer = self.peers.get(node).filter(|_| !self.members.is_cut_off(node));
+            let known = peer.is_some() || *node == self.node;
+            known.then(|| peer.and_then(|peer| peer.run_started))
+        };
+        if belongs(&from).is_none() || !self.swim.packet_arrived(from, packet, belongs, now, outputs) {
+            self.counters.swim_refused += 1;
+        }
+    }
+
+    pub(crate) fn on_configured(&mut self, config: DiscoveryConfig, now: Timestamp, outputs: &mut Vec<Output>) {
+        let connected = self.peers.iter().filter(|(_, peer)| peer.link.is_some()).map(|(node, _)| *node);
+        self.swim.configure(&config, connected, now, outputs);
+        self.config = config;
     }
 
     pub(crate) fn on_dial_failed(&mut self, node: NodeId, reason: &str, now: Timestamp, outputs: &mut Vec<Output>) {

@@ -8,6 +8,7 @@ use weft_protocol::{Hlc, NodeId, Timestamp};
 
 use crate::address::merged;
 use crate::event::Path;
+use crate::swim::Verdict;
 
 /// Most nodes in the table: every member once, and as many that are not known as members yet. One more is disconnected.
 const PEERS_MAX: usize = 2 * MEMBERS_MAX;
@@ -23,6 +24,8 @@ pub(crate) struct Peer {
     pub(crate) link: Option<Path>,
     /// Of the last ping on this connection.
     pub(crate) rtt_us: Option<u64>,
+    /// What the cluster said of it when this connection was opened: that is the older news.
+    pub(crate) refuted: Option<Verdict>,
     /// Whether the last ping on this connection came back.
     pub(crate) ping_failed: bool,
     /// Since when there is no connection.
@@ -51,6 +54,7 @@ impl Peer {
             addresses: Vec::new(),
             link: None,
             rtt_us: None,
+            refuted: None,
             ping_failed: false,
             down_since: now,
             last_seen: None,
@@ -77,8 +81,9 @@ impl Peer {
         self.shut_down.is_some_and(|at| self.run_started.is_none_or(|started| at > started))
     }
 
-    pub(crate) fn connected(&mut self, path: Path, now: Timestamp) {
+    pub(crate) fn connected(&mut self, path: Path, verdict: Option<Verdict>, now: Timestamp) {
         self.link = Some(path);
+        self.refuted = verdict;
         self.ping_failed = false;
         self.rtt_us = None;
         self.last_seen = Some(now);

@@ -13,7 +13,7 @@ use crate::admission::AdmissionView;
 use crate::directory::Held;
 use crate::discovery::{Counters, Discovery};
 use crate::event::{InviteState, Path};
-use crate::liveness::{MemberState, judged};
+use crate::liveness::MemberState;
 
 /// Where an agent runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -232,7 +232,7 @@ impl Discovery {
         if *node == self.node {
             return MemberState::Alive;
         }
-        self.peers.get(node).map_or(MemberState::Dead, |peer| judged(peer, &self.config, self.now))
+        self.peers.get(node).map_or(MemberState::Dead, |peer| self.judged(node, peer))
     }
 
     /// Adverts that are newer than those held, our own first, as many as fit one answer; the rest comes by gossip.

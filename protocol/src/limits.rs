@@ -79,6 +79,9 @@ pub const HEADS_TOLD_MAX: usize = 8;
 /// Most stretches in one answer (guess: a cluster of a thousand chains is searched in three answers).
 pub const STRETCHES_MAX: usize = 16;
 
+/// Longest packet of SWIM, in bytes: the members of a full mesh (64, of about 50 bytes each) fit twice (guess).
+pub const SWIM_PACKET_BYTES_MAX: usize = 8 * 1024;
+
 /// Most agents, or topics, that the scope of one agent names (guess).
 pub const SCOPE_ENTRIES_MAX: usize = 64;
 /// Most paths that a sandbox allows, and most that it denies: with the longest of them a spawn still fits into one event. One

@@ -28,6 +28,7 @@ impl World {
             Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),
             // Nobody moves in this world.
             Output::LookUp { node: _ } => {}
+            Output::SendSwim { to, packet } => self.send_swim(node, to, &packet),
             Output::Disconnect { node: peer } => self.disconnect(node, peer),
             Output::Request { request, to, content } => self.request(node, request, to, &content),
             Output::Respond { request, content } => self.respond(node, request, &content),

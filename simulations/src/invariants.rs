@@ -75,6 +75,7 @@ impl Judge {
             Output::Persist(_)
             | Output::Dial { .. }
             | Output::LookUp { .. }
+            | Output::SendSwim { .. }
             | Output::Disconnect { .. }
             | Output::Follow { .. }
             | Output::DeliverPublication { .. }

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weft_discovery::{Handshake, HandshakeOutcome, Path, Step as Shake};
 use weft_peer::{GossipTopic, InboundId, Input, OutboundId, Request, Response};
-use weft_protocol::limits::{ADMISSION_FRAME_BYTES_MAX, AUTH_FRAME_BYTES_MAX, FRAME_BYTES_MAX, GOSSIP_BYTES_MAX};
+use weft_protocol::limits::{
+    ADMISSION_FRAME_BYTES_MAX, AUTH_FRAME_BYTES_MAX, FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, SWIM_PACKET_BYTES_MAX,
+};
 use weft_protocol::{
     A2aRequest, A2aResponse, AuthFrame, AuthRefusal, BlobRequest, BlobResponse, Gossip, NodeId, SyncRequest,
     SyncResponse, Timestamp, TopicName, decode, encode,
@@ -44,6 +46,8 @@ enum Content {
     Request { request: OutboundId, protocol: Protocol, bytes: Vec<u8> },
     Response { request: OutboundId, protocol: Protocol, bytes: Vec<u8> },
     Gossip { author: usize, number: u64, topic: GossipTopic, bytes: Vec<u8> },
+    Swim(Vec<u8>),
+    WatchEnd,
     Close,
 }
 
@@ -64,6 +68,11 @@ impl World {
             let frame = Frame { from, to, connection, content: content() };
             self.after(arrives_us - self.now_us, Event::Arrive(Box::new(frame)));
         }
+    }
+
+    /// Tells the other end that nobody is here any more to whom its idle connection leads.
+    pub(crate) fn send_watch_end(&mut self, from: usize, to: usize, connection: u64) {
+        self.send_frame(from, to, connection, || Content::WatchEnd);
     }
 
     /// Tells the other end that a connection is over.
@@ -118,6 +127,15 @@ impl World {
         self.after(REQUEST_US_MAX, Event::Expire { node, run, request });
     }
 
+    /// Carries out `SendSwim`.
+    pub(crate) fn send_swim(&mut self, node: usize, to: NodeId, packet: &[u8]) {
+        let Some(peer) = self.number_of(to) else { return };
+        if let Some(connection) = self.connection(node, peer) {
+            self.check_size(packet, SWIM_PACKET_BYTES_MAX);
+            self.send_frame(node, peer, connection, || Content::Swim(packet.to_vec()));
+        }
+    }
+
     /// A request waited long enough.
     pub(crate) fn expire(&mut self, node: usize, request: OutboundId) {
         let running = self.nodes[node].running.as_mut();
@@ -162,6 +180,14 @@ impl World {
             Content::Response { request, protocol, bytes } => self.response_arrived(to, request, protocol, &bytes),
             Content::Gossip { author, number, topic, bytes } => {
                 self.gossip_arrived(from, to, author, number, topic, &bytes);
+            }
+            Content::Swim(packet) => {
+                let from = self.nodes[from].id();
+                self.tell(to, Input::SwimArrived { from, packet });
+            }
+            Content::WatchEnd => {
+                let node = self.nodes[from].id();
+                self.tell(to, Input::WatchEnded { node });
             }
             Content::Close => self.lose_link(to, from),
         }

@@ -64,6 +64,8 @@ pub(crate) fn input(input: &Input) -> String {
         Input::DialFailed { node, reason } => format!("dial-failed {} {reason}", node.short()),
         Input::Pinged { node, rtt_us } => format!("pinged {} {rtt_us}", node.short()),
         Input::PingFailed { node } => format!("ping-failed {}", node.short()),
+        Input::SwimArrived { from, packet } => format!("swim-arrived {} {}", from.short(), packet.len()),
+        Input::WatchEnded { node } => format!("watch-ended {}", node.short()),
         Input::ListenChanged { addresses } => format!("listen-changed {addresses:?}"),
         Input::RequestArrived { request, from, content } => {
             format!("request-arrived {} {} {}", request.0, from.short(), request_words(content))
@@ -136,6 +138,7 @@ pub(crate) fn output(output: &Output) -> String {
             format!("answer-join {} {answer:?}", ask.0)
         }
         Output::Notify { ask, cursor, publication } => format!("notify {} {} {cursor}", ask.0, publication.id),
+        Output::SendSwim { to, packet } => format!("send-swim {} {}", to.short(), packet.len()),
         Output::LookUp { node } => format!("look-up {}", node.short()),
         Output::Dial { node, addresses } => format!("dial {} {addresses:?}", node.short()),
         Output::Disconnect { node } => format!("disconnect {}", node.short()),

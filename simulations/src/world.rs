@@ -454,7 +454,12 @@ impl World {
         self.trace.add(self.now_us, Some(node), format_args!("crashes, unsynced writes {unsynced:?}"));
         running.store.abandon();
         self.end(node);
-        if unsynced != Unsynced::Kept {
+        if unsynced == Unsynced::Kept {
+            // Its machine goes on, and says of the connections over TCP that nobody has them any more.
+            for (peer, link) in &running.links {
+                self.send_watch_end(node, *peer, link.connection);
+            }
+        } else {
             self.nodes[node].memo.lose(self.now_us);
         }
         let disk = &self.nodes[node].disk;

@@ -70,6 +70,12 @@ pub struct AdmissionView {
 }
 
 impl AdmissionView {
+    /// Whether a node is a member that is not cut off.
+    #[must_use]
+    pub fn is_active(&self, node: &NodeId) -> bool {
+        self.members.contains_key(node) && !self.quarantined.contains(node)
+    }
+
     /// What the fold says now.
     pub(crate) fn new(
         node: NodeId,

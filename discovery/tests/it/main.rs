@@ -14,4 +14,5 @@ mod quarantine;
 mod recovery;
 mod redial;
 mod rotations;
+mod swim;
 mod world;

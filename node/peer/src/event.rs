@@ -220,6 +220,18 @@ pub enum Input {
         /// From which member.
         node: NodeId,
     },
+    /// A packet of SWIM came on a connection to that node.
+    SwimArrived {
+        /// From whom.
+        from: NodeId,
+        /// As it was sent.
+        packet: Vec<u8>,
+    },
+    /// The idle connection to that member ended, or its process did.
+    WatchEnded {
+        /// Which member.
+        node: NodeId,
+    },
     /// We listen on these addresses now.
     ListenChanged {
         /// All of them.
@@ -431,6 +443,13 @@ pub enum Output {
     LookUp {
         /// Which member.
         node: NodeId,
+    },
+    /// Send that node a packet of SWIM, if a connection to it is open; it may be lost.
+    SendSwim {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        packet: Vec<u8>,
     },
     /// Close all connections to that node.
     Disconnect {

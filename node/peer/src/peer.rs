@@ -290,6 +290,10 @@ impl Peer {
             Input::DialFailed { node, reason } => self.tell_discovery(discovery::Input::DialFailed { node, reason }),
             Input::Pinged { node, rtt_us } => self.tell_discovery(discovery::Input::Pinged { node, rtt_us }),
             Input::PingFailed { node } => self.tell_discovery(discovery::Input::PingFailed { node }),
+            Input::SwimArrived { from, packet } => {
+                self.tell_discovery(discovery::Input::SwimArrived { from, packet });
+            }
+            Input::WatchEnded { node } => self.tell_discovery(discovery::Input::WatchEnded { node }),
             Input::ListenChanged { addresses } => {
                 self.tell_discovery(discovery::Input::ListenChanged { addresses });
             }
@@ -1117,6 +1121,7 @@ impl Peer {
         use discovery::Output as From;
         match output {
             From::LookUp { node } => out.push(Output::LookUp { node }),
+            From::SendSwim { to, packet } => out.push(Output::SendSwim { to, packet }),
             From::Dial { node, addresses } => out.push(Output::Dial { node, addresses }),
             From::Disconnect { node } => out.push(Output::Disconnect { node }),
             From::RequestAdverts { to, held } => {

@@ -1119,6 +1119,8 @@ pub(crate) enum BenchCommand {
     Call(BenchArgs),
     /// Messages between two agents of one node
     Ipc(BenchArgs),
+    /// Eight nodes on this machine: how soon they see each other, and miss one that was killed or stopped
+    Mesh(BenchArgs),
     /// Catching up with a chain of 100,000 events
     Sync(BenchArgs),
 }

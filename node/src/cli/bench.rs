@@ -5,6 +5,7 @@ mod call;
 mod chain;
 mod disk_limits;
 mod ipc;
+mod mesh;
 mod signatures;
 mod stock;
 mod sync;
@@ -62,6 +63,7 @@ pub(crate) async fn run(command: &BenchCommand) -> Result<(), CliError> {
         }
         BenchCommand::Call(args) => (args.json, call::measure(folder.path()).await?),
         BenchCommand::Ipc(args) => (args.json, ipc::measure(folder.path()).await?),
+        BenchCommand::Mesh(args) => (args.json, mesh::measure(folder.path()).await?),
         BenchCommand::Sync(args) => (args.json, sync::measure(folder.path()).await?),
     };
     Output::new(json).report(&Figures { results }, |figures| {

@@ -101,7 +101,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 39] = [
+pub(crate) static KEYS: [Key; 42] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -187,10 +187,31 @@ pub(crate) static KEYS: [Key; 39] = [
     limit("kernel.agent_tool_calls", "tools that one life of such an agent may call", Resource::ToolCalls),
     time(
         "discovery.dead_after",
-        "a member without a connection is suspect for so long, then dead",
+        "a member that is suspect and does not say that it lives is dead after this",
         |config| &mut config.discovery.dead_after_us,
         500 * MS,
         HOUR,
+    ),
+    time(
+        "discovery.probe_period",
+        "one member after the other is probed, one in this time; 1s suits a WAN",
+        |config| &mut config.discovery.probe_period_us,
+        50 * MS,
+        MINUTE,
+    ),
+    time(
+        "discovery.probe_timeout",
+        "a member that has not answered by then is probed through others; at most half of the period counts; 500ms suits a WAN",
+        |config| &mut config.discovery.probe_timeout_us,
+        10 * MS,
+        MINUTE,
+    ),
+    time(
+        "discovery.news_interval",
+        "how often news of who is alive is told to a few members, while there is any",
+        |config| &mut config.discovery.news_interval_us,
+        10 * MS,
+        MINUTE,
     ),
     time(
         "discovery.redial_min",

@@ -19,9 +19,12 @@ use weft_protocol::{Admission, AuthFrame, AuthRefusal, InviteId, Join, PublicKey
 
 use super::frame::{read_frame, write_frame};
 use super::links::Run;
+use super::watched::{self, WATCH};
 use crate::clock;
 
-const PREFACE: &[u8; 13] = b"/weft/auth/1\n";
+pub(super) const PREFACE: &[u8; 13] = b"/weft/auth/1\n";
+/// The number of a run behind it.
+pub(super) const RUN_BYTES: usize = size_of::<Run>();
 
 /// How long a refused side may take to read why (guess: a round trip of the slowest link).
 const LAST_WORD_TIME_MAX: Duration = Duration::from_millis(500);
@@ -31,6 +34,15 @@ const LAST_WORD_TIME_MAX: Duration = Duration::from_millis(500);
 pub(super) enum Side {
     Dialer,
     Listener,
+}
+
+/// What the other side may do in a handshake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Longest frame.
+    pub(super) frame_bytes_max: usize,
+    /// Whether it may keep the connection to see it end: a member, by the key of the transport.
+    pub(super) may_be_watched: bool,
 }
 
 /// Why a connection did not come to be.
@@ -51,6 +63,9 @@ pub(super) enum AuthFailure {
         /// Which.
         found: PeerId,
     },
+    /// A connection that is kept for nothing but its end.
+    #[error("kept to see it end")]
+    Watched,
     /// A key that is not Ed25519.
     #[error("the key of the node there is not an Ed25519 key")]
     UnknownKey,
@@ -78,13 +93,13 @@ pub(super) async fn exchange(
     side: Side,
     handshake: Handshake,
     run: Run,
-    frame_bytes_max: usize,
+    bounds: Bounds,
     ask: impl AsyncFnOnce(PublicKeys, InviteId, Join) -> Result<Admission, AuthRefusal>,
 ) -> Result<(HandshakeOutcome, Run), AuthFailure> {
     let limited = async {
         let mut stream = open(muxer, side).await?;
         let talk = async {
-            let result = converse(&mut stream, handshake, run, frame_bytes_max, ask).await;
+            let result = converse(&mut stream, handshake, run, bounds, ask).await;
             let _already_closed = stream.close().await;
             // Whoever has the last word on this connection waits until it was heard.
             let last_word = match &result {
@@ -106,7 +121,7 @@ async fn converse(
     stream: &mut SubstreamBox,
     mut handshake: Handshake,
     run: Run,
-    frame_bytes_max: usize,
+    bounds: Bounds,
     ask: impl AsyncFnOnce(PublicKeys, InviteId, Join) -> Result<Admission, AuthRefusal>,
 ) -> Result<(HandshakeOutcome, Run), AuthFailure> {
     stream.write_all(PREFACE).await?;
@@ -116,10 +131,15 @@ async fn converse(
 
     let mut preface = [0; PREFACE.len()];
     stream.read_exact(&mut preface).await?;
+    let frame_bytes_max = bounds.frame_bytes_max;
+    if preface == *WATCH && bounds.may_be_watched {
+        watched::agree(stream).await?;
+        return Err(AuthFailure::Watched);
+    }
     if preface != *PREFACE {
         return refuse(stream, AuthRefusal::Protocol).await;
     }
-    let mut their_run = [0; 8];
+    let mut their_run = [0; RUN_BYTES];
     stream.read_exact(&mut their_run).await?;
 
     let mut ask = Some(ask);
@@ -176,7 +196,7 @@ async fn drain(stream: &mut SubstreamBox) {
 }
 
 /// The first substream: opened by the dialer, accepted by the listener.
-async fn open(muxer: &mut StreamMuxerBox, side: Side) -> io::Result<SubstreamBox> {
+pub(super) async fn open(muxer: &mut StreamMuxerBox, side: Side) -> io::Result<SubstreamBox> {
     poll_fn(|context| {
         let opened = match side {
             Side::Dialer => muxer.poll_outbound_unpin(context),
@@ -195,7 +215,7 @@ async fn open(muxer: &mut StreamMuxerBox, side: Side) -> io::Result<SubstreamBox
 }
 
 /// Runs `future` while the muxer moves its bytes.
-async fn driving<F: Future>(muxer: &mut StreamMuxerBox, future: F) -> io::Result<F::Output> {
+pub(super) async fn driving<F: Future>(muxer: &mut StreamMuxerBox, future: F) -> io::Result<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {

@@ -14,7 +14,7 @@ use weft_discovery::{AdmissionView, Handshake, HandshakeOutcome};
 use weft_protocol::limits::{AUTH_FRAME_BYTES_MAX, AUTH_US_MAX};
 use weft_protocol::{Admission, AuthRefusal, InviteId, Join, NodeId, PublicKeys};
 
-use super::authenticate::{AuthFailure, Side, exchange};
+use super::authenticate::{AuthFailure, Bounds, Side, exchange};
 use super::links::Run;
 use super::refusals::Refusals;
 use crate::identity::{node_id, random};
@@ -31,6 +31,8 @@ pub(super) enum Knock {
     },
     /// A member was authenticated. Its connection begins when `ready` is told; it is closed when `ready` is dropped.
     Enter { node: NodeId, run: Run, ready: oneshot::Sender<()> },
+    /// A member wants this connection kept for nothing but its end.
+    Watched { node: NodeId, muxer: StreamMuxerBox },
 }
 
 /// One for all connections of a node; a clone is the same gate.
@@ -81,6 +83,10 @@ impl Gate {
                 self.refusals.note(node, address, false, refusal.clone());
                 Err(AuthFailure::RefusedUs(refusal))
             }
+            Err(AuthFailure::Watched) => {
+                self.knock(Knock::Watched { node, muxer }).await?;
+                Err(AuthFailure::Watched)
+            }
             Err(other) => Err(other),
         }
     }
@@ -102,7 +108,7 @@ impl Gate {
             }
             Endpoint::Listener => (Side::Listener, Handshake::listener(view, signer, nonce, node), None),
         };
-        let (outcome, run) = self.exchange(muxer, side, handshake).await?;
+        let (outcome, run) = self.exchange(muxer, side, handshake, node).await?;
         match outcome {
             HandshakeOutcome::Member { node, .. } => {
                 let (ready, is_ready) = oneshot::channel();
@@ -119,6 +125,7 @@ impl Gate {
         muxer: &mut StreamMuxerBox,
         side: Side,
         handshake: Handshake,
+        node: NodeId,
     ) -> Result<(HandshakeOutcome, Run), AuthFailure> {
         let ask = async |keys, invite, join| {
             let (answer, answered) = oneshot::channel();
@@ -126,7 +133,9 @@ impl Gate {
             self.knock(knock).await.map_err(|_| AuthRefusal::NotReady)?;
             answered.await.map_err(|_| AuthRefusal::NotReady)?.map(|admission| *admission)
         };
-        exchange(muxer, side, handshake, self.run, AUTH_FRAME_BYTES_MAX, ask).await
+        let member = self.view.borrow().is_active(&node);
+        let bounds = Bounds { frame_bytes_max: AUTH_FRAME_BYTES_MAX, may_be_watched: side == Side::Listener && member };
+        exchange(muxer, side, handshake, self.run, bounds, ask).await
     }
 
     async fn knock(&self, knock: Knock) -> Result<(), AuthFailure> {

@@ -16,7 +16,7 @@ use weft_discovery::{Handshake, HandshakeOutcome};
 use weft_protocol::limits::ADMISSION_FRAME_BYTES_MAX;
 use weft_protocol::{Admission, AuthRefusal, KeyPair, NodeId, NodeName, Token};
 
-use super::authenticate::{AuthFailure, Side, exchange};
+use super::authenticate::{AuthFailure, Bounds, Side, exchange};
 use super::links::Run;
 use super::translate::{innermost, transport_failure};
 use super::{address, transport};
@@ -126,7 +126,8 @@ pub(crate) async fn join(
                 let handshake = Handshake::dialer_joiner(token.clone(), keys, name.clone(), build, nonce, inviter);
                 let nobody_asks_us = async |_, _, _| Err(AuthRefusal::Protocol);
                 let side = Side::Dialer;
-                let talk = exchange(&mut muxer, side, handshake, run, ADMISSION_FRAME_BYTES_MAX, nobody_asks_us).await;
+                let bounds = Bounds { frame_bytes_max: ADMISSION_FRAME_BYTES_MAX, may_be_watched: false };
+                let talk = exchange(&mut muxer, side, handshake, run, bounds, nobody_asks_us).await;
                 admission(talk.map(|(outcome, _)| outcome))
             }
             .await;

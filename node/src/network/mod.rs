@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: `transport` (QUIC and TCP+TLS), `authenticate` (the handshake on the first substream) with
 //! `frame`, `gate` (what it needs of the node) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
-//! and `topics`; `kept` (agent requests on one stream), `lookup` (where a member is) and
+//! and `topics`; `kept` (agent requests on one stream), `swim` and `watched` (who is alive), `lookup` (where a member is) and
 //! `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the peer's inputs); last the two that run without a
 //! node: `join` and `fetch`.
 
@@ -23,11 +23,13 @@ mod kept;
 mod links;
 mod lookup;
 mod refusals;
+mod swim;
 #[cfg(test)]
 mod tests;
 mod topics;
 mod translate;
 mod transport;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -58,7 +60,9 @@ use self::gate::{Gate, Knock};
 use self::kept::Kept;
 use self::links::Links;
 use self::lookup::Lookups;
+use self::swim::Packets;
 use self::topics::Topics;
+use self::watched::{Ended, Watches};
 use crate::identity::{peer_id, transport_keys};
 
 /// How long a connection to a member that says nothing is kept: for as long as the program runs.
@@ -198,6 +202,8 @@ pub(crate) struct Network {
     refusals: Refusals,
     links: Links,
     kept: Kept,
+    packets: Packets,
+    watches: Watches,
     lookups: Lookups,
     listeners: Vec<Listener>,
     listening: Vec<String>,
@@ -239,6 +245,9 @@ impl Network {
             .with_max_negotiating_inbound_streams(transport::STREAMS_MAX as usize)
             .with_smart_dial();
         let kept = Kept::new(behaviour.kept.new_control());
+        let packets = Packets::new(behaviour.kept.new_control());
+        let idle = transport::bare_tcp(&transport_keys).map_err(|error| NetworkError::Transport(error.to_string()))?;
+        let watches = Watches::new(idle);
         let mut network = Self {
             swarm: Swarm::new(transport, behaviour, local, settings),
             node,
@@ -248,6 +257,8 @@ impl Network {
             refusals,
             links: Links::default(),
             kept,
+            packets,
+            watches,
             lookups: Lookups::default(),
             listeners: Vec::new(),
             listening: Vec::new(),
@@ -309,6 +320,8 @@ impl Network {
             tokio::select! {
                 Some(knock) = self.knocks.recv() => self.knocked(knock),
                 told = self.kept.next() => self.told(told),
+                (from, packet) = self.packets.next() => self.tell(Input::SwimArrived { from, packet }),
+                ended = self.watches.next() => self.watch_ended(ended),
                 event = self.swarm.select_next_some() => self.happened(event),
             }
         }
@@ -334,6 +347,11 @@ impl Network {
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error) => self.dial_failed(node, translate::dial_failure(&error)),
         }
+    }
+
+    /// Sends a member a packet of SWIM, which may be lost.
+    pub(crate) fn send_swim(&self, to: NodeId, packet: Vec<u8>) {
+        self.packets.send(to, packet);
     }
 
     /// Asks members where another one is; `AddressesFound` follows when one of them knows.
@@ -488,12 +506,27 @@ impl Network {
             Knock::Join { keys, invite, join, answer } => {
                 self.events.push_back(NetworkEvent::JoinAttempt { keys, invite, join, answer });
             }
+            Knock::Watched { node, muxer } => {
+                // Without another connection there is nothing that its end could tell.
+                if self.links.is_open(&node) {
+                    self.watches.take(node, muxer);
+                }
+            }
             Knock::Enter { node, run, ready } => {
                 let cut_off_meanwhile = self.view.borrow().quarantined.contains(&node);
                 if !cut_off_meanwhile && self.links.enter(node, run, ready) {
                     self.disconnect(node);
                 }
             }
+        }
+    }
+
+    fn watch_ended(&mut self, ended: Ended) {
+        match ended {
+            Ended::Connection(node) if self.links.is_open(&node) => self.tell(Input::WatchEnded { node }),
+            // QUIC would find out as well, seconds later.
+            Ended::Listener(node) => self.disconnect(node),
+            Ended::Connection(_) => {}
         }
     }
 

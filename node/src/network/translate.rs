@@ -97,8 +97,12 @@ impl Network {
         if let Some(surplus) = opened.surplus {
             self.swarm.close_connection(surplus);
         }
+        if path.dialled && path.transport == "quic" {
+            self.watches.want(node);
+        }
         if opened.first {
             self.kept.open(node);
+            self.packets.open(node);
             self.tell(Input::Connected { node, path });
         }
     }
@@ -110,6 +114,8 @@ impl Network {
             for request in self.kept.close(node) {
                 self.tell(Input::RequestFailed { request, reason: "the connection was lost".to_owned() });
             }
+            self.packets.close(node);
+            self.watches.close(node);
             self.tell(Input::Disconnected { node });
         }
     }
@@ -124,10 +130,15 @@ impl Network {
     /// A member says where it listens: whoever asks for it is told so.
     fn identified(&mut self, event: identify::Event) {
         let identify::Event::Received { peer_id, info, .. } = event else { return };
+        let listens = address::parse_all(&address::advertised(&info.listen_addrs));
+        if let Some(node) = node_id(&peer_id).filter(|node| self.links.is_open(node)) {
+            let over_tcp = listens.iter().filter(|address| address::transport_name(address) == "tcp");
+            self.watches.know(node, over_tcp.cloned().collect());
+        }
         let table = &mut self.swarm.behaviour_mut().table;
         // Where it was before is of no use.
         table.remove_peer(&peer_id);
-        for address in address::parse_all(&address::advertised(&info.listen_addrs)) {
+        for address in listens {
             table.add_address(&peer_id, address);
         }
     }

@@ -28,6 +28,21 @@ const QUIC_KEEP_ALIVE: Duration = Duration::from_millis(1_500);
 /// Connections whose other end holds the key of the peer id, and no more than that.
 pub(super) type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 
+/// Encrypted connections over TCP that are not authenticated yet.
+///
+/// # Errors
+/// When no TLS certificate can be made of the keys.
+pub(super) fn bare_tcp(keys: &Keypair) -> Result<Connections, tls::certificate::GenError> {
+    let mut streams = yamux::Config::default();
+    streams.set_max_num_streams(STREAMS_MAX as usize);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(tls::Config::new(keys)?)
+        .multiplex(streams)
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    Ok(TransportTimeout::new(tcp, CONNECT_TIME_MAX).boxed())
+}
+
 /// Encrypted connections that are not authenticated yet.
 ///
 /// # Errors
@@ -41,18 +56,11 @@ pub(super) fn bare(keys: &Keypair) -> Result<Connections, tls::certificate::GenE
     config.keep_alive_interval = QUIC_KEEP_ALIVE;
     let quic = quic::tokio::Transport::new(config).map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
 
-    let mut streams = yamux::Config::default();
-    streams.set_max_num_streams(STREAMS_MAX as usize);
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .upgrade(Version::V1Lazy)
-        .authenticate(tls::Config::new(keys)?)
-        .multiplex(streams)
-        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
-
-    let either = quic.or_transport(tcp).map(|either, _| match either {
+    let quic = TransportTimeout::new(quic, CONNECT_TIME_MAX);
+    let either = quic.or_transport(bare_tcp(keys)?).map(|either, _| match either {
         Either::Left(connection) | Either::Right(connection) => connection,
     });
-    Ok(TransportTimeout::new(either, CONNECT_TIME_MAX).boxed())
+    Ok(either.boxed())
 }
 
 /// Connections whose other end is a member.

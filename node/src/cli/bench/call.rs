@@ -237,7 +237,7 @@ async fn at_once(asker: &Asker) -> Result<f64, CliError> {
 
 /// Resident memory of a process in bytes, as the kernel counts it.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people; bytes of memory fit a double")]
-fn resident_bytes(pid: u32) -> Result<f64, CliError> {
+pub(super) fn resident_bytes(pid: u32) -> Result<f64, CliError> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| failed("memory", &error))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib: u64 = line

@@ -5,6 +5,8 @@ mod admission;
 mod attack;
 mod cluster;
 mod kept;
+mod key_exchange;
 mod lookup;
 mod members;
 mod repair;
+mod watched;
