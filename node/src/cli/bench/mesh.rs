@@ -23,6 +23,8 @@ const STOPS: usize = 20;
 const BUSY: Duration = Duration::from_secs(60);
 /// How often everybody is asked what it sees: what a figure may be too late by, and what asking costs the nodes.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How long anything may take before the run has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -72,7 +74,6 @@ struct Busy {
 struct Node {
     name: String,
     home: HomeDir,
-    client: Client,
     child: Child,
 }
 
@@ -90,8 +91,7 @@ impl Node {
         std::fs::create_dir_all(&path).map_err(|error| failed(&name, &error))?;
         let home = HomeDir::new(&path)?;
         let child = run(&home, &name, first)?;
-        let client = Client::at(home.clone())?;
-        Ok(Self { name, home, client, child })
+        Ok(Self { name, home, child })
     }
 
     fn restart(&mut self) -> Result<(), CliError> {
@@ -102,8 +102,14 @@ impl Node {
 
     /// What it says of all members; nothing while it does not answer.
     async fn sees(&self) -> Option<Seen> {
-        let report: MembersReport = timeout(Duration::from_secs(2), self.client.get("/v1/members")).await.ok()?.ok()?;
+        let client = self.client().ok()?;
+        let report: MembersReport = timeout(ANSWER, client.get("/v1/members")).await.ok()?.ok()?;
         Some(report.members.into_iter().map(|member| (member.name, member.state)).collect())
+    }
+
+    /// A client of it, while it runs.
+    fn client(&self) -> Result<Client, CliError> {
+        Client::at(self.home.clone())
     }
 
     fn signal(&self, signal: Signal) -> Result<(), CliError> {
@@ -113,7 +119,7 @@ impl Node {
     }
 }
 
-/// Starts this program as a node; it listens on QUIC and TCP, as a node does that is told nothing.
+/// Starts this program as a node that is told nothing more.
 fn run(home: &HomeDir, name: &str, first: &[&str]) -> Result<Child, CliError> {
     let program = std::env::current_exe().map_err(|error| failed(name, &error))?;
     Command::new(program)
@@ -121,7 +127,6 @@ fn run(home: &HomeDir, name: &str, first: &[&str]) -> Result<Child, CliError> {
         .args(["--json", "--log", "error", "--name", name, "--home"])
         .arg(home.path())
         .env("XDG_STATE_HOME", home.path())
-        .args(["--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--listen", "/ip4/127.0.0.1/tcp/0"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
@@ -144,7 +149,7 @@ impl Cluster {
     /// The others join together; milliseconds from the start of the last to all seeing all.
     async fn join_all(&mut self) -> Result<f64, CliError> {
         let request = InviteRequest { role: None, ttl_ms: None, uses: u32::try_from(NODES).ok() };
-        let invite: InviteReport = self.nodes[0].client.post("/v1/invites", &request).await?;
+        let invite: InviteReport = self.nodes[0].client()?.post("/v1/invites", &request).await?;
         for number in 2..=NODES {
             self.nodes.push(Node::start(&self.folder, number, &["join", &invite.token])?);
         }
