@@ -128,10 +128,7 @@ impl Swim {
     /// Tells everybody what we think of one run of a node.
     fn judge(&mut self, of: Verdict, state: State, now: Timestamp, outputs: &mut Vec<Output>) {
         let judged = Member::new(of.identity, of.refutations, state);
-        self.run(now, outputs, |foca, gathered| {
-            foca.apply_many(std::iter::once(judged), true, &mut *gathered)?;
-            foca.gossip(gathered)
-        });
+        self.run(now, outputs, |foca, gathered| foca.apply_many(std::iter::once(judged), true, gathered));
     }
 
     /// Everything whose time has come.
@@ -176,8 +173,7 @@ impl Swim {
         }
     }
 
-    /// Lets the protocol do one thing; whether it found nothing wrong. If it came back from the dead meanwhile, everybody whom
-    /// it heard of hears so from itself.
+    /// Lets the protocol do one thing; whether it found nothing wrong.
     fn run(
         &mut self,
         now: Timestamp,
@@ -185,12 +181,7 @@ impl Swim {
         act: impl FnOnce(&mut Protocol, &mut Gathered) -> Result<(), foca::Error>,
     ) -> bool {
         let mut gathered = Gathered::default();
-        let mut fine = act(&mut self.foca, &mut gathered).is_ok();
-        if gathered.rejoined {
-            for other in self.heard.values() {
-                fine &= self.foca.announce(*other, &mut gathered).is_ok();
-            }
-        }
+        let fine = act(&mut self.foca, &mut gathered).is_ok();
         self.timers.add(gathered.timers, now);
         outputs.extend(gathered.packets.into_iter().map(|(to, packet)| Output::SendSwim { to, packet }));
         fine

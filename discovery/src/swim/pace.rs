@@ -48,14 +48,11 @@ pub(super) fn settings(config: &DiscoveryConfig) -> Config {
 pub(super) struct Gathered {
     pub(super) packets: Vec<(NodeId, Vec<u8>)>,
     pub(super) timers: Vec<(Duration, Timer<SwimIdentity>)>,
-    /// Somebody took this node for dead, and it came back under a new identity.
-    pub(super) rejoined: bool,
 }
 
 impl Runtime<SwimIdentity> for Gathered {
-    fn notify(&mut self, notification: Notification<'_, SwimIdentity>) {
-        self.rejoined |= matches!(notification, Notification::Rejoin(_));
-    }
+    /// What changed is read from the state when somebody asks.
+    fn notify(&mut self, _: Notification<'_, SwimIdentity>) {}
 
     fn send_to(&mut self, to: SwimIdentity, packet: &[u8]) {
         self.packets.push((to.node, packet.to_vec()));
