@@ -19,6 +19,7 @@ mod large;
 mod limits;
 mod load;
 mod missed;
+mod nat;
 mod prune;
 mod refusals;
 mod remote;

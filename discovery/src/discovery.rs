@@ -16,6 +16,7 @@ use crate::directory::Directory;
 use crate::event::{Identity, Input, Output};
 use crate::own_advert::{OwnAdvert, Speaker};
 use crate::peers::Peers;
+use crate::reach::Reach;
 use crate::swim::Swim;
 
 /// What was refused since this run began.
@@ -51,6 +52,7 @@ pub struct Discovery {
     pub(crate) seeds: BTreeSet<NodeId>,
     pub(crate) peers: Peers,
     pub(crate) swim: Swim,
+    pub(crate) reach: Reach,
     pub(crate) directory: Directory,
     pub(crate) own_advert: OwnAdvert,
     /// When to ask again for adverts that never came; set while some are missing and somebody can be asked.
@@ -124,6 +126,7 @@ impl Discovery {
             seeds: told_addresses.iter().map(|(node, _)| *node).collect(),
             peers: Peers::default(),
             swim,
+            reach: Reach::default(),
             directory: Directory::default(),
             own_advert,
             inquire_at: None,
@@ -167,6 +170,7 @@ impl Discovery {
             Input::PingFailed { node } => self.on_ping_failed(node),
             Input::SwimArrived { from, packet } => self.on_swim_arrived(from, &packet, now, outputs),
             Input::WatchEnded { node } => self.on_watch_ended(node, now, outputs),
+            Input::TranslationSeen { translated } => self.on_translation_seen(translated, outputs),
             Input::ListenChanged { addresses } => self.on_listen_changed(addresses),
             Input::AdmissionSeen { issuer, certificate, .. } => {
                 self.fold_admission(issuer, *certificate, now, outputs);

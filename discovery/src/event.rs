@@ -26,10 +26,21 @@ pub struct Ticket(pub u64);
 pub struct Path {
     /// The remote multiaddress.
     pub address: String,
-    /// `quic` or `tcp`.
+    /// `quic`, `tcp`, or `relay` through another member.
     pub transport: &'static str,
     /// Whether we dialled.
     pub dialled: bool,
+}
+
+impl Path {
+    /// What the transport is called when another member passes the connection on.
+    pub const RELAY: &str = "relay";
+
+    /// Whether another member passes it on.
+    #[must_use]
+    pub fn relayed(&self) -> bool {
+        self.transport == Self::RELAY
+    }
 }
 
 /// What happened.
@@ -84,6 +95,11 @@ pub enum Input {
     WatchEnded {
         /// Whose.
         node: NodeId,
+    },
+    /// A member told at which address it sees this node: whether it is one that this node does not have.
+    TranslationSeen {
+        /// Whether something between them translates addresses.
+        translated: bool,
     },
     /// We listen on these addresses now.
     ListenChanged {
@@ -264,6 +280,11 @@ pub enum Output {
         to: NodeId,
         /// What.
         packet: Vec<u8>,
+    },
+    /// From now on these members pass connections on to this node, and no others.
+    UseRelays {
+        /// All of them.
+        nodes: Vec<NodeId>,
     },
     /// Close all connections to that node.
     Disconnect {

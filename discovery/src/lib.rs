@@ -8,7 +8,7 @@
 //!
 //! Modules in reading order: `event`, `config`, `discovery` (the machine); `admission` with `members` (the fold), `invites`,
 //! `joining`, `pending` and `view`; `handshake`; `swim` (who misses whom); `peers` with `liveness` (the table of nodes, their state,
-//! redialling); `directory`, `own_advert` and `inquiry`; `reads` (all that may be asked of the machine between two inputs).
+//! redialling) and `reach` (who passes connections on); `directory`, `own_advert` and `inquiry`; `reads` (all that may be asked of the machine between two inputs).
 
 mod address;
 mod admission;
@@ -21,6 +21,7 @@ mod inquiry;
 mod liveness;
 mod own_advert;
 mod peers;
+mod reach;
 mod reads;
 mod swim;
 

@@ -96,6 +96,7 @@ impl Discovery {
             outputs.push(Output::DirectoryChanged);
             self.swim.greet(node, now, outputs);
         }
+        self.choose_relays(outputs);
     }
 
     pub(crate) fn on_disconnected(&mut self, node: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
@@ -108,6 +109,7 @@ impl Discovery {
             self.swim.suspect(node, now, outputs);
         }
         self.forget_stranger(node);
+        self.choose_relays(outputs);
     }
 
     /// The end of a connection that exists to end with its process.

@@ -1,7 +1,7 @@
 //! The command line: what was typed, who carries it out, and how it ends.
 //!
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
-//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `agents` with `bonds`, `services`, `messages`,
+//! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `path`, `agents` with `bonds`, `services`, `messages`,
 //! `topics`, `cron`, `health`, `trace`, `chain`, `evidence`, `tree`,
 //! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
 
@@ -30,6 +30,7 @@ mod messages;
 mod nearest;
 mod offline;
 mod output;
+mod path;
 mod prune;
 mod services;
 mod sim;
@@ -96,6 +97,8 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Invite(args) => members::invite(args, before).await,
         Command::Join(args) => join::join(args, &args.at.or(before)).await,
         Command::Members(args) => members::members(args, before).await,
+        Command::Path(args) => path::path(args, &args.at.or(before)).await,
+        Command::Ping(args) => path::ping(args, &args.at.or(before)).await,
         Command::Evict(args) => members::change("evict", args, before).await,
         Command::Agent(command) => agents::agent(command, before).await,
         Command::Cap(command) => capabilities::capability(command, before).await,

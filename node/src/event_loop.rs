@@ -349,6 +349,7 @@ impl EventLoop {
                 self.notify(ask, Notified { cursor, publication: *publication })
             }
             Output::Dial { node, addresses } => self.network.dial(node, addresses),
+            Output::UseRelays { nodes } => self.network.use_relays(nodes),
             Output::SendSwim { to, packet } => self.network.send_swim(to, packet),
             Output::LookUp { node } => self.network.look_up(node),
             Output::Disconnect { node } => self.network.disconnect(node),

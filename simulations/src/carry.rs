@@ -26,8 +26,8 @@ impl World {
             Output::Notify { .. } | Output::DeliverPublication { .. } | Output::Warn { .. } | Output::Signal { .. } => {
             }
             Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),
-            // Nobody moves in this world.
-            Output::LookUp { node: _ } => {}
+            // Nobody moves in this world, and everybody can be dialled.
+            Output::LookUp { node: _ } | Output::UseRelays { nodes: _ } => {}
             Output::SendSwim { to, packet } => self.send_swim(node, to, &packet),
             Output::Disconnect { node: peer } => self.disconnect(node, peer),
             Output::Request { request, to, content } => self.request(node, request, to, &content),

@@ -76,6 +76,7 @@ impl Judge {
             | Output::Dial { .. }
             | Output::LookUp { .. }
             | Output::SendSwim { .. }
+            | Output::UseRelays { .. }
             | Output::Disconnect { .. }
             | Output::Follow { .. }
             | Output::DeliverPublication { .. }

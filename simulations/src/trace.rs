@@ -65,6 +65,8 @@ pub(crate) fn input(input: &Input) -> String {
         Input::Pinged { node, rtt_us } => format!("pinged {} {rtt_us}", node.short()),
         Input::PingFailed { node } => format!("ping-failed {}", node.short()),
         Input::SwimArrived { from, packet } => format!("swim-arrived {} {}", from.short(), packet.len()),
+        Input::TranslationSeen { translated } => format!("translation-seen {translated}"),
+        Input::PathChanged { node, path } => format!("path-changed {} {}", node.short(), path.transport),
         Input::WatchEnded { node } => format!("watch-ended {}", node.short()),
         Input::ListenChanged { addresses } => format!("listen-changed {addresses:?}"),
         Input::RequestArrived { request, from, content } => {
@@ -138,6 +140,7 @@ pub(crate) fn output(output: &Output) -> String {
             format!("answer-join {} {answer:?}", ask.0)
         }
         Output::Notify { ask, cursor, publication } => format!("notify {} {} {cursor}", ask.0, publication.id),
+        Output::UseRelays { nodes } => format!("use-relays {}", nodes.len()),
         Output::SendSwim { to, packet } => format!("send-swim {} {}", to.short(), packet.len()),
         Output::LookUp { node } => format!("look-up {}", node.short()),
         Output::Dial { node, addresses } => format!("dial {} {addresses:?}", node.short()),

@@ -11,6 +11,7 @@ mod liveness;
 mod members;
 mod own_advert;
 mod quarantine;
+mod reach;
 mod recovery;
 mod redial;
 mod rotations;

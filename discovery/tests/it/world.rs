@@ -276,6 +276,7 @@ pub(crate) fn line(output: &Output) -> String {
     match output {
         Output::LookUp { node } => format!("look-up {}", letter(*node)),
         Output::Dial { node, addresses } => format!("dial {} {}", letter(*node), addresses.join(" ")),
+        Output::UseRelays { nodes } => format!("relays {}", nodes.iter().map(|node| letter(*node)).collect::<String>()),
         Output::SendSwim { to, packet } => format!("swim {} {}", letter(*to), packet.len()),
         Output::Disconnect { node } => format!("disconnect {}", letter(*node)),
         Output::RequestAdverts { to, held } => {

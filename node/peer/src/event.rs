@@ -227,10 +227,22 @@ pub enum Input {
         /// As it was sent.
         packet: Vec<u8>,
     },
+    /// An open connection to a member runs another way than before.
+    PathChanged {
+        /// Which member.
+        node: NodeId,
+        /// How.
+        path: Path,
+    },
     /// The idle connection to that member ended, or its process did.
     WatchEnded {
         /// Which member.
         node: NodeId,
+    },
+    /// A member told at which address it sees this node: whether it is one that this node does not have.
+    TranslationSeen {
+        /// Whether something between them translates addresses.
+        translated: bool,
     },
     /// We listen on these addresses now.
     ListenChanged {
@@ -450,6 +462,11 @@ pub enum Output {
         to: NodeId,
         /// What.
         packet: Vec<u8>,
+    },
+    /// From now on these members pass connections on to this node, and no others.
+    UseRelays {
+        /// All of them.
+        nodes: Vec<NodeId>,
     },
     /// Close all connections to that node.
     Disconnect {

@@ -293,6 +293,10 @@ impl Peer {
             Input::SwimArrived { from, packet } => {
                 self.tell_discovery(discovery::Input::SwimArrived { from, packet });
             }
+            Input::TranslationSeen { translated } => {
+                self.tell_discovery(discovery::Input::TranslationSeen { translated });
+            }
+            Input::PathChanged { node, path } => self.tell_discovery(discovery::Input::Connected { node, path }),
             Input::WatchEnded { node } => self.tell_discovery(discovery::Input::WatchEnded { node }),
             Input::ListenChanged { addresses } => {
                 self.tell_discovery(discovery::Input::ListenChanged { addresses });
@@ -1121,6 +1125,7 @@ impl Peer {
         use discovery::Output as From;
         match output {
             From::LookUp { node } => out.push(Output::LookUp { node }),
+            From::UseRelays { nodes } => out.push(Output::UseRelays { nodes }),
             From::SendSwim { to, packet } => out.push(Output::SendSwim { to, packet }),
             From::Dial { node, addresses } => out.push(Output::Dial { node, addresses }),
             From::Disconnect { node } => out.push(Output::Disconnect { node }),

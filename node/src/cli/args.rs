@@ -79,6 +79,10 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Show the members of the cluster
     Members(MembersArgs),
+    /// Show how a member is reached: directly or through another, over what, how fast
+    Path(PathArgs),
+    /// Ask a member whether it answers, a few times
+    Ping(PingArgs),
     /// Make a node a member no longer, for ever, as soon as more than half agree
     Evict(MemberArgs),
     /// Start, list, inspect, stop, restart, suspend and signal agents; print their logs
@@ -226,6 +230,35 @@ pub(crate) struct JoinArgs {
 pub(crate) struct MembersArgs {
     #[command(subcommand)]
     pub(crate) command: Option<MembersCommand>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft path`.
+#[derive(Debug, Args)]
+pub(crate) struct PathArgs {
+    /// Name or id of the member
+    #[arg(value_name = "NODE")]
+    pub(crate) member: String,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// `weft ping`.
+#[derive(Debug, Args)]
+pub(crate) struct PingArgs {
+    /// Name or id of the member
+    #[arg(value_name = "NODE")]
+    pub(crate) member: String,
+    /// How often
+    #[arg(long, short, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) count: u32,
+    /// How long from one to the next
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub(crate) interval: Duration,
+    /// How long one answer may take
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) at: At,
 }

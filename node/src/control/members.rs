@@ -56,11 +56,16 @@ fn rows(peer: &Peer) -> Vec<MemberRow> {
     rows
 }
 
+/// `direct`, or `relayed` through another member.
+pub(crate) fn way(path: &weft_discovery::Path) -> &'static str {
+    if path.relayed() { "relayed" } else { "direct" }
+}
+
 fn row(own: NodeId, member: MemberView, chain: ChainHead, ahead_us: Option<u64>) -> MemberRow {
     let is_own = member.node == own;
     let path = match (&member.path, is_own) {
         (_, true) => "self",
-        (Some(_), false) => "direct",
+        (Some(path), false) => way(path),
         (None, false) => "none",
     };
     MemberRow {

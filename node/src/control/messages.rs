@@ -46,10 +46,10 @@ pub(crate) async fn call(
     let read = move |peer: &Peer| {
         let member = peer.discovery().members().find(|member| member.node == node);
         let name = member.as_ref().map_or_else(|| node.to_string(), |member| member.name.to_string());
-        let path = match &member {
+        let path = match member.as_ref().and_then(|member| member.path.as_ref()) {
             _ if node == peer.node() => "local",
-            Some(member) if member.path.is_some() => "direct",
-            _ => "none",
+            Some(path) => super::members::way(path),
+            None => "none",
         };
         (name, path, member.and_then(|member| member.rtt_us))
     };

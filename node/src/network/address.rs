@@ -4,23 +4,28 @@ use std::net::IpAddr;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
+use weft_discovery::Path;
 use weft_protocol::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 
-/// `quic` or `tcp`.
+/// `quic`, `tcp`, or `relay` when another member passes the connection on.
 pub(super) fn transport_name(address: &Multiaddr) -> &'static str {
+    if address.iter().any(|part| matches!(part, Protocol::P2pCircuit)) {
+        return Path::RELAY;
+    }
     if address.iter().any(|part| matches!(part, Protocol::QuicV1)) { "quic" } else { "tcp" }
 }
 
-/// The addresses among these that another node can use, best first: QUIC before TCP, other machines' before this one's.
+/// The addresses among these that another node can use, best first: QUIC before TCP, other machines' before this one's,
+/// those through others last.
 pub(super) fn advertised<'a>(addresses: impl IntoIterator<Item = &'a Multiaddr>) -> Vec<String> {
-    let mut known: Vec<(bool, bool, String)> = addresses
+    let mut known: Vec<(bool, usize, String)> = addresses
         .into_iter()
         .filter_map(|address| {
             let ip = ip(address)?;
             let usable = !ip.is_unspecified() && !is_link_local(ip);
             let text = address.to_string();
-            (usable && text.len() <= ADDRESS_BYTES_MAX)
-                .then(|| (ip.is_loopback(), transport_name(address) != "quic", text))
+            let rank = ["quic", "tcp", Path::RELAY].iter().position(|name| *name == transport_name(address))?;
+            (usable && text.len() <= ADDRESS_BYTES_MAX).then(|| (ip.is_loopback(), rank, text))
         })
         .collect();
     known.sort();
@@ -53,7 +58,8 @@ pub(super) fn with_port_of(configured: &Multiaddr, bound: &Multiaddr) -> Multiad
     replaced.collect()
 }
 
-fn ip(address: &Multiaddr) -> Option<IpAddr> {
+/// The IP address in it.
+pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     address.iter().find_map(|part| match part {
         Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
         Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),

@@ -10,8 +10,8 @@ use libp2p::gossipsub::{
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{StreamProtocol, identify, ping};
-use weft_protocol::limits::{ADVERT_TOPICS_MAX, GOSSIP_BYTES_MAX};
+use libp2p::{StreamProtocol, dcutr, identify, ping, relay};
+use weft_protocol::limits::{ADVERT_TOPICS_MAX, GOSSIP_BYTES_MAX, MEMBERS_MAX};
 use weft_protocol::{A2aRequest, A2aResponse, BlobRequest, BlobResponse, ClusterId, SyncRequest, SyncResponse, hash};
 
 use super::codec::FrameCodec;
@@ -39,6 +39,14 @@ const HISTORY: (usize, usize) = (10, 6);
 const PENDING_MAX: u32 = 32;
 /// Connections of nodes that are not in the admission view; none passes authentication, so this bounds our own mistakes.
 const STRANGERS_MAX: u32 = 128;
+/// Reservations of one member: one for each of its connections.
+const RESERVATIONS_MAX: usize = 4;
+/// Connections that one node passes on at once (guess: a full mesh of 24 nodes that all stand behind translators).
+const CIRCUITS_MAX: usize = 256;
+/// Of these between one member and others (guess: each other member of a full mesh).
+const CIRCUITS_OF_ONE_MAX: usize = 64;
+/// How long one is passed on before both ends must make it anew.
+const CIRCUIT_TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Heads, directory, what is told to wildcards, and the topics of agents.
 const SUBSCRIPTIONS_MAX: usize = ADVERT_TOPICS_MAX + 3;
 
@@ -59,6 +67,9 @@ pub(super) struct Behaviour {
     pub(super) fence: Fence,
     pub(super) limits: connection_limits::Behaviour,
     pub(super) table: Table,
+    pub(super) relay: relay::Behaviour,
+    pub(super) relayed: relay::client::Behaviour,
+    pub(super) punch: dcutr::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) gossip: Gossipsub,
@@ -70,7 +81,7 @@ pub(super) struct Behaviour {
 
 impl Behaviour {
     /// All protocols, with their limits.
-    pub(super) fn new(keys: &Keypair, cluster: ClusterId, build: &str) -> Self {
+    pub(super) fn new(keys: &Keypair, relayed: relay::client::Behaviour, cluster: ClusterId, build: &str) -> Self {
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(PENDING_MAX))
             .with_max_pending_outgoing(Some(PENDING_MAX))
@@ -82,6 +93,9 @@ impl Behaviour {
             fence: Fence::default(),
             limits: connection_limits::Behaviour::new(limits),
             table: table(keys.public().to_peer_id(), cluster),
+            relay: relay::Behaviour::new(keys.public().to_peer_id(), relaying()),
+            relayed,
+            punch: dcutr::Behaviour::new(keys.public().to_peer_id()),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIME_MAX)),
             identify: identify::Behaviour::new(identity),
             gossip: gossip(keys, cluster),
@@ -90,6 +104,23 @@ impl Behaviour {
             sync: requests(SYNC, SYNC_STREAMS_MAX),
             blob: requests(BLOB, BLOB_STREAMS_MAX),
         }
+    }
+}
+
+/// What this node passes on for others. It is for members alone, so their number is the bound; that a connection between two of
+/// them lasts as long as they want it.
+fn relaying() -> relay::Config {
+    relay::Config {
+        max_reservations: MEMBERS_MAX,
+        max_reservations_per_peer: RESERVATIONS_MAX,
+        reservation_rate_limiters: Vec::new(),
+        max_circuits: CIRCUITS_MAX,
+        max_circuits_per_peer: CIRCUITS_OF_ONE_MAX,
+        max_circuit_duration: CIRCUIT_TIME_MAX,
+        // None: what runs over it is bounded by the two ends.
+        max_circuit_bytes: 0,
+        circuit_src_rate_limiters: Vec::new(),
+        ..relay::Config::default()
     }
 }
 

@@ -102,7 +102,7 @@ impl Gate {
         let signer = Arc::clone(&view.signer);
         let nonce = random().map_err(AuthFailure::Entropy)?;
         let turn = self.turn(peer);
-        let (side, handshake, _turn) = match point.to_endpoint() {
+        let (side, handshake, _turn) = match acts_as(point) {
             Endpoint::Dialer => {
                 (Side::Dialer, Handshake::dialer_member(view, signer, nonce, node), Some(turn.lock().await))
             }
@@ -151,13 +151,24 @@ impl Gate {
     }
 }
 
+/// Which end this node plays: two that dial each other at once, to get through what translates addresses, have agreed on one
+/// listener.
+const fn acts_as(point: &ConnectedPoint) -> Endpoint {
+    match point {
+        ConnectedPoint::Dialer { role_override, .. } => *role_override,
+        ConnectedPoint::Listener { .. } => Endpoint::Listener,
+    }
+}
+
 /// Whether the node that was to be reached is the one that answered.
 fn check_expected(point: &ConnectedPoint, found: PeerId) -> Result<(), AuthFailure> {
     let ConnectedPoint::Dialer { address, .. } = point else { return Ok(()) };
-    let expected = address.iter().find_map(|part| match part {
+    // Behind the address of whoever passes the connection on.
+    let expected = address.iter().filter_map(|part| match part {
         Protocol::P2p(peer) => Some(peer),
         _ => None,
     });
+    let expected = expected.last();
     match expected {
         Some(expected) if expected != found => Err(AuthFailure::OtherNode { found }),
         _ => Ok(()),

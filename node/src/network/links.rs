@@ -6,7 +6,8 @@ use libp2p::swarm::ConnectionId;
 use tokio::sync::oneshot;
 use weft_protocol::NodeId;
 
-/// Connections kept to one member: one dialled by each side. A third one closes the oldest.
+/// Connections kept to one member: one dialled by each side. A third one closes the oldest. One that another member passes on is
+/// closed when there is a direct one.
 const CONNECTIONS_MAX: usize = 2;
 
 /// A number that a node draws at each start: a connection with another number is of another life of that node.
@@ -16,6 +17,8 @@ pub(super) type Run = u64;
 struct Link {
     run: Run,
     connections: Vec<ConnectionId>,
+    /// Those that another member passes on.
+    relayed: Vec<ConnectionId>,
     /// Connections of a new life that wait until those of the old one are closed.
     waiting: Vec<(Run, oneshot::Sender<()>)>,
 }
@@ -31,8 +34,10 @@ pub(super) struct Links {
 pub(super) struct Opened {
     /// Whether it is the first to that node.
     pub(super) first: bool,
-    /// The one to close, so that there are not too many.
-    pub(super) surplus: Option<ConnectionId>,
+    /// Those to close: too many, or not needed any more.
+    pub(super) surplus: Vec<ConnectionId>,
+    /// Whether what runs to that node runs another way than before.
+    pub(super) upgraded: bool,
 }
 
 impl Links {
@@ -50,12 +55,22 @@ impl Links {
         other_life
     }
 
-    /// A connection is open.
-    pub(super) fn open(&mut self, node: NodeId, connection: ConnectionId) -> Opened {
+    /// A connection is open, which another member passes on or not.
+    pub(super) fn open(&mut self, node: NodeId, connection: ConnectionId, relayed: bool) -> Opened {
         let link = self.links.entry(node).or_default();
+        let first = link.connections.is_empty();
+        let had_direct = link.connections.len() > link.relayed.len();
         link.connections.push(connection);
-        let surplus = (link.connections.len() > CONNECTIONS_MAX).then(|| link.connections[0]);
-        Opened { first: link.connections.len() == 1, surplus }
+        let surplus = match (relayed, had_direct) {
+            (true, true) => vec![connection],
+            (false, false) => link.relayed.clone(),
+            (false, true) | (true, false) if link.connections.len() > CONNECTIONS_MAX => vec![link.connections[0]],
+            (false, true) | (true, false) => Vec::new(),
+        };
+        if relayed {
+            link.relayed.push(connection);
+        }
+        Opened { first, surplus, upgraded: !first && !relayed && !had_direct }
     }
 
     /// A connection is closed; whether it was the last to that node.
@@ -63,6 +78,7 @@ impl Links {
         let Some(link) = self.links.get_mut(&node) else { return false };
         let before = link.connections.len();
         link.connections.retain(|open| *open != connection);
+        link.relayed.retain(|open| *open != connection);
         if before == 0 || !link.connections.is_empty() {
             return false;
         }
@@ -101,9 +117,13 @@ mod tests {
     #[test]
     fn the_first_and_the_last_connection_count_and_the_oldest_gives_way() {
         let mut links = Links::default();
-        assert_eq!(links.open(NODE, connection(1)), Opened { first: true, surplus: None });
-        assert_eq!(links.open(NODE, connection(2)), Opened { first: false, surplus: None });
-        assert_eq!(links.open(NODE, connection(3)), Opened { first: false, surplus: Some(connection(1)) });
+        let opened = |first, surplus: &[usize]| {
+            let surplus = surplus.iter().map(|number| connection(*number)).collect();
+            Opened { first, surplus, upgraded: false }
+        };
+        assert_eq!(links.open(NODE, connection(1), false), opened(true, &[]));
+        assert_eq!(links.open(NODE, connection(2), false), opened(false, &[]));
+        assert_eq!(links.open(NODE, connection(3), false), opened(false, &[1]));
         assert!(!links.close(NODE, connection(1)));
         assert!(!links.close(NODE, connection(2)));
         assert!(links.is_open(&NODE));
@@ -118,7 +138,7 @@ mod tests {
         let (ready, mut first) = oneshot::channel();
         assert!(!links.enter(NODE, 7, ready));
         assert_eq!(first.try_recv(), Ok(()));
-        links.open(NODE, connection(1));
+        links.open(NODE, connection(1), false);
 
         let (ready, mut same) = oneshot::channel();
         assert!(!links.enter(NODE, 7, ready), "a second connection of the same life is welcome");
@@ -129,6 +149,20 @@ mod tests {
         assert_eq!(next.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         assert!(links.close(NODE, connection(1)));
         assert_eq!(next.try_recv(), Ok(()));
-        assert_eq!(links.open(NODE, connection(2)), Opened { first: true, surplus: None });
+        assert!(links.open(NODE, connection(2), false).first);
+    }
+
+    #[test]
+    fn a_direct_connection_takes_the_place_of_those_that_are_passed_on() {
+        let mut links = Links::default();
+        assert!(links.open(NODE, connection(1), true).first);
+        assert_eq!(links.open(NODE, connection(2), true).surplus, []);
+        let direct = links.open(NODE, connection(3), false);
+        assert_eq!(direct, Opened { first: false, surplus: vec![connection(1), connection(2)], upgraded: true });
+        assert_eq!(links.open(NODE, connection(4), true).surplus, [connection(4)], "it is not needed");
+        for gone in [1, 2, 4] {
+            assert!(!links.close(NODE, connection(gone)));
+        }
+        assert!(links.close(NODE, connection(3)));
     }
 }

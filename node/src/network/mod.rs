@@ -6,8 +6,8 @@
 //!
 //! Modules in reading order: `transport` (QUIC and TCP+TLS), `authenticate` (the handshake on the first substream) with
 //! `frame`, `gate` (what it needs of the node) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
-//! and `topics`; `kept` (agent requests on one stream), `swim` and `watched` (who is alive), `lookup` (where a member is) and
-//! `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the peer's inputs); last the two that run without a
+//! and `topics`; `kept` (agent requests on one stream), `swim` and `watched` (who is alive), `lookup` (where a member is),
+//! `relays` (who passes connections on) and `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the peer's inputs); last the two that run without a
 //! node: `join` and `fetch`.
 
 mod address;
@@ -23,6 +23,7 @@ mod kept;
 mod links;
 mod lookup;
 mod refusals;
+mod relays;
 mod swim;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,7 @@ use self::gate::{Gate, Knock};
 use self::kept::Kept;
 use self::links::Links;
 use self::lookup::Lookups;
+use self::relays::Relays;
 use self::swim::Packets;
 use self::topics::Topics;
 use self::watched::{Ended, Watches};
@@ -206,6 +208,9 @@ pub(crate) struct Network {
     watches: Watches,
     lookups: Lookups,
     listeners: Vec<Listener>,
+    relays: Relays,
+    /// Whether this node was last seen at an address that it does not have.
+    translated: Option<bool>,
     listening: Vec<String>,
     followed: BTreeSet<GossipTopic>,
     bypassed: BTreeSet<NodeId>,
@@ -230,16 +235,16 @@ impl Network {
         let NetworkConfig { keys, listen, view } = config;
         let transport_keys = transport_keys(&keys);
         let local = transport_keys.public().to_peer_id();
-        let (topics, behaviour) =
-            (Topics::new(view.cluster), Behaviour::new(&transport_keys, view.cluster, &view.build));
         let (view_sender, view_receiver) = watch::channel(Arc::clone(&view));
         let (knock_sender, knocks) = mpsc::channel(KNOCKS_MAX);
         let refusals = Refusals::default();
         let node = view.node;
         let gate = Gate::new(view_receiver, knock_sender, refusals.clone())
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
-        let transport = transport::authenticated(&transport_keys, gate)
+        let (transport, relayed) = transport::authenticated(&transport_keys, gate)
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
+        let topics = Topics::new(view.cluster);
+        let behaviour = Behaviour::new(&transport_keys, relayed, view.cluster, &view.build);
         let settings = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_TIME_MAX)
             .with_max_negotiating_inbound_streams(transport::STREAMS_MAX as usize)
@@ -261,6 +266,8 @@ impl Network {
             watches,
             lookups: Lookups::default(),
             listeners: Vec::new(),
+            relays: Relays::default(),
+            translated: None,
             listening: Vec::new(),
             followed: BTreeSet::new(),
             bypassed: BTreeSet::new(),
@@ -352,6 +359,25 @@ impl Network {
     /// Sends a member a packet of SWIM, which may be lost.
     pub(crate) fn send_swim(&self, to: NodeId, packet: Vec<u8>) {
         self.packets.send(to, packet);
+    }
+
+    /// From now on these members pass connections on to this node, and no others.
+    pub(crate) fn use_relays(&mut self, nodes: Vec<NodeId>) {
+        self.relays.want(nodes);
+        self.reserve();
+    }
+
+    /// Asks every relay that does not pass connections on yet to do so.
+    fn reserve(&mut self) {
+        for listener in self.relays.take_unwanted() {
+            self.swarm.remove_listener(listener);
+        }
+        for (node, address) in self.relays.missing() {
+            match self.swarm.listen_on(address) {
+                Ok(listener) => self.relays.reserved(node, listener),
+                Err(error) => tracing::debug!(%node, %error, "that member cannot be asked to pass connections on"),
+            }
+        }
     }
 
     /// Asks members where another one is; `AddressesFound` follows when one of them knows.

@@ -51,6 +51,10 @@ impl Network {
                 self.listening_changed();
             }
             SwarmEvent::ExpiredListenAddr { .. } => self.listening_changed(),
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } if self.relays.closed(listener_id) => {
+                tracing::debug!(?reason, "a member passes nothing on any more");
+                self.listening_changed();
+            }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 if let Err(error) = reason {
                     tracing::error!(?addresses, %error, "an address is not listened on any more");
@@ -75,6 +79,12 @@ impl Network {
             BehaviourEvent::Blob(event) => {
                 self.exchanged(Exchange::Blob, event, Request::Blob, Response::Blob, Responder::Blob);
             }
+            BehaviourEvent::Relay(event) => tracing::debug!(?event, "connections of members are passed on"),
+            BehaviourEvent::Relayed(event) => tracing::debug!(?event, "a member passes connections on"),
+            BehaviourEvent::Punch(event) => match event.result {
+                Ok(_) => tracing::debug!(peer = %event.remote_peer_id, "there is a direct way now"),
+                Err(error) => tracing::debug!(peer = %event.remote_peer_id, %error, "there is no direct way"),
+            },
             BehaviourEvent::Kept(()) => {}
             BehaviourEvent::Table(event) => {
                 let found = self.lookups.happened(event);
@@ -86,16 +96,26 @@ impl Network {
 
     fn opened(&mut self, peer: &PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let Some(node) = node_id(peer) else { return };
-        let opened = self.links.open(node, connection);
-        let remote = endpoint.get_remote_address();
+        let opened = self.links.open(node, connection, endpoint.is_relayed());
+        // Of one that another member passes on only this node's own end tells through whom.
+        let remote = match endpoint {
+            ConnectedPoint::Listener { local_addr, .. } if endpoint.is_relayed() => local_addr,
+            ConnectedPoint::Dialer { .. } | ConnectedPoint::Listener { .. } => endpoint.get_remote_address(),
+        };
         let path = Path {
             address: remote.to_string(),
             transport: address::transport_name(remote),
             dialled: endpoint.is_dialer(),
         };
         tracing::debug!(%node, address = path.address, dialled = path.dialled, "a connection is open");
-        if let Some(surplus) = opened.surplus {
+        for surplus in opened.surplus {
             self.swarm.close_connection(surplus);
+        }
+        if opened.upgraded {
+            self.tell(Input::PathChanged { node, path: path.clone() });
+        }
+        if path.dialled && path.transport != Path::RELAY {
+            self.relays.reached(node, remote);
         }
         if path.dialled && path.transport == "quic" {
             self.watches.want(node);
@@ -115,6 +135,7 @@ impl Network {
                 self.tell(Input::RequestFailed { request, reason: "the connection was lost".to_owned() });
             }
             self.packets.close(node);
+            self.relays.lost(node);
             self.watches.close(node);
             self.tell(Input::Disconnected { node });
         }
@@ -130,6 +151,7 @@ impl Network {
     /// A member says where it listens: whoever asks for it is told so.
     fn identified(&mut self, event: identify::Event) {
         let identify::Event::Received { peer_id, info, .. } = event else { return };
+        self.seen_at(&info.observed_addr);
         let listens = address::parse_all(&address::advertised(&info.listen_addrs));
         if let Some(node) = node_id(&peer_id).filter(|node| self.links.is_open(node)) {
             let over_tcp = listens.iter().filter(|address| address::transport_name(address) == "tcp");
@@ -143,9 +165,27 @@ impl Network {
         }
     }
 
+    /// A member says at which address it sees this node. One that this node does not listen at was put there on the way.
+    fn seen_at(&mut self, observed: &Multiaddr) {
+        if address::transport_name(observed) == Path::RELAY {
+            return;
+        }
+        let Some(seen) = address::ip(observed) else { return };
+        let translated = !self.swarm.listeners().filter_map(address::ip).any(|own| own == seen);
+        if self.translated != Some(translated) {
+            self.translated = Some(translated);
+            self.tell(Input::TranslationSeen { translated });
+        }
+    }
+
     fn listening_changed(&mut self) {
         let addresses = address::advertised(self.swarm.listeners());
         if addresses != self.listening {
+            // Whoever asks this node to pass connections on is told that it is found here.
+            let direct = address::parse_all(&addresses);
+            for address in direct.into_iter().filter(|address| address::transport_name(address) != Path::RELAY) {
+                self.swarm.add_external_address(address);
+            }
             self.listening.clone_from(&addresses);
             self.tell(Input::ListenChanged { addresses });
         }
@@ -155,6 +195,8 @@ impl Network {
         let Some(node) = node_id(&event.peer) else { return };
         match &event.result {
             Ok(rtt) => {
+                // As good a time as any to look whether somebody passes nothing on any more who should.
+                self.reserve();
                 let rtt_us = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
                 self.tell(Input::Pinged { node, rtt_us });
             }

@@ -1,4 +1,4 @@
-//! QUIC and TCP+TLS, each connection authenticated before anything above the transport hears of it.
+//! QUIC, TCP+TLS, and both through a member that passes them on; each connection authenticated before anything above the transport hears of it.
 //!
 //! Both negotiate X25519MLKEM768 first, which is what libp2p's TLS does unless it is told otherwise.
 
@@ -10,7 +10,7 @@ use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, Transport as _};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{PeerId, quic, tcp, tls, yamux};
+use libp2p::{PeerId, quic, relay, tcp, tls, yamux};
 
 use super::gate::Gate;
 
@@ -28,17 +28,22 @@ const QUIC_KEEP_ALIVE: Duration = Duration::from_millis(1_500);
 /// Connections whose other end holds the key of the peer id, and no more than that.
 pub(super) type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 
+/// How streams share a connection that has none by itself.
+fn streams() -> yamux::Config {
+    let mut streams = yamux::Config::default();
+    streams.set_max_num_streams(STREAMS_MAX as usize);
+    streams
+}
+
 /// Encrypted connections over TCP that are not authenticated yet.
 ///
 /// # Errors
 /// When no TLS certificate can be made of the keys.
 pub(super) fn bare_tcp(keys: &Keypair) -> Result<Connections, tls::certificate::GenError> {
-    let mut streams = yamux::Config::default();
-    streams.set_max_num_streams(STREAMS_MAX as usize);
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(tls::Config::new(keys)?)
-        .multiplex(streams)
+        .multiplex(streams())
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     Ok(TransportTimeout::new(tcp, CONNECT_TIME_MAX).boxed())
 }
@@ -63,11 +68,24 @@ pub(super) fn bare(keys: &Keypair) -> Result<Connections, tls::certificate::GenE
     Ok(either.boxed())
 }
 
-/// Connections whose other end is a member.
+/// Connections whose other end is a member, directly or passed on by another member; and what belongs to the latter in the swarm.
 ///
 /// # Errors
 /// Those of [`bare`].
-pub(super) fn authenticated(keys: &Keypair, gate: Gate) -> Result<Connections, tls::certificate::GenError> {
+pub(super) fn authenticated(
+    keys: &Keypair,
+    gate: Gate,
+) -> Result<(Connections, relay::client::Behaviour), tls::certificate::GenError> {
+    let (relayed, behaviour) = relay::client::new(keys.public().to_peer_id());
+    let relayed = relayed
+        .upgrade(Version::V1)
+        .authenticate(tls::Config::new(keys)?)
+        .multiplex(streams())
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let either = TransportTimeout::new(relayed, CONNECT_TIME_MAX).or_transport(bare(keys)?);
+    let either = either.map(|either, _| match either {
+        Either::Left(connection) | Either::Right(connection) => connection,
+    });
     let authenticate = move |(peer, muxer), point| Box::pin(gate.authenticate(peer, muxer, point));
-    Ok(bare(keys)?.and_then(authenticate).boxed())
+    Ok((either.and_then(authenticate).boxed(), behaviour))
 }

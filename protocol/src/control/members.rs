@@ -26,9 +26,9 @@ pub struct MemberRow {
     pub counts: bool,
     /// As what it was admitted.
     pub role: String,
-    /// `self`, `direct`, or `none` without a connection.
+    /// `self`, `direct`, `relayed` through another member, or `none` without a connection.
     pub path: String,
-    /// `quic` or `tcp`, with a connection.
+    /// `quic`, `tcp` or `relay`, with a connection.
     pub transport: Option<String>,
     /// The remote address of the connection.
     pub address: Option<String>,
