@@ -52,7 +52,10 @@ mod tree;
 
 pub use address::{LocalTarget, NodeRef, Target};
 pub use amendment::{Amendment, Endorsement, RuleChange};
-pub use auth::{AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement};
+pub use auth::{
+    AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, RotationFault, check_proof, prove,
+    statement,
+};
 pub use batch::{
     Batch, Cut, DeadLetter, DigestRow, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, PrunedRows,
     PrunedStep, Recovered, RecoveredChain, Reserved,

@@ -8,3 +8,4 @@ mod kept;
 mod lookup;
 mod members;
 mod repair;
+mod strangers;
