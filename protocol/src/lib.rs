@@ -93,7 +93,7 @@ pub use id::{
     AgentName, ChainId, ClusterId, ContractVersion, GrantId, GroupName, Incarnation, InviteId, MessageId, MethodName,
     NewTraces, NodeId, NodeName, ProcessId, ServiceName, TopicName, TopicPattern, TraceId,
 };
-pub use leaf::{Leaves, RecordedStep, names_of_leaf};
+pub use leaf::{Leaves, RecordedStep, names_of_leaf, stage_of_leaf};
 pub use membership::{Certificate, Charter, Genesis, Token, TokenError, cluster_name, invite_id, secret_hash};
 pub use merkle::{
     Blake3, Frontier, InclusionProof, Shake, TreeHash, inclusion_root, prove_consistency, prove_inclusion, root,

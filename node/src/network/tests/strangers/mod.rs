@@ -170,7 +170,8 @@ async fn settled(victim: &Victim, before: Spent, answer: &Answer) -> Spent {
         loop {
             let after = victim.spent().await;
             let over = match answer {
-                Answer::Refused(_) => after.last_refused > before.last_refused,
+                // One that is let in all the same is over as well.
+                Answer::Refused(_) => after.last_refused > before.last_refused || after.accepted > before.accepted,
                 Answer::Accepted => after.accepted > before.accepted,
                 Answer::NoToken(_) | Answer::Command(_) => true,
             };
