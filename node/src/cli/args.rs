@@ -1117,6 +1117,8 @@ pub(crate) enum BenchCommand {
     Append(BenchArgs),
     /// Calls, one at a time and 64 at once, executed and durable
     Call(BenchArgs),
+    /// Calls between members, and the memory of the called one, beside strangers and a hostile member
+    Hostile(BenchArgs),
     /// Messages between two agents of one node
     Ipc(BenchArgs),
     /// Catching up with a chain of 100,000 events

@@ -10,7 +10,7 @@ use libp2p::gossipsub::{
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{StreamProtocol, identify, ping};
+use libp2p::{StreamProtocol, identify, memory_connection_limits, ping};
 use weft_protocol::limits::{ADVERT_TOPICS_MAX, GOSSIP_BYTES_MAX};
 use weft_protocol::{A2aRequest, A2aResponse, BlobRequest, BlobResponse, ClusterId, SyncRequest, SyncResponse, hash};
 
@@ -39,6 +39,13 @@ const HISTORY: (usize, usize) = (10, 6);
 const PENDING_MAX: u32 = 32;
 /// Connections of nodes that are not in the admission view; none passes authentication, so this bounds our own mistakes.
 const STRANGERS_MAX: u32 = 128;
+/// The same for each direction.
+const STRANGERS_EACH_WAY_MAX: u32 = 64;
+/// The same for one node: one dialled by each side.
+const STRANGERS_PER_PEER_MAX: u32 = 2;
+/// Resident memory of this process above which no new connection is begun; those that are open go on (guess: thirty times what an
+/// idle node takes).
+const MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Heads, directory, what is told to wildcards, and the topics of agents.
 const SUBSCRIPTIONS_MAX: usize = ADVERT_TOPICS_MAX + 3;
 
@@ -58,6 +65,7 @@ pub(super) type Gossipsub = gossipsub::Behaviour<IdentityTransform, MaxCountSubs
 pub(super) struct Behaviour {
     pub(super) fence: Fence,
     pub(super) limits: connection_limits::Behaviour,
+    pub(super) memory: memory_connection_limits::Behaviour,
     pub(super) table: Table,
     pub(super) ping: ping::Behaviour,
     pub(super) identify: identify::Behaviour,
@@ -74,13 +82,17 @@ impl Behaviour {
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(PENDING_MAX))
             .with_max_pending_outgoing(Some(PENDING_MAX))
-            .with_max_established(Some(STRANGERS_MAX));
+            .with_max_established_incoming(Some(STRANGERS_EACH_WAY_MAX))
+            .with_max_established_outgoing(Some(STRANGERS_EACH_WAY_MAX))
+            .with_max_established(Some(STRANGERS_MAX))
+            .with_max_established_per_peer(Some(STRANGERS_PER_PEER_MAX));
         let identity = identify::Config::new("weft/1".to_owned(), keys.public())
             .with_agent_version(format!("weft/{build}"))
             .with_cache_size(0);
         Self {
             fence: Fence::default(),
             limits: connection_limits::Behaviour::new(limits),
+            memory: memory_connection_limits::Behaviour::with_max_bytes(MEMORY_BYTES_MAX),
             table: table(keys.public().to_peer_id(), cluster),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIME_MAX)),
             identify: identify::Behaviour::new(identity),

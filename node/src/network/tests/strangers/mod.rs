@@ -25,8 +25,9 @@ use self::scene::{GOOD, Scene};
 use self::victim::{Spent, Victim, cpu_us};
 use super::cluster::{PATIENCE, new_keys};
 use crate::cli::token_of;
+use crate::network::fence::ARRIVALS;
 use crate::network::join::AttemptFailure;
-use crate::network::{JoinError, join};
+use crate::network::{JoinError, join, strangers};
 
 /// How many ways in there must be at least.
 const CASES_MIN: usize = 60;
@@ -91,6 +92,23 @@ async fn strangers_stay_out_and_each_is_told_what_to_do() {
     assert_eq!(faults, Vec::<String>::new());
     let spent = victim.spent().await;
     assert_eq!((spent.accepted, spent.records), (2, 2), "the member and the joiner, with its two records");
+}
+
+/// However many come, their handshakes cost the node no more than it allows for them.
+#[tokio::test]
+async fn strangers_in_numbers_are_taken_in_at_a_bounded_rate() {
+    for (transport, count) in [("tcp", 400), ("quic", 256)] {
+        let scene = Scene::new();
+        let victim = scene.victim().await;
+        let address = if transport == "tcp" { victim.address.clone() } else { victim.quic.clone() };
+        let keys: Vec<_> = (0..4).map(|_| Arc::new(new_keys())).collect();
+        let begun = Instant::now();
+        let visits = strangers(&scene.token(99), &address, &keys, count, 64).await;
+        let most = ARRIVALS.burst + ARRIVALS.per_s * (begun.elapsed().as_secs() + 1);
+        assert!(visits.refused as u64 <= most, "{transport}: {visits:?}, at most {most} may be heard");
+        assert!(visits.refused > 0, "{transport}: {visits:?}: some are");
+        assert_eq!((visits.accepted, victim.spent().await.accepted), (0, 0), "{transport}");
+    }
 }
 
 /// Tries one case, with what the node spent on it.

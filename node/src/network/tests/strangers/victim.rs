@@ -10,7 +10,7 @@ use weft_discovery::{AskId, Discovery, Input as DiscoveryInput, Output as Discov
 use weft_peer::Input;
 use weft_protocol::{KeyPair, NodeId, Timestamp};
 
-use super::super::cluster::{PATIENCE, TCP};
+use super::super::cluster::{PATIENCE, QUIC, TCP};
 use crate::clock;
 use crate::network::{Network, NetworkConfig, NetworkEvent, RecentRefusal};
 
@@ -36,6 +36,8 @@ enum Command {
 pub(super) struct Victim {
     pub(super) node: NodeId,
     pub(super) address: String,
+    /// Where it listens by QUIC.
+    pub(super) quic: String,
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -49,8 +51,8 @@ impl Victim {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(run(keys, discovery, incoming, listens));
         });
-        let address = timeout(PATIENCE, listening).await.unwrap().unwrap();
-        Self { node, address, commands }
+        let (quic, address) = timeout(PATIENCE, listening).await.unwrap().unwrap();
+        Self { node, address, quic, commands }
     }
 
     pub(super) async fn spent(&self) -> Spent {
@@ -85,11 +87,12 @@ async fn run(
     keys: Arc<KeyPair>,
     mut discovery: Discovery,
     mut commands: mpsc::UnboundedReceiver<Command>,
-    listens: oneshot::Sender<String>,
+    listens: oneshot::Sender<(String, String)>,
 ) {
-    let listen = vec![TCP.to_owned()];
+    let listen = vec![TCP.to_owned(), QUIC.to_owned()];
     let mut network = Network::new(NetworkConfig { keys, listen, view: discovery.view() }).await.unwrap();
-    listens.send(network.listening[0].clone()).unwrap();
+    let of = |part: &str| network.listening.iter().find(|address| address.contains(part)).unwrap().clone();
+    listens.send((of("/quic-v1"), of("/tcp/"))).unwrap();
     let mut spent = Spent::default();
     loop {
         tokio::select! {
