@@ -126,7 +126,7 @@ const fn rates(protocol: Protocol) -> [Rate; RESOURCES] {
         Protocol::A2a => [
             // Half of what one processor executes, so that the other half is for everybody else; and at once as much as it executes in
             // two seconds.
-            Rate { per_s: 5_000, burst: 20_000 },
+            Rate { per_s: 5_000, burst: 16_000 },
             // Half a gigabit, and sixteen of the largest frames at once.
             Rate { per_s: 64 * MIB, burst: 16 * MIB },
             NONE,

@@ -18,7 +18,7 @@ use crate::clock;
 
 /// Connections that are taken in, whoever they are of: the handshake of one costs 1 to 3 ms of a processor, so that a flood of
 /// strangers costs a tenth of one. One more is dropped unheard, and a member dials again (guess).
-pub(super) const ARRIVALS: Rate = Rate { per_s: 50, burst: 128 };
+pub(super) const ARRIVALS: Rate = Rate { per_s: 25, burst: 128 };
 
 /// Somebody is not dialled because nobody here knows it as a member.
 #[derive(Debug, thiserror::Error)]
