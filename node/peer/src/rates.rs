@@ -264,6 +264,7 @@ mod tests {
         let burst = rates(Protocol::Sync)[0].burst;
         assert_eq!(let_in(&mut all, 1, Protocol::Sync, ONE, burst, NOW), burst);
         assert!(all.take(node(1), Protocol::Sync, ONE, Timestamp(NOW.0 - 10_000_000)).is_err());
+        assert!(all.take(node(1), Protocol::Sync, ONE, NOW).is_err(), "nor does its way back");
         assert!(all.take(node(1), Protocol::Sync, ONE, NOW.after_us(10_000_000)).is_ok());
     }
 
