@@ -781,12 +781,9 @@ impl Peer {
         let messages = a2a.items.iter().filter_map(envelope_id).collect();
         self.inbound.open(request, from, messages, now);
         for item in a2a.items {
-            let item = match self.item_within_rate(from, item, now) {
-                Ok(item) => item,
-                Err(()) => {
-                    self.inbound.hold(request, now.after_us(HOLD_US));
-                    continue;
-                }
+            let Some(item) = self.item_within_rate(from, item, now) else {
+                self.inbound.hold(request, now.after_us(HOLD_US));
+                continue;
             };
             match (item, role) {
                 (A2aItem::Envelope(envelope), Some(role)) => {

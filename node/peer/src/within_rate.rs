@@ -28,15 +28,15 @@ impl Peer {
     }
 
     /// The item, when its member may still send one; otherwise the message it holds is answered `busy`.
-    pub(crate) fn item_within_rate(&mut self, from: NodeId, item: A2aItem, now: Timestamp) -> Result<A2aItem, ()> {
+    pub(crate) fn item_within_rate(&mut self, from: NodeId, item: A2aItem, now: Timestamp) -> Option<A2aItem> {
         let (cost, message) = cost_of(&item);
         match self.rates.take(from, Protocol::A2a, cost, now) {
-            Ok(()) => Ok(item),
+            Ok(()) => Some(item),
             Err(retry_after_us) => {
                 if let Some((message, hlc)) = message {
                     self.refuse_unheard(from, message, hlc, Refusal::Busy { retry_after_us });
                 }
-                Err(())
+                None
             }
         }
     }
