@@ -203,6 +203,7 @@ async fn elsewhere<T: Send + 'static>(
     load: impl AsyncFnOnce() -> Result<T, CliError> + Send + 'static,
 ) -> Result<T, CliError> {
     let (done, over) = tokio::sync::oneshot::channel();
+    #[expect(clippy::disallowed_methods, reason = "a priority is a thread's own")]
     std::thread::spawn(move || {
         let _priority_is_as_it_was = rustix::process::nice(LOWEST);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

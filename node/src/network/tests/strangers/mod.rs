@@ -300,6 +300,7 @@ async fn joined(lie: Lie, scene: &Scene, joiner: &Arc<KeyPair>) -> Outcome {
     let begun = Instant::now();
     // On a thread of its own, whose time is counted.
     let (done, joining) = tokio::sync::oneshot::channel();
+    #[expect(clippy::disallowed_methods, reason = "processor time is counted by thread")]
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut failure = None;

@@ -14,6 +14,9 @@ use super::super::cluster::{PATIENCE, QUIC, TCP};
 use crate::clock;
 use crate::network::{Network, NetworkConfig, NetworkEvent, RecentRefusal};
 
+/// More than a test says before the node listens.
+const COMMANDS_MAX: usize = 64;
+
 /// What a node has done so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Spent {
@@ -38,15 +41,16 @@ pub(super) struct Victim {
     pub(super) address: String,
     /// Where it listens by QUIC.
     pub(super) quic: String,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
 }
 
 impl Victim {
     /// Starts a node with these keys, which decides by `discovery`.
     pub(super) async fn start(keys: Arc<KeyPair>, discovery: Discovery) -> Self {
         let node = discovery.view().node;
-        let (commands, incoming) = mpsc::unbounded_channel();
+        let (commands, incoming) = mpsc::channel(COMMANDS_MAX);
         let (listens, listening) = oneshot::channel();
+        #[expect(clippy::disallowed_methods, reason = "processor time is counted by thread")]
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(run(keys, discovery, incoming, listens));
@@ -73,7 +77,7 @@ impl Victim {
     }
 
     fn tell(&self, command: Command) {
-        assert!(self.commands.send(command).is_ok(), "the node runs");
+        assert!(self.commands.try_send(command).is_ok(), "the node runs");
     }
 }
 
@@ -86,7 +90,7 @@ pub(super) fn cpu_us() -> u64 {
 async fn run(
     keys: Arc<KeyPair>,
     mut discovery: Discovery,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    mut commands: mpsc::Receiver<Command>,
     listens: oneshot::Sender<(String, String)>,
 ) {
     let listen = vec![TCP.to_owned(), QUIC.to_owned()];
