@@ -202,7 +202,7 @@ fn check_rules(hello: &Hello, view: &AdmissionView) -> Result<(), AuthRefusal> {
     match hello.rules {
         Some(rules) if rules == view.rules_hash => Ok(()),
         Some(rules) => Err(AuthRefusal::WrongRules { ours: view.rules_hash, theirs: rules }),
-        None => Err(AuthRefusal::Protocol),
+        None => Err(AuthRefusal::NoRules),
     }
 }
 

@@ -208,6 +208,8 @@ impl Kernel {
         let receipts = Receipts::restored(identity.chain.node, &recovered.messages);
         let mut windows = Windows::default();
         receipts.past().for_each(|message| windows.mark(message, now));
+        let own_chains = recovered.let_in.iter().filter(|(chain, _)| chain.node == identity.chain.node);
+        own_chains.flat_map(|(_, messages)| messages).for_each(|message| windows.mark(message, now));
         let (deferrals, environment) = Deferrals::of(own.map_or(&[], |chain| &chain.facts));
         gates.configure(config.environment, &config.effects);
         let mut kernel = Self {

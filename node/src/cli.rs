@@ -52,6 +52,8 @@ use self::output::Output;
 pub(crate) use self::args::bytes;
 pub(crate) use self::error::CliError;
 pub(crate) use self::evidence::EVIDENCE_FORMAT;
+#[cfg(test)]
+pub(crate) use self::join::token_of;
 pub(crate) use self::log::{LogFilter, check_filter};
 pub(crate) use self::nearest::nearest;
 pub(crate) use self::offline::PROOF_FORMAT;

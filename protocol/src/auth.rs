@@ -9,6 +9,8 @@
 //! ```
 //! Each side's proof is both signatures over both peer ids and both nonces, so it is worth nothing on another connection.
 
+mod refusal;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
@@ -18,6 +20,8 @@ use crate::id::{ClusterId, InviteId, NodeId, NodeName};
 use crate::membership::{Certificate, Charter};
 use crate::rotation::KeyRotation;
 use crate::signature::{DualSignature, PublicKeys, SignatureError, Signed, Signer};
+
+pub use self::refusal::{AuthRefusal, RotationFault};
 
 /// As what a node asks to be let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,129 +87,6 @@ pub struct Admission {
     /// Rotations of the keys of those who signed them, as far as there is room.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rotations: Vec<KeyRotation>,
-}
-
-/// Why a connection was closed before it began.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "kebab-case")]
-pub enum AuthRefusal {
-    /// Another version of the wire.
-    #[error("wire version {theirs} is not {ours}")]
-    WireVersion {
-        /// The refusing side's.
-        ours: u16,
-        /// The refused side's.
-        theirs: u16,
-    },
-    /// Another cluster.
-    #[error("this node belongs to cluster {ours}, not {theirs}")]
-    WrongCluster {
-        /// The refusing side's.
-        ours: ClusterId,
-        /// The refused side's.
-        theirs: ClusterId,
-    },
-    /// The same cluster id with other genesis rules: one of the two is not what it claims.
-    #[error("genesis rules {ours} are not {theirs}")]
-    WrongRules {
-        /// The refusing side's.
-        ours: Digest,
-        /// The refused side's.
-        theirs: Digest,
-    },
-    /// No certificate, or not one of this peer.
-    #[error("not a member: no certificate for this peer")]
-    NotAMember,
-    /// A certificate by somebody this node does not know as an admin (yet).
-    #[error("the certificate's issuer is not a known admin")]
-    UnknownIssuer,
-    /// The certificate's time is over.
-    #[error("the certificate has expired")]
-    CertificateExpired,
-    /// The node is cut off until an admin readmits it.
-    #[error("quarantined")]
-    Quarantined,
-    /// A signature does not verify.
-    #[error("the proof does not verify")]
-    BadProof,
-    /// No such invite here.
-    #[error("this node has issued no such invite")]
-    UnknownInvite,
-    /// The invite's time is over.
-    #[error("the invite has expired")]
-    InviteExpired,
-    /// Every use of the invite is spent on other nodes.
-    #[error("the invite is used up")]
-    InviteUsedUp,
-    /// The inviter took it back.
-    #[error("the invite was revoked")]
-    InviteRevoked,
-    /// Another member has that name.
-    #[error("the name {name} is taken")]
-    NameTaken {
-        /// The name asked for.
-        name: NodeName,
-    },
-    /// Too slow, or a frame out of order.
-    #[error("the handshake was not completed in time and order")]
-    Protocol,
-    /// The node cannot decide now.
-    #[error("the node is not ready to admit anyone")]
-    NotReady,
-    /// It is a member no longer, for ever.
-    #[error("evicted from the cluster")]
-    Evicted,
-    /// The keys it shows gave way to others, which it does not show.
-    #[error("these keys were replaced by others")]
-    KeysReplaced,
-}
-
-impl AuthRefusal {
-    /// The stable code.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::WireVersion { .. } => "wire-version",
-            Self::WrongCluster { .. } => "wrong-cluster",
-            Self::WrongRules { .. } => "wrong-rules",
-            Self::NotAMember => "not-a-member",
-            Self::UnknownIssuer => "unknown-issuer",
-            Self::CertificateExpired => "certificate-expired",
-            Self::Quarantined => "quarantined",
-            Self::BadProof => "bad-proof",
-            Self::UnknownInvite => "unknown-invite",
-            Self::InviteExpired => "invite-expired",
-            Self::InviteUsedUp => "invite-used-up",
-            Self::InviteRevoked => "invite-revoked",
-            Self::NameTaken { .. } => "name-taken",
-            Self::Protocol => "protocol",
-            Self::NotReady => "not-ready",
-            Self::Evicted => "evicted",
-            Self::KeysReplaced => "keys-replaced",
-        }
-    }
-
-    /// Whether the same attempt may succeed later.
-    #[must_use]
-    pub const fn retry(&self) -> bool {
-        match self {
-            Self::UnknownIssuer | Self::Protocol | Self::NotReady => true,
-            Self::WireVersion { .. }
-            | Self::WrongCluster { .. }
-            | Self::WrongRules { .. }
-            | Self::NotAMember
-            | Self::CertificateExpired
-            | Self::Quarantined
-            | Self::BadProof
-            | Self::UnknownInvite
-            | Self::InviteExpired
-            | Self::InviteUsedUp
-            | Self::InviteRevoked
-            | Self::NameTaken { .. }
-            | Self::Evicted
-            | Self::KeysReplaced => false,
-        }
-    }
 }
 
 /// One frame of the handshake.

@@ -215,6 +215,10 @@ pub struct Recovered {
     /// older message is below its sender's window. Only the steps on the own chain matter; which that is the store does not
     /// know.
     pub messages: Vec<PlacedMessage>,
+    /// Plain messages that came from other nodes and were let into a mailbox before: of each chain that recorded any the newest
+    /// [`DEDUPLICATION_WINDOW`](crate::limits::DEDUPLICATION_WINDOW). A second copy of one is refused. Those of the last
+    /// moment before a crash are not on disk, and not here.
+    pub let_in: Vec<(ChainId, Vec<MessageId>)>,
     /// Forks seen.
     pub evidence: Vec<Evidence>,
     /// Addresses of members.

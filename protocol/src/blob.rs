@@ -74,6 +74,11 @@ pub enum BlobResponse {
     Chunk(BlobChunk),
     /// No such body is kept for the asking node, or it has no such chunk.
     Unknown,
+    /// The asking node asks for more than it may.
+    Busy {
+        /// When it may ask again, in microseconds.
+        retry_after_us: u64,
+    },
 }
 
 /// One chunk, provable against the name of its body.

@@ -222,6 +222,12 @@ pub fn names_of_leaf(chain: ChainId, bytes: &[u8]) -> Option<(MessageId, TraceId
     Some((MessageId { chain, counter }, TraceId(take_number(&mut rest)?)))
 }
 
+/// The step that the bytes of a leaf tell of, without looking at the rest; `None` for other bytes.
+#[must_use]
+pub fn stage_of_leaf(bytes: &[u8]) -> Option<Stage> {
+    STAGES.get(usize::from(*bytes.get(1)?)).copied()
+}
+
 fn take_number(rest: &mut &[u8]) -> Option<u64> {
     let (initial, behind) = rest.split_first()?;
     let width = match initial {

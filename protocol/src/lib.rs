@@ -52,7 +52,10 @@ mod tree;
 
 pub use address::{LocalTarget, NodeRef, Target};
 pub use amendment::{Amendment, Endorsement, RuleChange};
-pub use auth::{AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, check_proof, prove, statement};
+pub use auth::{
+    AUTH_LABEL, Admission, AuthFrame, AuthRefusal, Credential, Hello, Join, RotationFault, check_proof, prove,
+    statement,
+};
 pub use batch::{
     Batch, Cut, DeadLetter, DigestRow, LoggedPublication, OutboxEntry, PlacedFact, PlacedMessage, PrunedRows,
     PrunedStep, Recovered, RecoveredChain, Reserved,
@@ -90,7 +93,7 @@ pub use id::{
     AgentName, ChainId, ClusterId, ContractVersion, GrantId, GroupName, Incarnation, InviteId, MessageId, MethodName,
     NewTraces, NodeId, NodeName, ProcessId, ServiceName, TopicName, TopicPattern, TraceId,
 };
-pub use leaf::{Leaves, RecordedStep, names_of_leaf};
+pub use leaf::{Leaves, RecordedStep, names_of_leaf, stage_of_leaf};
 pub use membership::{Certificate, Charter, Genesis, Token, TokenError, cluster_name, invite_id, secret_hash};
 pub use merkle::{
     Blake3, Frontier, InclusionProof, Shake, TreeHash, inclusion_root, prove_consistency, prove_inclusion, root,

@@ -150,6 +150,43 @@ pub enum TokenError {
     /// The checksum holds but the content does not decode: made by another version.
     #[error("the token's content is not understood by this version")]
     Content,
+    /// It is longer than any token.
+    #[error("the token is longer than {} characters", 2 * TOKEN_BYTES_MAX)]
+    TooLong,
+    /// A character that no token has.
+    #[error("the token is mistyped: character {place} is none of a token's")]
+    Character {
+        /// Which, counted from 1.
+        place: usize,
+    },
+    /// Too little of it is there for a checksum.
+    #[error("the token is cut: hardly anything follows weft1")]
+    Cut,
+    /// It names more addresses than anybody dials.
+    #[error("the token names {count} addresses, at most {ADDRESSES_MAX} are dialled")]
+    Addresses {
+        /// How many.
+        count: usize,
+    },
+    /// One of its addresses is longer than addresses are.
+    #[error("an address in the token is longer than {ADDRESS_BYTES_MAX} bytes")]
+    Address,
+}
+
+impl TokenError {
+    /// What to do next.
+    #[must_use]
+    pub const fn next(self) -> &'static str {
+        match self {
+            Self::Prefix | Self::Checksum | Self::TooLong | Self::Character { .. } | Self::Cut => {
+                "copy the token again, whole; weft invite, on a member, makes a new one"
+            }
+            Self::Content => "install the inviter's version of weft, or weft invite, on a member, makes a new one",
+            Self::Addresses { .. } | Self::Address => {
+                "weft invite, on a member that listens at fewer places, makes a new one"
+            }
+        }
+    }
 }
 
 const TOKEN_PREFIX: &str = "weft1";
@@ -176,17 +213,24 @@ impl FromStr for Token {
     fn from_str(text: &str) -> Result<Self, TokenError> {
         let word = text.trim().strip_prefix(TOKEN_PREFIX).ok_or(TokenError::Prefix)?;
         if word.len() > 2 * TOKEN_BYTES_MAX {
-            return Err(TokenError::Checksum);
+            return Err(TokenError::TooLong);
         }
-        let bytes = bs58::decode(word).into_vec().map_err(|_| TokenError::Checksum)?;
-        let (content, sum) = bytes.split_last_chunk::<4>().ok_or(TokenError::Checksum)?;
+        let bytes = bs58::decode(word).into_vec().map_err(|error| match error {
+            bs58::decode::Error::InvalidCharacter { index, .. } | bs58::decode::Error::NonAsciiCharacter { index } => {
+                TokenError::Character { place: TOKEN_PREFIX.len() + index + 1 }
+            }
+            _ => TokenError::Checksum,
+        })?;
+        let (content, sum) = bytes.split_last_chunk::<4>().ok_or(TokenError::Cut)?;
         if *sum != checksum(content) {
             return Err(TokenError::Checksum);
         }
         let token: Self = decode(content, TOKEN_BYTES_MAX).map_err(|_| TokenError::Content)?;
-        let bounded = token.addresses.len() <= ADDRESSES_MAX
-            && token.addresses.iter().all(|address| address.len() <= ADDRESS_BYTES_MAX);
-        if bounded { Ok(token) } else { Err(TokenError::Content) }
+        if token.addresses.len() > ADDRESSES_MAX {
+            return Err(TokenError::Addresses { count: token.addresses.len() });
+        }
+        let long = token.addresses.iter().any(|address| address.len() > ADDRESS_BYTES_MAX);
+        if long { Err(TokenError::Address) } else { Ok(token) }
     }
 }
 

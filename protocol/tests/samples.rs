@@ -20,12 +20,12 @@ use weft_protocol::{
     MissedRule, Monitored, NodeId, Numbered, Observation, Outcome, Pattern, Payload, PhaseRecord, PhaseResult,
     Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys,
     Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceEntry, ResourceKind,
-    ResourceLimits, ResourceScored, ResourceUse, RestartPlanned, RestartPolicy, Role, Rule, RuleChange, SUITE,
-    SandboxPolicy, ScopedAgent, Scoring, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry, SettingChange,
-    Severity, Shutdown, Signal, Signed, SignedCommit, SignedTick, SignedTickClaim, Signer, Stage, Strategy, StreamHead,
-    Stretch, SyncRequest, SyncResponse, TailReturned, Thousandths, Tick, Timestamp, Token, TopicSubscribed,
-    TopicUnsubscribed, TraceId, TraceRow, TreeClaim, TreeNeighbour, TreeProof, TreeSibling, TreeStatement, TreeStep,
-    Unlinked, Warned, Watched, encode, no_children, node_hash,
+    ResourceLimits, ResourceScored, ResourceUse, RestartPlanned, RestartPolicy, Role, RotationFault, Rule, RuleChange,
+    SUITE, SandboxPolicy, ScopedAgent, Scoring, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry,
+    SettingChange, Severity, Shutdown, Signal, Signed, SignedCommit, SignedTick, SignedTickClaim, Signer, Stage,
+    Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, TailReturned, Thousandths, Tick, Timestamp, Token,
+    TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, TreeClaim, TreeNeighbour, TreeProof, TreeSibling,
+    TreeStatement, TreeStep, Unlinked, Warned, Watched, encode, no_children, node_hash,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -879,6 +879,11 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let broken = Evidence { first: tick_claim().into(), ..evidence() };
     all.push(("evidence-tick".to_owned(), encode(&broken)));
     all.push(("auth-keys-replaced".to_owned(), encode(&AuthRefusal::KeysReplaced)));
+    let fault = RotationFault::OldMlDsa65;
+    let refusal = AuthFrame::Refused(AuthRefusal::BadRotation { fault });
+    all.push(("auth-bad-rotation".to_owned(), encode(&refusal)));
+    all.push(("auth-half-proof".to_owned(), encode(&AuthFrame::Refused(AuthRefusal::HalfProof))));
+    all.push(("blob-busy".to_owned(), encode(&BlobResponse::Busy { retry_after_us: 250_000 })));
     all.push(("resource".to_owned(), encode(&resource())));
     all.push(("resource-hash".to_owned(), node_hash(&resource().hash(), &no_children()).as_bytes().to_vec()));
     all.push(("tree-present".to_owned(), encode(&statement(present()))));

@@ -304,6 +304,7 @@ fn response_words(response: &Response) -> String {
         Response::Sync(SyncResponse::Refused(reason)) => format!("refused {reason}"),
         Response::Blob(BlobResponse::Chunk(chunk)) => format!("chunk of {} bytes", chunk.content.len()),
         Response::Blob(BlobResponse::Unknown) => "no such body".to_owned(),
+        Response::Blob(BlobResponse::Busy { retry_after_us }) => format!("busy for {retry_after_us} us"),
         Response::Sync(SyncResponse::Streams { streams, more }) => format!("{} streams, more {more}", streams.len()),
         Response::Sync(SyncResponse::LastTick(tick)) => format!("last tick {}", tick.is_some()),
         Response::Sync(SyncResponse::Evidence(evidence)) => format!("evidence {}", evidence.is_some()),

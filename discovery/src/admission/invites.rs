@@ -106,11 +106,11 @@ impl Invites {
     /// Whether this secret opens this invite. Compared in constant time, so that nothing is learned by trying.
     ///
     /// # Errors
-    /// `UnknownInvite` without such an invite, `BadProof` for another secret.
+    /// `UnknownInvite` without such an invite, `WrongSecret` for another secret.
     pub(crate) fn check_secret(&self, invite: &InviteId, secret: &[u8; 16]) -> Result<(), AuthRefusal> {
         let found = self.invites.get(invite).ok_or(AuthRefusal::UnknownInvite)?;
         let same = equal_in_constant_time(&found.issued.secret_hash, &secret_hash(secret));
-        if same { Ok(()) } else { Err(AuthRefusal::BadProof) }
+        if same { Ok(()) } else { Err(AuthRefusal::WrongSecret) }
     }
 
     /// What the invite gives this node, when `reserved` of its uses are about to be spent on others. A node it was spent on

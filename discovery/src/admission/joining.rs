@@ -71,7 +71,7 @@ impl Discovery {
         let member = self.members.get(&node);
         let founder = &self.view.charter.founder;
         if member.as_ref().is_some_and(|member| member.keys != keys) || (founder.node() == node && founder != keys) {
-            return Err(AuthRefusal::BadProof);
+            return Err(AuthRefusal::OtherKeys);
         }
         let others = self.pending.joins().filter(|other| other.keys.node() != node);
         let reserved = others.filter(|other| other.invite == invite).count();

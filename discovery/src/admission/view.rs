@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weft_protocol::limits::ROTATIONS_MAX;
 use weft_protocol::{
     AuthRefusal, Certificate, Charter, ClusterId, Digest, KeyRotation, MemberKeys, NodeId, NodeName, PublicKeys, Role,
-    Signed, Signer, Timestamp, follow_rotations,
+    RotationFault, SignatureError, Signed, SignedError, Signer, Timestamp, follow_rotations,
 };
 
 use super::members::Members;
@@ -148,30 +148,31 @@ impl AdmissionView {
         now: Timestamp,
     ) -> Result<Judged, AuthRefusal> {
         if rotations.len() > ROTATIONS_MAX {
-            return Err(AuthRefusal::Protocol);
+            return Err(AuthRefusal::TooManyRotations);
         }
-        let certificate = signed.peek().map_err(|_| AuthRefusal::NotAMember)?;
-        if certificate.keys.node() != remote || remote == self.node {
-            return Err(AuthRefusal::NotAMember);
+        let certificate = signed.peek().map_err(|_| AuthRefusal::UnreadableCertificate)?;
+        if certificate.keys.node() != remote {
+            return Err(AuthRefusal::ForeignCertificate { of: certificate.keys.node() });
+        }
+        if remote == self.node {
+            return Err(AuthRefusal::OwnKey);
         }
         if certificate.cluster != self.cluster {
             return Err(AuthRefusal::WrongCluster { ours: self.cluster, theirs: certificate.cluster });
         }
         self.check_cut_off(&remote)?;
         if self.keys_of(&remote).is_some_and(|keys| *keys != certificate.keys) {
-            return Err(AuthRefusal::NotAMember);
+            return Err(AuthRefusal::OtherKeys);
         }
         let known = self.members.get(&remote).is_some_and(|member| member.certificates.contains(&signed.digest()));
         if !known {
-            let issuer = self.admin_keys(certificate.issuer, certificate.issued).ok_or(AuthRefusal::UnknownIssuer)?;
-            if !issuer.iter().any(|keys| signed.verify(keys).is_ok()) {
-                return Err(AuthRefusal::BadProof);
-            }
+            check_signed(signed, self.admin_keys(certificate.issuer, certificate.issued)?)?;
         }
         if certificate.not_after.is_some_and(|end| now >= end) {
             return Err(AuthRefusal::CertificateExpired);
         }
-        let mut shown = follow_rotations(&certificate.keys, rotations).map_err(|_| AuthRefusal::BadProof)?;
+        let mut shown = follow_rotations(&certificate.keys, rotations)
+            .map_err(|error| AuthRefusal::BadRotation { fault: RotationFault::from(&error) })?;
         let keys = shown.pop().unwrap_or_else(|| certificate.keys.clone());
         if self.rotated.get(&remote).is_some_and(|known| known.is_replaced(&keys)) {
             return Err(AuthRefusal::KeysReplaced);
@@ -179,16 +180,20 @@ impl AdmissionView {
         Ok(Judged { certificate, keys })
     }
 
-    /// The keys by which a certificate of `issuer` is checked; none when it may not admit anybody.
-    fn admin_keys(&self, issuer: NodeId, issued: Timestamp) -> Option<&[PublicKeys]> {
+    /// The keys by which a certificate of `issuer` is checked, or why it may not admit anybody.
+    fn admin_keys(&self, issuer: NodeId, issued: Timestamp) -> Result<&[PublicKeys], AuthRefusal> {
         if self.quarantined.contains(&issuer) {
-            return None;
+            return Err(AuthRefusal::IssuerCutOff);
         }
         if issuer == self.charter.founder.node() {
-            return Some(self.all_keys(&issuer, &self.charter.founder));
+            return Ok(self.all_keys(&issuer, &self.charter.founder));
         }
-        let member = self.members.get(&issuer)?;
-        member.admits_until.filter(|end| issued < *end).map(|_| self.all_keys(&issuer, &member.keys))
+        let member = self.members.get(&issuer).ok_or(AuthRefusal::UnknownIssuer)?;
+        let until = member.admits_until.ok_or(AuthRefusal::IssuerNoAdmin)?;
+        if issued >= until {
+            return Err(AuthRefusal::IssuerExpired);
+        }
+        Ok(self.all_keys(&issuer, &member.keys))
     }
 
     fn all_keys<'a>(&'a self, node: &NodeId, certified: &'a PublicKeys) -> &'a [PublicKeys] {
@@ -206,6 +211,21 @@ impl AdmissionView {
     pub(crate) fn role(&self, certificate: &Certificate) -> Role {
         self.members.get(&certificate.keys.node()).map_or(certificate.role, |member| member.role)
     }
+}
+
+/// That both signatures of the certificate are by one of these pairs of its issuer.
+fn check_signed(signed: &Signed<Certificate>, issuer: &[PublicKeys]) -> Result<(), AuthRefusal> {
+    let mut refusal = AuthRefusal::ForgedCertificate;
+    for keys in issuer {
+        match signed.verify(keys) {
+            Ok(_) => return Ok(()),
+            Err(SignedError::Decode(_) | SignedError::Signature(SignatureError::Ed25519)) => {}
+            Err(SignedError::Signature(SignatureError::MlDsa65 | SignatureError::MlDsa65Missing)) => {
+                refusal = AuthRefusal::HalfCertificate;
+            }
+        }
+    }
+    Err(refusal)
 }
 
 impl fmt::Debug for AdmissionView {

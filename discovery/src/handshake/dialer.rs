@@ -52,7 +52,7 @@ impl Dialer {
             (State::Called, AuthFrame::Hello(hello)) => {
                 check_hello(&hello, self.view.cluster)?;
                 check_rules(&hello, &self.view)?;
-                let Credential::Member(signed) = hello.credential.clone() else { return Err(AuthRefusal::Protocol) };
+                let Credential::Member(signed) = hello.credential.clone() else { return Err(AuthRefusal::NotAMember) };
                 let judged = self.view.judge(self.remote, &signed, &hello.rotations, now)?;
                 self.state = State::Greeted(Listener { hello, signed, judged });
                 Ok((Some(self), Step::Send(Vec::new())))
@@ -61,7 +61,7 @@ impl Dialer {
                 let (dialer, remote) = ((self.view.node, &self.hello), (self.remote, &*listener.hello));
                 let said = |prover| statement(&self.view.cluster, dialer, remote, prover);
                 let keys = &listener.judged.keys;
-                check_proof(&proof, keys, &said(self.remote)).map_err(|_| AuthRefusal::BadProof)?;
+                check_proof(&proof, keys, &said(self.remote)).map_err(AuthRefusal::of_proof)?;
                 let proof = prove(&*self.signer, &said(self.view.node));
                 self.state = State::Proved(listener);
                 Ok((Some(self), Step::Send(vec![proof])))

@@ -6,7 +6,7 @@ use serde_bytes::ByteArray;
 use weft_protocol::limits::ROTATIONS_MAX;
 use weft_protocol::{
     Admission, AuthFrame, AuthRefusal, Certificate, Credential, Digest, Hello, Join, NodeId, NodeName, PublicKeys,
-    Signed, Signer, Timestamp, Token, WIRE_VERSION, check_proof, follow_rotations, prove, statement,
+    RotationFault, Signed, Signer, Timestamp, Token, WIRE_VERSION, check_proof, follow_rotations, prove, statement,
 };
 
 use super::{HandshakeOutcome, Moved, Step, check_hello};
@@ -66,14 +66,14 @@ impl Joiner {
             (State::Called, AuthFrame::Hello(theirs)) => {
                 check_hello(&theirs, self.token.cluster)?;
                 let keys = pinned_keys(&self.token, self.remote, &theirs)?;
-                let rules = theirs.rules.ok_or(AuthRefusal::Protocol)?;
+                let rules = theirs.rules.ok_or(AuthRefusal::NoRules)?;
                 self.state = State::Greeted { theirs, keys, rules };
                 Ok((Some(self), Step::Send(Vec::new())))
             }
             (State::Greeted { theirs, keys, rules }, AuthFrame::Proof(proof)) => {
                 let node = self.signer.public_keys().node();
                 let said = |prover| statement(&self.token.cluster, (node, &self.hello), (self.remote, &theirs), prover);
-                check_proof(&proof, &keys, &said(self.remote)).map_err(|_| AuthRefusal::BadProof)?;
+                check_proof(&proof, &keys, &said(self.remote)).map_err(AuthRefusal::of_proof)?;
                 let join = Join { secret: self.token.secret, name: self.name.clone() };
                 let send = vec![prove(&*self.signer, &said(node)), AuthFrame::Join(join)];
                 self.state = State::Proved { rules };
@@ -91,19 +91,23 @@ impl Joiner {
 /// The listener's keys, when they are both the ones the token pins, or follow those by the rotations that it shows.
 fn pinned_keys(token: &Token, remote: NodeId, theirs: &Hello) -> Result<PublicKeys, AuthRefusal> {
     if theirs.rotations.len() > ROTATIONS_MAX {
-        return Err(AuthRefusal::Protocol);
+        return Err(AuthRefusal::TooManyRotations);
     }
-    let Credential::Member(signed) = &theirs.credential else { return Err(AuthRefusal::Protocol) };
-    let Certificate { keys, cluster, .. } = signed.peek().map_err(|_| AuthRefusal::NotAMember)?;
+    let Credential::Member(signed) = &theirs.credential else { return Err(AuthRefusal::NotAMember) };
+    let Certificate { keys, cluster, .. } = signed.peek().map_err(|_| AuthRefusal::UnreadableCertificate)?;
     if cluster != token.cluster {
         return Err(AuthRefusal::WrongCluster { ours: token.cluster, theirs: cluster });
     }
-    if keys.node() != remote || keys.node() != token.inviter {
-        return Err(AuthRefusal::NotAMember);
+    if keys.node() != remote {
+        return Err(AuthRefusal::ForeignCertificate { of: keys.node() });
     }
-    let shown = follow_rotations(&keys, &theirs.rotations).map_err(|_| AuthRefusal::BadProof)?;
+    if remote != token.inviter {
+        return Err(AuthRefusal::NotTheInviter);
+    }
+    let shown = follow_rotations(&keys, &theirs.rotations)
+        .map_err(|error| AuthRefusal::BadRotation { fault: RotationFault::from(&error) })?;
     let pinned = shown.iter().any(|keys| *keys.mldsa65_hash() == token.inviter_mldsa65_hash);
-    shown.into_iter().next_back().filter(|_| pinned).ok_or(AuthRefusal::NotAMember)
+    shown.into_iter().next_back().filter(|_| pinned).ok_or(AuthRefusal::NotTheInvitersKey)
 }
 
 /// Whether the admission makes the holder of `keys` a member of the token's cluster, by signatures up to its founder.
@@ -122,12 +126,12 @@ fn check_admission(
     if charter.rules_hash() != *rules {
         return Err(AuthRefusal::WrongRules { ours: *rules, theirs: charter.rules_hash() });
     }
-    let certificate = signed.peek().map_err(|_| AuthRefusal::NotAMember)?;
+    let certificate = signed.peek().map_err(|_| AuthRefusal::UnreadableCertificate)?;
     if certificate.keys != *keys {
-        return Err(AuthRefusal::NotAMember);
+        return Err(AuthRefusal::AdmissionOfAnother);
     }
     if told.len() > MEMBERS_MAX || rotations.len() > MEMBERS_MAX {
-        return Err(AuthRefusal::Protocol);
+        return Err(AuthRefusal::AdmissionTooLarge);
     }
     let mut members = Members::new(cluster, charter.founder.clone());
     // Whom a member admitted with later keys counts once these are known to follow: as long as there was news all is read again.
@@ -143,7 +147,7 @@ fn check_admission(
     }
     let own = members.admit(certificate.issuer, signed.clone());
     if !members.digests(&keys.node()).contains(&signed.digest()) {
-        return Err(if own.refused > 0 { AuthRefusal::BadProof } else { AuthRefusal::UnknownIssuer });
+        return Err(if own.refused > 0 { AuthRefusal::ForgedCertificate } else { AuthRefusal::UnknownIssuer });
     }
     if certificate.not_after.is_some_and(|end| now >= end) {
         return Err(AuthRefusal::CertificateExpired);

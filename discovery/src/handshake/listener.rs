@@ -61,7 +61,7 @@ impl Listener {
                     Claim::Member { judged, .. } => &judged.keys,
                     Claim::Joiner { keys, .. } => keys,
                 };
-                check_proof(&proof, keys, &said).map_err(|_| AuthRefusal::BadProof)?;
+                check_proof(&proof, keys, &said).map_err(AuthRefusal::of_proof)?;
                 match claim {
                     Claim::Member { signed, judged } => {
                         let outcome = member_outcome(&self.view, *judged, signed);
@@ -103,10 +103,11 @@ fn judge_claim(view: &AdmissionView, remote: NodeId, theirs: &Hello, now: Timest
             let judged = Box::new(view.judge(remote, signed, &theirs.rotations, now)?);
             Ok(Claim::Member { signed: signed.clone(), judged })
         }
-        Credential::Joiner { invite, keys } if keys.node() == remote && remote != view.node => {
+        Credential::Joiner { keys, .. } if keys.node() != remote => Err(AuthRefusal::ForeignKeys { of: keys.node() }),
+        Credential::Joiner { .. } if remote == view.node => Err(AuthRefusal::OwnKey),
+        Credential::Joiner { invite, keys } => {
             view.check_cut_off(&remote)?;
             Ok(Claim::Joiner { keys: keys.clone(), invite: *invite })
         }
-        Credential::Joiner { .. } => Err(AuthRefusal::NotAMember),
     }
 }

@@ -163,10 +163,10 @@ fn certificates_that_do_not_count_are_refused_each_with_its_reason() {
     let expired = certificate_with('a', 'b', Role::Worker, |certificate| certificate.not_after = Some(START));
     check_refused(&expired, &a(), AuthRefusal::CertificateExpired);
     let forged = certificate_with('b', 'b', Role::Admin, |certificate| certificate.issuer = node('a'));
-    check_refused(&forged, &a(), AuthRefusal::BadProof);
+    check_refused(&forged, &a(), AuthRefusal::ForgedCertificate);
     check_refused(&certificate('b', 'b', Role::Admin), &a(), AuthRefusal::UnknownIssuer);
     let by_worker = certificate('c', 'b', Role::Worker);
-    check_refused(&by_worker, &member('a', &own_a, &[certificate('a', 'c', Role::Worker)]), AuthRefusal::UnknownIssuer);
+    check_refused(&by_worker, &member('a', &own_a, &[certificate('a', 'c', Role::Worker)]), AuthRefusal::IssuerNoAdmin);
 
     let mut quarantining = a();
     quarantining.give(weft_discovery::Input::ForkProven { node: node('b') });
@@ -177,7 +177,10 @@ fn certificates_that_do_not_count_are_refused_each_with_its_reason() {
     let ours = charter().cluster_id();
     let wrong = AuthRefusal::WrongCluster { ours, theirs };
     assert_eq!(a().discovery.view().judge_member(node('b'), &foreign, START), Err(wrong));
-    assert_eq!(a().discovery.view().judge_member(node('c'), &good, START), Err(AuthRefusal::NotAMember));
+    assert_eq!(
+        a().discovery.view().judge_member(node('c'), &good, START),
+        Err(AuthRefusal::ForeignCertificate { of: node('b') })
+    );
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn a_quarantined_admin_vouches_for_nobody_new() {
     let view = a.discovery.view();
     assert_eq!(
         view.judge_member(node('d'), &certificate('b', 'd', Role::Worker), START),
-        Err(AuthRefusal::UnknownIssuer)
+        Err(AuthRefusal::IssuerCutOff)
     );
     assert!(
         view.judge_member(node('c'), &certificate('b', 'c', Role::Worker), START).is_ok(),
@@ -328,7 +331,10 @@ fn keys_that_only_half_match_the_pins_never_hear_the_secret() {
     let listener = Handshake::listener(Arc::new(view), Arc::new(half), [2; 32], node('b'));
     let mut pair = Pair::new(joiner(&token, 'b', 1, 'a'), listener);
     let ends = pair.run(nobody);
-    assert_eq!(ends, (Some(End::Refuses(AuthRefusal::NotAMember)), Some(End::IsRefused(AuthRefusal::NotAMember))));
+    assert_eq!(
+        ends,
+        (Some(End::Refuses(AuthRefusal::NotTheInvitersKey)), Some(End::IsRefused(AuthRefusal::NotTheInvitersKey)))
+    );
     assert!(!pair.by_dialer.iter().any(|frame| matches!(frame, AuthFrame::Join(_))));
 }
 
@@ -349,7 +355,7 @@ fn another_wire_version_and_other_rules_are_refused_with_both_values() {
         hello(|hello| hello.rules = Some(weft_protocol::hash("rules", &[b"other"]))),
         refuse(AuthRefusal::WrongRules { ours, theirs })
     );
-    assert_eq!(hello(|hello| hello.rules = None), refuse(AuthRefusal::Protocol));
+    assert_eq!(hello(|hello| hello.rules = None), refuse(AuthRefusal::NoRules));
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn somebody_elses_certificate_opens_nothing() {
     let (a, b, _) = members();
     // `c` shows what `b` shows: the transport says that it is `c`.
     let step = listener(&a, 'a', 2, 'c').frame_arrived(dialer(&b, 'b', 1, 'a').start().remove(0), START);
-    let error = AuthRefusal::NotAMember;
+    let error = AuthRefusal::ForeignCertificate { of: node('b') };
     assert_eq!(step, Step::Refuse { send: AuthFrame::Refused(error.clone()), error });
 }
 
@@ -222,9 +222,12 @@ fn check_admission(change: impl FnOnce(&mut Admission), refusal: AuthRefusal) {
 
 #[test]
 fn a_joiner_checks_what_it_is_given() {
-    check_admission(|admission| admission.certificate = certificate('a', 'c', Role::Worker), AuthRefusal::NotAMember);
+    check_admission(
+        |admission| admission.certificate = certificate('a', 'c', Role::Worker),
+        AuthRefusal::AdmissionOfAnother,
+    );
     let forged = certificate_with('b', 'b', Role::Admin, |certificate| certificate.issuer = node('a'));
-    check_admission(|admission| admission.certificate = forged, AuthRefusal::BadProof);
+    check_admission(|admission| admission.certificate = forged, AuthRefusal::ForgedCertificate);
     check_admission(|admission| admission.certificate = certificate('c', 'b', Role::Admin), AuthRefusal::UnknownIssuer);
     let short = certificate_with('a', 'b', Role::Worker, |certificate| certificate.not_after = Some(START));
     check_admission(|admission| admission.certificate = short, AuthRefusal::CertificateExpired);
@@ -232,13 +235,16 @@ fn a_joiner_checks_what_it_is_given() {
     let theirs = other.cluster_id();
     let ours = crate::world::charter().cluster_id();
     let foreign = certificate_with('a', 'b', Role::Worker, |certificate| certificate.cluster = theirs);
-    check_admission(|admission| admission.certificate = foreign, AuthRefusal::BadProof);
+    check_admission(|admission| admission.certificate = foreign, AuthRefusal::ForgedCertificate);
     check_admission(|admission| admission.charter = other, AuthRefusal::WrongCluster { ours, theirs });
     // The founder's keys are part of the cluster's id, so nobody can put theirs in.
     let usurped = Charter { founder: public('c'), ..crate::world::charter() };
     let theirs = usurped.cluster_id();
     check_admission(|admission| admission.charter = usurped, AuthRefusal::WrongCluster { ours, theirs });
-    check_admission(|admission| admission.members = vec![admission.members[0].clone(); 65], AuthRefusal::Protocol);
+    check_admission(
+        |admission| admission.members = vec![admission.members[0].clone(); 65],
+        AuthRefusal::AdmissionTooLarge,
+    );
 }
 
 #[test]
@@ -257,7 +263,7 @@ fn rules_that_are_not_those_of_the_charter_are_found_out() {
 fn a_joiner_is_who_the_transport_says_it_is() {
     let (machine, token) = inviting();
     let borrowed = joiner(&token, 'c', 1, 'a').start().remove(0);
-    let error = AuthRefusal::NotAMember;
+    let error = AuthRefusal::ForeignKeys { of: node('c') };
     let refuse = Step::Refuse { send: AuthFrame::Refused(error.clone()), error };
     assert_eq!(listener(&machine, 'a', 2, 'b').frame_arrived(borrowed, START), refuse);
 }
@@ -269,13 +275,16 @@ fn the_inviter_is_the_one_that_the_token_names() {
     let (_, token) = inviting();
     let mut pair = Pair::new(joiner(&token, 'b', 1, 'c'), listener(&c, 'c', 2, 'b'));
     let ends = pair.run(|_| panic!("the secret was told"));
-    assert_eq!(ends, (Some(End::Refuses(AuthRefusal::NotAMember)), Some(End::IsRefused(AuthRefusal::NotAMember))));
-    for half in [
-        Token { inviter: node('c'), ..token.clone() },
-        Token { inviter_mldsa65_hash: *public('c').mldsa65_hash(), ..token },
+    assert_eq!(
+        ends,
+        (Some(End::Refuses(AuthRefusal::NotTheInviter)), Some(End::IsRefused(AuthRefusal::NotTheInviter)))
+    );
+    for (half, refusal) in [
+        (Token { inviter: node('c'), ..token.clone() }, AuthRefusal::NotTheInvitersKey),
+        (Token { inviter_mldsa65_hash: *public('c').mldsa65_hash(), ..token }, AuthRefusal::NotTheInviter),
     ] {
         let mut pair = Pair::new(joiner(&half, 'b', 1, 'c'), listener(&c, 'c', 2, 'b'));
         let ends = pair.run(|_| panic!("the secret was told"));
-        assert_eq!(ends.0, Some(End::Refuses(AuthRefusal::NotAMember)), "one pin of two is not enough");
+        assert_eq!(ends.0, Some(End::Refuses(refusal)), "one pin of two is not enough");
     }
 }

@@ -38,7 +38,7 @@ fn a_wrong_secret_and_an_unknown_invite_are_told_apart_and_counted() {
     let token = machine.invite(9, 1);
     let join = Join { secret: [8; 16].into(), name: name('b') };
     let guessed = Input::JoinAsked { ask: AskId(1), keys: public('b'), invite: token.invite(), join };
-    check(&mut machine, guessed, "bad-proof");
+    check(&mut machine, guessed, "wrong-secret");
     let foreign = Token { secret: [8; 16].into(), ..token.clone() };
     check(&mut machine, join_asked(1, &foreign, 'b'), "unknown-invite");
     assert_eq!(machine.discovery.counters().wrong_secrets, 2);
@@ -113,7 +113,7 @@ fn a_node_id_comes_with_one_mldsa_key() {
     machine.admit(1, &token, 'b');
     let keys = weft_protocol::PublicKeys::new(node('b'), public('c').mldsa65().to_vec()).unwrap();
     let join = Join { secret: token.secret, name: name('b') };
-    check(&mut machine, Input::JoinAsked { ask: AskId(1), keys, invite: token.invite(), join }, "bad-proof");
+    check(&mut machine, Input::JoinAsked { ask: AskId(1), keys, invite: token.invite(), join }, "other-keys");
 }
 
 #[test]

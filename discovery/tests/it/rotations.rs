@@ -6,7 +6,7 @@ use weft_discovery::{AdmissionView, Handshake, HandshakeOutcome, Input, Output};
 use weft_protocol::limits::ROTATIONS_MAX;
 use weft_protocol::{
     Admission, AuthRefusal, Certificate, ChainId, Fact, Hlc, Incarnation, KeyPair, KeyRotation, Recovered, Role,
-    Signed, Signer,
+    RotationFault, Signed, Signer,
 };
 
 use crate::handshake::{End, Pair, dialer, joiner, listener, member, nobody};
@@ -93,11 +93,12 @@ fn rotations_that_do_not_lead_to_the_keys_that_prove_are_refused() {
     assert_eq!(shown(Vec::new(), Arc::clone(&next) as _), refuses(AuthRefusal::BadProof));
     assert_eq!(shown(vec![rotation.clone()], keys('b')), refuses(AuthRefusal::BadProof));
     let twice = vec![rotation.clone(), rotation.clone()];
-    assert_eq!(shown(twice, Arc::clone(&next) as _), refuses(AuthRefusal::BadProof));
+    let fault = RotationFault::OtherKeys;
+    assert_eq!(shown(twice, Arc::clone(&next) as _), refuses(AuthRefusal::BadRotation { fault }));
     let forged = KeyRotation::new(chain_of('b'), &KeyPair::generate([77; 32]), &*next);
-    assert_eq!(shown(vec![forged], Arc::clone(&next) as _), refuses(AuthRefusal::BadProof));
+    assert_eq!(shown(vec![forged], Arc::clone(&next) as _), refuses(AuthRefusal::BadRotation { fault }));
     let many = vec![rotation; ROTATIONS_MAX + 1];
-    assert_eq!(shown(many, next), refuses(AuthRefusal::Protocol));
+    assert_eq!(shown(many, next), refuses(AuthRefusal::TooManyRotations));
 }
 
 #[test]
@@ -117,13 +118,13 @@ fn a_token_from_before_the_rotation_lets_a_joiner_in_and_its_certificate_counts_
     // Without the rotation nobody could tell that these keys may admit.
     let bare = Admission { rotations: Vec::new(), ..(*admission).clone() };
     let ends = Pair::new(joiner(&token, 'b', 1, 'a'), listening()).run(|_| Ok(bare.clone()));
-    assert_eq!(ends.0, Some(End::Refuses(AuthRefusal::BadProof)));
+    assert_eq!(ends.0, Some(End::Refuses(AuthRefusal::ForgedCertificate)));
 
     // A third one believes it once it holds the rotation.
     let own_c = crate::world::certificate('a', 'c', Role::Worker);
     let mut c = member('c', &own_c, std::slice::from_ref(&own_a));
     let judge = |c: &Machine| c.discovery.view().judge_member(node('b'), &admission.certificate, START);
-    assert_eq!(judge(&c), Err(AuthRefusal::BadProof));
+    assert_eq!(judge(&c), Err(AuthRefusal::ForgedCertificate));
     seen(&mut c, 'a', &rotation);
     assert!(judge(&c).is_ok());
 }

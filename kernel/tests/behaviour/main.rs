@@ -29,6 +29,7 @@ mod limits;
 mod mailbox;
 mod needs;
 mod recovery;
+mod replay;
 mod reservation;
 mod rotation;
 mod sandbox;

@@ -234,7 +234,11 @@ impl Node {
         let topic_log = self.disk.topics.values().cloned().collect();
         let dead_letters = self.disk.dead_letters.values().cloned().collect();
         let reserved = self.disk.reserved;
-        Recovered { chains, reserved, outbox, messages, topic_log, dead_letters, ..Recovered::default() }
+        let own = self.id();
+        let received = self.disk.records.iter().filter(|record| record.stage == Stage::Received);
+        let let_in = received.map(|record| record.message).filter(|message| message.chain.node != own).collect();
+        let let_in = vec![(self.chain(), let_in)];
+        Recovered { chains, reserved, outbox, messages, let_in, topic_log, dead_letters, ..Recovered::default() }
     }
 
     /// The process is killed, with what was being written lost, and started again; not yet booted.

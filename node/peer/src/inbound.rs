@@ -17,6 +17,8 @@ struct Pending {
     /// Of the replies in `receipts`.
     bytes: usize,
     respond_at: Timestamp,
+    /// Not answered before, whatever is there.
+    not_before: Timestamp,
 }
 
 /// Invariant: `requests[m]` names a pending request that still misses the receipt of `m`.
@@ -37,7 +39,17 @@ impl Inbound {
             }
         }
         let respond_at = now.after_us(LINGER_US);
-        self.pending.insert(request, Pending { from, missing: messages, receipts: Vec::new(), bytes: 0, respond_at });
+        let pending =
+            Pending { from, missing: messages, receipts: Vec::new(), bytes: 0, respond_at, not_before: Timestamp(0) };
+        self.pending.insert(request, pending);
+    }
+
+    /// Holds the response to a request back until then: its member asks for more than it may.
+    pub(crate) fn hold(&mut self, request: InboundId, until: Timestamp) {
+        if let Some(pending) = self.pending.get_mut(&request) {
+            pending.not_before = pending.not_before.max(until);
+            pending.respond_at = pending.respond_at.max(until);
+        }
     }
 
     /// Puts a receipt into the request that waits for it; gives it back when none of that member does, or when the response
@@ -62,7 +74,8 @@ impl Inbound {
 
     /// The next request to be answered now, with at most 64 receipts.
     pub(crate) fn take_ready(&mut self, now: Timestamp) -> Option<(InboundId, Vec<Receipt>)> {
-        let ready = |pending: &Pending| pending.missing.is_empty() || pending.respond_at <= now;
+        let ready =
+            |pending: &Pending| pending.respond_at <= now || (pending.missing.is_empty() && pending.not_before <= now);
         let request = *self.pending.iter().find(|(_, pending)| ready(pending))?.0;
         let pending = self.pending.remove(&request)?;
         for message in &pending.missing {
@@ -107,6 +120,18 @@ mod tests {
         assert_eq!(inbound.add(node(2), receipt(2)), Ok(()));
         assert_eq!(inbound.take_ready(NOW), Some((InboundId(1), vec![*receipt(1), *receipt(2)])));
         assert_eq!(inbound.next_wakeup(), None);
+    }
+
+    #[test]
+    fn the_response_to_a_member_over_its_rate_is_held_back() {
+        let mut inbound = Inbound::default();
+        inbound.open(InboundId(1), node(2), BTreeSet::from([message(1)]), NOW);
+        let until = NOW.after_us(10 * LINGER_US);
+        inbound.hold(InboundId(1), until);
+        assert_eq!(inbound.add(node(2), receipt(1)), Ok(()));
+        assert_eq!(inbound.take_ready(NOW.after_us(2 * LINGER_US)), None, "though everything is there");
+        assert_eq!(inbound.next_wakeup(), Some(until));
+        assert_eq!(inbound.take_ready(until), Some((InboundId(1), vec![*receipt(1)])));
     }
 
     #[test]

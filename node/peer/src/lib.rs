@@ -25,12 +25,14 @@ mod links;
 mod mending;
 mod peer;
 mod persist;
+mod rates;
 mod route;
 mod services;
 mod start;
 mod starting;
 mod tails;
 mod waiting;
+mod within_rate;
 
 pub use breaker::BreakerState;
 pub use config::{PeerConfig, PeerIdentity};
@@ -39,5 +41,6 @@ pub use event::{
 };
 pub use mending::MendOutcome;
 pub use peer::Peer;
+pub use rates::{Bucket, Rate};
 pub use services::ProviderView;
 pub use start::{Memory, Said};

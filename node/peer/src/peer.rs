@@ -28,6 +28,7 @@ use crate::learned::{
 use crate::links::{Links, envelope_id};
 use crate::mending::{MendOutcome, Mending};
 use crate::persist::PersistQueue;
+use crate::rates::{HOLD_US, Rates};
 use crate::route::{Routed, nowhere_for, route, see_watched};
 use crate::services::{Attempt, Next, ProviderView, Services, World, balanced};
 use crate::start::{Memory, Start};
@@ -80,7 +81,9 @@ pub struct Peer {
     /// Empty between two inputs; kept for its room.
     kernel_out: Vec<kernel::Output>,
     links: Links,
-    inbound: Inbound,
+    pub(crate) inbound: Inbound,
+    /// How much each member may still ask.
+    pub(crate) rates: Rates,
     pub(crate) persist: PersistQueue,
     mending: Mending,
     waiting: Waiting,
@@ -201,6 +204,7 @@ impl Peer {
                 .collect(),
             links: Links::default(),
             inbound: Inbound::default(),
+            rates: Rates::default(),
             persist,
             mending: Mending::default(),
             waiting: Waiting::default(),
@@ -232,6 +236,12 @@ impl Peer {
     #[must_use]
     pub const fn discovery(&self) -> &Discovery {
         &self.discovery
+    }
+
+    /// How often a member asked for more than it may.
+    #[must_use]
+    pub const fn over_rate(&self) -> u64 {
+        self.rates.refused()
     }
 
     /// Replication, to read from.
@@ -722,6 +732,10 @@ impl Peer {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) {
+        if let Err(busy) = self.within_rate(from, &content, now) {
+            out.push(Output::Respond { request, content: busy });
+            return;
+        }
         match content {
             Request::A2a(a2a) => self.a2a_arrived(request, from, a2a, now, out),
             Request::Sync(
@@ -775,6 +789,10 @@ impl Peer {
         let messages = a2a.items.iter().filter_map(envelope_id).collect();
         self.inbound.open(request, from, messages, now);
         for item in a2a.items {
+            let Some(item) = self.item_within_rate(from, item, now) else {
+                self.inbound.hold(request, now.after_us(HOLD_US));
+                continue;
+            };
             match (item, role) {
                 (A2aItem::Envelope(envelope), Some(role)) => {
                     self.tell_kernel(kernel::Input::EnvelopeArrived { from, role, envelope });
@@ -879,6 +897,9 @@ impl Peer {
     }
 
     fn gossiped(&mut self, from: NodeId, author: NodeId, content: Gossip) {
+        if !self.gossip_within_rate(from, &content, self.now) {
+            return;
+        }
         match content {
             Gossip::Head(gossip) => {
                 self.tell_replication(replication::Input::Gossiped { from, gossip: Box::new(gossip) });

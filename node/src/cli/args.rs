@@ -1150,6 +1150,8 @@ pub(crate) enum BenchCommand {
     Append(BenchArgs),
     /// Calls, one at a time and 64 at once, executed and durable
     Call(BenchArgs),
+    /// Calls between members, and the memory of the called one, beside strangers and a hostile member
+    Hostile(BenchArgs),
     /// Messages between two agents of one node
     Ipc(BenchArgs),
     /// Eight nodes on this machine: how soon they see each other, and miss one that was killed or stopped

@@ -4,6 +4,7 @@ mod append;
 mod call;
 mod chain;
 mod disk_limits;
+mod hostile;
 mod ipc;
 mod mesh;
 mod signatures;
@@ -62,6 +63,7 @@ pub(crate) async fn run(command: &BenchCommand) -> Result<(), CliError> {
             (args.json, measured.map_err(|error| failed("append", &error))??)
         }
         BenchCommand::Call(args) => (args.json, call::measure(folder.path()).await?),
+        BenchCommand::Hostile(args) => (args.json, hostile::measure(folder.path()).await?),
         BenchCommand::Ipc(args) => (args.json, ipc::measure(folder.path()).await?),
         BenchCommand::Mesh(args) => (args.json, mesh::measure(folder.path()).await?),
         BenchCommand::Sync(args) => (args.json, sync::measure(folder.path()).await?),

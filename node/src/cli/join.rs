@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use weft_protocol::control::{EventsPage, MembersReport, StatusReport};
-use weft_protocol::{Admission, NodeName, Signer as _, Token, cluster_name};
+use weft_protocol::{Admission, NodeName, Signer as _, Token, TokenError, cluster_name};
 
 use super::args::JoinArgs;
 use super::client::{Client, segment};
@@ -23,7 +23,7 @@ const CHAIN_STEP: Duration = Duration::from_millis(50);
 
 /// `weft join TOKEN`.
 pub(crate) async fn join(args: &JoinArgs, at: &At) -> Result<(), CliError> {
-    let token = parse(&args.token)?;
+    let token = token_of(&args.token)?;
     let output = Output::new(at.json);
     let place =
         Place::choose(args.name.as_ref(), &args.run, at).map_err(|error| match error.detail().code.as_str() {
@@ -56,9 +56,10 @@ pub(crate) async fn join(args: &JoinArgs, at: &At) -> Result<(), CliError> {
 }
 
 /// The token, when it can still be used: nothing is dialled to find that out.
-fn parse(word: &str) -> Result<Token, CliError> {
+pub(crate) fn token_of(word: &str) -> Result<Token, CliError> {
     let ask_again = "weft invite, on a member, makes a new one";
-    let token: Token = word.parse().map_err(|error| CliError::new("bad-token", format!("{error}")).hint(ask_again))?;
+    let token: Token =
+        word.parse().map_err(|error: TokenError| CliError::new("bad-token", error.to_string()).hint(error.next()))?;
     let now = crate::clock::wall();
     if token.expires <= now {
         let ago = rough(Duration::from_micros(now.since_us(token.expires)));
@@ -160,15 +161,8 @@ impl From<JoinError> for CliError {
         let (code, hint, retry) = match &error {
             JoinError::NotReached { .. } => ("unreachable", "weft status, on the inviter", true),
             JoinError::OtherNode { .. } => ("unreachable", "weft invite, on the inviter", false),
-            JoinError::Refused(refusal) => {
-                let hint = match refusal {
-                    weft_protocol::AuthRefusal::NameTaken { .. } => "weft join TOKEN --name another",
-                    refusal if refusal.retry() => "weft join TOKEN again",
-                    _ => "weft invite, on the inviter, for a new token",
-                };
-                (refusal.code(), hint, refusal.retry())
-            }
-            JoinError::NotBelieved { refusal, .. } => (refusal.code(), "weft invite, on the inviter", false),
+            JoinError::Refused(refusal) => (refusal.code(), refusal.next(), refusal.retry()),
+            JoinError::NotBelieved { refusal, .. } => (refusal.code(), refusal.next(), false),
             JoinError::Transport(_) => ("failed", "", false),
         };
         let error = Self::new(code, message).hint(hint);

@@ -41,6 +41,7 @@ pub(crate) async fn status(State(served): State<Arc<Served>>) -> Result<Json<Sta
         by_us: refusal.by_us,
         code: refusal.refusal.code().to_owned(),
         message: refusal.refusal.to_string(),
+        next: refusal.refusal.next().to_owned(),
     };
     report.phases = served.control.boot.log().phases().iter().map(phase_row).collect();
     report.scrub = served.control.scrub.report();

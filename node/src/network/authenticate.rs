@@ -49,10 +49,10 @@ pub(super) struct Bounds {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AuthFailure {
     /// The other side let us in not.
-    #[error("refused by that node: {0}")]
+    #[error("refused by that node: {0}; {next}", next = .0.next())]
     RefusedUs(AuthRefusal),
     /// We let the other side in not.
-    #[error("refused by this node: {0}")]
+    #[error("refused by this node: {0}; {next}", next = .0.next())]
     RefusedThem(AuthRefusal),
     /// A joiner was admitted; it comes back as a member.
     #[error("admitted; it comes back as a member")]
@@ -137,7 +137,7 @@ async fn converse(
         return Err(AuthFailure::Watched);
     }
     if preface != *PREFACE {
-        return refuse(stream, AuthRefusal::Protocol).await;
+        return refuse(stream, AuthRefusal::OtherProtocol).await;
     }
     let mut their_run = [0; RUN_BYTES];
     stream.read_exact(&mut their_run).await?;
@@ -146,12 +146,12 @@ async fn converse(
     loop {
         let bytes = match read_frame(stream, frame_bytes_max).await {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return refuse(stream, AuthRefusal::Protocol).await;
+                return refuse(stream, AuthRefusal::FrameTooLarge { max: frame_bytes_max as u64 }).await;
             }
             read => read?,
         };
         let Ok(frame) = decode::<AuthFrame>(&bytes, frame_bytes_max) else {
-            return refuse(stream, AuthRefusal::Protocol).await;
+            return refuse(stream, AuthRefusal::UnreadableFrame).await;
         };
         let mut step = handshake.frame_arrived(frame, clock::wall());
         if let Step::Ask { keys, invite, join } = step {

@@ -10,7 +10,7 @@ use libp2p::gossipsub::{
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{StreamProtocol, dcutr, identify, ping, relay};
+use libp2p::{StreamProtocol, dcutr, identify, memory_connection_limits, ping, relay};
 use weft_protocol::limits::{ADVERT_TOPICS_MAX, GOSSIP_BYTES_MAX, MEMBERS_MAX};
 use weft_protocol::{A2aRequest, A2aResponse, BlobRequest, BlobResponse, ClusterId, SyncRequest, SyncResponse, hash};
 
@@ -47,6 +47,12 @@ const CIRCUITS_MAX: usize = 256;
 const CIRCUITS_OF_ONE_MAX: usize = 64;
 /// How long one is passed on before both ends must make it anew.
 const CIRCUIT_TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// The same for each direction.
+const STRANGERS_EACH_WAY_MAX: u32 = 64;
+/// The same for one node: one dialled by each side.
+const STRANGERS_PER_PEER_MAX: u32 = 2;
+/// How much of the machine's memory this process may have before no new connection is begun; those that are open go on (guess).
+const MEMORY_SHARE_MAX: f64 = 0.9;
 /// Heads, directory, what is told to wildcards, and the topics of agents.
 const SUBSCRIPTIONS_MAX: usize = ADVERT_TOPICS_MAX + 3;
 
@@ -66,6 +72,7 @@ pub(super) type Gossipsub = gossipsub::Behaviour<IdentityTransform, MaxCountSubs
 pub(super) struct Behaviour {
     pub(super) fence: Fence,
     pub(super) limits: connection_limits::Behaviour,
+    pub(super) memory: memory_connection_limits::Behaviour,
     pub(super) table: Table,
     pub(super) relay: relay::Behaviour,
     pub(super) relayed: relay::client::Behaviour,
@@ -85,13 +92,17 @@ impl Behaviour {
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(PENDING_MAX))
             .with_max_pending_outgoing(Some(PENDING_MAX))
-            .with_max_established(Some(STRANGERS_MAX));
+            .with_max_established_incoming(Some(STRANGERS_EACH_WAY_MAX))
+            .with_max_established_outgoing(Some(STRANGERS_EACH_WAY_MAX))
+            .with_max_established(Some(STRANGERS_MAX))
+            .with_max_established_per_peer(Some(STRANGERS_PER_PEER_MAX));
         let identity = identify::Config::new("weft/1".to_owned(), keys.public())
             .with_agent_version(format!("weft/{build}"))
             .with_cache_size(0);
         Self {
             fence: Fence::default(),
             limits: connection_limits::Behaviour::new(limits),
+            memory: memory_connection_limits::Behaviour::with_max_percentage(MEMORY_SHARE_MAX),
             table: table(keys.public().to_peer_id(), cluster),
             relay: relay::Behaviour::new(keys.public().to_peer_id(), relaying()),
             relayed,

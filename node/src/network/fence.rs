@@ -1,4 +1,5 @@
-//! Keeps this node from dialling anybody but members, and whom the node itself wants to reach: a name in a table is no reason.
+//! Keeps this node from dialling anybody but members and whom the node itself wants to reach, since a name in a table is no reason;
+//! and from spending more on whoever comes than it can afford.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -11,18 +12,37 @@ use libp2p::swarm::{
     dummy,
 };
 use libp2p::{Multiaddr, PeerId};
+use weft_peer::{Bucket, Rate};
+
+use crate::clock;
+
+/// Connections that are taken in, whoever they are of: the handshake of one costs 1 to 3 ms of a processor, so that a flood of
+/// strangers costs a tenth of one. One more is dropped unheard, and a member dials again (guess).
+pub(super) const ARRIVALS: Rate = Rate { per_s: 25, burst: 128 };
 
 /// Somebody is not dialled because nobody here knows it as a member.
 #[derive(Debug, thiserror::Error)]
 #[error("not a member that is known here")]
 struct NoMember;
 
-/// Who may be dialled. What comes in is judged by the handshake.
-#[derive(Debug, Default)]
+/// More come than are taken in.
+#[derive(Debug, thiserror::Error)]
+#[error("more connections come than are taken in")]
+struct TooManyArrivals;
+
+/// Who may be dialled, and how many may come. Who comes is judged by the handshake.
+#[derive(Debug)]
 pub(super) struct Fence {
+    arrivals: Bucket,
     members: BTreeSet<PeerId>,
     /// Whom the node itself dials now.
     wanted: Option<PeerId>,
+}
+
+impl Default for Fence {
+    fn default() -> Self {
+        Self { arrivals: Bucket::new(ARRIVALS, clock::wall()), members: BTreeSet::new(), wanted: None }
+    }
 }
 
 impl Fence {
@@ -40,6 +60,15 @@ impl Fence {
 impl NetworkBehaviour for Fence {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.arrivals.take(ARRIVALS, 1, clock::wall()).map_err(|_| ConnectionDenied::new(TooManyArrivals))
+    }
 
     fn handle_established_inbound_connection(
         &mut self,

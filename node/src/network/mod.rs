@@ -7,10 +7,11 @@
 //! Modules in reading order: `transport` (QUIC and TCP+TLS), `authenticate` (the handshake on the first substream) with
 //! `frame`, `gate` (what it needs of the node) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
 //! and `topics`; `kept` (agent requests on one stream), `swim` and `watched` (who is alive), `lookup` (where a member is),
-//! `relays` (who passes connections on) and `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the peer's inputs); last the two that run without a
-//! node: `join` and `fetch`.
+//! `relays` (who passes connections on) and `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the
+//! peer's inputs); last what runs without a node: `join`, `fetch`, and `adversary` for the benchmark.
 
 mod address;
+mod adversary;
 mod authenticate;
 mod behaviour;
 mod codec;
@@ -27,6 +28,7 @@ mod relays;
 mod swim;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod topics;
 mod translate;
 mod transport;
@@ -52,6 +54,7 @@ use weft_protocol::{
     SyncResponse, TopicName, encode,
 };
 
+pub(crate) use self::adversary::{Rogue, callers_that_leave, half_open, strangers};
 pub(crate) use self::fetch::{FetchError, Fetcher};
 pub(crate) use self::join::{Attempt, JoinError, join};
 pub(crate) use self::refusals::{RecentRefusal, Refusals};

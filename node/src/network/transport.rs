@@ -12,7 +12,9 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, quic, relay, tcp, tls, yamux};
 
+use super::fence::ARRIVALS;
 use super::gate::Gate;
+use super::throttle::Throttled;
 
 /// How long an address may take to be connected and encrypted.
 pub(super) const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
@@ -59,7 +61,8 @@ pub(super) fn bare(keys: &Keypair) -> Result<Connections, tls::certificate::GenE
     (config.max_stream_data, config.max_connection_data) = QUIC_WINDOWS;
     config.max_idle_timeout = QUIC_IDLE_MS_MAX;
     config.keep_alive_interval = QUIC_KEEP_ALIVE;
-    let quic = quic::tokio::Transport::new(config).map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let quic = Throttled::new(quic::tokio::Transport::new(config), ARRIVALS);
+    let quic = quic.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
 
     let quic = TransportTimeout::new(quic, CONNECT_TIME_MAX);
     let either = quic.or_transport(bare_tcp(keys)?).map(|either, _| match either {

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use weft_protocol::limits::DEDUPLICATION_WINDOW;
 use weft_protocol::{
-    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, DeadLetter, Digest, Event, Evidence, Fact,
-    LoggedPublication, MessageRecord, NodeId, OutboxEntry, PlacedFact, PlacedMessage, Recovered, RecoveredChain,
-    Replay, Reserved, SnapshotFault, Stage, decode, leaf_hash,
+    ChainError, ChainId, ChainState, CheckedGroup, CommitGroup, DeadLetter, Digest, DigestRow, Event, Evidence, Fact,
+    LoggedPublication, MessageId, MessageRecord, NodeId, OutboxEntry, PlacedFact, PlacedMessage, Recovered,
+    RecoveredChain, Replay, Reserved, SnapshotFault, Stage, decode, leaf_hash, names_of_leaf, stage_of_leaf,
 };
 
 use crate::error::{OpenError, StoreError};
@@ -44,6 +44,8 @@ pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, Open
     for chain in chains {
         let Walked { chain, messages, unclaimed, digests, named } =
             recover_chain(&stored, chain, writer.heads.get(&chain))?;
+        let let_in = stored.let_in(chain.state.chain())?;
+        recovered.let_in.extend((!let_in.is_empty()).then_some((chain.state.chain(), let_in)));
         let said = chain.facts.iter().filter_map(|placed| match &placed.fact {
             Fact::Pruned(pruned) => Some(pruned.to),
             _ => None,
@@ -358,6 +360,26 @@ impl Stored<'_> {
             places.push(row::split_numbered_key(key.value())?.1);
         }
         Ok(places)
+    }
+
+    /// The newest plain messages of other nodes that a chain's digests say were let into a mailbox, as many as a window holds.
+    fn let_in(&self, chain: ChainId) -> Result<Vec<MessageId>, StoreError> {
+        let digests = self.transaction.open_table(DIGESTS)?;
+        let (first, last) = (row::numbered_key(chain, 0), row::numbered_key(chain, u64::MAX));
+        let mut messages = Vec::new();
+        for entry in digests.range(&first[..]..=&last[..])?.rev() {
+            let (key, value) = entry?;
+            let body = row::body(self.salt, Kind::Digest, key.value(), value.value())?;
+            // One that does not decode is damage beside the chain: the scrub's to tell, and no reason not to start.
+            let Ok(digest) = decode::<DigestRow>(body, BODY_BYTES_MAX) else { continue };
+            let received = digest.records.iter().filter(|leaf| stage_of_leaf(leaf) == Some(Stage::Received));
+            let named = received.filter_map(|leaf| names_of_leaf(chain, leaf)).map(|(message, _)| message);
+            messages.extend(named.filter(|message| message.chain.node != chain.node));
+            if messages.len() as u64 >= DEDUPLICATION_WINDOW {
+                break;
+            }
+        }
+        Ok(messages)
     }
 
     /// How many digests belong to chains that are not held.

@@ -212,6 +212,9 @@ pub struct RefusalRow {
     pub code: String,
     /// Why, in one line.
     pub message: String,
+    /// What the refused side does next.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub next: String,
 }
 
 impl StatusReport {

@@ -290,6 +290,12 @@ impl<'a> Fold<'a> {
         self.now().active.keys().copied()
     }
 
+    /// Whom a change that counts evicted.
+    #[must_use]
+    pub const fn evicted(&self) -> &BTreeSet<u8> {
+        &self.evicted
+    }
+
     /// The nodes that count or may count again.
     #[must_use]
     pub fn members(&self) -> BTreeSet<u8> {

@@ -175,7 +175,7 @@ fn taken_in(member: &Member, turn: usize, cuts: &BTreeMap<Chain, (u32, u64)>) ->
 }
 
 /// Who counts, in which order, and what is stable at most.
-fn same(member: &Member, turn: usize) -> bool {
+pub(crate) fn same(member: &Member, turn: usize) -> bool {
     let fold = member.fold();
     let cuts = cuts(member);
     let broken: BTreeMap<Chain, u32> = cuts.keys().filter_map(|chain| Some((*chain, fold.cut(*chain)?))).collect();

@@ -136,6 +136,11 @@ impl Fetches {
                 self.remove(key);
                 None
             }
+            // As a request that failed: it is asked for again when the message is named again.
+            BlobResponse::Busy { .. } => {
+                fetch.missing.insert(chunk);
+                None
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use weft_kernel::genesis_rules;
 use weft_protocol::{Certificate, Charter, Digest, EventPlace, Incarnation, KeyPair, Pruned, Signed};
 
 use super::*;
+use crate::rates::HOLD_US;
 use crate::start::Memory;
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
@@ -112,4 +113,77 @@ fn whatever_the_store_was_read_for_nothing_goes_that_nobody_vouches_for() {
     assert!(matches!(world.answers.last(), Some(Err(Refusal::Invalid { .. }))), "{:?}", world.answers);
     assert!(!world.kinds().contains(&"chain.pruned".to_owned()), "nothing is said of what does not go");
     assert!(world.written.iter().all(|batch| batch.pruned.is_empty()));
+}
+
+/// A request of a member with so many plain messages, numbered from there on.
+fn messages_of(from: NodeId, request: u64, count: u64) -> Input {
+    let chain = ChainId { node: from, incarnation: Incarnation(1) };
+    let envelope = |number| weft_protocol::Envelope {
+        id: MessageId { chain, counter: request * 100 + number },
+        hlc: Hlc::from_wall(NOW),
+        trace: weft_protocol::TraceId(1),
+        from: weft_protocol::Sender { node: from, principal: Principal::Operator },
+        target: weft_protocol::LocalTarget::Agent("echo".parse().expect("a name")),
+        payload: weft_protocol::Payload::Text("x".to_owned()),
+        wants_reply: true,
+        level: weft_protocol::Level {
+            delivery: weft_protocol::Delivery::Executed,
+            durability: weft_protocol::Durability::None,
+        },
+        deadline_us: 1_000_000,
+        hops: 8,
+        grant: None,
+        cause: Vec::new(),
+    };
+    let items = (0..count).map(|number| A2aItem::Envelope(Box::new(envelope(number)))).collect();
+    Input::RequestArrived { request: InboundId(request), from, content: Request::A2a(A2aRequest { items }) }
+}
+
+/// The refusals in the responses of these outputs.
+fn refused(outputs: &[Output]) -> Vec<Refusal> {
+    let responses = outputs.iter().filter_map(|output| match output {
+        Output::Respond { content: Response::A2a(response), .. } => Some(response),
+        _ => None,
+    });
+    let receipts = responses.flat_map(|response| &response.receipts);
+    let refusals = receipts.filter_map(|receipt| match &receipt.outcome {
+        weft_protocol::Outcome::Refused(refusal) => Some(refusal.clone()),
+        _ => None,
+    });
+    refusals.collect()
+}
+
+#[test]
+fn a_member_over_its_rate_is_told_when_to_come_again_and_answered_late() {
+    let mut world = World::new(|_| Recovered::default());
+    let (flooding, calm) = (NodeId::from_bytes([8; 32]), NodeId::from_bytes([9; 32]));
+    let mut give = |input, now| {
+        let mut outputs = Vec::new();
+        world.peer.handle(input, now, &mut outputs);
+        outputs
+    };
+    // Nobody knows these two as members, and that is what they hear as long as they keep to their rate.
+    let not_known = Refusal::Busy { retry_after_us: 200_000 };
+    let mut request = 0;
+    let late = loop {
+        request += 1;
+        let outputs = give(messages_of(flooding, request, 64), NOW);
+        if outputs.iter().all(|output| !matches!(output, Output::Respond { .. })) {
+            break request;
+        }
+        assert_eq!(refused(&outputs), vec![not_known.clone(); 64], "request {request}");
+        assert!(request < 1_000, "there is no end to what a member may send");
+    };
+    assert_eq!(late, 16_000 / 64 + 1, "the burst that a member has");
+    let outputs = give(messages_of(calm, 1_000_000, 64), NOW);
+    assert_eq!(refused(&outputs), vec![not_known.clone(); 64], "another member is answered at once");
+
+    let outputs = give(Input::Woken, NOW.after_us(HOLD_US - 1));
+    assert_eq!(refused(&outputs), Vec::new(), "the answer is held back");
+    let outputs = give(Input::Woken, NOW.after_us(HOLD_US));
+    let refusals = refused(&outputs);
+    assert_eq!(refusals.len(), 64, "each is answered");
+    let over = refusals.iter().filter(|refusal| **refusal != not_known).collect::<Vec<_>>();
+    assert_eq!(over, vec![&Refusal::Busy { retry_after_us: 200 }; 64], "what was over is told so, and when");
+    assert_eq!(world.peer.over_rate(), 64);
 }

@@ -25,6 +25,8 @@ use crate::home::{ClusterFile, Home, HomeDir};
 use crate::identity;
 use crate::run::{Running, new_incarnation, shut_down, start};
 
+/// Where nodes listen.
+const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 const WARM_UP: usize = 500;
 const ONE_AT_A_TIME: usize = 3_000;
 const IN_FLIGHT: usize = 64;
@@ -100,17 +102,27 @@ pub(super) struct FarNode {
 impl FarNode {
     /// Starts it and waits until it serves.
     pub(super) async fn start(home: &Path, name: &str) -> Result<Self, CliError> {
+        Self::start_at(home, name, &[QUIC]).await
+    }
+
+    /// The same, listening at these addresses.
+    pub(super) async fn start_at(home: &Path, name: &str, listen: &[&str]) -> Result<Self, CliError> {
         let home = HomeDir::new(home)?;
-        let child = spawn(&home, name).await?;
+        let child = spawn(&home, name, listen).await?;
         let client = Client::at(home.clone())?;
         Ok(Self { home, child, client })
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Takes the node down, then measures from exec to the first answered request, in milliseconds.
     async fn restart_to_answer(mut self, name: &str) -> Result<f64, CliError> {
         self.down().await?;
         let begin = Instant::now();
-        self.child = spawn(&self.home, name).await?;
+        self.child = spawn(&self.home, name, &[QUIC]).await?;
         let _answered: StatusReport = self.client.get("/v1/status").await?;
         let took_ms = micros(begin) / 1_000.0;
         self.down().await?;
@@ -131,13 +143,13 @@ impl Drop for FarNode {
     }
 }
 
-async fn spawn(home: &HomeDir, name: &str) -> Result<Child, CliError> {
+async fn spawn(home: &HomeDir, name: &str, listen: &[&str]) -> Result<Child, CliError> {
     let program = std::env::current_exe().map_err(|error| failed(name, &error))?;
     let mut child = Command::new(program)
         .args(["up", "--json", "--log", "error", "--name", name, "--home"])
         .arg(home.path())
         .env("XDG_STATE_HOME", home.path())
-        .args(["--listen", "/ip4/127.0.0.1/udp/0/quic-v1"])
+        .args(listen.iter().flat_map(|address| ["--listen", address]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -170,7 +182,7 @@ pub(super) async fn near_node(home: &Path, far: &FarNode) -> Result<Running, Cli
         disowned: Vec::new(),
     };
     home.write_cluster(&cluster)?;
-    let listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()];
+    let listen = vec![QUIC.to_owned()];
     let mut config: Config = crate::config::load(&home, &Flags::default())?;
     config.listen = listen;
     let live = Live::new(HomeDir::new(home.path())?, Flags::default(), None, config);
@@ -178,7 +190,7 @@ pub(super) async fn near_node(home: &Path, far: &FarNode) -> Result<Running, Cli
     start(home, live, keys, Boot::new()).await
 }
 
-async fn call(asker: &Asker, durability: Durability) -> Result<(), weft_protocol::Refusal> {
+pub(super) async fn call(asker: &Asker, durability: Durability) -> Result<(), weft_protocol::Refusal> {
     let syscall = Syscall::Send {
         target: "echo@beta".parse().map_err(|_| weft_protocol::Refusal::Expired)?,
         payload: Payload::Text("x".repeat(BODY_BYTES)),
@@ -196,7 +208,7 @@ async fn call(asker: &Asker, durability: Durability) -> Result<(), weft_protocol
     }
 }
 
-async fn until_reachable(asker: &Asker) -> Result<(), CliError> {
+pub(super) async fn until_reachable(asker: &Asker) -> Result<(), CliError> {
     let mut looks = tokio::time::interval(Duration::from_millis(20));
     let reached = tokio::time::timeout(ANSWER, async {
         while call(asker, Durability::None).await.is_err() {

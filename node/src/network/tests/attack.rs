@@ -125,17 +125,17 @@ async fn nonsense_in_the_handshake_gets_a_typed_refusal() {
     let other_protocol = b"\x13/multistream/1.0.0\n\x20/meshsub/1.1.0\n".to_vec();
     for transport in [QUIC, TCP] {
         let (node, address) = victim(3, transport).await;
-        for (said, bytes) in [
-            ("an oversize frame", &oversize),
-            ("an undecodable frame", &undecodable),
-            ("a frame out of order", &out_of_order),
-            ("another protocol", &other_protocol),
+        for (said, bytes, refusal) in [
+            ("an oversize frame", &oversize, AuthRefusal::FrameTooLarge { max: AUTH_FRAME_BYTES_MAX as u64 }),
+            ("an undecodable frame", &undecodable, AuthRefusal::UnreadableFrame),
+            ("a frame out of order", &out_of_order, AuthRefusal::Protocol),
+            ("another protocol", &other_protocol, AuthRefusal::OtherProtocol),
         ] {
             let frames = say(&mut intrude(&address).await, bytes).await;
-            assert_eq!(frames, [AuthFrame::Refused(AuthRefusal::Protocol)], "{transport}: {said}");
+            assert_eq!(frames, [AuthFrame::Refused(refusal)], "{transport}: {said}");
         }
         let noted = refusals(&node, 4).await;
-        assert!(noted.iter().all(|refusal| refusal.by_us && refusal.refusal == AuthRefusal::Protocol), "{noted:?}");
+        assert!(noted.iter().all(|refusal| refusal.by_us && !refusal.refusal.next().is_empty()), "{noted:?}");
         unheard(node);
     }
 }

@@ -9,4 +9,5 @@ mod key_exchange;
 mod lookup;
 mod members;
 mod repair;
+mod strangers;
 mod watched;
