@@ -183,7 +183,10 @@ impl Discovery {
             Input::OwnKeysRotated { rotation, signer, hlc } => {
                 self.on_own_keys_rotated(&rotation, signer, hlc, outputs);
             }
-            Input::Configured { config } => self.config = *config,
+            Input::Configured { config } => {
+                self.config = *config;
+                self.own_advert.set_labels(self.config.labels.clone());
+            }
             Input::Woken => {}
         }
         self.do_due(now, outputs);

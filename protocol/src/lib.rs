@@ -30,6 +30,7 @@ mod epoch;
 mod error;
 mod evidence;
 mod fact;
+mod failover;
 mod governance;
 mod hash;
 mod health;
@@ -76,6 +77,9 @@ pub use epoch::{
 };
 pub use error::{DecodeError, ParseError};
 pub use evidence::{Evidence, Statement, StatementBody, StatementError};
+pub use failover::{
+    Failover, FailoverDeclared, FenceEnd, FenceGranted, FenceHeld, FenceReleased, LeaseAnswer, are_labels,
+};
 pub use fact::{
     Admitted, AnchorBackend, AnchorStep, Anchored, Boot, Booted, Configured, DeadLetterRemoved, DeadLetterRetried,
     DeadLettered, Denial, Effect, EffectOutcome, EffectResult, Escalated, Fact, ForkSeen, GaveUp, GrantHolder,

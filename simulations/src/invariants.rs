@@ -166,6 +166,8 @@ impl Judge {
                     | Answer::ShuttingDown { .. },
                 )
                 | Reply::Recorded
+                | Reply::Placed { .. }
+                | Reply::Drained { .. }
                 | Reply::Trace { .. },
             )
             | Err(_) => {}
@@ -304,6 +306,7 @@ impl Judge {
                 | SyncRequest::Stretch { .. }
                 | SyncRequest::Head { .. }
                 | SyncRequest::LastTick { .. }
+                | SyncRequest::Lease { .. }
                 | SyncRequest::Witness { .. }
                 | SyncRequest::Adverts { .. }
                 | SyncRequest::Trace { .. }
@@ -339,6 +342,7 @@ impl Judge {
                 | SyncResponse::Publications { .. }
                 | SyncResponse::Stretches(_)
                 | SyncResponse::LastTick(_)
+                | SyncResponse::Lease(_)
                 | SyncResponse::Evidence(_),
             ) => {}
         }

@@ -149,6 +149,7 @@ impl SpawnRequest {
             traps_exits: self.traps_exits,
             ipc_scope: self.ipc_scope.as_deref().map(str::parse).transpose()?,
             sandbox: self.sandbox.as_ref().map(SandboxJson::asked).transpose()?,
+            failover: None,
         })
     }
 }
