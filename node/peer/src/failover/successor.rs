@@ -31,6 +31,9 @@ impl Failover {
 
     fn is_due(&mut self, agent: &AgentName, world: &World) -> bool {
         let counts = world.counting.contains(&self.own) && world.counting.len() >= super::COUNTING_MIN;
+        let alive = |chain: &&weft_protocol::ChainId| world.members.get(&chain.node).is_some_and(|member| member.alive);
+        // Alone it would write down one promise after the other that nobody else makes.
+        let counts = counts && world.counting.iter().filter(alive).count() * 2 > world.counting.len();
         if !counts || !world.running || self.drain.is_some() {
             return false;
         }

@@ -239,6 +239,7 @@ impl Hand {
 
     fn isolate(&mut self, at: usize) {
         let others: Vec<_> = (0..self.ones.len()).filter(|other| *other != at).collect();
+        self.ones[at].dead.extend(others.iter().copied());
         self.cut.extend(others.iter().map(|other| (at.min(*other), at.max(*other))));
     }
 
@@ -290,7 +291,8 @@ fn an_agent_whose_node_dies_goes_on_elsewhere_and_the_old_node_is_told_why_it_ma
     hand.restart(0);
     hand.run(10 * SECOND_US);
     assert_eq!(hand.runner(), Some(next));
-    assert_eq!(hand.ends(0), [FenceEnd::Superseded { fence: 2, holder: chain(next as u8) }]);
+    let refused = FenceEnd::Superseded { fence: 2, holder: chain(next as u8) };
+    assert_eq!(hand.ends(0).iter().filter(|end| **end == refused).count(), 1, "{:?}", hand.ends(0));
 }
 
 #[test]
@@ -307,9 +309,11 @@ fn a_node_that_nobody_hears_ends_its_agent_before_another_one_begins() {
     let (ended, began) = (hand.lives[0].2.expect("it ended"), hand.lives[1].1);
     assert!(ended - cut_us <= LEASE_US - MARGIN_US && began >= ended + MARGIN_US, "{ended} {began}");
     hand.cut.clear();
+    hand.ones.iter_mut().for_each(|one| one.dead.clear());
     hand.run(9 * SECOND_US);
     assert_eq!(hand.lives.len(), 2, "it stays where it is");
-    assert!(matches!(hand.ends(0)[..], [FenceEnd::Superseded { fence: 2, .. }]), "{:?}", hand.ends(0));
+    let refused = |end: &&FenceEnd| matches!(end, FenceEnd::Superseded { fence: 2, .. });
+    assert_eq!(hand.ends(0).iter().filter(refused).count(), 1, "{:?}", hand.ends(0));
 }
 
 #[test]
