@@ -38,7 +38,7 @@ pub(crate) struct Claim {
     pub(crate) fence: u64,
     epoch: EpochId,
     since: Timestamp,
-    asked: Option<Timestamp>,
+    asked: Timestamp,
     granted: Grants,
     /// Who promised it, or a later one, to somebody else.
     refused: BTreeMap<ChainId, (u64, ChainId)>,
@@ -78,6 +78,8 @@ pub(crate) struct Seat {
     pub(crate) claim: Option<Claim>,
     /// Since when somebody is wanted.
     pub(crate) wanted: Option<Timestamp>,
+    /// Nothing is asked for before this: what was refused a moment ago would be refused again.
+    pub(crate) not_before: Option<Timestamp>,
     /// When a grant to somebody else was last heard of.
     pub(crate) others_claim: Option<Timestamp>,
 }
@@ -110,7 +112,8 @@ fn lease_end(granted: &Grants, world: &World) -> Option<Timestamp> {
 }
 
 impl Failover {
-    /// Asks everybody who counts for the next fence of an agent, this node first: its own promise is on disk before others hear.
+    /// Asks everybody else who counts for the next fence of an agent. This node promises it to itself last: what others refuse
+    /// leaves nothing on any chain.
     pub(super) fn claim(&mut self, agent: &AgentName, world: &World, out: &mut Vec<Output>) {
         let top = self.book.get(agent).map_or(0, |entry| entry.top().0);
         let promised = self.promises.get(agent).map_or(0, |promise| promise.fence);
@@ -119,15 +122,31 @@ impl Failover {
             fence,
             epoch: world.epoch,
             since: world.now,
-            asked: None,
+            asked: world.now,
             granted: Grants::new(),
             refused: BTreeMap::new(),
         };
         self.seats.entry(agent.clone()).or_default().claim = Some(claim);
-        // A promise that this node cannot make yet is asked for again with everybody else's.
+        self.ask_for(agent, world, out);
+    }
+
+    /// With its own promise more than half would have granted: it is made, once it may be.
+    fn promise_own(&mut self, agent: &AgentName, world: &World, out: &mut Vec<Output>) {
         let own = self.own;
-        if self.grant(agent, fence, own, world, None, out) == Some(LeaseAnswer::Granted) {
-            self.own_promised(agent, fence, world, out);
+        let Some(claim) = self.seats.get(agent).and_then(|seat| seat.claim.as_ref()) else { return };
+        let counting = claim.granted.keys().filter(|chain| world.counting.contains(*chain)).count();
+        if claim.granted.contains_key(&own) || (counting + 1) * 2 <= world.counting.len() {
+            return;
+        }
+        let fence = claim.fence;
+        match self.grant(agent, fence, own, world, None, out) {
+            Some(LeaseAnswer::Granted) => self.own_promised(agent, fence, world, out),
+            Some(LeaseAnswer::Taken { fence: other, holder }) => {
+                if let Some(claim) = self.seats.get_mut(agent).and_then(|seat| seat.claim.as_mut()) {
+                    claim.refused.insert(own, (other, holder));
+                }
+            }
+            Some(LeaseAnswer::NotYet { .. } | LeaseAnswer::OtherEpoch | LeaseAnswer::Unknown) | None => {}
         }
     }
 
@@ -137,13 +156,13 @@ impl Failover {
         let Some(claim) = self.seats.get_mut(agent).and_then(|seat| seat.claim.as_mut()) else { return };
         if claim.fence == fence {
             claim.granted.insert(own, world.now);
-            self.ask_for(agent, world, out);
+            self.look_at_claim(agent, world, out);
         }
     }
 
     fn ask_for(&mut self, agent: &AgentName, world: &World, out: &mut Vec<Output>) {
         let Some(claim) = self.seats.get_mut(agent).and_then(|seat| seat.claim.as_mut()) else { return };
-        claim.asked = Some(world.now);
+        claim.asked = world.now;
         let fence = claim.fence;
         let missing: Vec<_> =
             world.counting.iter().filter(|chain| !claim.granted.contains_key(chain)).copied().collect();
@@ -187,6 +206,7 @@ impl Failover {
                 }
                 LeaseAnswer::NotYet { .. } | LeaseAnswer::OtherEpoch | LeaseAnswer::Unknown => {}
             }
+            self.promise_own(&agent, world, out);
             self.look_at_claim(&agent, world, out);
         }
     }
@@ -226,8 +246,8 @@ impl Failover {
     pub(super) fn abandon(&mut self, agent: &AgentName, out: &mut Vec<Output>) {
         let Some(seat) = self.seats.get_mut(agent) else { return };
         let Some(claim) = seat.claim.take() else { return };
-        seat.wanted = None;
-        if seat.hold.is_none() && claim.granted.contains_key(&self.own) {
+        (seat.wanted, seat.not_before) = (None, Some(self.last.after_us(SPLIT_US)));
+        if seat.hold.is_none() && !claim.granted.is_empty() {
             self.release(agent, claim.fence, FenceEnd::Abandoned, out);
         }
         // What this node held before it was away is refused by those who promised a later fence.
@@ -413,19 +433,10 @@ impl Failover {
     }
 
     fn ask_again(&mut self, agent: &AgentName, world: &World, out: &mut Vec<Output>) {
-        let Some(claim) = self.seats.get(agent).and_then(|seat| seat.claim.as_ref()) else { return };
-        let (fence, own) = (claim.fence, self.own);
-        let since = claim.asked.unwrap_or(claim.since);
-        if world.now < since.after_us(RETRY_US) {
-            return;
-        }
-        if claim.granted.contains_key(&own) {
-            return self.ask_for(agent, world, out);
-        }
-        match self.grant(agent, fence, own, world, None, out) {
-            Some(LeaseAnswer::Granted) => self.own_promised(agent, fence, world, out),
-            Some(LeaseAnswer::Taken { .. } | LeaseAnswer::Unknown) => self.abandon(agent, out),
-            Some(LeaseAnswer::NotYet { .. } | LeaseAnswer::OtherEpoch) | None => {}
+        let asked = self.seats.get(agent).and_then(|seat| seat.claim.as_ref()).map(|claim| claim.asked);
+        if asked.is_some_and(|asked| world.now >= asked.after_us(RETRY_US)) {
+            self.promise_own(agent, world, out);
+            self.ask_for(agent, world, out);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use weft_protocol::{AgentName, FenceEnd, NodeId, hash};
 
-use super::Failover;
+use super::{Failover, QUIET_US};
 use super::book::Entry;
 use super::event::{Output, World};
 
@@ -24,9 +24,10 @@ impl Failover {
             }
         }
         for seat in self.seats.values_mut() {
+            seat.not_before = seat.not_before.filter(|at| world.now < *at);
             seat.others_claim = seat.others_claim.filter(|heard| world.now < heard.after_us(OTHERS_US));
         }
-        self.seats.retain(|_, seat| seat.holds() || seat.claim.is_some() || seat.wanted.is_some() || seat.others_claim.is_some());
+        self.seats.retain(|_, seat| seat.holds() || seat.claim.is_some() || seat.wanted.is_some() || seat.not_before.is_some() || seat.others_claim.is_some());
     }
 
     fn is_due(&mut self, agent: &AgentName, world: &World) -> bool {
@@ -45,6 +46,10 @@ impl Failover {
         if seat.claim.is_some() {
             return false;
         }
+        if seat.not_before.is_some_and(|at| world.now < at) {
+            return false;
+        }
+        seat.not_before = None;
         if moves {
             return true;
         }
@@ -60,6 +65,14 @@ impl Failover {
         world.now >= wanted.after_us(STANDBY_US.saturating_mul(rank))
     }
 
+    /// Whether nothing is to be expected of a holder: its node is gone, or has not asked this one for more time for longer than a
+    /// lease. That it may be so is enough to ask others, who know when they renewed last.
+    fn is_silent(&self, agent: &AgentName, node: NodeId, world: &World) -> bool {
+        let alive = world.members.get(&node).is_some_and(|member| member.alive);
+        let promise = self.promises.get(agent).filter(|it| it.holder.node == node && it.epoch == world.epoch);
+        !alive || promise.is_some_and(|promise| self.steady_us >= promise.renewed_us.saturating_add(QUIET_US))
+    }
+
     /// The place of this node in the order of those who could run the agent; none when it cannot, or somebody runs it.
     fn rank(&self, agent: &AgentName, entry: &Entry, world: &World) -> Option<u64> {
         let open = entry.open()?;
@@ -70,7 +83,7 @@ impl Failover {
             None => Some(open.said.first.unwrap_or(open.by.node)),
             // This node was away, and nobody has taken its place.
             Some((node, None)) if node == self.own.node => Some(node),
-            Some((node, None)) if world.members.get(&node).is_some_and(|member| member.alive) => return None,
+            Some((node, None)) if !self.is_silent(agent, node, world) => return None,
             Some((node, None | Some(FenceEnd::HandedOver))) => {
                 out.insert(node);
                 None
