@@ -39,7 +39,8 @@ fn answers(node: &Node, target: &str) -> bool {
 fn an_agent_killed_with_its_node_goes_on_elsewhere_and_the_old_node_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let [mut alpha, beta, gamma] = cluster(folder.path());
-    let spawned = alpha.json(&["agent", "spawn", "tally", "--builtin", "counter", "--restart", "permanent", "--failover"]);
+    let spawned =
+        alpha.json(&["agent", "spawn", "tally", "--builtin", "counter", "--restart", "permanent", "--failover"]);
     assert_eq!(spawned["state"], "running", "{spawned}");
     let here = || holder(&beta, "tally").filter(|held| *held == ("alpha".to_owned(), 1));
     wait_for("beta sees who holds it", BOUND, here);
@@ -84,7 +85,8 @@ fn an_agent_killed_with_its_node_goes_on_elsewhere_and_the_old_node_is_refused()
     // Three count again: who stops it ends it for all.
     let stopped = alpha.weft(&["agent", "stop", &format!("tally@{after}"), "--json"]);
     assert_eq!(stopped.code, 0, "{stopped:?}");
-    let id = [&alpha, &other, &holding].into_iter().find(|node| node.name == after).expect("one of three").up["node"].clone();
+    let id = [&alpha, &other, &holding].into_iter().find(|node| node.name == after).expect("one of three").up["node"]
+        .clone();
     let ended = wait_for("its end is written", BOUND, || {
         let log = other.weft(&["chain", "log", "--kind", "fence.released", "--node", id.as_str()?, "--json"]);
         log.stdout.lines().find(|line| line.contains("\"ended\"")).map(str::to_owned)

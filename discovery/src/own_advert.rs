@@ -55,7 +55,8 @@ pub(crate) struct OwnAdvert {
 impl OwnAdvert {
     pub(crate) fn new(speaker: Speaker, config: &DiscoveryConfig, now: Timestamp) -> Self {
         let expires = now.after_us(config.advert_ttl_us);
-        let signed = SignedAdvert::new(&fitting(&speaker, &[], &[], &[], &[], &config.labels, 0, expires), &*speaker.signer);
+        let signed =
+            SignedAdvert::new(&fitting(&speaker, &[], &[], &[], &[], &config.labels, 0, expires), &*speaker.signer);
         Self {
             speaker,
             agents: Vec::new(),

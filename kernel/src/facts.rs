@@ -139,9 +139,8 @@ fn resource(action: &Action) -> String {
         Action::Spawn { agent }
         | Action::GrantFence { agent }
         | Action::HoldFence { agent }
-        | Action::SpawnConfigured { agent } | Action::Deliver { agent, .. } => {
-            agent.to_string()
-        }
+        | Action::SpawnConfigured { agent }
+        | Action::Deliver { agent, .. } => agent.to_string(),
         Action::Approve { deferral } | Action::DenyDeferred { deferral } => deferral.to_string(),
         Action::Amend { rule } => rule.to_string(),
         Action::Endorse { rule } => rule.as_ref().map_or_else(|| "node".to_owned(), ToString::to_string),

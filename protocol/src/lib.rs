@@ -77,15 +77,15 @@ pub use epoch::{
 };
 pub use error::{DecodeError, ParseError};
 pub use evidence::{Evidence, Statement, StatementBody, StatementError};
-pub use failover::{
-    Failover, FailoverDeclared, FenceEnd, FenceGranted, FenceHeld, FenceReleased, LeaseAnswer, are_labels,
-};
 pub use fact::{
     Admitted, AnchorBackend, AnchorStep, Anchored, Boot, Booted, Configured, DeadLetterRemoved, DeadLetterRetried,
     DeadLettered, Denial, Effect, EffectOutcome, EffectResult, Escalated, Fact, ForkSeen, GaveUp, GrantHolder,
     GrantIssued, GrantRevoked, GrantUsed, InviteBurnt, InviteIssued, InviteRevoked, MessageBatch, MessageRecord,
     ProcessExited, Repaired, ResourceUse, RestartPlanned, SettingChange, Shutdown, Stage, TailReturned,
     TopicSubscribed, TopicUnsubscribed,
+};
+pub use failover::{
+    Failover, FailoverDeclared, FenceEnd, FenceGranted, FenceHeld, FenceReleased, LeaseAnswer, are_labels,
 };
 pub use governance::{Branch, LeastEffect, Matcher, Rule, RuleId, RuleSet, Severity};
 pub use hash::{Digest, content_address, hash};

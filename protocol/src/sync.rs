@@ -12,8 +12,8 @@ use crate::envelope::{Envelope, Publication, Receipt};
 use crate::epoch::{EpochId, SignedTick, SignedTickClaim};
 use crate::error::DecodeError;
 use crate::evidence::Evidence;
-use crate::failover::LeaseAnswer;
 use crate::fact::MessageRecord;
+use crate::failover::LeaseAnswer;
 use crate::hash::{Digest, hash};
 use crate::id::{
     AgentName, ChainId, Incarnation, MessageId, NodeId, NodeName, ProcessId, ServiceName, TopicName, TopicPattern,

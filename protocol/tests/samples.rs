@@ -11,11 +11,11 @@ use weft_protocol::{
     CronId, CronMissed, CronRemoved, CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered,
     Decided, Deferral, DeferralEnded, DeferralId, Delivery, Demonitored, Denial, Digest, DualSignature, Durability,
     EVENT_VERSION, Effect, EffectOutcome, EffectResult, Endorsement, Endpoint, Envelope, Environment, EpochAsked,
-    EpochEndorsed, EpochId, EpochPromised, EpochProposed, Escalated, Event, Evidence, ExitReason, Fact, Failover, FailoverDeclared,
-    FenceEnd, FenceGranted, FenceHeld, FenceReleased, ForkSeen,
-    GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed,
-    HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId,
-    InviteIssued, InviteRevoked, IpcScope, Join, KeyRotation, LargeEnvelope, LargeReceipt, LeaseAnswer, LeastEffect, Level, Linked,
+    EpochEndorsed, EpochId, EpochPromised, EpochProposed, Escalated, Event, Evidence, ExitReason, Fact, Failover,
+    FailoverDeclared, FenceEnd, FenceGranted, FenceHeld, FenceReleased, ForkSeen, GaveUp, Genesis, Gossip, Grant,
+    GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed, HeadGossip, Health,
+    HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued,
+    InviteRevoked, IpcScope, Join, KeyRotation, LargeEnvelope, LargeReceipt, LeaseAnswer, LeastEffect, Level, Linked,
     LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher, MemberChange,
     MemberChangeWanted, MemberVerb, Membership, MessageBatch, MessageId, MessageRecord, MethodContract, Millionths,
     MissedRule, Monitored, NodeId, Numbered, Observation, Outcome, Pattern, Payload, PhaseRecord, PhaseResult,
@@ -920,8 +920,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         LeaseAnswer::Unknown,
     ];
     all.push(("sync-lease".to_owned(), encode(&SyncResponse::Lease(answers))));
-    let ends =
-        [FenceEnd::HandedOver, FenceEnd::Ended, FenceEnd::Unfit("no such program".into()), FenceEnd::Abandoned];
+    let ends = [FenceEnd::HandedOver, FenceEnd::Ended, FenceEnd::Unfit("no such program".into()), FenceEnd::Abandoned];
     all.push(("fence-ends".to_owned(), encode(&ends.to_vec())));
     let broken = Evidence { first: tick_claim().into(), ..evidence() };
     all.push(("evidence-tick".to_owned(), encode(&broken)));

@@ -2,8 +2,8 @@
 
 use weft_peer::Response;
 use weft_protocol::{
-    A2aItem, A2aRequest, Batch, COMMIT_LABEL, Fact, Gossip, HeadGossip, Hlc, LeaseAnswer, NodeId, Recovered, SignedTick, Signer,
-    SyncResponse, Tick, commit_hash, encode,
+    A2aItem, A2aRequest, Batch, COMMIT_LABEL, Fact, Gossip, HeadGossip, Hlc, LeaseAnswer, NodeId, Recovered,
+    SignedTick, Signer, SyncResponse, Tick, commit_hash, encode,
 };
 
 /// See [`Mutation::BreakTicks`], in microseconds.

@@ -230,8 +230,11 @@ impl History {
 
     /// The agents that live again, in the order of their first starts.
     pub(crate) fn respawns(&self) -> Vec<&Past> {
-        let mut again: Vec<_> =
-            self.agents.values().filter(|past| past.failed.is_none() && past.may_come_back() && !past.is_leased()).collect();
+        let mut again: Vec<_> = self
+            .agents
+            .values()
+            .filter(|past| past.failed.is_none() && past.may_come_back() && !past.is_leased())
+            .collect();
         again.sort_by_key(|past| past.first);
         again
     }

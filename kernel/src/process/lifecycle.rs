@@ -34,7 +34,8 @@ impl Kernel {
 
     fn spawn_asked(&mut self, ask: AskId, by: &Asker, spec: AgentSpec) -> Result<(), Refusal> {
         if spec.failover.is_some() {
-            let message = "what outlives its node is declared at one of them: weft agent spawn NAME --failover".to_owned();
+            let message =
+                "what outlives its node is declared at one of them: weft agent spawn NAME --failover".to_owned();
             return Err(Refusal::Invalid { message });
         }
         let action = by.wants(Action::Spawn { agent: spec.agent.clone() });

@@ -9,11 +9,7 @@ use crate::node::{Node, echo, effects};
 
 /// More than half granted fence 3 of this agent, which that node's operator declared.
 pub(crate) fn gained(by: NodeId, agent: &str, role: Option<Role>) -> Input {
-    let spec = AgentSpec {
-        restart: RestartPolicy::Permanent,
-        failover: Some(Failover::default()),
-        ..echo(agent)
-    };
+    let spec = AgentSpec { restart: RestartPolicy::Permanent, failover: Some(Failover::default()), ..echo(agent) };
     let by = Sender { node: by, principal: Principal::Operator };
     Input::LeaseGained(Box::new(Leased { spec, fence: 3, by, role, ask: None }))
 }

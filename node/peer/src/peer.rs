@@ -550,7 +550,7 @@ impl Peer {
         if balanced(&syscall).is_some() {
             return self.call_service(ask, by, syscall, None, now, out);
         }
-        match route(self.node, &self.kernel, &self.discovery, &syscall) {
+        match route(self.node, &self.kernel, &self.discovery, &self.failover, &syscall) {
             Routed::Now(route) => self.ask_kernel(ask, by, syscall, route),
             Routed::Later { deadline_us } => self.park(ask, by, syscall, deadline_us, now),
         }
@@ -666,7 +666,7 @@ impl Peer {
                 self.call_service(ask, parked.by, parked.syscall, Some(parked.until), now, out);
                 continue;
             }
-            match route(self.node, &self.kernel, &self.discovery, &parked.syscall) {
+            match route(self.node, &self.kernel, &self.discovery, &self.failover, &parked.syscall) {
                 Routed::Now(route) => self.ask_kernel(ask, parked.by, parked.syscall, route),
                 Routed::Later { .. } if now < parked.until => self.waiting.put_back(ask, parked),
                 Routed::Later { .. } => {
@@ -753,8 +753,7 @@ impl Peer {
             }
             Request::Sync(
                 SyncRequest::Streams { .. } | SyncRequest::Publications { .. } | SyncRequest::Lease { .. },
-            ) if self.discovery.role_of(from).is_none() =>
-            {
+            ) if self.discovery.role_of(from).is_none() => {
                 out.push(respond(request, SyncResponse::Refused("not a member here".to_owned())));
             }
             Request::Sync(SyncRequest::Lease { holder, epoch, fences }) => {

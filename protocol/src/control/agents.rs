@@ -148,7 +148,8 @@ impl SpawnRequest {
         }
         let needs = self.needs.iter().map(|service| service.parse()).collect::<Result<Vec<ServiceName>, _>>()?;
         if !self.labels.is_empty() && !are_labels(&self.labels) {
-            let message = format!("`where` has at most {LABELS_MAX} labels of 1 to {LABEL_BYTES_MAX} bytes, with their values");
+            let message =
+                format!("`where` has at most {LABELS_MAX} labels of 1 to {LABEL_BYTES_MAX} bytes, with their values");
             return Err(invalid(message));
         }
         let failover = self.failover.then_some(Failover { labels: self.labels, fence: None });

@@ -42,6 +42,11 @@ impl Entry {
         self.held.last_key_value().map(|(fence, (holder, _))| (*fence, *holder))
     }
 
+    /// Everybody who held a fence.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = weft_protocol::NodeId> {
+        self.held.values().map(|(holder, _)| holder.node)
+    }
+
     /// Since when a fence was held.
     pub(crate) fn held_since(&self, fence: u64) -> Hlc {
         self.held.get(&fence).map_or(super::NEVER, |(_, since)| *since)
@@ -177,8 +182,5 @@ impl Book {
 
 /// Whether a fact is one of those.
 pub(crate) const fn is_of_failover(fact: &Fact) -> bool {
-    matches!(
-        fact,
-        Fact::FailoverDeclared(_) | Fact::FenceGranted(_) | Fact::FenceHeld(_) | Fact::FenceReleased(_)
-    )
+    matches!(fact, Fact::FailoverDeclared(_) | Fact::FenceGranted(_) | Fact::FenceHeld(_) | Fact::FenceReleased(_))
 }

@@ -106,7 +106,8 @@ fn lease_end(granted: &Grants, world: &World) -> Option<Timestamp> {
     if world.counting.len() < COUNTING_MIN {
         return None;
     }
-    let mut sent: Vec<_> = granted.iter().filter(|(chain, _)| world.counting.contains(*chain)).map(|(_, at)| *at).collect();
+    let mut sent: Vec<_> =
+        granted.iter().filter(|(chain, _)| world.counting.contains(*chain)).map(|(_, at)| *at).collect();
     sent.sort_unstable_by(|one, other| other.cmp(one));
     sent.get(world.counting.len() / 2).map(|since| since.after_us(LEASE_US))
 }
@@ -275,7 +276,10 @@ impl Failover {
         let entry = self.book.get(agent);
         let last = entry.and_then(|entry| Some((entry.last_held_by(&self.own)?, entry)));
         let Some((own, entry)) = last.filter(|(own, _)| *own < fence) else { return };
-        let under_way = self.tickets.values().any(|ticket| matches!(ticket, Ticket::Release { agent: it, fence } if it == agent && *fence == own));
+        let under_way = self
+            .tickets
+            .values()
+            .any(|ticket| matches!(ticket, Ticket::Release { agent: it, fence } if it == agent && *fence == own));
         let holds = self.seats.get(agent).is_some_and(Seat::holds);
         if holder != self.own && entry.released(own, &self.own).is_none() && !under_way && !holds {
             self.release(agent, own, FenceEnd::Superseded { fence, holder }, out);
@@ -422,7 +426,8 @@ impl Failover {
                 out.push(Output::Stop { agent: agent.clone(), reason, at_once: true });
             }
         }
-        let claims: Vec<_> = self.seats.iter().filter(|(_, seat)| seat.claim.is_some()).map(|(agent, _)| agent.clone()).collect();
+        let claims: Vec<_> =
+            self.seats.iter().filter(|(_, seat)| seat.claim.is_some()).map(|(agent, _)| agent.clone()).collect();
         for agent in claims {
             self.look_at_claim(&agent, world, out);
             self.ask_again(&agent, world, out);
@@ -472,9 +477,6 @@ impl Failover {
     /// Whether this node runs the agent under a fence of an epoch that is over: it needs the next one soon.
     pub(super) fn must_move(&self, agent: &AgentName, world: &World) -> bool {
         let hold = self.seats.get(agent).and_then(|seat| seat.hold.as_ref());
-        hold.is_some_and(|hold| {
-            hold.epoch != world.epoch && matches!(hold.stage, Stage::Starting | Stage::Running)
-        })
+        hold.is_some_and(|hold| hold.epoch != world.epoch && matches!(hold.stage, Stage::Starting | Stage::Running))
     }
-
 }

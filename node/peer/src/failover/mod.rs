@@ -19,9 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_kernel::Action;
 use weft_protocol::limits::FENCES_MAX;
-use weft_protocol::{
-    AgentName, ChainId, EpochId, Fact, FailoverDeclared, Hlc, NodeId, PlacedFact, Refusal, Timestamp,
-};
+use weft_protocol::{AgentName, ChainId, EpochId, Fact, FailoverDeclared, Hlc, NodeId, PlacedFact, Refusal, Timestamp};
 
 use crate::event::AskId;
 
@@ -218,6 +216,13 @@ impl Failover {
         })
     }
 
+    /// Who is known to run an agent that outlives its node, with the nodes that ran it before: what these say of it is of the past.
+    pub(crate) fn holders(&self, agent: &AgentName) -> Option<(NodeId, BTreeSet<NodeId>)> {
+        let entry = self.book.get(agent).filter(|entry| entry.open().is_some())?;
+        let (_, holder) = entry.held()?;
+        Some((holder.node, entry.holders().filter(|node| *node != holder.node).collect()))
+    }
+
     fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
@@ -244,10 +249,12 @@ impl Failover {
         if world.counting.len() < COUNTING_MIN {
             return Err(Refusal::NoMajority { counting: world.counting.len() as u64 });
         }
-        let under_way = self.tickets.values().any(|ticket| matches!(ticket, Ticket::Declare { agent: it, .. } if it == agent));
+        let under_way =
+            self.tickets.values().any(|ticket| matches!(ticket, Ticket::Declare { agent: it, .. } if it == agent));
         let known = self.book.get(agent).is_some_and(|entry| entry.open().is_some());
         if known || under_way {
-            let message = format!("{agent} outlives its node already: weft ps shows where it runs, weft agent stop ends it");
+            let message =
+                format!("{agent} outlives its node already: weft ps shows where it runs, weft agent stop ends it");
             return Err(Refusal::Invalid { message });
         }
         if self.book.is_full_for(agent) || self.drain.is_some() {
@@ -299,16 +306,20 @@ impl Failover {
             let since = entry.open()?;
             (holder != self.own && entry.held_since(fence) > since.hlc).then_some((fence, holder.node))
         };
-        let told: Vec<_> = self.asks.iter().filter_map(|(agent, (ask, until))| {
-            let answer = match placed(agent) {
-                Some((fence, node)) => Output::Placed { ask: *ask, agent: agent.clone(), fence, node },
-                None if world.now >= *until => {
-                    Output::Refused { ask: *ask, refusal: Refusal::Deadline { maybe_executed: true } }
-                }
-                None => return None,
-            };
-            Some((agent.clone(), answer))
-        }).collect();
+        let told: Vec<_> = self
+            .asks
+            .iter()
+            .filter_map(|(agent, (ask, until))| {
+                let answer = match placed(agent) {
+                    Some((fence, node)) => Output::Placed { ask: *ask, agent: agent.clone(), fence, node },
+                    None if world.now >= *until => {
+                        Output::Refused { ask: *ask, refusal: Refusal::Deadline { maybe_executed: true } }
+                    }
+                    None => return None,
+                };
+                Some((agent.clone(), answer))
+            })
+            .collect();
         for (agent, answer) in told {
             self.asks.remove(&agent);
             out.push(answer);

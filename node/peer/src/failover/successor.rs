@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use weft_protocol::{AgentName, FenceEnd, NodeId, hash};
 
-use super::{Failover, QUIET_US};
 use super::book::Entry;
 use super::event::{Output, World};
+use super::{Failover, QUIET_US};
 
 /// How much longer each further node in the order waits, in microseconds: a claim and its record fit (guess).
 const STANDBY_US: u64 = 1_500_000;
@@ -27,7 +27,13 @@ impl Failover {
             seat.not_before = seat.not_before.filter(|at| world.now < *at);
             seat.others_claim = seat.others_claim.filter(|heard| world.now < heard.after_us(OTHERS_US));
         }
-        self.seats.retain(|_, seat| seat.holds() || seat.claim.is_some() || seat.wanted.is_some() || seat.not_before.is_some() || seat.others_claim.is_some());
+        self.seats.retain(|_, seat| {
+            seat.holds()
+                || seat.claim.is_some()
+                || seat.wanted.is_some()
+                || seat.not_before.is_some()
+                || seat.others_claim.is_some()
+        });
     }
 
     fn is_due(&mut self, agent: &AgentName, world: &World) -> bool {
@@ -100,7 +106,9 @@ impl Failover {
         let candidates: BTreeSet<NodeId> = world.counting.iter().map(|chain| chain.node).filter(fits).collect();
         let mut order: Vec<NodeId> = candidates.into_iter().collect();
         // Rendezvous hashing: when one is gone, only what it had goes to others (Thaler, Ravishankar, 1998).
-        order.sort_by_key(|node| (Some(*node) != first, hash("failover", &[agent.as_str().as_bytes(), node.as_bytes()])));
+        order.sort_by_key(|node| {
+            (Some(*node) != first, hash("failover", &[agent.as_str().as_bytes(), node.as_bytes()]))
+        });
         order.iter().position(|node| *node == self.own.node).map(|rank| rank as u64)
     }
 }

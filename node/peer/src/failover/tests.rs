@@ -27,7 +27,11 @@ fn epoch(number: u8) -> EpochId {
 
 fn declared() -> FailoverDeclared {
     let spec = AgentSpec::new(roamer(), Backend::Builtin(BuiltinKind::Counter));
-    FailoverDeclared { spec: AgentSpec { failover: Some(Terms::default()), ..spec }, by: Principal::Operator, first: None }
+    FailoverDeclared {
+        spec: AgentSpec { failover: Some(Terms::default()), ..spec },
+        by: Principal::Operator,
+        first: None,
+    }
 }
 
 struct One {
@@ -186,7 +190,9 @@ impl Hand {
         for at in 0..self.ones.len() {
             for of in 0..self.ones.len() {
                 let best = (0..self.ones.len()).filter(|from| *from == at || self.linked(at, *from));
-                let best = best.map(|from| if from == of { self.facts[of].len() } else { self.ones[from].held.get(&of).copied().unwrap_or(0) });
+                let best = best.map(|from| {
+                    if from == of { self.facts[of].len() } else { self.ones[from].held.get(&of).copied().unwrap_or(0) }
+                });
                 let (known, best) = (self.ones[at].held.get(&of).copied().unwrap_or(0), best.max().unwrap_or(0));
                 if !self.ones[at].up || best <= known {
                     continue;
@@ -228,7 +234,8 @@ impl Hand {
     fn restart(&mut self, at: usize) {
         self.end(at);
         let held = self.ones[at].held.clone();
-        let facts = held.iter().flat_map(|(of, count)| self.facts[*of][..*count].iter().map(|fact| (chain(*of as u8), fact)));
+        let facts =
+            held.iter().flat_map(|(of, count)| self.facts[*of][..*count].iter().map(|fact| (chain(*of as u8), fact)));
         let machine = Failover::new(chain(at as u8), facts, Timestamp(self.now_us));
         self.ones[at].machine = machine;
         self.ones[at].up = true;
@@ -397,7 +404,9 @@ fn a_fence_is_granted_within_one_epoch_and_the_agent_does_not_notice() {
     (hand.epoch, hand.counting) = (epoch(2), 4);
     hand.run(20 * SECOND_US);
     assert_eq!((hand.runner(), hand.lives.len(), hand.fence()), (Some(0), 1, 2));
-    let of = |fence: u64| hand.grants().into_iter().filter(|(_, it)| it.fence == fence).map(|(_, it)| it.epoch).collect::<BTreeSet<_>>();
+    let of = |fence: u64| {
+        hand.grants().into_iter().filter(|(_, it)| it.fence == fence).map(|(_, it)| it.epoch).collect::<BTreeSet<_>>()
+    };
     assert_eq!((of(1), of(2)), ([epoch(1)].into(), [epoch(2)].into()));
 }
 
