@@ -266,7 +266,7 @@ impl Failover {
     fn on_learned(&mut self, chain: ChainId, placed: &PlacedFact, world: &World, out: &mut Vec<Output>) {
         self.book.learn(chain, placed.hlc, &placed.fact);
         match &placed.fact {
-            Fact::FenceGranted(granted) if granted.holder != self.own => {
+            Fact::FenceGranted(granted) if granted.holder != self.own && self.book.get(&granted.agent).is_some() => {
                 let seat = self.seats.entry(granted.agent.clone()).or_default();
                 seat.others_claim = Some(world.now);
             }

@@ -1,4 +1,5 @@
 //! Several machines in one hand, with clocks, disks and cuts between them: never do two of them run the agent.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -169,14 +170,14 @@ impl Hand {
         for _ in 0..10_000 {
             match self.post.pop_front() {
                 Some(Post::To(at, input)) => self.tell(at, input),
-                Some(Post::Fact(at, ticket, fact)) => {
-                    if self.ones[at].up {
-                        let seq = self.facts[at].len() as u64;
-                        let hlc = Hlc::from_wall(Timestamp(self.now_us + seq));
-                        self.facts[at].push(PlacedFact { seq, hlc, fact });
-                        self.tell(at, Input::Recorded { ticket });
-                    }
+                Some(Post::Fact(at, ticket, fact)) if self.ones[at].up => {
+                    let seq = self.facts[at].len() as u64;
+                    let hlc = Hlc::from_wall(Timestamp(self.now_us + seq));
+                    self.facts[at].push(PlacedFact { seq, hlc, fact });
+                    self.tell(at, Input::Recorded { ticket });
                 }
+                // Its disk went with it.
+                Some(Post::Fact(..)) => {}
                 None if !self.replicate() => return,
                 None => {}
             }
@@ -199,7 +200,8 @@ impl Hand {
                 }
                 new = true;
                 self.ones[at].held.insert(of, best);
-                for placed in self.facts[of][known..best].to_vec() {
+                let told = self.facts[of][known..best].to_vec();
+                for placed in told {
                     self.tell(at, Input::Learned { chain: chain(of as u8), placed: Box::new(placed) });
                 }
             }
