@@ -9,6 +9,7 @@ mod cluster;
 mod cron;
 mod damage;
 mod demo;
+mod failover;
 mod forks;
 mod gate;
 mod grants;

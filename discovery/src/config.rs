@@ -28,6 +28,8 @@ pub struct DiscoveryConfig {
     pub advert_interval_us: u64,
     /// At most one advert leaves in this time for no other reason than how busy our services are (guess).
     pub load_interval_us: u64,
+    /// What is told of this node, for agents that ask for such a one.
+    pub labels: std::collections::BTreeMap<String, String>,
     /// How long a missing advert is waited for before somebody is asked again (guess: a few gossip rounds).
     pub inquiry_interval_us: u64,
 }
@@ -47,6 +49,7 @@ impl Default for DiscoveryConfig {
             advert_ttl_us: 300_000_000,
             advert_interval_us: 20_000,
             load_interval_us: 1_000_000,
+            labels: std::collections::BTreeMap::new(),
             inquiry_interval_us: 500_000,
         }
     }

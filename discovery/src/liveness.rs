@@ -133,6 +133,7 @@ impl Discovery {
     pub(crate) fn on_configured(&mut self, config: DiscoveryConfig, now: Timestamp, outputs: &mut Vec<Output>) {
         let connected = self.peers.iter().filter(|(_, peer)| peer.link.is_some()).map(|(node, _)| *node);
         self.swim.configure(&config, connected, now, outputs);
+        self.own_advert.set_labels(config.labels.clone());
         self.config = config;
     }
 

@@ -1,5 +1,6 @@
 //! What this node says of itself, signed anew whenever it changes and before it expires.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weft_protocol::limits::{ADVERT_AGENTS_MAX, ADVERT_TOPICS_MAX, SERVICES_MAX};
@@ -38,6 +39,7 @@ pub(crate) struct OwnAdvert {
     subscriptions: Vec<(TopicPattern, u32)>,
     services: Vec<ServiceAdvert>,
     addresses: Vec<String>,
+    labels: BTreeMap<String, String>,
     version: u64,
     signed: SignedAdvert,
     expires: Timestamp,
@@ -53,13 +55,15 @@ pub(crate) struct OwnAdvert {
 impl OwnAdvert {
     pub(crate) fn new(speaker: Speaker, config: &DiscoveryConfig, now: Timestamp) -> Self {
         let expires = now.after_us(config.advert_ttl_us);
-        let signed = SignedAdvert::new(&fitting(&speaker, &[], &[], &[], &[], 0, expires), &*speaker.signer);
+        let signed =
+            SignedAdvert::new(&fitting(&speaker, &[], &[], &[], &[], &config.labels, 0, expires), &*speaker.signer);
         Self {
             speaker,
             agents: Vec::new(),
             subscriptions: Vec::new(),
             services: Vec::new(),
             addresses: Vec::new(),
+            labels: config.labels.clone(),
             version: 0,
             signed,
             expires,
@@ -102,6 +106,11 @@ impl OwnAdvert {
         self.addresses = addresses;
     }
 
+    pub(crate) fn set_labels(&mut self, labels: BTreeMap<String, String>) {
+        self.stale |= self.labels != labels;
+        self.labels = labels;
+    }
+
     /// Says the same once more: somebody new listens.
     pub(crate) const fn repeat(&mut self) {
         self.unheard = true;
@@ -125,6 +134,10 @@ impl OwnAdvert {
 
     pub(crate) fn addresses(&self) -> &[String] {
         &self.addresses
+    }
+
+    pub(crate) const fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
     }
 
     pub(crate) const fn signed(&self) -> &SignedAdvert {
@@ -161,6 +174,7 @@ impl OwnAdvert {
                 &self.subscriptions,
                 &self.services,
                 &self.addresses,
+                &self.labels,
                 self.version,
                 self.expires,
             );
@@ -175,12 +189,14 @@ impl OwnAdvert {
 }
 
 /// An advert of all that fits.
+#[expect(clippy::too_many_arguments, reason = "they are the fields of the advert")]
 fn fitting(
     speaker: &Speaker,
     agents: &[(AgentName, ProcessId)],
     subscriptions: &[(TopicPattern, u32)],
     services: &[ServiceAdvert],
     addresses: &[String],
+    labels: &BTreeMap<String, String>,
     version: u64,
     expires: Timestamp,
 ) -> Advert {
@@ -196,6 +212,7 @@ fn fitting(
         services: services.iter().take(SERVICES_MAX).cloned().collect(),
         addresses: addresses.to_vec(),
         expires,
+        labels: labels.clone(),
     };
     let drop_one = |advert: &mut Advert| {
         advert.topics.pop().is_some() || advert.services.pop().is_some() || advert.agents.pop().is_some()

@@ -257,6 +257,15 @@ impl Discovery {
         others.filter(|node| !self.members.is_cut_off(node))
     }
 
+    /// What a node says of itself for those who look for a place; nothing of one whose advert is not held.
+    #[must_use]
+    pub fn labels_of(&self, node: &NodeId) -> std::collections::BTreeMap<String, String> {
+        if *node == self.node {
+            return self.own_advert.labels().clone();
+        }
+        self.directory.get(node).map(|held| held.advert.labels.clone()).unwrap_or_default()
+    }
+
     /// As what a member was admitted; none when it is no member or cut off.
     #[must_use]
     pub fn role_of(&self, node: NodeId) -> Option<Role> {

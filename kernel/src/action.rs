@@ -150,6 +150,16 @@ pub enum Action {
     },
     /// Record that a start is complete.
     RecordBoot,
+    /// Promise a member that nobody but it has a fence of an agent.
+    GrantFence {
+        /// Whose.
+        agent: AgentName,
+    },
+    /// Hold a fence of an agent that more than half granted, or give it up.
+    HoldFence {
+        /// Whose.
+        agent: AgentName,
+    },
     /// Let somebody outside of the cluster hold a checkpoint of this chain.
     Anchor {
         /// Where: a file, or calendars.
@@ -312,6 +322,8 @@ kinds! {
     RecordRepair => "record-repair",
     RecordTail => "record-tail",
     RecordBoot => "record-boot",
+    GrantFence => "grant-fence",
+    HoldFence => "hold-fence",
     Vote => "vote",
     ChangeMember => "change-member",
     Anchor => "anchor",
@@ -395,6 +407,8 @@ impl Action {
             Self::RecordRepair => ActionKind::RecordRepair,
             Self::RecordTail => ActionKind::RecordTail,
             Self::RecordBoot => ActionKind::RecordBoot,
+            Self::GrantFence { .. } => ActionKind::GrantFence,
+            Self::HoldFence { .. } => ActionKind::HoldFence,
             Self::Vote => ActionKind::Vote,
             Self::ChangeMember { .. } => ActionKind::ChangeMember,
             Self::Anchor { .. } => ActionKind::Anchor,
@@ -455,6 +469,8 @@ impl Action {
             | Self::RecordRepair
             | Self::RecordTail
             | Self::RecordBoot
+            | Self::GrantFence { .. }
+            | Self::HoldFence { .. }
             | Self::Vote
             | Self::ChangeMember { .. }
             | Self::Anchor { .. }

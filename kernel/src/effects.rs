@@ -43,6 +43,10 @@ impl Effects {
         self.outputs.push(Output::Ticked { tick });
     }
 
+    pub(crate) fn leave_lease(&mut self, agent: AgentName, fence: u64, refusal: Refusal) {
+        self.outputs.push(Output::LeaseUnused { agent, fence, refusal });
+    }
+
     /// Refusals that wait for the record of what they name.
     pub(crate) fn take_deferred(&mut self) -> Vec<(Told, Refusal, DeferralId)> {
         std::mem::take(&mut self.deferred)

@@ -226,6 +226,17 @@ pub enum Input {
         /// Which member.
         node: NodeId,
     },
+    /// More than half granted this node the fence of an agent: it may run here until `LeaseLost`.
+    LeaseGained(Box<Leased>),
+    /// The agent may not run here any longer.
+    LeaseLost {
+        /// Which.
+        agent: AgentName,
+        /// Why, in words.
+        reason: String,
+        /// Whether it gets no time to finish.
+        at_once: bool,
+    },
     /// What was held may be appended from now on.
     Released,
     /// The operator's settings are other ones from now on; the change is on the chain.
@@ -299,6 +310,21 @@ pub enum Input {
     PersistFailed,
     /// The time of `next_wakeup` has come.
     Woken,
+}
+
+/// An agent that may run here for as long as its lease lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    /// What runs.
+    pub spec: weft_protocol::AgentSpec,
+    /// Under which fence.
+    pub fence: u64,
+    /// Who declared it.
+    pub by: Sender,
+    /// The role of that one's node; none when it is this one.
+    pub role: Option<Role>,
+    /// Who waits for it to run.
+    pub ask: Option<AskId>,
 }
 
 /// What a process, with all it started, uses at one moment; none where that was not measured.
@@ -658,6 +684,15 @@ pub enum Output {
         process: ProcessId,
         /// Time to finish, in microseconds.
         grace_us: u64,
+    },
+    /// An agent that a lease was gained for does not run here.
+    LeaseUnused {
+        /// Which.
+        agent: AgentName,
+        /// Under which fence it would have.
+        fence: u64,
+        /// Why.
+        refusal: Refusal,
     },
     /// What a `TickAsked` asked for; none when nothing may be signed now.
     Ticked {

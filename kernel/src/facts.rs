@@ -58,6 +58,15 @@ fn belongs(action: &Action, fact: &Fact) -> bool {
         },
         Action::Anchor { place } => matches!(fact, Fact::Anchored(anchored) if anchored.place == *place),
         Action::Snapshot => matches!(fact, Fact::Snapshot(_)),
+        Action::Spawn { agent } => {
+            matches!(fact, Fact::FailoverDeclared(declared) if declared.spec.agent == *agent)
+        }
+        Action::GrantFence { agent } => matches!(fact, Fact::FenceGranted(granted) if granted.agent == *agent),
+        Action::HoldFence { agent } => match fact {
+            Fact::FenceHeld(held) => held.agent == *agent,
+            Fact::FenceReleased(released) => released.agent == *agent,
+            _ => false,
+        },
         Action::Prune { to } => matches!(fact, Fact::Pruned(pruned) if pruned.to == *to),
         Action::RecordBoot => match fact {
             Fact::Booted(booted) => booted.phases.len() <= BootPhase::ALL.len(),
@@ -84,7 +93,6 @@ fn belongs(action: &Action, fact: &Fact) -> bool {
         | Action::ReadDeadLetters
         | Action::RetryDeadLetter { .. }
         | Action::DropDeadLetter { .. }
-        | Action::Spawn { .. }
         | Action::Stop { .. }
         | Action::CronAdd { .. }
         | Action::CronRemove { .. }
@@ -128,9 +136,11 @@ fn resource(action: &Action) -> String {
         Action::Subscribe { pattern } => pattern.to_string(),
         Action::Grant { terms, .. } => terms.spec.to_string(),
         Action::Revoke { grant, .. } => grant.to_string(),
-        Action::Spawn { agent } | Action::SpawnConfigured { agent } | Action::Deliver { agent, .. } => {
-            agent.to_string()
-        }
+        Action::Spawn { agent }
+        | Action::GrantFence { agent }
+        | Action::HoldFence { agent }
+        | Action::SpawnConfigured { agent }
+        | Action::Deliver { agent, .. } => agent.to_string(),
         Action::Approve { deferral } | Action::DenyDeferred { deferral } => deferral.to_string(),
         Action::Amend { rule } => rule.to_string(),
         Action::Endorse { rule } => rule.as_ref().map_or_else(|| "node".to_owned(), ToString::to_string),

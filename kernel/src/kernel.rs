@@ -368,6 +368,8 @@ impl Kernel {
             Input::RevocationLearned { issuer, grant } => self.on_revocation_learned(issuer, grant),
             Input::ExitLearned { node, exited } => self.on_exit_learned(node, *exited),
             Input::NodeLost { node } => self.on_node_lost(node),
+            Input::LeaseGained(leased) => self.on_lease_gained(*leased),
+            Input::LeaseLost { agent, reason, at_once } => self.on_lease_lost(&agent, reason, at_once),
             Input::Configured { config } => self.configure(*config),
             Input::RulesSaid { node, hlc, fact } => self.on_rules_said(node, hlc, &fact),
             Input::AdminsKnown { admins } => self.on_admins(admins),

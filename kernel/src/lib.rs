@@ -11,7 +11,7 @@
 //! leaves at once), `chain` (what waits for its record), `gate` (who may), `deferral` (what waits for a person), `governance` (how rules change), `capability` (what of it is left), `process`
 //! (lives and mailboxes), `bonds` (who ends, or hears of it, with whom), `supervisor` (who is started again), `ipc` (messages), `topic` (publications and the log of them),
 //! `cron` (messages at certain times), `service` (what is served here), `health` (how everything is), `facts` (records for the
-//! other machines), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`; beside
+//! other machines), `failover` (agents that run for the time of a lease), `ahead` (what waits for our clock), `timers`, `boot`, `shutdown`, `builtin`; beside
 //! them `boot_log` (what a start says of itself).
 
 mod action;
@@ -28,6 +28,7 @@ mod deferral;
 mod effects;
 mod event;
 mod facts;
+mod failover;
 mod gate;
 mod governance;
 mod health;
@@ -50,7 +51,8 @@ pub use builtin::{Act, Builtin};
 pub use config::{KernelConfig, KernelIdentity};
 pub use cron::{CronJob, CronSpec, run_report};
 pub use deferral::{DeferralInfo, DeferralState};
-pub use event::{Answer, AskId, Delivery, Input, Measured, Output, Route, SendReport, Ticket};
+pub use event::{Answer, AskId, Delivery, Input, Leased, Measured, Output, Route, SendReport, Ticket};
+pub use failover::check_failover;
 pub use gate::{
     CAPABILITY_RULES, CapabilityGate, DEFAULT_CLOSED, Decision, Explanation, Gate, GateError, Gates, GovernanceGate,
     Hypothesis, Notes, RaisedEffect, Request, RuleMatch, genesis_rules,

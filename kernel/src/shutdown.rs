@@ -192,6 +192,11 @@ impl Kernel {
             Input::FactsGiven { ticket, .. } | Input::RotationAsked { ticket, .. } => {
                 self.effects.refuse_facts(ticket, refusal.clone())
             }
+            Input::LeaseGained(leased) => {
+                let (agent, fence) = (leased.spec.agent, leased.fence);
+                leased.ask.into_iter().for_each(|ask| self.effects.answer(ask, Err(refusal.clone())));
+                self.effects.leave_lease(agent, fence, refusal.clone());
+            }
             Input::TickAsked { .. } => self.effects.ticked(None),
             Input::Withheld { ends } => self.chain.withhold(ends),
             Input::Withdrawn { .. }
@@ -212,6 +217,7 @@ impl Kernel {
             | Input::RevocationLearned { .. }
             | Input::ExitLearned { .. }
             | Input::NodeLost { .. }
+            | Input::LeaseLost { .. }
             | Input::Configured { .. }
             | Input::ServicesElsewhere { .. }
             | Input::RulesSaid { .. }

@@ -94,6 +94,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Demo(args) => demo::run(args).await,
         Command::Up(args) => up::up(args, &args.at.or(before)).await,
+        Command::Leave(only) => status::leave(&only.at.or(before)).await,
         Command::Down(only) => status::down(&only.at.or(before)).await,
         Command::Status(only) => status::status(&only.at.or(before)).await,
         Command::Invite(args) => members::invite(args, before).await,

@@ -32,6 +32,7 @@ mod messages;
 mod node;
 mod openapi;
 mod order;
+mod placement;
 mod prune;
 mod request;
 mod services;
@@ -167,6 +168,7 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/identity/rotate", post(identity::rotate))
         .route("/v1/boot-log", get(node::boot_log))
         .route("/v1/down", post(node::down))
+        .route("/v1/leave", post(node::leave))
         .route("/v1/config", get(config::show))
         .route("/v1/config/reload", post(config::reload))
         .route("/v1/openapi.json", get(openapi::document))

@@ -52,8 +52,8 @@ pub use identity::{IdentityReport, IncarnationRow, RejoinReport, RotateReport};
 pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
 pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};
 pub use node::{
-    BootLogReport, BootRow, ClusterJson, DownReport, LimitRow, PhaseRow, ProbeReport, RefusalRow, ScrubFindRow,
-    ScrubPassRow, ScrubReport, StatusReport, StoppedRow, UpReport,
+    BootLogReport, BootRow, ClusterJson, DownReport, HandedRow, LeaveReport, LimitRow, PhaseRow, ProbeReport,
+    RefusalRow, ScrubFindRow, ScrubPassRow, ScrubReport, StatusReport, StoppedRow, UpReport,
 };
 pub use services::{RegisterRequest, ServiceReport, ServiceRow, ServicesReport, UnregisterReport};
 pub use topics::{

@@ -547,6 +547,12 @@ pub enum Refusal {
         /// Until when it can be approved, and then repeated.
         expires: Timestamp,
     },
+    /// Too few members count for an agent to outlive its node.
+    #[error("an agent that outlives its node needs three members that count, and {counting} do")]
+    NoMajority {
+        /// How many do, as this node sees it.
+        counting: u64,
+    },
 }
 
 /// One side of a method's contract.
@@ -593,6 +599,7 @@ impl Refusal {
             Self::AgentFailed { .. } => "agent-failed",
             Self::Unsupported { .. } => "unsupported",
             Self::NoWitness => "no-witness",
+            Self::NoMajority { .. } => "no-majority",
             Self::Damaged => "damaged",
             Self::ShuttingDown => "shutting-down",
             Self::Unreachable { .. } => "unreachable",
@@ -625,6 +632,7 @@ impl Refusal {
             | Self::Quarantined
             | Self::Unsupported { .. }
             | Self::NoWitness
+            | Self::NoMajority { .. }
             | Self::Damaged
             | Self::ShuttingDown
             | Self::Unreachable { .. }
@@ -656,6 +664,7 @@ impl Refusal {
             | Self::AgentFailed { .. }
             | Self::Unsupported { .. }
             | Self::NoWitness
+            | Self::NoMajority { .. }
             | Self::Damaged
             | Self::ShuttingDown
             | Self::Unreachable { .. }
@@ -681,6 +690,7 @@ impl Refusal {
             | Self::ShuttingDown
             | Self::Unreachable { .. }
             | Self::NoWitness
+            | Self::NoMajority { .. }
             | Self::Deferred { .. }
             | Self::Deadline { .. } => true,
             Self::Denied { .. }

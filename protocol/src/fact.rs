@@ -14,6 +14,7 @@ use crate::effect::Environment;
 use crate::envelope::{Payload, Principal, Sender};
 use crate::epoch::{EpochAsked, EpochEndorsed, EpochPromised, EpochProposed, MemberChangeWanted};
 use crate::error::DecodeError;
+use crate::failover::{FailoverDeclared, FenceGranted, FenceHeld, FenceReleased};
 use crate::hash::Digest;
 use crate::health::HealthChanged;
 use crate::id::{
@@ -309,6 +310,14 @@ pub enum Fact {
     Pruned(Pruned),
     /// The ML-DSA-65 key of this node gives way to a new one, from the next commit on.
     KeyRotated(Box<KeyRotation>),
+    /// An agent is to run on one node or another from here on, until it is stopped or ends for good.
+    FailoverDeclared(Box<FailoverDeclared>),
+    /// This node promised that nobody but this holder has this fence of an agent.
+    FenceGranted(FenceGranted),
+    /// More than half granted this fence to this node: the agent runs here while its lease lasts.
+    FenceHeld(FenceHeld),
+    /// This node runs the agent under this fence no longer, and never again.
+    FenceReleased(FenceReleased),
     /// A kind this version does not know; carried, hashed and shown, never interpreted.
     Opaque {
         /// Its kind.
@@ -770,4 +779,8 @@ kinds! {
     "chain.snapshot" => Snapshot,
     "chain.pruned" => Pruned,
     "keys.rotated" => KeyRotated,
+    "failover.declared" => FailoverDeclared,
+    "fence.granted" => FenceGranted,
+    "fence.held" => FenceHeld,
+    "fence.released" => FenceReleased,
 }

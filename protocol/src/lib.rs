@@ -30,6 +30,7 @@ mod epoch;
 mod error;
 mod evidence;
 mod fact;
+mod failover;
 mod governance;
 mod hash;
 mod health;
@@ -85,6 +86,9 @@ pub use fact::{
     GrantIssued, GrantRevoked, GrantUsed, InviteBurnt, InviteIssued, InviteRevoked, MessageBatch, MessageRecord,
     ProcessExited, Repaired, ResourceUse, RestartPlanned, SettingChange, Shutdown, Stage, TailReturned,
     TopicSubscribed, TopicUnsubscribed,
+};
+pub use failover::{
+    Failover, FailoverDeclared, FenceEnd, FenceGranted, FenceHeld, FenceReleased, LeaseAnswer, are_labels,
 };
 pub use governance::{Branch, LeastEffect, Matcher, Rule, RuleId, RuleSet, Severity};
 pub use hash::{Digest, content_address, hash};

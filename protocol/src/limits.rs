@@ -284,6 +284,16 @@ pub const RESOURCE_VALUE_BYTES_MAX: usize = 256;
 /// Largest proof about a resource, in bytes: the largest resource, and eight steps through tries of a million names each, fit.
 pub const TREE_PROOF_BYTES_MAX: usize = 64 * 1024;
 
+/// Most agents that outlive their nodes, of a whole cluster; of a further one no fence is granted (guess). A question about all
+/// of them fits a frame by far.
+pub const FENCES_MAX: usize = 256;
+/// How far beyond those that it knows a member grants a fence: as many as may have been granted while it was away (guess).
+pub const FENCE_AHEAD_MAX: u64 = 1_024;
+/// Most labels of a node, and most that an agent asks for (guess).
+pub const LABELS_MAX: usize = 16;
+/// Longest label and longest value of one, in bytes.
+pub const LABEL_BYTES_MAX: usize = 64;
+
 const _: () = assert!(RESOURCE_METADATA_MAX * (RESOURCE_VALUE_BYTES_MAX + 64) < TREE_PROOF_BYTES_MAX - 16 * 1024);
 const _: () = assert!(ENVELOPE_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(RULES_BYTES_MAX + 8 * 1024 < EVENT_BYTES_MAX);

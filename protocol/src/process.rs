@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::GrantSpec;
 use crate::error::ParseError;
+use crate::failover::Failover;
 use crate::health::ProbeSpec;
 use crate::id::{AgentName, GroupName, ServiceName};
 use crate::sandbox::SandboxPolicy;
@@ -298,6 +299,9 @@ pub struct AgentSpec {
     /// What it may touch and do on its machine; as whoever spawns it, or as every agent that is a program, without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxPolicy>,
+    /// That it outlives its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Failover>,
 }
 
 impl AgentSpec {
@@ -316,6 +320,7 @@ impl AgentSpec {
             traps_exits: false,
             ipc_scope: None,
             sandbox: None,
+            failover: None,
         }
     }
 }

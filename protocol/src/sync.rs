@@ -1,5 +1,7 @@
 //! What members say to each other once they are connected: agent messages, chain sync, adverts, gossip.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
@@ -7,10 +9,11 @@ use crate::batch::PrunedStep;
 use crate::blob::{LargeEnvelope, LargeReceipt};
 use crate::codec::{decode, encode};
 use crate::envelope::{Envelope, Publication, Receipt};
-use crate::epoch::{SignedTick, SignedTickClaim};
+use crate::epoch::{EpochId, SignedTick, SignedTickClaim};
 use crate::error::DecodeError;
 use crate::evidence::Evidence;
 use crate::fact::MessageRecord;
+use crate::failover::LeaseAnswer;
 use crate::hash::{Digest, hash};
 use crate::id::{
     AgentName, ChainId, Incarnation, MessageId, NodeId, NodeName, ProcessId, ServiceName, TopicName, TopicPattern,
@@ -140,6 +143,15 @@ pub enum SyncRequest {
         /// Which.
         chain: ChainId,
     },
+    /// Let me run these agents, each under this fence, for the time of one lease.
+    Lease {
+        /// The chain that I write now.
+        holder: ChainId,
+        /// The epoch that is now, as I see it.
+        epoch: EpochId,
+        /// Agents and numbers; at most 256.
+        fences: Vec<(AgentName, u64)>,
+    },
 }
 
 /// Where a stretch of one publisher's publications begins.
@@ -214,6 +226,8 @@ pub enum SyncResponse {
     },
     /// What the tick says of its writer's own chain; none when none was believed since the last start.
     LastTick(Option<Box<SignedTickClaim>>),
+    /// One answer for each fence, in the order of the question.
+    Lease(Vec<LeaseAnswer>),
 }
 
 /// Some chains that follow each other by id.
@@ -300,6 +314,9 @@ pub struct Advert {
     pub addresses: Vec<String>,
     /// When it should no longer be believed, by the node's clock.
     pub expires: Timestamp,
+    /// What its operator says of it, for agents that ask for such a node; at most 16.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// One service in an advert.
@@ -359,6 +376,7 @@ impl SignedAdvert {
             && advert.topics.len() <= crate::limits::ADVERT_TOPICS_MAX
             && advert.subscriptions.len() <= crate::limits::ADVERT_TOPICS_MAX
             && advert.services.len() <= crate::limits::SERVICES_MAX
+            && crate::failover::are_labels(&advert.labels)
             && advert.addresses.len() <= crate::limits::ADDRESSES_MAX
             && advert.addresses.iter().all(|address| address.len() <= crate::limits::ADDRESS_BYTES_MAX);
         if !bounded || advert.node != self.node || advert.node != keys.node() {

@@ -11,10 +11,11 @@ use weft_protocol::{
     CronId, CronMissed, CronRemoved, CronResult, DeadLetter, DeadLetterRemoved, DeadLetterRetried, DeadLettered,
     Decided, Deferral, DeferralEnded, DeferralId, Delivery, Demonitored, Denial, Digest, DualSignature, Durability,
     EVENT_VERSION, Effect, EffectOutcome, EffectResult, Endorsement, Endpoint, Envelope, Environment, EpochAsked,
-    EpochEndorsed, EpochId, EpochPromised, EpochProposed, Escalated, Event, Evidence, ExitReason, Fact, ForkSeen,
-    GaveUp, Genesis, Gossip, Grant, GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed,
-    HeadGossip, Health, HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId,
-    InviteIssued, InviteRevoked, IpcScope, Join, KeyRotation, LargeEnvelope, LargeReceipt, LeastEffect, Level, Linked,
+    EpochEndorsed, EpochId, EpochPromised, EpochProposed, Escalated, Event, Evidence, ExitReason, Fact, Failover,
+    FailoverDeclared, FenceEnd, FenceGranted, FenceHeld, FenceReleased, ForkSeen, GaveUp, Genesis, Gossip, Grant,
+    GrantHolder, GrantId, GrantIssued, GrantRef, GrantRevoked, GrantTerms, GrantUsed, HeadGossip, Health,
+    HealthChanged, HealthSubject, Hello, Hlc, Incarnation, InclusionProof, InviteBurnt, InviteId, InviteIssued,
+    InviteRevoked, IpcScope, Join, KeyRotation, LargeEnvelope, LargeReceipt, LeaseAnswer, LeastEffect, Level, Linked,
     LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher, MemberChange,
     MemberChangeWanted, MemberVerb, Membership, MessageBatch, MessageId, MessageRecord, MethodContract, Millionths,
     MissedRule, Monitored, NodeId, Numbered, Observation, Outcome, Pattern, Payload, PhaseRecord, PhaseResult,
@@ -340,6 +341,10 @@ fn to_a_service() -> A2aRequest {
     A2aRequest { items }
 }
 
+fn labelled_advert() -> Advert {
+    Advert { labels: failover().labels, ..advert() }
+}
+
 fn advert() -> Advert {
     let ServiceEntry { name: service, endpoint, contract, .. } = service();
     Advert {
@@ -354,6 +359,7 @@ fn advert() -> Advert {
         services: vec![ServiceAdvert { service, agent: endpoint.agent().clone(), contract, load: 8 }],
         addresses: vec!["/ip4/127.0.0.1/tcp/4810".into()],
         expires: Timestamp(1_800_000_000_000_000),
+        labels: BTreeMap::new(),
     }
 }
 
@@ -568,7 +574,33 @@ pub(crate) fn facts() -> Vec<Fact> {
             by: Some(Principal::Operator),
         })),
         Fact::KeyRotated(Box::new(key_rotation())),
+        Fact::FailoverDeclared(Box::new(FailoverDeclared {
+            spec: AgentSpec { failover: Some(failover()), ..spec() },
+            by: Principal::Operator,
+            first: Some(node(2)),
+        })),
+        Fact::FenceGranted(FenceGranted {
+            agent: "words".parse().unwrap(),
+            fence: 3,
+            holder: chain(),
+            epoch: EpochId(digest(30)),
+        }),
+        Fact::FenceHeld(FenceHeld {
+            agent: "words".parse().unwrap(),
+            fence: 3,
+            epoch: EpochId(digest(30)),
+            declared: chain(),
+        }),
+        Fact::FenceReleased(FenceReleased {
+            agent: "words".parse().unwrap(),
+            fence: 3,
+            end: FenceEnd::Superseded { fence: 4, holder: chain() },
+        }),
     ]
+}
+
+fn failover() -> Failover {
+    Failover { labels: [("role".to_owned(), "gpu".to_owned())].into(), fence: Some(3) }
 }
 
 fn key_rotation() -> KeyRotation {
@@ -876,6 +908,20 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push(("evidence-rotated".to_owned(), encode(&Evidence { rotations, ..evidence() })));
     all.push(("sync-ask-last-tick".to_owned(), encode(&SyncRequest::LastTick { chain: chain() })));
     all.push(("sync-last-tick".to_owned(), encode(&SyncResponse::LastTick(Some(Box::new(tick_claim()))))));
+    all.push(("advert-labelled".to_owned(), encode(&labelled_advert())));
+    let fences = vec![("words".parse().unwrap(), 3)];
+    let lease = SyncRequest::Lease { holder: chain(), epoch: EpochId(digest(30)), fences };
+    all.push(("sync-ask-lease".to_owned(), encode(&lease)));
+    let answers = vec![
+        LeaseAnswer::Granted,
+        LeaseAnswer::NotYet { wait_us: 5_000_000 },
+        LeaseAnswer::Taken { fence: 4, holder: chain() },
+        LeaseAnswer::OtherEpoch,
+        LeaseAnswer::Unknown,
+    ];
+    all.push(("sync-lease".to_owned(), encode(&SyncResponse::Lease(answers))));
+    let ends = [FenceEnd::HandedOver, FenceEnd::Ended, FenceEnd::Unfit("no such program".into()), FenceEnd::Abandoned];
+    all.push(("fence-ends".to_owned(), encode(&ends.to_vec())));
     let broken = Evidence { first: tick_claim().into(), ..evidence() };
     all.push(("evidence-tick".to_owned(), encode(&broken)));
     all.push(("auth-keys-replaced".to_owned(), encode(&AuthRefusal::KeysReplaced)));

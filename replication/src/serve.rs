@@ -41,6 +41,7 @@ impl Replication {
             }
             SyncRequest::Witness { places } => self.on_witness_wanted(request, from, &places, now, outputs),
             SyncRequest::Adverts { .. }
+            | SyncRequest::Lease { .. }
             | SyncRequest::Trace { .. }
             | SyncRequest::Streams { .. }
             | SyncRequest::Publications { .. } => {

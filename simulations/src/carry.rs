@@ -31,7 +31,12 @@ impl World {
             Output::SendSwim { to, packet } => self.send_swim(node, to, &packet),
             Output::Disconnect { node: peer } => self.disconnect(node, peer),
             Output::Request { request, to, content } => self.request(node, request, to, &content),
-            Output::Respond { request, content } => self.respond(node, request, &content),
+            Output::Respond { request, mut content } => {
+                if let Some(mutation) = self.mutation {
+                    mutation.promise_twice(&mut content);
+                }
+                self.respond(node, request, &content)
+            }
             Output::Gossip { topic, content } => self.gossip(node, &topic, &content),
             Output::Follow { topics, wildcards } => self.follow_topics(node, topics, wildcards),
             Output::Start { process, spec } => self.start_agent(node, process, &spec),
@@ -237,6 +242,9 @@ impl World {
     // Agents.
 
     fn start_agent(&mut self, node: usize, process: ProcessId, spec: &AgentSpec) {
+        if spec.failover.is_some() {
+            self.began_roaming(node, process);
+        }
         let builtin = match &spec.backend {
             Backend::Builtin(kind) => Some(Builtin::new(*kind)),
             Backend::Command { .. } => None,
@@ -336,6 +344,7 @@ impl World {
                 (self.mutation, output),
                 (Some(Mutation::SwallowAnswers), Output::Answer { .. })
                     | (Some(Mutation::DeliverNothing), Output::Deliver { .. })
+                    | (Some(Mutation::OutliveLease), Output::Stop { .. })
             )
     }
 

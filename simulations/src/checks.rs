@@ -92,6 +92,8 @@ checks! {
     WitnessesAreConsistent = "witnesses-are-consistent",
     /// No node writes a second history of its chain while a member that holds the first can be asked.
     NoForkToPrevent = "no-fork-to-prevent",
+    /// At no instant do two nodes run an agent that outlives its node.
+    OneNodeRunsIt = "one-node-runs-it",
     /// Nobody ever holds proof of two histories.
     NobodyIsConvicted = "nobody-is-convicted",
 }
@@ -105,6 +107,7 @@ impl Check {
                 scenario.weights.publish > 0
             }
             Self::ServiceGoesOn | Self::BreakersHold => has(|it| matches!(it, Transition::CallService { .. })),
+            Self::OneNodeRunsIt => has(|it| matches!(it, Transition::Roam { .. })),
             Self::ElsewhereIsKept => has(|it| matches!(it, Transition::SpawnOn { .. })),
             Self::StableStays => !has(|it| matches!(it, Transition::RestoreHome { .. })),
             Self::NoForkToPrevent | Self::NobodyIsConvicted => has(|it| matches!(it, Transition::RestoreHome { .. })),

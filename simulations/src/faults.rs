@@ -84,6 +84,8 @@ faults! {
     FailedElsewhere = "calls-failed-elsewhere",
     /// A call that such an agent answered in a later run of its node than the one in which it was started.
     AnsweredAgain = "calls-answered-after-return",
+    /// An agent that outlives its node began on another one than before.
+    RanElsewhere = "agents-resumed-elsewhere",
     /// A home that was put back from an old copy and lacked commits that had been written.
     Restored = "homes-restored",
     /// A start that fetched what its home lacked of its own chain.

@@ -168,6 +168,8 @@ impl Judge {
                     | Answer::ShuttingDown { .. },
                 )
                 | Reply::Recorded
+                | Reply::Placed { .. }
+                | Reply::Drained { .. }
                 | Reply::Trace { .. },
             )
             | Err(_) => {}
@@ -306,6 +308,7 @@ impl Judge {
                 | SyncRequest::Stretch { .. }
                 | SyncRequest::Head { .. }
                 | SyncRequest::LastTick { .. }
+                | SyncRequest::Lease { .. }
                 | SyncRequest::Witness { .. }
                 | SyncRequest::Adverts { .. }
                 | SyncRequest::Trace { .. }
@@ -341,6 +344,7 @@ impl Judge {
                 | SyncResponse::Publications { .. }
                 | SyncResponse::Stretches(_)
                 | SyncResponse::LastTick(_)
+                | SyncResponse::Lease(_)
                 | SyncResponse::Evidence(_),
             ) => {}
         }

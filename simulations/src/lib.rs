@@ -32,6 +32,7 @@ mod node;
 mod publications;
 mod reference;
 mod report;
+mod roaming;
 mod run;
 mod scenario;
 mod services;

@@ -1,8 +1,9 @@
 //! Ways to break the world on purpose, so that each check is seen to fail when it must.
 
+use weft_peer::Response;
 use weft_protocol::{
-    A2aItem, A2aRequest, Batch, COMMIT_LABEL, Fact, Gossip, HeadGossip, Hlc, NodeId, Recovered, SignedTick, Signer,
-    Tick, commit_hash, encode,
+    A2aItem, A2aRequest, Batch, COMMIT_LABEL, Fact, Gossip, HeadGossip, Hlc, LeaseAnswer, NodeId, Recovered,
+    SignedTick, Signer, SyncResponse, Tick, commit_hash, encode,
 };
 
 /// See [`Mutation::BreakTicks`], in microseconds.
@@ -60,6 +61,12 @@ pub enum Mutation {
     StableEarly,
     /// Promises in its ticks that nothing follows for three seconds, and writes all the same.
     BreakTicks,
+    /// Grants a fence that is somebody else's.
+    PromiseTwice,
+    /// Does not end an agent whose lease ran out.
+    OutliveLease,
+    /// A start forgets which fences were granted.
+    ForgetFences,
 }
 
 impl Mutation {
@@ -101,7 +108,10 @@ impl Mutation {
             | Self::VouchWrongly
             | Self::AskNobody
             | Self::StableEarly
-            | Self::BreakTicks => {}
+            | Self::BreakTicks
+            | Self::PromiseTwice
+            | Self::OutliveLease
+            | Self::ForgetFences => {}
         }
     }
 
@@ -132,6 +142,15 @@ impl Mutation {
         Some(Gossip::Head(HeadGossip::Tick(Box::new(signed))))
     }
 
+    /// What a member answers to whoever asks for a lease.
+    pub(crate) fn promise_twice(self, content: &mut Response) {
+        if let Response::Sync(SyncResponse::Lease(answers)) = content
+            && self == Self::PromiseTwice
+        {
+            answers.iter_mut().for_each(|answer| *answer = LeaseAnswer::Granted);
+        }
+    }
+
     /// What a start does not know any more.
     pub(crate) fn forget(self, own: NodeId, recovered: &mut Recovered) {
         match self {
@@ -143,6 +162,10 @@ impl Mutation {
             Self::ForgetScores => {
                 let chains = recovered.chains.iter_mut();
                 chains.for_each(|chain| chain.facts.retain(|placed| !matches!(placed.fact, Fact::ResourceScored(_))));
+            }
+            Self::ForgetFences => {
+                let granted = |fact: &Fact| matches!(fact, Fact::FenceGranted(_));
+                recovered.chains.iter_mut().for_each(|chain| chain.facts.retain(|placed| !granted(&placed.fact)));
             }
             Self::ForgetMessages => recovered.messages.clear(),
             Self::AcknowledgeBeforeWrite
@@ -164,7 +187,9 @@ impl Mutation {
             | Self::VouchWrongly
             | Self::AskNobody
             | Self::StableEarly
-            | Self::BreakTicks => {}
+            | Self::BreakTicks
+            | Self::PromiseTwice
+            | Self::OutliveLease => {}
         }
     }
 

@@ -234,7 +234,7 @@ pub enum ScenarioError {
     },
 }
 
-const SHIPPED: [(&str, &str); 12] = [
+const SHIPPED: [(&str, &str); 13] = [
     ("calm", include_str!("../scenarios/calm.toml")),
     ("partition", include_str!("../scenarios/partition.toml")),
     ("crash", include_str!("../scenarios/crash.toml")),
@@ -244,6 +244,7 @@ const SHIPPED: [(&str, &str); 12] = [
     ("skew", include_str!("../scenarios/skew.toml")),
     ("join", include_str!("../scenarios/join.toml")),
     ("failover", include_str!("../scenarios/failover.toml")),
+    ("fences", include_str!("../scenarios/fences.toml")),
     ("elsewhere", include_str!("../scenarios/elsewhere.toml")),
     ("restore", include_str!("../scenarios/restore.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),

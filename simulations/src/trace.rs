@@ -124,6 +124,8 @@ fn words_of_question(question: &Question) -> String {
         Question::ChangeMember { node, verb } => format!("{} {node}", verb.name()),
         Question::RecordAnchor { anchored } => format!("record-anchor {:?}", anchored.step),
         Question::Prune { prune } => format!("prune below {}", prune.pruned.to),
+        Question::Failover { declared } => format!("failover {}", declared.spec.agent),
+        Question::Drain => "drain".to_owned(),
         Question::TakeSnapshot => "take-snapshot".to_owned(),
         Question::Configure { changes, .. } => format!("configure {}", changes.len()),
         Question::Trace { node, trace } => format!("trace {trace} of {}", node.short()),
@@ -249,6 +251,7 @@ fn request_words(request: &Request) -> String {
         Request::Sync(SyncRequest::Range { chain, from_commit, bytes_max }) => {
             format!("range {} from {from_commit} at most {bytes_max}", chain.node.short())
         }
+        Request::Sync(SyncRequest::Lease { fences, .. }) => format!("lease of {fences:?}"),
         Request::Sync(SyncRequest::LastTick { chain }) => format!("last tick of {}", chain.node.short()),
         Request::Sync(SyncRequest::Head { chain }) => format!("head of {}", chain.node.short()),
         Request::Sync(SyncRequest::Adverts { held }) => format!("adverts beyond {}", held.len()),
@@ -306,6 +309,7 @@ fn response_words(response: &Response) -> String {
         Response::Blob(BlobResponse::Unknown) => "no such body".to_owned(),
         Response::Blob(BlobResponse::Busy { retry_after_us }) => format!("busy for {retry_after_us} us"),
         Response::Sync(SyncResponse::Streams { streams, more }) => format!("{} streams, more {more}", streams.len()),
+        Response::Sync(SyncResponse::Lease(answers)) => format!("leases {answers:?}"),
         Response::Sync(SyncResponse::LastTick(tick)) => format!("last tick {}", tick.is_some()),
         Response::Sync(SyncResponse::Evidence(evidence)) => format!("evidence {}", evidence.is_some()),
         Response::Sync(SyncResponse::Publications { publications, more }) => {

@@ -65,6 +65,16 @@ pub enum Transition {
         /// On which node.
         on: usize,
     },
+    /// An operator declares the agent that outlives its node.
+    Roam {
+        /// Where.
+        node: usize,
+    },
+    /// A node hands over what outlives it, and goes down in order.
+    Leave {
+        /// Which.
+        node: usize,
+    },
     /// An operator lets the echo agent of a node answer for the service.
     Serve {
         /// Where.

@@ -27,6 +27,7 @@ use crate::mutation::Mutation;
 use crate::network::Network;
 use crate::node::{Armed, Memo, Node, Running, address_of};
 use crate::reference::{Ask, Asked};
+use crate::roaming::Roaming;
 use crate::scenario::Scenario;
 use crate::stability::Stability;
 use crate::starts::read_disk;
@@ -107,6 +108,8 @@ pub(crate) struct World {
     pub(crate) served: bool,
     /// Guests that were started and that nobody stopped, and denials of such starts.
     pub(crate) guests: GuestBook,
+    /// Where the agent that outlives its node runs.
+    pub(crate) roaming: Roaming,
     /// Whether the steps of the plan have begun.
     pub(crate) begun: bool,
     /// Whether everything was made whole after them.
@@ -150,6 +153,7 @@ impl World {
             joining: BTreeMap::new(),
             served: false,
             guests: GuestBook::default(),
+            roaming: Roaming::default(),
             begun: false,
             mended: false,
             wakeups: BTreeMap::new(),
@@ -234,6 +238,9 @@ impl World {
     pub(crate) fn tell(&mut self, node: usize, input: Input) {
         self.trace.add(self.now_us, Some(node), format_args!("< {}", trace::input(&input)));
         let Some(now) = self.nodes[node].now(self.now_us) else { return };
+        if let Input::AgentExited { process, .. } = &input {
+            self.roaming.ended(node, *process);
+        }
         let Some(running) = self.nodes[node].running.as_mut() else { return };
         let mut outputs = Vec::new();
         let before = if self.served { running.peer.providers_called().collect() } else { Vec::new() };
@@ -262,6 +269,7 @@ impl World {
             if let Output::Answer { ask, answer } = &output {
                 self.judge_service(*ask, answer);
                 self.judge_guest(node, *ask, answer);
+                self.look_if_drained(node, answer);
             }
             if !(damaged && matches!(output, Output::Halt)) {
                 self.judge.output(actor, &output);
@@ -492,6 +500,7 @@ impl World {
     fn end(&mut self, node: usize) {
         let run = self.nodes[node].run;
         self.nodes[node].armed = None;
+        self.roaming.down(node);
         self.judge.reference.forget_asks(node, run);
         self.joining.retain(|_, joining| joining.inviter != node);
     }
@@ -504,6 +513,8 @@ impl World {
         match transition {
             Transition::Spawn { node, agent } => self.when_running(node, |world| world.spawn(node, agent)),
             Transition::SpawnOn { node, on } => self.when_running(node, |world| world.spawn_on(node, on)),
+            Transition::Roam { node } => self.when_running(node, |world| world.roam(node)),
+            Transition::Leave { node } => self.when_running(node, |world| world.leave(node)),
             Transition::Serve { node } => self.when_running(node, |world| world.serve(node)),
             Transition::CallService { node, deadline_us } => {
                 self.when_running(node, |world| world.call_service(node, deadline_us));

@@ -55,6 +55,32 @@ const fn echo_on(node: usize) -> Step {
     at(0, Transition::Spawn { node, agent: AgentKind::Echo })
 }
 
+/// The node that runs the agent hears one other node, and that one hears both: only what it promised keeps the third from
+/// starting it too.
+fn half_cut(more: impl IntoIterator<Item = Step>) -> Vec<Step> {
+    let cut = |from, to| at(3_000_000, Transition::CutOneWay { from, to });
+    let plan = [at(0, Transition::Roam { node: 0 }), cut(0, 1), cut(1, 0)];
+    plan.into_iter().chain(more).chain([at(30_000_000, Transition::Heal)]).collect()
+}
+
+#[test]
+fn a_member_that_promises_a_fence_twice() {
+    caught_in(&half_cut([]), Mutation::PromiseTwice, "one-node-runs-it");
+}
+
+#[test]
+fn an_agent_that_outlives_its_lease() {
+    let alone = at(3_000_000, Transition::Partition { side: vec![0] });
+    let plan = [at(0, Transition::Roam { node: 0 }), alone, at(30_000_000, Transition::Heal)];
+    caught_in(&plan, Mutation::OutliveLease, "one-node-runs-it");
+}
+
+#[test]
+fn a_member_that_forgets_over_a_start_what_it_promised() {
+    let again = [at(15_000_000, crash(2)), at(15_500_000, Transition::Restart { node: 2 })];
+    caught_in(&half_cut(again), Mutation::ForgetFences, "one-node-runs-it");
+}
+
 #[test]
 fn a_writer_that_breaks_its_ticks() {
     caught("calm", 1, Mutation::BreakTicks, "one-history");

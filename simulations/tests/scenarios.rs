@@ -68,6 +68,15 @@ fn calls_to_a_service_go_on_without_a_provider_which_is_tried_again_when_it_is_b
 }
 
 #[test]
+fn an_agent_that_outlives_its_node_runs_in_one_place_at_a_time() {
+    for seed in 0..6 {
+        let report = run(&shipped("fences"), seed);
+        assert!(report.pass, "fences {seed}:\n{}", report.failures.join("\n"));
+        assert!(report.faults["agents-resumed-elsewhere"] >= 2, "{:?}", report.faults);
+    }
+}
+
+#[test]
 fn an_agent_started_elsewhere_comes_back_with_its_node_and_what_is_denied_there_is_on_both_chains() {
     for seed in 0..4 {
         let report = run(&shipped("elsewhere"), seed);

@@ -246,6 +246,7 @@ pub(crate) fn advert(letter: char, started: u64, version: u64, agents: &[&str]) 
         agents: (1..).zip(agents).map(|(index, agent)| (self::agent(agent), process(index))).collect(),
         topics: Vec::new(),
         subscriptions: Vec::new(),
+        labels: Default::default(),
         services: Vec::new(),
         addresses: vec![format!("/sim/{letter}")],
         expires: START.after_us(300 * SECOND_US),

@@ -47,6 +47,8 @@ impl Action {
             ActionKind::RecordRepair => Self::RecordRepair,
             ActionKind::RecordTail => Self::RecordTail,
             ActionKind::RecordBoot => Self::RecordBoot,
+            ActionKind::GrantFence => Self::GrantFence { agent: resource.parse()? },
+            ActionKind::HoldFence => Self::HoldFence { agent: resource.parse()? },
             ActionKind::Vote => Self::Vote,
             ActionKind::ChangeMember => {
                 let (verb, node) = resource.split_once('/').ok_or_else(|| {

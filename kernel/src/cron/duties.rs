@@ -305,6 +305,7 @@ fn result_of(refusal: &Refusal) -> CronResult {
         | Refusal::Expired
         | Refusal::AgentFailed { .. }
         | Refusal::NoWitness
+        | Refusal::NoMajority { .. }
         | Refusal::NotWitnessed { .. }
         | Refusal::Damaged
         | Refusal::ShuttingDown

@@ -151,6 +151,8 @@ fn need(action: &Action) -> Need {
         | Action::RecordRepair
         | Action::RecordTail
         | Action::RecordBoot
+        | Action::GrantFence { .. }
+        | Action::HoldFence { .. }
         | Action::Vote
         | Action::ChangeMember { .. }
         | Action::Anchor { .. }
@@ -203,6 +205,8 @@ fn need_of_foreign(role: Role, action: &Action) -> Need {
         | Action::RecordRepair
         | Action::RecordTail
         | Action::RecordBoot
+        | Action::GrantFence { .. }
+        | Action::HoldFence { .. }
         | Action::Vote
         | Action::ChangeMember { .. }
         | Action::Anchor { .. }

@@ -91,6 +91,9 @@ pub(super) fn effects(kind: ActionKind, abroad: bool) -> EffectVector {
         | ActionKind::RecordRepair
         | ActionKind::RecordTail
         | ActionKind::RecordBoot
+        // That an agent is started under a fence is judged as its start.
+        | ActionKind::GrantFence
+        | ActionKind::HoldFence
         | ActionKind::Vote
         | ActionKind::Approve
         | ActionKind::DenyDeferred => &[],

@@ -230,8 +230,11 @@ impl History {
 
     /// The agents that live again, in the order of their first starts.
     pub(crate) fn respawns(&self) -> Vec<&Past> {
-        let mut again: Vec<_> =
-            self.agents.values().filter(|past| past.failed.is_none() && past.may_come_back()).collect();
+        let mut again: Vec<_> = self
+            .agents
+            .values()
+            .filter(|past| past.failed.is_none() && past.may_come_back() && !past.is_leased())
+            .collect();
         again.sort_by_key(|past| past.first);
         again
     }
@@ -250,6 +253,11 @@ impl History {
 }
 
 impl Past {
+    /// Whether it ran for the time of a lease, which ended with its node.
+    const fn is_leased(&self) -> bool {
+        self.spec.failover.is_some()
+    }
+
     /// Whether it ended because somebody asked for that, rather than with its node.
     fn was_stopped(&self) -> bool {
         match &self.ended {

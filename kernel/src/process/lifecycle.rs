@@ -33,6 +33,11 @@ impl Kernel {
     }
 
     fn spawn_asked(&mut self, ask: AskId, by: &Asker, spec: AgentSpec) -> Result<(), Refusal> {
+        if spec.failover.is_some() {
+            let message =
+                "what outlives its node is declared at one of them: weft agent spawn NAME --failover".to_owned();
+            return Err(Refusal::Invalid { message });
+        }
         let action = by.wants(Action::Spawn { agent: spec.agent.clone() });
         let resources = self.resources_of(&LocalTarget::Agent(spec.agent.clone()));
         let permit = self.weigh(&by.sender, &action, &resources, &by.grants, None);
@@ -70,7 +75,7 @@ impl Kernel {
     }
 
     /// Whether a program runs where nothing confines it is for the operator of that machine to say.
-    fn check_trust(&mut self, by: &Asker, spec: &AgentSpec) -> Result<(), Refusal> {
+    pub(crate) fn check_trust(&mut self, by: &Asker, spec: &AgentSpec) -> Result<(), Refusal> {
         match &spec.backend {
             Backend::Command { trusted: true, .. } if by.role.is_some() => {
                 let agent = spec.agent.to_string();

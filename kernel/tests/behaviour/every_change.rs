@@ -106,6 +106,8 @@ classes! { INPUTS, name_of_input: Input {
     RevocationLearned => Reads,
     ExitLearned => Passes(&["bond.fired"]),
     NodeLost => Passes(&["bond.fired"]),
+    LeaseGained => Passes(&["effect.intent", "effect.outcome"]),
+    LeaseLost => Passes(&["effect.intent", "process.exited"]),
     // The change is on the chain before it is told, by `FactsGiven`.
     Configured => Reads,
     // What was held was appended before; a node that is not held hears nothing new.
@@ -604,6 +606,15 @@ fn input_for(which: &str) -> (Node, Input) {
         "NodeLost" => {
             let node = monitored(&alpha, &mut beta).node;
             (beta, Input::NodeLost { node })
+        }
+        "LeaseGained" => {
+            let input = crate::failover::gained(beta.id(), "leased", None);
+            (beta, input)
+        }
+        "LeaseLost" => {
+            let input = crate::failover::gained(beta.id(), "leased", None);
+            beta.run(input);
+            (beta, Input::LeaseLost { agent: name("leased"), reason: "lost".into(), at_once: true })
         }
         "Released" => (beta, Input::Released),
         "Configured" => (beta, Input::Configured { config: Box::new(crate::node::at_once()) }),

@@ -19,6 +19,7 @@ mod deferral;
 mod durable;
 mod every_change;
 mod facts;
+mod failover;
 mod gate;
 mod grants;
 mod health;

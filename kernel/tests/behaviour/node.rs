@@ -446,6 +446,7 @@ fn show(output: &Output) -> String {
         },
         Output::FactsRecorded { ticket, first_seq } => format!("facts-recorded {} at {first_seq}", ticket.0),
         Output::FactsRefused { ticket, refusal } => format!("facts-refused {} {refusal}", ticket.0),
+        Output::LeaseUnused { agent, fence, refusal } => format!("lease-unused {agent} {fence} {refusal}"),
         Output::Halt => "halt".to_owned(),
     }
 }

@@ -130,6 +130,13 @@ pub enum Question {
     },
     /// Where this chain stands is to be said on it, with one hash over what it has said so far.
     TakeSnapshot,
+    /// An agent is to outlive its node: put that on the chain, and run it here or where it fits.
+    Failover {
+        /// What, and where first.
+        declared: Box<weft_protocol::FailoverDeclared>,
+    },
+    /// This node goes away: its agents that outlive it are to run on others.
+    Drain,
     /// Other settings are to count from now on, once that is on the chain.
     Configure {
         /// All of them.
@@ -414,6 +421,20 @@ pub enum Reply {
     },
     /// What was to be recorded is on the chain, and counts.
     Recorded,
+    /// An agent that outlives its node runs on another one.
+    Placed {
+        /// Which.
+        agent: weft_protocol::AgentName,
+        /// Under which fence.
+        fence: u64,
+        /// Where.
+        node: NodeId,
+    },
+    /// Nothing that outlives its node runs on this one any longer.
+    Drained {
+        /// What ran here, each with the node that holds it now, if one does.
+        agents: Vec<(weft_protocol::AgentName, Option<NodeId>)>,
+    },
 }
 
 /// What the world must do, in this order.

@@ -10,13 +10,15 @@
 //! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk), `mending` (what
 //! rotted on it), `blobs` (large bodies),
 //! `health` (whether anybody is reached); `services` (calls to services, with `balance`: which provider is taken, and
-//! `breaker`: which is left alone for a while).
+//! `breaker`: which is left alone for a while); `failover` (agents that outlive their nodes: fences and leases, with
+//! `roaming`: what of that concerns the rest of the peer).
 
 mod balance;
 mod blobs;
 mod breaker;
 mod config;
 mod event;
+mod failover;
 mod health;
 mod inbound;
 mod large;
@@ -26,6 +28,7 @@ mod mending;
 mod peer;
 mod persist;
 mod rates;
+mod roaming;
 mod route;
 mod services;
 mod start;
@@ -39,6 +42,7 @@ pub use config::{PeerConfig, PeerIdentity};
 pub use event::{
     AskId, GossipTopic, InboundId, Input, OutboundId, Output, Prune, Question, Reply, Request, Response, StartOver,
 };
+pub use failover::FailoverView;
 pub use mending::MendOutcome;
 pub use peer::Peer;
 pub use rates::{Bucket, Rate};

@@ -20,6 +20,7 @@ use crate::config::{PeerConfig, PeerIdentity};
 use crate::event::{
     AskId, GossipTopic, InboundId, Input, OutboundId, Output, Prune, Question, Reply, Request, Response,
 };
+use crate::failover::{self, Failover};
 use crate::health::network_health;
 use crate::inbound::Inbound;
 use crate::learned::{
@@ -51,6 +52,7 @@ pub(crate) enum Outbound {
     Chunk { key: FetchKey, chunk: u64 },
     Start { to: NodeId },
     Mend { chain: ChainId, from: NodeId },
+    Lease { round: u64 },
 }
 
 /// For whom facts were given to the kernel.
@@ -62,6 +64,7 @@ pub(crate) enum FactsOwner {
     Prune(AskId, PrunedRows),
     Rotation(AskId),
     Vote,
+    Failover(u64),
     Peer,
 }
 
@@ -89,6 +92,7 @@ pub struct Peer {
     waiting: Waiting,
     pub(crate) blobs: Blobs,
     services: Services,
+    pub(crate) failover: Failover,
     /// What the kernel was last told that others serve.
     elsewhere: BTreeSet<ServiceName>,
     outbound: BTreeMap<OutboundId, Outbound>,
@@ -172,6 +176,11 @@ impl Peer {
         let pardons = pardons_learned(recovered, &discovery, &replication);
         let hidden = Step::Replication(replication::Input::OwnChainHidden { disowned });
         let kernel = Kernel::new(config.kernel, kernel_identity, gates, recovered, signer, seeds[2], now);
+        let facts = recovered.chains.iter().flat_map(|chain| {
+            let id = chain.state.chain();
+            chain.facts.iter().map(move |placed| (id, placed))
+        });
+        let failover = Failover::new(chain, facts, now);
         let rights = rights_learned(node, recovered, &discovery);
         let ends = ends_learned(node, recovered, &kernel);
         let rules = rules_learned(node, recovered, &discovery);
@@ -210,6 +219,7 @@ impl Peer {
             waiting: Waiting::default(),
             blobs: Blobs::default(),
             services: Services::new(seed.wrapping_add(3)),
+            failover,
             elsewhere: BTreeSet::new(),
             outbound: BTreeMap::new(),
             next_outbound: 0,
@@ -269,6 +279,7 @@ impl Peer {
             self.waiting.next_wakeup(),
             self.blobs.next_wakeup(),
             self.mending.next_wakeup(),
+            self.failover.next_wakeup(),
             self.start.next_wakeup(self.now),
             self.persist.due_at(self.now),
         ];
@@ -281,6 +292,7 @@ impl Peer {
         self.dispatch(input, now, out);
         self.run_steps(now, out);
         self.look_at_start(now, out);
+        self.look_at_failover(now, out);
         self.ask_for_damaged(now, out);
         self.flush(now, out);
     }
@@ -455,6 +467,8 @@ impl Peer {
             }
             Question::Prune { prune } => self.prune(ask, by, *prune, out),
             Question::TakeSnapshot => self.take_snapshot(ask, by),
+            Question::Failover { declared } => self.failover_wanted(ask, &by, declared, now, out),
+            Question::Drain => self.tell_failover(failover::Input::DrainAsked { ask }, now, out),
             Question::Configure { config, changes } => {
                 let action = Action::configure(&changes);
                 let facts = vec![Fact::Configured(Configured { changes })];
@@ -554,7 +568,7 @@ impl Peer {
         if balanced(&syscall).is_some() {
             return self.call_service(ask, by, syscall, None, now, out);
         }
-        match route(self.node, &self.kernel, &self.discovery, &syscall) {
+        match route(self.node, &self.kernel, &self.discovery, &self.failover, &syscall) {
             Routed::Now(route) => self.ask_kernel(ask, by, syscall, route),
             Routed::Later { deadline_us } => self.park(ask, by, syscall, deadline_us, now),
         }
@@ -670,7 +684,7 @@ impl Peer {
                 self.call_service(ask, parked.by, parked.syscall, Some(parked.until), now, out);
                 continue;
             }
-            match route(self.node, &self.kernel, &self.discovery, &parked.syscall) {
+            match route(self.node, &self.kernel, &self.discovery, &self.failover, &parked.syscall) {
                 Routed::Now(route) => self.ask_kernel(ask, parked.by, parked.syscall, route),
                 Routed::Later { .. } if now < parked.until => self.waiting.put_back(ask, parked),
                 Routed::Later { .. } => {
@@ -759,10 +773,14 @@ impl Peer {
                 let content = Response::Blob(self.serve_blob(from, &blob, now));
                 out.push(Output::Respond { request, content });
             }
-            Request::Sync(SyncRequest::Streams { .. } | SyncRequest::Publications { .. })
-                if self.discovery.role_of(from).is_none() =>
-            {
+            Request::Sync(
+                SyncRequest::Streams { .. } | SyncRequest::Publications { .. } | SyncRequest::Lease { .. },
+            ) if self.discovery.role_of(from).is_none() => {
                 out.push(respond(request, SyncResponse::Refused("not a member here".to_owned())));
+            }
+            Request::Sync(SyncRequest::Lease { holder, epoch, fences }) => {
+                let asked = failover::Input::LeaseAsked { request, from, holder, epoch, fences };
+                self.tell_failover(asked, now, out);
             }
             Request::Sync(SyncRequest::Streams { patterns, after }) => {
                 out.push(respond(request, self.kernel.streams(&patterns, after.as_ref())));
@@ -857,6 +875,10 @@ impl Peer {
             (Outbound::Trace(ask), Response::Sync(SyncResponse::PrunedTrace { rows, pruned })) => {
                 out.push(Output::Answer { ask, answer: Ok(Reply::Trace { rows, pruned }) });
             }
+            (Outbound::Lease { round }, Response::Sync(SyncResponse::Lease(answers))) => {
+                let answers = Some(answers);
+                self.tell_failover(failover::Input::LeaseAnswered { round, answers }, now, out);
+            }
             (Outbound::Start { to }, Response::Sync(content)) => self.start_answered(to, Some(content), now, out),
             (Outbound::Mend { chain, from }, Response::Sync(SyncResponse::Page { chain: of, groups }))
                 if of == chain && !groups.is_empty() =>
@@ -886,6 +908,9 @@ impl Peer {
             }
             Outbound::Fetch(fetch) => self.tell_replication(replication::Input::FetchFailed { fetch }),
             Outbound::Adverts => {}
+            Outbound::Lease { round } => {
+                self.tell_failover(failover::Input::LeaseAnswered { round, answers: None }, now, out);
+            }
             Outbound::Mend { chain, from: _ } => self.mending.ask_another(&chain),
             Outbound::Start { to } => self.start_answered(to, None, now, out),
             Outbound::Chunk { key, chunk } => self.blobs.fetches.failed(&key, chunk),
@@ -979,7 +1004,7 @@ impl Peer {
         use kernel::Output as From;
         match output {
             From::Persist(batch) => self.persist.add_own(*batch),
-            From::Announce(group) => self.announced(group),
+            From::Announce(group) => self.announced(group, now, out),
             From::Transmit { to, envelope } => self.send_envelope(to, envelope, now),
             From::Acknowledge { to, receipt } => self.acknowledge(to, receipt, now),
             From::Ask { ask, by, syscall } => self.syscall(AskId(ask.0), by, syscall, now, out),
@@ -1025,6 +1050,9 @@ impl Peer {
             From::Ticked { tick } => self.tell_replication(replication::Input::OwnTicked { tick }),
             From::FactsRecorded { ticket, first_seq: _ } => self.facts_recorded(ticket, out),
             From::FactsRefused { ticket, refusal } => self.facts_refused(ticket, refusal, out),
+            From::LeaseUnused { agent, fence, refusal } => {
+                self.tell_failover(failover::Input::Unused { agent, fence, refusal }, now, out);
+            }
             From::Halt => out.push(Output::Halt),
         }
     }
@@ -1049,9 +1077,10 @@ impl Peer {
         out.push(Output::Follow { topics, wildcards });
     }
 
-    fn announced(&mut self, group: Box<CommitGroup>) {
+    fn announced(&mut self, group: Box<CommitGroup>, now: Timestamp, out: &mut Vec<Output>) {
         let Ok(commit) = group.signed.decode() else { return };
         self.look_for_rotation(&group);
+        self.failover_announced(&group, now, out);
         self.tell_replication(replication::Input::OwnChainGrew { group, commit: Box::new(commit) });
     }
 
@@ -1097,6 +1126,9 @@ impl Peer {
                 out.push(Output::Answer { ask, answer: Ok(Reply::Recorded) });
             }
             Some(FactsOwner::Prune(ask, rows)) => self.persist.add_pruned(ask, rows),
+            Some(FactsOwner::Failover(ticket)) => {
+                self.tell_failover(failover::Input::Recorded { ticket }, self.now, out);
+            }
             Some(FactsOwner::Peer | FactsOwner::Vote) | None => {}
         }
     }
@@ -1107,6 +1139,9 @@ impl Peer {
                 self.tell_discovery(discovery::Input::RecordRefused { ticket, refusal });
             }
             Some(FactsOwner::Vote) => self.tell_replication(replication::Input::VoteRefused),
+            Some(FactsOwner::Failover(ticket)) => {
+                self.tell_failover(failover::Input::NotRecorded { ticket, refusal }, self.now, out);
+            }
             Some(FactsOwner::Rotation(ask)) => {
                 self.next_signer = None;
                 out.push(Output::Answer { ask, answer: Err(refusal) });
@@ -1204,6 +1239,9 @@ impl Peer {
                 if let Some(head) = self.replication.chain_state(&chain).and_then(ChainState::head) {
                     self.tell_kernel(kernel::Input::HeadStored { head: Box::new(head), hlc });
                 }
+                if chain != self.chain {
+                    self.failover_learned(chain, &facts, self.now, out);
+                }
                 self.learned(chain.node, facts);
                 if chain.node == self.node {
                     self.record_tails();
@@ -1225,7 +1263,10 @@ impl Peer {
             From::ReportFork(evidence) => self.fork_reported(*evidence),
             From::ReadHashes { chain, commit_nos } => out.push(Output::ReadHashes { chain, commit_nos }),
             From::Tick { heads, horizon } => self.tell_kernel(kernel::Input::TickAsked { heads, horizon }),
-            From::Vote(fact) => self.record(FactsOwner::Vote, Principal::Operator, Action::Vote, vec![*fact]),
+            From::Vote(fact) => {
+                self.failover_voted(&fact, self.now, out);
+                self.record(FactsOwner::Vote, Principal::Operator, Action::Vote, vec![*fact]);
+            }
             From::Withhold { ends } => self.tell_kernel(kernel::Input::Withheld { ends }),
             From::EpochBegan { counting: _, evicted } => {
                 self.tell_discovery(discovery::Input::MembersEvicted { nodes: evicted });

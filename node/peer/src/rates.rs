@@ -124,9 +124,9 @@ const fn rates(protocol: Protocol) -> [Rate; RESOURCES] {
     const NONE: Rate = Rate { per_s: 1, burst: 1 };
     match protocol {
         Protocol::A2a => [
-            // Half of what one processor executes, so that the other half is for everybody else; and at once as much as it executes in
-            // two seconds.
-            Rate { per_s: 5_000, burst: 16_000 },
+            // Less than half of what one processor executes (about 50,000), so that the rest is for everybody else; and at once what
+            // flows in within two seconds.
+            Rate { per_s: 20_000, burst: 40_000 },
             // Half a gigabit, and sixteen of the largest frames at once.
             Rate { per_s: 64 * MIB, burst: 16 * MIB },
             NONE,

@@ -1,8 +1,12 @@
 //! Where a message goes: a read of the kernel's own names, then of the directory.
 
+use std::collections::BTreeSet;
+
 use weft_discovery::{Discovery, Resolution};
 use weft_kernel::{Kernel, Registration, Route, Syscall};
 use weft_protocol::{AgentName, LocalTarget, NodeId, NodeRef, Refusal, Target, Watched};
+
+use crate::failover::Failover;
 
 /// Whether a route is known, or may become known when more adverts have arrived.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,12 +21,20 @@ pub(crate) enum Routed {
 }
 
 /// The route of a syscall; of one without a target `Local`.
-pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall: &Syscall) -> Routed {
+pub(crate) fn route(
+    own: NodeId,
+    kernel: &Kernel,
+    discovery: &Discovery,
+    failover: &Failover,
+    syscall: &Syscall,
+) -> Routed {
     match syscall {
-        Syscall::Send { target, deadline_us, .. } => route_target(own, kernel, discovery, target, *deadline_us),
+        Syscall::Send { target, deadline_us, .. } => {
+            route_target(own, kernel, discovery, failover, target, *deadline_us)
+        }
         // Of one that is not there, the kernel says so.
         Syscall::RetryDeadLetter { message, deadline_us } => match kernel.dead_letter_target(message) {
-            Some(target) => route_target(own, kernel, discovery, &target, *deadline_us),
+            Some(target) => route_target(own, kernel, discovery, failover, &target, *deadline_us),
             None => Routed::Now(Route::Local),
         },
         Syscall::Grant { to, .. } => {
@@ -57,7 +69,14 @@ pub(crate) fn route(own: NodeId, kernel: &Kernel, discovery: &Discovery, syscall
     }
 }
 
-fn route_target(own: NodeId, kernel: &Kernel, discovery: &Discovery, target: &Target, deadline_us: u64) -> Routed {
+fn route_target(
+    own: NodeId,
+    kernel: &Kernel,
+    discovery: &Discovery,
+    failover: &Failover,
+    target: &Target,
+    deadline_us: u64,
+) -> Routed {
     match (&target.node, &target.local) {
         (_, LocalTarget::Topic(topic)) => {
             let message = format!("a topic has no single receiver; publish to it: weft pub {topic} TEXT");
@@ -67,7 +86,7 @@ fn route_target(own: NodeId, kernel: &Kernel, discovery: &Discovery, target: &Ta
         (None, LocalTarget::Process(_) | LocalTarget::Broadcast | LocalTarget::Kernel) => Routed::Now(Route::Local),
         // A call to a service without a node is balanced before it comes here.
         (None, LocalTarget::Service(_) | LocalTarget::ServiceMethod { .. }) => Routed::Now(Route::Local),
-        (None, LocalTarget::Agent(agent)) => route_agent(kernel, discovery, agent, deadline_us),
+        (None, LocalTarget::Agent(agent)) => route_agent(own, kernel, discovery, failover, agent, deadline_us),
     }
 }
 
@@ -100,6 +119,16 @@ pub(crate) fn see_watched(own: NodeId, kernel: &Kernel, discovery: &Discovery, s
     *seen = found.map(|(agent, process)| Watched { node, agent: agent.clone(), process: *process });
 }
 
+/// Whether only the holder of a fence, and nodes that held it before, are said to run the agent.
+fn is_of(resolved: &Resolution, holder: NodeId, past: &BTreeSet<NodeId>) -> bool {
+    let of = |node: &NodeId| *node == holder || past.contains(node);
+    match resolved {
+        Resolution::Found(node) => of(node),
+        Resolution::Ambiguous(nodes) => nodes.iter().all(of),
+        Resolution::Unknown { .. } => true,
+    }
+}
+
 fn route_node(own: NodeId, discovery: &Discovery, node: &NodeRef) -> Route {
     match discovery.node_by_ref(node) {
         Ok(node) if node == own => Route::Local,
@@ -108,11 +137,25 @@ fn route_node(own: NodeId, discovery: &Discovery, node: &NodeRef) -> Route {
     }
 }
 
-fn route_agent(kernel: &Kernel, discovery: &Discovery, agent: &AgentName, deadline_us: u64) -> Routed {
+fn route_agent(
+    own: NodeId,
+    kernel: &Kernel,
+    discovery: &Discovery,
+    failover: &Failover,
+    agent: &AgentName,
+    deadline_us: u64,
+) -> Routed {
     if kernel.has_agent(agent) {
         return Routed::Now(Route::Local);
     }
-    match discovery.resolve(agent) {
+    let resolved = discovery.resolve(agent);
+    match failover.holders(agent) {
+        Some((holder, past)) if holder != own && is_of(&resolved, holder, &past) => {
+            return Routed::Now(Route::Remote(holder));
+        }
+        Some(_) | None => {}
+    }
+    match resolved {
         Resolution::Found(node) => Routed::Now(Route::Remote(node)),
         Resolution::Ambiguous(nodes) => {
             let targets = nodes.iter().map(|node| format!("{agent}@{}", discovery.display_name(*node))).collect();

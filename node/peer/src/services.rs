@@ -339,6 +339,7 @@ fn verdict(answer: &Result<Answer, Refusal>) -> Verdict {
             | Refusal::Expired
             | Refusal::Unsupported { .. }
             | Refusal::NoWitness
+            | Refusal::NoMajority { .. }
             | Refusal::NotWitnessed { .. }
             | Refusal::LimitReached { .. }
             | Refusal::Wider { .. }
@@ -373,6 +374,7 @@ fn may_follow(refusal: &Refusal, idempotent: bool) -> bool {
         | Refusal::Expired
         | Refusal::Unsupported { .. }
         | Refusal::NoWitness
+        | Refusal::NoMajority { .. }
         | Refusal::NotWitnessed { .. }
         | Refusal::LimitReached { .. }
         | Refusal::Wider { .. }

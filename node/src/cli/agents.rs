@@ -38,13 +38,13 @@ pub(crate) async fn ps(at: &At) -> Result<(), CliError> {
 async fn list(path: &str, at: &At) -> Result<(), CliError> {
     let report: AgentsReport = Client::of(at)?.get(path).await?;
     Output::new(at.json).report(&report, |report| {
-        let header = ["agent", "process", "node", "state", "backend", "restarts", "started"];
+        let header = ["agent", "process", "node", "state", "backend", "restarts", "started", "fence"];
         let empty = "no agents; start one: weft agent spawn echo";
         table(header, report.agents.iter().map(row).collect(), empty)
     })
 }
 
-fn row(agent: &AgentRow) -> [String; 7] {
+fn row(agent: &AgentRow) -> [String; 8] {
     let state = match (&agent.reason, agent.state.as_str()) {
         (Some(reason), state) => format!("{state}: {reason}"),
         (None, "running") => good("running"),
@@ -58,6 +58,7 @@ fn row(agent: &AgentRow) -> [String; 7] {
         agent.backend.clone(),
         agent.restarts.map_or_else(|| "-".to_owned(), |restarts| restarts.to_string()),
         agent.started_at.as_deref().map_or_else(|| "-".to_owned(), ago),
+        agent.fence.map_or_else(|| "-".to_owned(), |fence| fence.to_string()),
     ]
 }
 
@@ -73,7 +74,8 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
     let exec = args.exec.as_deref().map(super::words::split).transpose();
     let exec = exec.map_err(|problem| CliError::new("invalid", format!("--exec: {problem}")))?;
     // On another machine a file of this one means nothing.
-    let here = |word: String| if args.on.is_none() { absolute(word) } else { word };
+    let moves = args.on.is_some() || args.least_loaded || !args.labels.is_empty();
+    let here = |word: String| if moves { word } else { absolute(word) };
     let exec = exec.map(|words| words.into_iter().map(here).collect::<Vec<_>>());
     let builtin = match (&args.builtin, &exec) {
         (Some(kind), _) => Some(kind.to_string()),
@@ -120,6 +122,9 @@ fn spawn_request(args: &SpawnArgs) -> Result<SpawnRequest, CliError> {
         traps_exits: args.trap_exits,
         ipc_scope: args.ipc_scope.as_ref().map(ToString::to_string),
         sandbox: sandbox(args),
+        failover: args.failover,
+        labels: args.labels.iter().cloned().collect(),
+        least_loaded: args.least_loaded,
     })
 }
 

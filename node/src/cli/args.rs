@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Take the node down in order
     Down(OnlyAt),
+    /// Let other nodes run the agents that outlive this one, then take it down in order
+    Leave(OnlyAt),
     /// Show the node
     Status(OnlyAt),
     /// Make the word that lets another node join; list and revoke such words
@@ -419,6 +421,15 @@ pub(crate) struct SpawnArgs {
     /// home and under the bounds of its configuration
     #[arg(long, value_name = "NODE", conflicts_with = "trusted")]
     pub(crate) on: Option<NodeRef>,
+    /// Start it on a node with that label, as the configuration of the node says; may be given again
+    #[arg(long = "where", value_name = "LABEL=VALUE", value_parser = variable, conflicts_with_all = ["trusted", "on"])]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Start it on the node where the fewest agents run
+    #[arg(long, conflicts_with_all = ["trusted", "on"])]
+    pub(crate) least_loaded: bool,
+    /// Start it on another node when its own is dead or leaves; needs three members that count
+    #[arg(long, conflicts_with = "trusted")]
+    pub(crate) failover: bool,
     /// How long that node may take
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "on")]
     pub(crate) deadline: Option<Duration>,

@@ -100,6 +100,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("restarting", exit::FAILED),
     ("agent-failed", exit::FAILED),
     ("no-witness", exit::FAILED),
+    ("no-majority", exit::FAILED),
     ("not-witnessed", exit::DEADLINE),
     ("bad-checkpoint", exit::REFUSED),
     ("bad-stamp", exit::REFUSED),
@@ -233,6 +234,7 @@ fn refusal_hint(refusal: &Refusal) -> String {
         Refusal::NotWitnessed { .. } => {
             "do not send it again; weft chain witnesses lists who vouches, weft trace shows the message"
         }
+        Refusal::NoMajority { .. } => "weft members shows who is there; without --failover it starts here",
         Refusal::NoWitness => "--receipt executed+durable; a witness is a third member: weft members",
         Refusal::Unreachable { .. } => "weft members shows who can be reached",
         Refusal::Damaged => "weft chain verify shows what is damaged",
@@ -345,6 +347,7 @@ mod tests {
             (Refusal::AgentFailed { reason: "r".into() }, 1),
             (Refusal::Unsupported { what: "w".into() }, 7),
             (Refusal::NoWitness, 1),
+            (Refusal::NoMajority { counting: 2 }, 1),
             (Refusal::NotWitnessed { delivery: weft_protocol::Delivery::Executed, vouching: 0, wanted: 1 }, 5),
             (Refusal::Damaged, 8),
             (Refusal::ShuttingDown, 6),

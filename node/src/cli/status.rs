@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use weft_protocol::control::{
-    BootLogReport, BootRow, DownReport, RefusalRow, ScrubFindRow, ScrubPassRow, StatusReport,
+    BootLogReport, BootRow, DownReport, LeaveReport, RefusalRow, ScrubFindRow, ScrubPassRow, StatusReport,
 };
 
 use super::client::{Client, choose_home};
@@ -156,20 +156,42 @@ pub(crate) fn listening(addresses: &[String]) -> String {
 pub(crate) async fn down(at: &At) -> Result<(), CliError> {
     let home = choose_home(at)?;
     let report: DownReport = Client::at(home.clone())?.post("/v1/down", &serde_json::json!({})).await?;
-    let waited = tokio::time::Instant::now();
-    while is_locked(&home)? {
-        if waited.elapsed() > END_WAIT_MAX {
-            let message = format!("{} has recorded its end, but its process {} still runs", report.name, report.pid);
-            return Err(CliError::new("deadline", message).hint(format!("kill -9 {}", report.pid)).changed());
-        }
-        tokio::time::sleep(END_WAIT_STEP).await;
-    }
+    wait_for_end(&home, &report.name, report.pid).await?;
     Output::new(at.json).report(&report, |report| {
         let stopped: Vec<&str> = report.stopped.iter().map(|row| row.agent.as_str()).collect();
         let stopped =
             if stopped.is_empty() { "no agent ran".to_owned() } else { format!("stopped {}", stopped.join(", ")) };
         format!("{} is down after {} ms, {stopped}", report.name, report.took_ms)
     })
+}
+
+/// `weft leave`: returns when others hold what outlives the node, and its process has ended.
+pub(crate) async fn leave(at: &At) -> Result<(), CliError> {
+    let home = choose_home(at)?;
+    let report: LeaveReport = Client::at(home.clone())?.post("/v1/leave", &serde_json::json!({})).await?;
+    wait_for_end(&home, &report.name, report.pid).await?;
+    Output::new(at.json).report(&report, |report| {
+        let handed = report.handed.iter().map(|row| match &row.to {
+            Some(to) => format!("{} runs on {to}", row.agent),
+            None => format!("{} runs nowhere yet", row.agent),
+        });
+        let handed = handed.collect::<Vec<_>>().join(", ");
+        let handed = if handed.is_empty() { "nothing outlives it".to_owned() } else { handed };
+        format!("{} has left after {} ms: {handed}", report.name, report.took_ms)
+    })
+}
+
+/// Returns when nobody uses the home any more.
+async fn wait_for_end(home: &crate::home::HomeDir, name: &str, pid: u32) -> Result<(), CliError> {
+    let waited = tokio::time::Instant::now();
+    while is_locked(home)? {
+        if waited.elapsed() > END_WAIT_MAX {
+            let message = format!("{name} has recorded its end, but its process {pid} still runs");
+            return Err(CliError::new("deadline", message).hint(format!("kill -9 {pid}")).changed());
+        }
+        tokio::time::sleep(END_WAIT_STEP).await;
+    }
+    Ok(())
 }
 
 /// Whether a process uses the home; the lock is given back at once.

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use weft_kernel::RaisedEffect;
-use weft_protocol::limits::{AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, PAGE_BYTES_MAX};
+use weft_protocol::limits::{
+    AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX, PAGE_BYTES_MAX,
+};
 use weft_protocol::{BuiltinKind, Dimension, Resource, ResourceLimits};
 
 use super::value::{Value, show_bytes, show_time};
@@ -67,6 +69,8 @@ pub(crate) struct Key {
 enum Field {
     Name,
     Listen,
+    /// `label=value`.
+    Labels,
     Log,
     LogFormat,
     BootAgents,
@@ -101,13 +105,19 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 42] = [
+pub(crate) static KEYS: [Key; 43] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
         about: "multiaddresses to listen on; none: all interfaces, at ports chosen once",
         changes: Changes::Restart,
         field: Field::Listen,
+    },
+    Key {
+        name: "labels",
+        about: "what this node is, for agents that ask for such a one",
+        changes: Changes::Running,
+        field: Field::Labels,
     },
     Key {
         name: "environment",
@@ -343,6 +353,20 @@ pub(crate) static KEYS: [Key; 42] = [
     },
 ];
 
+/// Each label once.
+fn labels(texts: &[String]) -> Result<std::collections::BTreeMap<String, String>, String> {
+    let split = |text: &String| {
+        let refused = || format!("`{text}` is no label: write label=value, as role=gpu");
+        let (label, value) = text.split_once('=').ok_or_else(refused)?;
+        Ok((label.to_owned(), value.to_owned()))
+    };
+    let labels = texts.iter().map(split).collect::<Result<_, String>>()?;
+    if weft_protocol::are_labels(&labels) {
+        return Ok(labels);
+    }
+    Err(format!("at most {LABELS_MAX} labels, each and its value of 1 to {LABEL_BYTES_MAX} bytes"))
+}
+
 impl Key {
     /// The key of that name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
@@ -369,6 +393,7 @@ impl Key {
                 addresses.iter().try_for_each(|address| check_address(address).map_err(|error| error.to_string()))?;
                 config.listen = addresses;
             }
+            Field::Labels => config.discovery.labels = labels(&value.list().map_err(wants)?)?,
             Field::Log => {
                 let text = value.text().map_err(wants)?;
                 crate::cli::check_filter(text)?;
@@ -446,6 +471,7 @@ impl Key {
         match self.field {
             Field::Name => "1 to 63 of a-z 0-9 - _".to_owned(),
             Field::Listen => "multiaddresses".to_owned(),
+            Field::Labels => format!("label=value, as role=gpu; at most {LABELS_MAX}"),
             Field::Log => "error, warn, info, debug, trace, or tracing's directives".to_owned(),
             Field::LogFormat => "text or json".to_owned(),
             Field::BootAgents => "of echo, counter, clock, load".to_owned(),
@@ -472,6 +498,10 @@ impl Key {
         match self.field {
             Field::Name => config.name.as_ref().map(ToString::to_string).unwrap_or_default(),
             Field::Listen => config.listen.join(","),
+            Field::Labels => {
+                let labels = config.discovery.labels.iter().map(|(label, value)| format!("{label}={value}"));
+                labels.collect::<Vec<_>>().join(",")
+            }
             Field::Log => config.log.clone(),
             Field::LogFormat => match config.log_format {
                 LogFormat::Text => "text".to_owned(),
@@ -507,6 +537,7 @@ impl Key {
         match self.field {
             Field::Name => config.name.clone_from(&other.name),
             Field::Listen => config.listen.clone_from(&other.listen),
+            Field::Labels => config.discovery.labels.clone_from(&other.discovery.labels),
             Field::Log => config.log.clone_from(&other.log),
             Field::LogFormat => config.log_format = other.log_format,
             Field::BootAgents => config.boot_agents.clone_from(&other.boot_agents),

@@ -18,6 +18,7 @@ use weft_protocol::{AgentName, Delivery, Durability, Level, LocalTarget, NodeRef
 use super::elsewhere::{ELSEWHERE_US, Place, There, place};
 use super::failure::Failure;
 use super::members::is_there;
+use super::placement;
 use super::request::{JsonBody, Parameters};
 use super::{Served, mismatch, text};
 use crate::cli::nearest;
@@ -43,6 +44,7 @@ pub(crate) async fn list(
         if parameters.cluster {
             agents.extend(other_agents(peer));
         }
+        placement::note_fences(peer, &mut agents);
         agents.sort_by(|one, other| {
             (&one.agent, &one.name, &one.process).cmp(&(&other.agent, &other.name, &other.process))
         });
@@ -72,6 +74,7 @@ fn own_agents(peer: &Peer) -> Vec<AgentRow> {
         restarts: Some(process.restarts),
         group: process.group.as_ref().map(|membership| membership.group.to_string()),
         started_at: process.started_at.map(text::time),
+        fence: None,
     };
     latest.into_values().map(row).collect()
 }
@@ -99,6 +102,7 @@ fn other_agents(peer: &Peer) -> Vec<AgentRow> {
             restarts: None,
             group: None,
             started_at: None,
+            fence: None,
         })
     });
     rows.collect()
@@ -176,6 +180,10 @@ pub(crate) async fn spawn(
     let (on, deadline_ms) = (request.on.take(), request.deadline_ms.take());
     let spec = Box::new(request.clone().into_spec()?);
     let deadline_us = deadline_us(deadline_ms)?;
+    let on = placement::choose(&served, on, &mut request).await?;
+    if spec.failover.is_some() {
+        return placement::declare(&served, *spec, on).await;
+    }
     if let Some(on) = on
         && let Some(there) = There::of(&served, on.parse()?, None, deadline_us).await?
     {
@@ -197,7 +205,7 @@ fn deadline_us(deadline_ms: Option<u64>) -> Result<u64, Failure> {
     Ok(deadline_us)
 }
 
-async fn spawned(served: &Served, agent: String, process: ProcessId) -> Result<Json<SpawnReport>, Failure> {
+pub(super) async fn spawned(served: &Served, agent: String, process: ProcessId) -> Result<Json<SpawnReport>, Failure> {
     let read = move |peer: &Peer| {
         let state = peer.kernel().process(process).map_or_else(|| "exited".to_owned(), |info| info.shown_state());
         (peer.node().to_string(), state)

@@ -266,6 +266,16 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
             (format!("{}: {seen} at {}", scored.path, scored.weight), to_json(scored))
         }
         Fact::KeyRotated(rotation) => rotation_of(rotation),
+        Fact::FailoverDeclared(declared) => {
+            (format!("{} is to outlive its node, wants {}", declared.spec.agent, declared.by), to_json(declared))
+        }
+        Fact::FenceGranted(granted) => {
+            (format!("{} fence {} to {}", granted.agent, granted.fence, granted.holder), to_json(granted))
+        }
+        Fact::FenceHeld(held) => (format!("{} under fence {}", held.agent, held.fence), to_json(held)),
+        Fact::FenceReleased(released) => {
+            (format!("{} fence {}: {}", released.agent, released.fence, released.end), to_json(released))
+        }
         Fact::Opaque { payload, .. } => {
             let detail = json!({ "base64": data_encoding::BASE64.encode(payload) });
             (format!("{} bytes of a kind that this version does not know", payload.len()), detail)

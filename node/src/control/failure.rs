@@ -69,7 +69,7 @@ fn status(code: &str) -> StatusCode {
         "unauthorized" => StatusCode::UNAUTHORIZED,
         "no-responder" | "ambiguous" | "gone" | "not-found" | "unreachable" => StatusCode::NOT_FOUND,
         "deadline" => StatusCode::GATEWAY_TIMEOUT,
-        "conflict" | "no-witness" | "not-witnessed" | "expired" => StatusCode::CONFLICT,
+        "conflict" | "no-witness" | "no-majority" | "not-witnessed" | "expired" => StatusCode::CONFLICT,
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "busy" => StatusCode::TOO_MANY_REQUESTS,
         "shutting-down" | "restarting" => StatusCode::SERVICE_UNAVAILABLE,

@@ -8,8 +8,8 @@ use axum::extract::State;
 use weft_kernel::{Answer, BootEntry, ProcessState, Syscall};
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{
-    BootLogReport, BootRow, ClusterJson, DownReport, ErrorBody, LimitRow, RefusalRow, ScrubReport, StatusReport,
-    StoppedRow, UpReport,
+    BootLogReport, BootRow, ClusterJson, DownReport, ErrorBody, HandedRow, LeaveReport, LimitRow, RefusalRow,
+    ScrubReport, StatusReport, StoppedRow, UpReport,
 };
 use weft_protocol::limits::{CALLS_MAX, MAILBOX_MESSAGES_MAX, MEMBERS_MAX, PROCESSES_MAX};
 use weft_protocol::{AgentName, BootPhase, ProcessId, Refusal, cluster_name};
@@ -143,6 +143,24 @@ pub(crate) async fn boot_log(State(served): State<Arc<Served>>) -> Json<BootLogR
         entries: log.entries().map(row).collect(),
         forgotten: log.forgotten(),
     })
+}
+
+/// Lets other nodes run what outlives this one, then takes it down in order.
+#[utoipa::path(post, path = "/v1/leave", responses((status = 200, body = LeaveReport), (status = "default", body = ErrorBody)))]
+pub(crate) async fn leave(State(served): State<Arc<Served>>) -> Result<Json<LeaveReport>, Failure> {
+    let begun = tokio::time::Instant::now();
+    let agents = match served.ask(Question::Drain).await? {
+        Reply::Drained { agents } => agents,
+        other => return Err(mismatch(&other)),
+    };
+    let named = move |peer: &Peer| {
+        let name = |node: weft_protocol::NodeId| peer.discovery().display_name(node);
+        agents.into_iter().map(|(agent, to)| HandedRow { agent: agent.to_string(), to: to.map(name) }).collect()
+    };
+    let handed: Vec<HandedRow> = served.read(named).await?;
+    let Json(DownReport { node, name, pid, stopped, took_ms: _ }) = down(State(served)).await?;
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(Json(LeaveReport { node, name, pid, handed, stopped, took_ms }))
 }
 
 /// Takes the node down in order. The process ends when everything is recorded, sealed and on disk.

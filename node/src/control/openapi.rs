@@ -20,6 +20,7 @@ use super::{
         identity::rotate,
         node::boot_log,
         node::down,
+        node::leave,
         config::show,
         config::reload,
         members::members,

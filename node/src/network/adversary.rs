@@ -21,7 +21,7 @@ use weft_protocol::{
     Signer as _, Token, TraceId,
 };
 
-use super::authenticate::{AuthFailure, Side, exchange};
+use super::authenticate::{AuthFailure, Bounds, Side, exchange};
 use super::links::Run;
 use super::{Network, NetworkConfig, NetworkError, NetworkEvent, transport};
 use crate::clock;
@@ -81,7 +81,8 @@ async fn visit(token: &Token, address: &str, keys: &Arc<KeyPair>) -> Result<(), 
     let handshake =
         Handshake::dialer_joiner(token.clone(), Arc::clone(keys) as _, name, "0".to_owned(), nonce, token.inviter);
     let nobody_asks_us = async |_, _, _| Err(AuthRefusal::Protocol);
-    let talk = exchange(&mut muxer, Side::Dialer, handshake, run, ADMISSION_FRAME_BYTES_MAX, nobody_asks_us).await;
+    let bounds = Bounds { frame_bytes_max: ADMISSION_FRAME_BYTES_MAX, may_be_watched: false };
+    let talk = exchange(&mut muxer, Side::Dialer, handshake, run, bounds, nobody_asks_us).await;
     match talk {
         Ok(_) => Ok(()),
         Err(AuthFailure::RefusedUs(refusal)) => Err(Some(refusal)),

@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 use super::health::ProbeJson;
 use crate::capability::GrantSpec;
 use crate::envelope::Refusal;
+use crate::failover::{Failover, are_labels};
 use crate::id::{AgentName, ServiceName};
-use crate::limits::{GRANTS_MAX, NEEDS_MAX};
+use crate::limits::{GRANTS_MAX, LABEL_BYTES_MAX, LABELS_MAX, NEEDS_MAX};
 use crate::process::{AgentSpec, Backend, Membership, Resource, ResourceLimits, RestartPolicy};
 use crate::sandbox::SandboxPolicy;
 
@@ -80,6 +81,15 @@ pub struct SpawnRequest {
     /// What it may touch and do on its machine, for a program; as whoever spawns it, or as every program, without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxJson>,
+    /// Whether it is started on another node when its own is dead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failover: bool,
+    /// Labels that its node must have, with their values: `{"role": "gpu"}`. Not among the arguments of a tool call.
+    #[serde(default, rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is started where the fewest agents run. Not among the arguments of a tool call.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub least_loaded: bool,
 }
 
 impl SpawnRequest {
@@ -137,6 +147,12 @@ impl SpawnRequest {
             return Err(invalid(format!("{} needs, at most {NEEDS_MAX}", self.needs.len())));
         }
         let needs = self.needs.iter().map(|service| service.parse()).collect::<Result<Vec<ServiceName>, _>>()?;
+        if !self.labels.is_empty() && !are_labels(&self.labels) {
+            let message =
+                format!("`where` has at most {LABELS_MAX} labels of 1 to {LABEL_BYTES_MAX} bytes, with their values");
+            return Err(invalid(message));
+        }
+        let failover = self.failover.then_some(Failover { labels: self.labels, fence: None });
         Ok(AgentSpec {
             agent,
             backend,
@@ -149,6 +165,7 @@ impl SpawnRequest {
             traps_exits: self.traps_exits,
             ipc_scope: self.ipc_scope.as_deref().map(str::parse).transpose()?,
             sandbox: self.sandbox.as_ref().map(SandboxJson::asked).transpose()?,
+            failover,
         })
     }
 }
@@ -378,6 +395,9 @@ pub struct AgentRow {
     pub group: Option<String>,
     /// When its process started; unknown for agents on other nodes.
     pub started_at: Option<String>,
+    /// Of an agent that outlives its node, the fence under which this node holds it; null where it does not.
+    #[serde(default)]
+    pub fence: Option<u64>,
 }
 
 /// The answer to `GET /v1/agents/{a}`.

@@ -250,6 +250,32 @@ pub struct DownReport {
     pub took_ms: u64,
 }
 
+/// The answer to `POST /v1/leave`: what outlives the node is held by others, everything is on disk, the process ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeaveReport {
+    /// Its id.
+    pub node: String,
+    /// Its name.
+    pub name: String,
+    /// The process that ends.
+    pub pid: u32,
+    /// The agents that outlive it.
+    pub handed: Vec<HandedRow>,
+    /// The other agents that were alive and were stopped.
+    pub stopped: Vec<StoppedRow>,
+    /// From the request to the last record on disk, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// One agent that was handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HandedRow {
+    /// Its name.
+    pub agent: String,
+    /// The name of the node that holds it now; null when none did within ten seconds.
+    pub to: Option<String>,
+}
+
 /// One agent that was stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoppedRow {

@@ -153,6 +153,10 @@ impl ChainFold {
             | Fact::Snapshot(_)
             | Fact::Pruned(_)
             | Fact::KeyRotated(_)
+            | Fact::FailoverDeclared(_)
+            | Fact::FenceGranted(_)
+            | Fact::FenceHeld(_)
+            | Fact::FenceReleased(_)
             | Fact::Opaque { .. } => {}
         }
     }

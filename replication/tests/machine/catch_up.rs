@@ -13,6 +13,7 @@ fn ranges(world: &World) -> Vec<(usize, usize, u64)> {
         | SyncRequest::Stretch { .. }
         | SyncRequest::Head { .. }
         | SyncRequest::LastTick { .. }
+        | SyncRequest::Lease { .. }
         | SyncRequest::Witness { .. }
         | SyncRequest::Adverts { .. }
         | SyncRequest::Trace { .. }

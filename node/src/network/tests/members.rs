@@ -50,6 +50,7 @@ fn advert(of: &Member, build: &str) -> SignedAdvert {
         agents: Vec::new(),
         topics: Vec::new(),
         subscriptions: Vec::new(),
+        labels: Default::default(),
         services: Vec::new(),
         addresses: Vec::new(),
         expires: Timestamp(1),
