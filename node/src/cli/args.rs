@@ -1165,6 +1165,8 @@ pub(crate) enum BenchCommand {
     Hostile(BenchArgs),
     /// Messages between two agents of one node
     Ipc(BenchArgs),
+    /// Nine nodes on this machine that have nothing to do, for ten minutes: what they take, and what that grows by
+    Idle(BenchArgs),
     /// Eight nodes on this machine: how soon they see each other, and miss one that was killed or stopped
     Mesh(BenchArgs),
     /// Catching up with a chain of 100,000 events

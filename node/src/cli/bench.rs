@@ -65,6 +65,7 @@ pub(crate) async fn run(command: &BenchCommand) -> Result<(), CliError> {
         BenchCommand::Call(args) => (args.json, call::measure(folder.path()).await?),
         BenchCommand::Hostile(args) => (args.json, hostile::measure(folder.path()).await?),
         BenchCommand::Ipc(args) => (args.json, ipc::measure(folder.path()).await?),
+        BenchCommand::Idle(args) => (args.json, mesh::measure_idle(folder.path()).await?),
         BenchCommand::Mesh(args) => (args.json, mesh::measure(folder.path()).await?),
         BenchCommand::Sync(args) => (args.json, sync::measure(folder.path()).await?),
     };

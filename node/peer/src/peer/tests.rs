@@ -174,7 +174,7 @@ fn a_member_over_its_rate_is_told_when_to_come_again_and_answered_late() {
         assert_eq!(refused(&outputs), vec![not_known.clone(); 64], "request {request}");
         assert!(request < 1_000, "there is no end to what a member may send");
     };
-    assert_eq!(late, 16_000 / 64 + 1, "the burst that a member has");
+    assert_eq!(late, 40_000 / 64 + 1, "the burst that a member has");
     let outputs = give(messages_of(calm, 1_000_000, 64), NOW);
     assert_eq!(refused(&outputs), vec![not_known.clone(); 64], "another member is answered at once");
 

@@ -260,7 +260,7 @@ pub(super) fn resident_bytes(pid: u32) -> Result<f64, CliError> {
 
 /// Processor time that a process has used, in microseconds, as the kernel counts it: in hundredths of a second.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people; microseconds of a run fit a double")]
-fn processor_us(pid: u32) -> Result<f64, CliError> {
+pub(super) fn processor_us(pid: u32) -> Result<f64, CliError> {
     let stat =
         std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| failed("processor time", &error))?;
     // After the name, which may hold anything, the 12th and 13th of what is left.

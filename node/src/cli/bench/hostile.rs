@@ -31,7 +31,7 @@ const HANDSHAKES: usize = 2_000;
 /// Strangers with keys of their own.
 const UNCERTIFIED: usize = 50;
 /// Ten times what a member may send, a second.
-const FLOOD_PER_S: u64 = 50_000;
+const FLOOD_PER_S: u64 = 200_000;
 /// Connections that say nothing.
 const HALF_OPEN: usize = 200;
 /// Answers that nobody reads, and bytes of each.

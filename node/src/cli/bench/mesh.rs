@@ -1,5 +1,5 @@
-//! A cluster of eight processes on this machine: how soon all see all, how soon all miss one that was killed or stopped, and
-//! whether a machine that is busy is taken for a dead one.
+//! A cluster of processes on this machine: how soon all see all, how soon all miss one that was killed or stopped, whether a machine
+//! that is busy is taken for a dead one, and what a node takes that has nothing to do.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, interval, timeout};
 use weft_protocol::control::{InviteReport, InviteRequest, MembersReport};
 
-use super::call::resident_bytes;
+use super::call::{processor_us, resident_bytes};
 use super::{Figure, failed, median, micros};
 use crate::cli::CliError;
 use crate::cli::client::Client;
@@ -21,6 +21,15 @@ const NODES: usize = 8;
 const KILLS: usize = 5;
 const STOPS: usize = 20;
 const BUSY: Duration = Duration::from_secs(60);
+/// So that each node has eight others.
+const IDLE_NODES: u8 = 9;
+/// How long nodes that have joined may take to come to rest: longer than all that happens once a minute.
+const SETTLING: Duration = Duration::from_secs(90);
+const IDLE: Duration = Duration::from_secs(600);
+/// What a node may grow by meanwhile, in bytes.
+const GROWTH_MAX: f64 = 4.0 * 1024.0 * 1024.0;
+/// What a node may take, in bytes.
+const RESIDENT_MAX: f64 = 60.0 * 1024.0 * 1024.0;
 /// How often everybody is asked what it sees: what a figure may be too late by, and what asking costs the nodes.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long one answer may take.
@@ -33,7 +42,7 @@ type Seen = BTreeMap<String, String>;
 
 /// Measures in `folder`.
 pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
-    let mut cluster = Cluster::start(folder).await?;
+    let mut cluster = Cluster::start(folder, NODES).await?;
     let joined_ms = cluster.join_all().await?;
     let again_ms = cluster.start_again().await?;
     let mut killed = Vec::new();
@@ -58,7 +67,26 @@ pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
         figure("mesh_stopped_known_p50_ms", "ms", median(&mut stopped), 2_000.0),
         figure("mesh_busy_deaths", "views", busy.dead, 0.0),
         Figure::new("mesh_busy_suspicions", "views", busy.suspect, "all views that were looked at", busy.views),
-        figure("mesh_rss_max_bytes", "bytes", resident, 60.0 * 1024.0 * 1024.0),
+        figure("mesh_rss_max_bytes", "bytes", resident, RESIDENT_MAX),
+    ])
+}
+
+/// Measures nodes with eight peers each that have nothing to do, for ten minutes.
+pub(super) async fn measure_idle(folder: &Path) -> Result<Vec<Figure>, CliError> {
+    let mut cluster = Cluster::start(folder, usize::from(IDLE_NODES)).await?;
+    cluster.join_all().await?;
+    tokio::time::sleep(SETTLING).await;
+    let (before, busy_us) = (cluster.residents()?, cluster.processor_us()?);
+    let begin = Instant::now();
+    tokio::time::sleep(IDLE).await;
+    let (after, busy_us) = (cluster.residents()?, cluster.processor_us()? - busy_us);
+    let share = busy_us / micros(begin) / f64::from(IDLE_NODES);
+    let growth = before.iter().zip(&after).map(|(before, after)| after - before).fold(f64::MIN, f64::max);
+    let largest = after.iter().copied().fold(0.0, f64::max);
+    Ok(vec![
+        Figure::new("idle_8_peers_growth_max_bytes", "bytes", growth, "what ten minutes may add", GROWTH_MAX),
+        Figure::new("idle_8_peers_rss_max_bytes", "bytes", largest, "what a node may take", RESIDENT_MAX),
+        Figure::new("idle_8_peers_processor_percent", "%", 100.0 * share, "one processor", 100.0),
     ])
 }
 
@@ -135,22 +163,23 @@ fn run(home: &HomeDir, name: &str, first: &[&str]) -> Result<Child, CliError> {
 
 struct Cluster {
     folder: std::path::PathBuf,
+    size: usize,
     nodes: Vec<Node>,
 }
 
 impl Cluster {
     /// The first node, alone.
-    async fn start(folder: &Path) -> Result<Self, CliError> {
-        let cluster = Self { folder: folder.to_owned(), nodes: vec![Node::start(folder, 1, &["up"])?] };
+    async fn start(folder: &Path, size: usize) -> Result<Self, CliError> {
+        let cluster = Self { folder: folder.to_owned(), size, nodes: vec![Node::start(folder, 1, &["up"])?] };
         cluster.until("the first node serves", |views| views.iter().all(Option::is_some)).await?;
         Ok(cluster)
     }
 
     /// The others join together; milliseconds from the start of the last to all seeing all.
     async fn join_all(&mut self) -> Result<f64, CliError> {
-        let request = InviteRequest { role: None, ttl_ms: None, uses: u32::try_from(NODES).ok() };
+        let request = InviteRequest { role: None, ttl_ms: None, uses: u32::try_from(self.size).ok() };
         let invite: InviteReport = self.nodes[0].client()?.post("/v1/invites", &request).await?;
-        for number in 2..=NODES {
+        for number in 2..=self.size {
             self.nodes.push(Node::start(&self.folder, number, &["join", &invite.token])?);
         }
         let begin = Instant::now();
@@ -227,13 +256,23 @@ impl Cluster {
         Ok(seen)
     }
 
+    /// What each takes.
+    fn residents(&self) -> Result<Vec<f64>, CliError> {
+        self.nodes.iter().map(|node| resident_bytes(node.child.id())).collect()
+    }
+
     /// The largest of them.
     fn resident(&self) -> Result<f64, CliError> {
-        let mut largest = 0.0_f64;
+        Ok(self.residents()?.into_iter().fold(0.0, f64::max))
+    }
+
+    /// Processor time of all together.
+    fn processor_us(&self) -> Result<f64, CliError> {
+        let mut sum = 0.0;
         for node in &self.nodes {
-            largest = largest.max(resident_bytes(node.child.id())?);
+            sum += processor_us(node.child.id())?;
         }
-        Ok(largest)
+        Ok(sum)
     }
 
     async fn until(&self, what: &str, done: impl Fn(&[Option<Seen>]) -> bool) -> Result<(), CliError> {
@@ -242,7 +281,7 @@ impl Cluster {
 }
 
 fn all_see_all(views: &[Option<Seen>]) -> bool {
-    let alive = |seen: &Seen| seen.len() == NODES && seen.values().all(|state| state == "alive");
+    let alive = |seen: &Seen| seen.len() == views.len() && seen.values().all(|state| state == "alive");
     views.iter().all(|view| view.as_ref().is_some_and(alive))
 }
 
