@@ -148,7 +148,8 @@ impl Cluster {
 
     /// The others join together; milliseconds from the start of the last to all seeing all.
     async fn join_all(&mut self) -> Result<f64, CliError> {
-        let request = InviteRequest { role: None, ttl_ms: None, uses: u32::try_from(NODES).ok() };
+        let request =
+            InviteRequest { role: None, ttl_ms: None, uses: u32::try_from(NODES).ok(), certificate_ttl_ms: None };
         let invite: InviteReport = self.nodes[0].client()?.post("/v1/invites", &request).await?;
         for number in 2..=NODES {
             self.nodes.push(Node::start(&self.folder, number, &["join", &invite.token])?);
