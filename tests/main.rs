@@ -5,6 +5,7 @@ mod agents;
 mod anchors;
 mod bad_input;
 mod bonds;
+mod certificates;
 mod cluster;
 mod cron;
 mod damage;

@@ -4,12 +4,13 @@ mod invites;
 mod joining;
 mod members;
 mod pending;
+mod renewal;
 mod view;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use weft_protocol::limits::{INVITE_US_MAX, INVITE_USES_MAX};
+use weft_protocol::limits::{CERTIFICATE_US_MAX, CERTIFICATE_US_MIN, INVITE_US_MAX, INVITE_USES_MAX};
 use weft_protocol::{
     AuthRefusal, Certificate, Fact, Hlc, InviteId, InviteIssued, InviteRevoked, KeyRotation, NodeId, Refusal, Role,
     Signed, Signer, Timestamp, Token, invite_id, secret_hash,
@@ -18,6 +19,7 @@ use weft_protocol::{
 pub(crate) use self::invites::Invites;
 pub(crate) use self::members::Members;
 pub(crate) use self::pending::Pending;
+pub(crate) use self::renewal::Ends;
 pub(crate) use self::view::Judged;
 pub use self::view::{AdmissionView, AdmittedMember};
 
@@ -37,6 +39,8 @@ pub(crate) struct Wanted {
     pub(crate) ttl_us: u64,
     pub(crate) uses: u32,
     pub(crate) secret: [u8; 16],
+    /// How long the certificates last that it gives; until their nodes are evicted, without one.
+    pub(crate) certificate_ttl_us: Option<u64>,
 }
 
 impl Discovery {
@@ -79,7 +83,8 @@ impl Discovery {
             role: wanted.role,
             expires,
         };
-        Ok((token, Fact::InviteIssued(InviteIssued { secret_hash, role: wanted.role, uses: wanted.uses, expires })))
+        let Wanted { role, uses, certificate_ttl_us, .. } = wanted;
+        Ok((token, Fact::InviteIssued(InviteIssued { secret_hash, role, uses, expires, certificate_ttl_us })))
     }
 
     pub(crate) fn on_invite_revoke_asked(
@@ -142,6 +147,7 @@ impl Discovery {
                 outputs.push(Output::Answer { ask, answer: Ok(Answer::Revoked { invite }) });
             }
             Waiting::Join(join) => self.answer_join(&join.asks, &join.certificate, outputs),
+            Waiting::Renewal { node } => self.on_renewed(&node),
         }
     }
 
@@ -154,6 +160,7 @@ impl Discovery {
                 let refuse = |ask| Output::AnswerJoin { ask, answer: Err(AuthRefusal::NotReady) };
                 outputs.extend(join.asks.into_iter().map(refuse));
             }
+            Some((Waiting::Renewal { node }, _)) => self.on_renewal_refused(node),
             None => {}
         }
     }
@@ -253,6 +260,11 @@ fn check_wanted(wanted: Wanted) -> Result<(), Refusal> {
     }
     if wanted.uses == 0 || wanted.uses > INVITE_USES_MAX {
         return Err(invalid("an invite has 1 to 1024 uses; ask with another --uses"));
+    }
+    if wanted.certificate_ttl_us.is_some_and(|ttl_us| !(CERTIFICATE_US_MIN..=CERTIFICATE_US_MAX).contains(&ttl_us)) {
+        return Err(invalid(
+            "a certificate that ends lasts one minute to ten years; ask with another --certificate-ttl",
+        ));
     }
     Ok(())
 }

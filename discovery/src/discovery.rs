@@ -10,7 +10,7 @@ use weft_protocol::{
 };
 
 use crate::address::worth_telling;
-use crate::admission::{AdmissionView, Invites, Members, Pending, Wanted};
+use crate::admission::{AdmissionView, Ends, Invites, Members, Pending, Wanted};
 use crate::config::DiscoveryConfig;
 use crate::directory::Directory;
 use crate::event::{Identity, Input, Output};
@@ -47,6 +47,7 @@ pub struct Discovery {
     pub(crate) view: Arc<AdmissionView>,
     pub(crate) invites: Invites,
     pub(crate) pending: Pending,
+    pub(crate) ends: Ends,
     pub(crate) listening: Vec<String>,
     /// Nodes whose addresses were told with a token; dialled before their admission is known.
     pub(crate) seeds: BTreeSet<NodeId>,
@@ -122,6 +123,7 @@ impl Discovery {
             view: Arc::new(view),
             invites,
             pending: Pending::default(),
+            ends: Ends::default(),
             listening: Vec::new(),
             seeds: told_addresses.iter().map(|(node, _)| *node).collect(),
             peers: Peers::default(),
@@ -179,8 +181,8 @@ impl Discovery {
             Input::AgentsChanged { agents } => self.own_advert.set_agents(agents),
             Input::TopicsChanged { subscriptions } => self.own_advert.set_subscriptions(subscriptions),
             Input::ServicesChanged { services } => self.own_advert.set_services(services),
-            Input::InviteAsked { ask, role, ttl_us, uses, secret } => {
-                let wanted = Wanted { role, ttl_us, uses, secret: secret.into_array() };
+            Input::InviteAsked { ask, role, ttl_us, uses, secret, certificate_ttl_us } => {
+                let wanted = Wanted { role, ttl_us, uses, secret: secret.into_array(), certificate_ttl_us };
                 self.on_invite_asked(ask, wanted, now, outputs);
             }
             Input::InviteRevokeAsked { ask, invite } => self.on_invite_revoke_asked(ask, invite, now, outputs),
@@ -206,6 +208,8 @@ impl Discovery {
         if self.directory.expire(now) {
             outputs.push(Output::DirectoryChanged);
         }
+        self.close_ended(now, outputs);
+        self.renew_due(now, outputs);
         self.swim.do_due(now, outputs);
         self.dial_due(now, outputs);
         self.inquire(now, outputs);
@@ -219,7 +223,8 @@ impl Discovery {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let advert = self.own_advert.next_due(&self.config, self.now);
         let expiry = self.directory.next_expiry();
-        [Some(advert), expiry, self.inquire_at, self.swim.next_due(), self.next_change(self.now)]
+        let (end, renewal) = (self.next_end(self.now), self.next_renewal(self.now));
+        [Some(advert), expiry, self.inquire_at, self.swim.next_due(), self.next_change(self.now), end, renewal]
             .into_iter()
             .flatten()
             .min()

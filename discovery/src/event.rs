@@ -147,6 +147,8 @@ pub enum Input {
         uses: u32,
         /// 128 random bits of the world's entropy.
         secret: ByteArray<16>,
+        /// How long the certificates last that it gives, in microseconds; until their nodes are evicted, without one.
+        certificate_ttl_us: Option<u64>,
     },
     /// The operator takes an invite back.
     InviteRevokeAsked {
@@ -366,6 +368,11 @@ pub enum RecordAction {
     /// A joiner's admission.
     Admit {
         /// Whom.
+        node: NodeId,
+    },
+    /// A member's certificate is followed by one that ends later.
+    Renew {
+        /// Whose.
         node: NodeId,
     },
 }

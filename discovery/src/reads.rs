@@ -60,6 +60,8 @@ pub struct MemberView {
     pub addresses: Vec<String>,
     /// What the transport said of the last dial, when that failed.
     pub last_failure: Option<String>,
+    /// When its certificate ends, unless it is renewed before; never, without one.
+    pub certificate_ends: Option<Timestamp>,
 }
 
 /// All that an advert says about subscribers.
@@ -216,6 +218,7 @@ impl Discovery {
                     peer.map(|peer| peer.addresses.clone()).unwrap_or_default()
                 },
                 last_failure: peer.and_then(|peer| peer.last_failure.clone()),
+                certificate_ends: member.not_after,
             }
         })
     }
@@ -294,10 +297,11 @@ impl Discovery {
         if self.members.contains(&node) { self.members.all_keys(&node) } else { &[] }
     }
 
-    /// How often the keys of this node gave way to others since its certificate was issued.
+    /// How often the keys of this node gave way to others, those of a renewed certificate among them: whoever follows its chain
+    /// keeps all its keys.
     #[must_use]
     pub fn own_rotations(&self) -> usize {
-        self.view.rotations.len()
+        self.members.all_keys(&self.node).len().saturating_sub(1)
     }
 
     /// Since when this node has the keys that it has; none when they are those of its certificate.

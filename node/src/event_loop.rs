@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use weft_discovery::AdmissionView;
 use weft_kernel::{ProbeAnswer, ProbeTarget};
 use weft_peer::{AskId, Input, Output, Peer, Question, Reply, StartOver};
 use weft_protocol::{Admission, AgentSpec, AuthRefusal, Batch, NodeCheck, Principal, ProcessId, Refusal, Timestamp};
@@ -404,10 +405,19 @@ impl EventLoop {
                     asker.happened_blocking(Input::Verified(Box::new(job.run())));
                 });
             }
-            Output::PublishView(view) => self.network.publish_view(view),
+            Output::PublishView(view) => self.publish_view(view),
             Output::Halt => self.halted = true,
             Output::StartOver(over) => self.over = Some(over),
         }
+    }
+
+    /// The home shows the certificate that this node shows. The chains hold it too, so a home that cannot be written is no reason
+    /// to stop.
+    fn publish_view(&mut self, view: Arc<AdmissionView>) {
+        if let Err(error) = self.home.keep_certificate(&view.certificate) {
+            tracing::warn!(%error, "the renewed certificate was not written to the home; the chains hold it");
+        }
+        self.network.publish_view(view);
     }
 
     /// Asks without waiting: what never answers costs the peer a deadline and nobody else anything.

@@ -405,6 +405,9 @@ pub struct InviteIssued {
     pub uses: u32,
     /// When it ends, by this node's clock.
     pub expires: Timestamp,
+    /// How long the certificates last that it gives, in microseconds; until their nodes are evicted, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ttl_us: Option<u64>,
 }
 
 /// See [`Fact::InviteBurnt`].

@@ -227,6 +227,11 @@ pub const VIOLATION_CHARACTERS_MAX: usize = 256;
 
 /// Longest life of an invite, in microseconds (one week).
 pub const INVITE_US_MAX: u64 = 7 * 24 * 3_600 * 1_000_000;
+/// Shortest life of a certificate that ends, in microseconds (one minute): half of it must be enough for several admins to
+/// renew it, one after the other.
+pub const CERTIFICATE_US_MIN: u64 = 60 * 1_000_000;
+/// Longest life of a certificate that ends, in microseconds (ten years of 365 days): what lasts longer need not end.
+pub const CERTIFICATE_US_MAX: u64 = 10 * 365 * 24 * 3_600 * 1_000_000;
 /// Most uses of one invite.
 pub const INVITE_USES_MAX: u32 = 1_024;
 /// Most entries of the boot log that are kept; the oldest make room.

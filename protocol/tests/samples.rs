@@ -397,6 +397,7 @@ pub(crate) fn facts() -> Vec<Fact> {
         role: Role::Worker,
         uses: 1,
         expires: Timestamp(1_800_000_000_000_000),
+        certificate_ttl_us: None,
     };
     let denial =
         Denial { by: sender(), action: "call".into(), resource: "x".into(), rule: "grant#3".into(), message: None };

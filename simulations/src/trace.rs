@@ -115,7 +115,9 @@ pub(crate) fn input(input: &Input) -> String {
 fn words_of_question(question: &Question) -> String {
     match question {
         Question::Kernel(syscall) => format!("{syscall:?}"),
-        Question::Invite { role, ttl_us, uses, secret: _ } => format!("invite {role} {ttl_us} {uses}"),
+        Question::Invite { role, ttl_us, uses, secret: _, certificate_ttl_us: _ } => {
+            format!("invite {role} {ttl_us} {uses}")
+        }
         Question::RevokeInvite { invite } => format!("revoke {invite}"),
         Question::RecordRepair { repaired } => format!("record-repair {}", repaired.len()),
         Question::RotateKeys { next } => format!("rotate-keys {}", next.public_keys().node()),

@@ -674,7 +674,13 @@ impl World {
 
     /// A question for an invite with so many uses.
     pub(crate) fn invite(&mut self, uses: u32) -> Question {
-        Question::Invite { role: Role::Worker, ttl_us: INVITE_TTL_US, uses, secret: self.peer_dice.bytes() }
+        Question::Invite {
+            role: Role::Worker,
+            ttl_us: INVITE_TTL_US,
+            uses,
+            secret: self.peer_dice.bytes(),
+            certificate_ttl_us: None,
+        }
     }
 
     // The end.

@@ -9,6 +9,7 @@ use weft_protocol::{
 };
 
 use super::invites::Entitled;
+use super::members::Member;
 use super::pending::{self, ASKS_PER_JOIN_MAX, JOINS_MAX, Waiting};
 use crate::discovery::Discovery;
 use crate::event::{AskId, Output, RecordAction};
@@ -25,8 +26,8 @@ enum Joining {
     Known(Signed<Certificate>),
     /// The one that is on its way there.
     UnderWay,
-    /// A new one.
-    New(Role),
+    /// A new one, as what, and for how long.
+    New(Role, Option<u64>),
 }
 
 impl Discovery {
@@ -47,8 +48,8 @@ impl Discovery {
                     join.asks.push(ask);
                 }
             }
-            Ok(Joining::New(role)) => {
-                let (join, facts) = self.prepare_admission(ask, keys, invite, join, role, now);
+            Ok(Joining::New(role, ttl_us)) => {
+                let (join, facts) = self.prepare_admission(ask, keys, invite, join, (role, ttl_us), now);
                 self.record(Waiting::Join(Box::new(join)), RecordAction::Admit { node }, facts, outputs);
             }
             Err(refusal) => outputs.push(Output::AnswerJoin { ask, answer: Err(refusal) }),
@@ -70,16 +71,25 @@ impl Discovery {
         self.view.check_cut_off(&node)?;
         let member = self.members.get(&node);
         let founder = &self.view.charter.founder;
-        if member.as_ref().is_some_and(|member| member.keys != keys) || (founder.node() == node && founder != keys) {
+        let replaced = self.members.all_keys(&node).last().is_some_and(|today| today != keys);
+        if replaced || (founder.node() == node && founder != keys) {
             return Err(AuthRefusal::OtherKeys);
         }
         let others = self.pending.joins().filter(|other| other.keys.node() != node);
         let reserved = others.filter(|other| other.invite == invite).count();
-        let role = match self.invites.entitle(&invite, &node, reserved, now)? {
-            Entitled::Again(certificate) => return Ok(Joining::Known(certificate.clone())),
-            Entitled::Anew(issued) => issued.role,
+        // A member is given what counts today, unless that has ended or names keys that gave way to these.
+        let lasts = |member: &Member<'_>| {
+            let same = member.signed.peek().is_ok_and(|certificate| certificate.keys == *keys);
+            same && member.not_after.is_none_or(|end| now < end)
         };
-        if let Some(member) = member.filter(|member| member.role == role) {
+        let (role, ttl_us) = match self.invites.entitle(&invite, &node, reserved, now)? {
+            Entitled::Again(certificate) => {
+                let latest = member.filter(lasts).map(|member| member.signed);
+                return Ok(Joining::Known(latest.unwrap_or(certificate).clone()));
+            }
+            Entitled::Anew(issued) => (issued.role, issued.certificate_ttl_us),
+        };
+        if let Some(member) = member.filter(|member| member.role == role && lasts(member)) {
             return Ok(Joining::Known(member.signed.clone()));
         }
         if self.is_name_taken(join, &node) {
@@ -95,7 +105,7 @@ impl Discovery {
         if full || !self.may_admit(now) {
             return Err(AuthRefusal::NotReady);
         }
-        Ok(Joining::New(role))
+        Ok(Joining::New(role, ttl_us))
     }
 
     fn is_name_taken(&self, join: &Join, node: &NodeId) -> bool {
@@ -109,12 +119,11 @@ impl Discovery {
         keys: PublicKeys,
         invite: InviteId,
         join: Join,
-        role: Role,
+        (role, ttl_us): (Role, Option<u64>),
         now: Timestamp,
     ) -> (pending::Join, Vec<Fact>) {
         let node = keys.node();
-        // The latest certificate decides; a clock that was set back must not make an older one the latest.
-        let issued = self.members.last_issued(&node).map_or(now, |last| now.max(last.after_us(1)));
+        let issued = self.next_issued(&node, now);
         let certificate = Certificate {
             cluster: self.view.cluster,
             keys: keys.clone(),
@@ -123,12 +132,18 @@ impl Discovery {
             grants: Vec::new(),
             issuer: self.node,
             issued,
-            not_after: None,
+            not_after: ttl_us.map(|ttl_us| issued.after_us(ttl_us)),
         };
         let certificate = Signed::new(&certificate, &*self.signer);
         let admitted = Admitted { certificate: certificate.clone(), invite: Some(invite) };
         let facts = vec![Fact::InviteBurnt(InviteBurnt { invite, node }), Fact::Admitted(Box::new(admitted))];
         (pending::Join { asks: vec![ask], invite, keys, name: join.name, certificate }, facts)
+    }
+
+    /// When a further certificate of a node is issued. The latest decides; a clock that was set back must not make an older one
+    /// the latest.
+    pub(super) fn next_issued(&self, node: &NodeId, now: Timestamp) -> Timestamp {
+        self.members.last_issued(node).map_or(now, |last| now.max(last.after_us(1)))
     }
 
     pub(super) fn answer_join(&self, asks: &[AskId], certificate: &Signed<Certificate>, outputs: &mut Vec<Output>) {

@@ -15,8 +15,9 @@ use weft_protocol::{
 const HELD_MAX: usize = MEMBERS_MAX;
 /// Most of them by one issuer, so that one node that is no admin cannot fill the place (guess).
 const HELD_PER_ISSUER_MAX: usize = 256;
-/// Most certificates of one member; a further one is dropped and counted (guess: far more renewals than there are reasons).
-const CERTIFICATES_MAX: usize = 8;
+/// Most of the latest certificates of one member that are kept beside those that decide for ever: renewed ones replace what they
+/// renewed (guess: few, because whoever joins is told of all certificates by which its issuer is an admin).
+const LATEST_CERTIFICATES_MAX: usize = 2;
 
 /// One certificate that counts.
 #[derive(Debug, Clone)]
@@ -42,12 +43,14 @@ enum Verdict {
     Never,
 }
 
-/// A member as its certificates make it. The earliest one binds its keys, the latest with these keys its name and role.
+/// A member as its certificates make it. The earliest one binds its keys, the latest with these keys, or with some that are known
+/// to follow them, its name, its role and its end.
 #[derive(Debug, Clone)]
 pub(crate) struct Member<'a> {
     pub(crate) keys: &'a PublicKeys,
     pub(crate) name: &'a NodeName,
     pub(crate) role: Role,
+    pub(crate) issued: Timestamp,
     pub(crate) not_after: Option<Timestamp>,
     pub(crate) signed: &'a Signed<Certificate>,
 }
@@ -190,9 +193,12 @@ impl Members {
         self.rotated.get(node).map_or(&[], MemberKeys::rotations)
     }
 
-    /// The rotations from the keys of a node's certificate to these.
-    pub(crate) fn path_to(&self, keys: &PublicKeys) -> Vec<KeyRotation> {
-        self.rotated.get(&keys.node()).and_then(|known| known.path_to(keys)).unwrap_or_default()
+    /// The rotations from the keys that a certificate of a node names to these.
+    pub(crate) fn path_between(&self, certified: &PublicKeys, keys: &PublicKeys) -> Vec<KeyRotation> {
+        let path = self.rotated.get(&keys.node()).and_then(|known| known.path_to(keys)).unwrap_or_default();
+        let makes = |rotation: &KeyRotation| rotation.rotation.peek().is_ok_and(|claimed| claimed.new == *certified);
+        let known = path.iter().position(makes).map_or(0, |place| place + 1);
+        path.into_iter().skip(known).collect()
     }
 
     /// All that is known of the keys of those who had several.
@@ -205,15 +211,18 @@ impl Members {
         let key = (certificate.issued, signed.digest());
         let room = self.valid.len() < MEMBERS_MAX;
         match self.valid.get_mut(&node) {
-            Some(certificates) if certificates.len() < CERTIFICATES_MAX => {
+            Some(certificates) => {
                 certificates.insert(key, Valid { certificate, signed });
-                folded.changed.insert(node);
+                forget_renewed(certificates);
+                if certificates.contains_key(&key) {
+                    folded.changed.insert(node);
+                }
             }
             None if room => {
                 self.valid.insert(node, BTreeMap::from([(key, Valid { certificate, signed })]));
                 folded.joined.insert(node);
             }
-            Some(_) | None => folded.refused += 1,
+            None => folded.refused += 1,
         }
     }
 
@@ -277,11 +286,13 @@ impl Members {
     }
 
     pub(crate) fn get(&self, node: &NodeId) -> Option<Member<'_>> {
-        self.valid.get(node).and_then(projected)
+        self.valid.get(node).and_then(|certificates| projected(certificates, self.rotated.get(node)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, Member<'_>)> {
-        self.valid.iter().filter_map(|(node, certificates)| Some((*node, projected(certificates)?)))
+        self.valid
+            .iter()
+            .filter_map(|(node, certificates)| Some((*node, projected(certificates, self.rotated.get(node))?)))
     }
 
     /// All certificates of a member, by hash.
@@ -302,11 +313,11 @@ impl Members {
 
     /// Until when a member may admit others by the keys it is bound to; none when it may not.
     pub(crate) fn admits_until(&self, node: &NodeId) -> Option<Timestamp> {
-        let keys = self.get(node)?.keys;
+        let keys = self.all_keys(node);
         let certificates = self.valid.get(node)?.values().map(|valid| &valid.certificate);
         certificates
-            .filter(|certificate| certificate.role == Role::Admin && certificate.keys == *keys)
-            .map(|certificate| certificate.not_after.unwrap_or(Timestamp(u64::MAX)))
+            .filter(|certificate| certificate.role == Role::Admin && keys.contains(&certificate.keys))
+            .map(end_of)
             .max()
     }
 
@@ -315,7 +326,7 @@ impl Members {
         self.valid.iter().filter_map(|(node, certificates)| {
             let admin = || certificates.values().map(|valid| &valid.certificate).filter(|one| one.role == Role::Admin);
             let since = admin().map(|one| one.issued).min()?;
-            let until = admin().map(|one| one.not_after.unwrap_or(Timestamp(u64::MAX))).max()?;
+            let until = admin().map(end_of).max()?;
             Some((*node, since, until))
         })
     }
@@ -338,9 +349,31 @@ impl Members {
     }
 }
 
-fn projected(certificates: &BTreeMap<(Timestamp, Digest), Valid>) -> Option<Member<'_>> {
+fn projected<'a>(
+    certificates: &'a BTreeMap<(Timestamp, Digest), Valid>,
+    rotated: Option<&MemberKeys>,
+) -> Option<Member<'a>> {
     let keys = &certificates.values().next()?.certificate.keys;
-    let latest = certificates.values().rev().find(|valid| valid.certificate.keys == *keys)?;
-    let Certificate { name, role, not_after, .. } = &latest.certificate;
-    Some(Member { keys, name, role: *role, not_after: *not_after, signed: &latest.signed })
+    let follows = |named: &PublicKeys| rotated.is_some_and(|known| known.all().contains(named));
+    let belongs = |valid: &&Valid| valid.certificate.keys == *keys || follows(&valid.certificate.keys);
+    let latest = certificates.values().rev().find(belongs)?;
+    let Certificate { name, role, issued, not_after, .. } = &latest.certificate;
+    Some(Member { keys, name, role: *role, issued: *issued, not_after: *not_after, signed: &latest.signed })
+}
+
+/// Keeps the earliest certificate, which binds the keys, the earliest by which its node may admit others, the one by which it may
+/// for the longest time, and the latest ones. Each is the first or the last of all that ever came, so the order in which they came
+/// does not matter.
+fn forget_renewed(certificates: &mut BTreeMap<(Timestamp, Digest), Valid>) {
+    let earliest = certificates.keys().next().copied();
+    let mut admins = certificates.iter().filter(|(_, valid)| valid.certificate.role == Role::Admin).peekable();
+    let promotes = admins.peek().map(|(key, _)| **key);
+    let admits = admins.max_by_key(|(key, valid)| (end_of(&valid.certificate), **key)).map(|(key, _)| *key);
+    let latest: BTreeSet<_> = certificates.keys().rev().take(LATEST_CERTIFICATES_MAX).copied().collect();
+    certificates.retain(|key, _| [earliest, promotes, admits].contains(&Some(*key)) || latest.contains(key));
+}
+
+/// When a certificate ends; the end of all time, when it does not.
+fn end_of(certificate: &Certificate) -> Timestamp {
+    certificate.not_after.unwrap_or(Timestamp(u64::MAX))
 }

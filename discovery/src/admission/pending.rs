@@ -10,6 +10,8 @@ use crate::event::{AskId, Ticket};
 pub(super) const REQUESTS_MAX: usize = 64;
 /// Most joins in flight; one more is answered `not-ready` (guess: a whole rack at once, each held for one disk sync).
 pub(super) const JOINS_MAX: usize = 64;
+/// Most renewals in flight; what is due beside them waits for the next disk sync (guess).
+pub(super) const RENEWALS_MAX: usize = 16;
 /// Most repeated attempts of one joiner that wait for the same admission (guess: it dials few addresses at once).
 pub(super) const ASKS_PER_JOIN_MAX: usize = 16;
 
@@ -22,6 +24,8 @@ pub(super) enum Waiting {
     Revoke { ask: AskId, invite: InviteId },
     /// A joiner for its admission.
     Join(Box<Join>),
+    /// Nobody outside: the certificate of that node is renewed.
+    Renewal { node: NodeId },
 }
 
 /// An admission on its way to the disk.
@@ -54,7 +58,7 @@ impl Pending {
     }
 
     pub(super) fn requests(&self) -> usize {
-        self.waiting.len() - self.joins().count()
+        self.waiting.len() - self.joins().count() - self.renewals().count()
     }
 
     pub(super) fn invites(&self) -> usize {
@@ -70,7 +74,15 @@ impl Pending {
     pub(super) fn joins(&self) -> impl Iterator<Item = &Join> {
         self.waiting.values().filter_map(|(waiting, _)| match waiting {
             Waiting::Join(join) => Some(&**join),
-            Waiting::Invite { .. } | Waiting::Revoke { .. } => None,
+            Waiting::Invite { .. } | Waiting::Revoke { .. } | Waiting::Renewal { .. } => None,
+        })
+    }
+
+    /// Whose certificates are being renewed.
+    pub(super) fn renewals(&self) -> impl Iterator<Item = NodeId> {
+        self.waiting.values().filter_map(|(waiting, _)| match waiting {
+            Waiting::Renewal { node } => Some(*node),
+            Waiting::Invite { .. } | Waiting::Revoke { .. } | Waiting::Join(_) => None,
         })
     }
 
@@ -78,7 +90,7 @@ impl Pending {
     pub(super) fn join_of(&mut self, node: &NodeId) -> Option<&mut Join> {
         self.waiting.values_mut().find_map(|(waiting, _)| match waiting {
             Waiting::Join(join) if join.keys.node() == *node => Some(&mut **join),
-            Waiting::Join(_) | Waiting::Invite { .. } | Waiting::Revoke { .. } => None,
+            Waiting::Join(_) | Waiting::Invite { .. } | Waiting::Revoke { .. } | Waiting::Renewal { .. } => None,
         })
     }
 }

@@ -21,6 +21,8 @@ pub struct AdmittedMember {
     pub name: NodeName,
     /// As what it was last admitted.
     pub role: Role,
+    /// When its latest certificate was issued.
+    pub issued: Timestamp,
     /// When its latest certificate ends; never, without one.
     pub not_after: Option<Timestamp>,
     /// Whether it is cut off.
@@ -85,11 +87,13 @@ impl AdmissionView {
         signer: &Arc<dyn Signer>,
     ) -> Option<Self> {
         let certificate = Arc::new(members.get(&node)?.signed.clone());
+        let certified = certificate.peek().ok()?.keys;
         let admitted = members.iter().map(|(node, member)| {
             let admitted = AdmittedMember {
                 keys: member.keys.clone(),
                 name: member.name.clone(),
                 role: member.role,
+                issued: member.issued,
                 not_after: member.not_after,
                 quarantined: members.is_cut_off(&node),
                 admits_until: members.admits_until(&node),
@@ -104,7 +108,7 @@ impl AdmissionView {
             charter: Arc::clone(charter),
             rules_hash: charter.rules_hash(),
             certificate,
-            rotations: Arc::new(members.path_to(signer.public_keys())),
+            rotations: Arc::new(members.path_between(&certified, signer.public_keys())),
             signer: Arc::clone(signer),
             members: Arc::new(admitted.collect()),
             quarantined: Arc::new(members.cut_off()),
@@ -161,14 +165,14 @@ impl AdmissionView {
             return Err(AuthRefusal::WrongCluster { ours: self.cluster, theirs: certificate.cluster });
         }
         self.check_cut_off(&remote)?;
-        if self.keys_of(&remote).is_some_and(|keys| *keys != certificate.keys) {
+        if self.keys_of(&remote).is_some_and(|keys| !self.all_keys(&remote, keys).contains(&certificate.keys)) {
             return Err(AuthRefusal::OtherKeys);
         }
         let known = self.members.get(&remote).is_some_and(|member| member.certificates.contains(&signed.digest()));
         if !known {
             check_signed(signed, self.admin_keys(certificate.issuer, certificate.issued)?)?;
         }
-        if certificate.not_after.is_some_and(|end| now >= end) {
+        if self.end_of(&certificate).is_some_and(|end| now >= end) {
             return Err(AuthRefusal::CertificateExpired);
         }
         let mut shown = follow_rotations(&certificate.keys, rotations)
@@ -178,6 +182,14 @@ impl AdmissionView {
             return Err(AuthRefusal::KeysReplaced);
         }
         Ok(Judged { certificate, keys })
+    }
+
+    /// When the certificate that a member shows ends. It may not have heard yet that an admin renewed it.
+    fn end_of(&self, shown: &Certificate) -> Option<Timestamp> {
+        match self.members.get(&shown.keys.node()) {
+            Some(known) if known.issued > shown.issued => known.not_after,
+            Some(_) | None => shown.not_after,
+        }
     }
 
     /// The keys by which a certificate of `issuer` is checked, or why it may not admit anybody.

@@ -9,7 +9,14 @@ use crate::world::{
 };
 
 fn asked(ask: u64, ttl_us: u64, uses: u32, secret: u8) -> Input {
-    Input::InviteAsked { ask: AskId(ask), role: Role::Worker, ttl_us, uses, secret: [secret; 16].into() }
+    Input::InviteAsked {
+        ask: AskId(ask),
+        role: Role::Worker,
+        ttl_us,
+        uses,
+        secret: [secret; 16].into(),
+        certificate_ttl_us: None,
+    }
 }
 
 #[test]
@@ -17,7 +24,13 @@ fn an_invite_is_given_once_it_is_on_the_chain() {
     let mut machine = Machine::founder();
     let outputs = machine.give(asked(1, 60 * SECOND_US, 2, 9));
     let expires = START.after_us(60 * SECOND_US);
-    let issued = InviteIssued { secret_hash: secret_hash(&[9; 16]), role: Role::Worker, uses: 2, expires };
+    let issued = InviteIssued {
+        secret_hash: secret_hash(&[9; 16]),
+        role: Role::Worker,
+        uses: 2,
+        expires,
+        certificate_ttl_us: None,
+    };
     let [Output::Record { ticket, action, facts }] = outputs.as_slice() else { panic!("{outputs:?}") };
     assert_eq!((*ticket, *action), (Ticket(0), RecordAction::Invite { role: Role::Worker }));
     assert_eq!(facts, &[Fact::InviteIssued(issued)]);
@@ -113,7 +126,14 @@ fn requests_in_flight_and_living_invites_are_bounded() {
     for number in 0..1_024_u16 {
         let secret = [number.to_be_bytes(); 8].concat().try_into().unwrap();
         let secret = serde_bytes::ByteArray::new(secret);
-        let asked = Input::InviteAsked { ask: AskId(1), role: Role::Worker, ttl_us: SECOND_US, uses: 1, secret };
+        let asked = Input::InviteAsked {
+            ask: AskId(1),
+            role: Role::Worker,
+            ttl_us: SECOND_US,
+            uses: 1,
+            secret,
+            certificate_ttl_us: None,
+        };
         let ticket = ticket(&machine.give(asked));
         assert_eq!(machine.lines(Input::Recorded { ticket }), ["answer 1: invited worker"]);
     }

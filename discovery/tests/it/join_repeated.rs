@@ -69,7 +69,13 @@ fn restarted(facts: Vec<Fact>) -> Machine {
 
 fn issued(secret: u8, uses: u32) -> Fact {
     let expires = START.after_us(3_600 * SECOND_US);
-    Fact::InviteIssued(InviteIssued { secret_hash: secret_hash(&[secret; 16]), role: Role::Worker, uses, expires })
+    Fact::InviteIssued(InviteIssued {
+        secret_hash: secret_hash(&[secret; 16]),
+        role: Role::Worker,
+        uses,
+        expires,
+        certificate_ttl_us: None,
+    })
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod quarantine;
 mod reach;
 mod recovery;
 mod redial;
+mod renewal;
 mod rotations;
 mod swim;
 mod world;

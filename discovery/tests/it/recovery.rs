@@ -54,6 +54,7 @@ fn invites_of_our_own_chain_are_known_again_and_those_of_others_are_not_ours() {
             role: Role::Worker,
             uses: 1,
             expires,
+            certificate_ttl_us: None,
         })
     };
     let id = |secret: u8| invite_id(&secret_hash(&[secret; 16]));

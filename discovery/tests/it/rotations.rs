@@ -149,3 +149,38 @@ fn after_a_start_the_same_is_known_from_the_chains_in_any_order() {
         assert_eq!(machine.discovery.all_keys_of(node('a')).len(), 2);
     }
 }
+
+#[test]
+fn a_renewed_certificate_names_the_keys_of_today_and_needs_no_rotation_beside_it() {
+    let own_a = certificate('a', 'a', Role::Admin);
+    let ending = crate::world::certificate_with('a', 'b', Role::Worker, |certificate| {
+        certificate.not_after = Some(START.after_us(64_000_000));
+    });
+    let admissions = [own_a.clone(), ending.clone()];
+    let (mut a, mut b) = (member('a', &own_a, &admissions), member('b', &ending, &admissions));
+    let (next, rotation) = rotate(&mut b, 'b');
+    seen(&mut a, 'b', &rotation);
+    assert_eq!(b.discovery.view().rotations.len(), 1);
+
+    a.wait(32_000_000);
+    let outputs = a.give(Input::Woken);
+    let renewed = outputs.iter().find_map(|output| match output {
+        Output::Record { facts, .. } => match facts.as_slice() {
+            [Fact::Admitted(admitted)] => Some(admitted.certificate.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let renewed = renewed.expect("it is renewed");
+    assert_eq!(renewed.peek().unwrap().keys, *next.public_keys());
+    a.give(Input::Recorded { ticket: crate::world::ticket(&outputs) });
+    b.give(Input::AdmissionSeen { issuer: node('a'), certificate: Box::new(renewed.clone()), invite: None });
+    let view = b.discovery.view();
+    assert_eq!((view.certificate.digest(), view.rotations.len()), (renewed.digest(), 0));
+    let ends = Pair::new(dialer_with(view), listener(&a, 'a', 2, 'b')).run(nobody);
+    assert!(matches!(ends, (Some(End::Done(_)), Some(End::Done(_)))), "{ends:?}");
+    // Whoever does not know yet that these keys follow those it knows believes no admin about them.
+    let stranger = member('a', &own_a, &admissions);
+    let judged = stranger.discovery.view().judge_member(node('b'), &renewed, START);
+    assert_eq!(judged, Err(AuthRefusal::OtherKeys));
+}

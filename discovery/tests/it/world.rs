@@ -199,8 +199,13 @@ impl Machine {
     }
 
     pub(crate) fn invite_as(&mut self, role: Role, secret: u8, uses: u32) -> Token {
-        let asked =
-            Input::InviteAsked { ask: AskId(900), role, ttl_us: 3_600 * SECOND_US, uses, secret: [secret; 16].into() };
+        self.invite_for(role, secret, uses, None)
+    }
+
+    /// One whose certificates last for so long, in microseconds.
+    pub(crate) fn invite_for(&mut self, role: Role, secret: u8, uses: u32, certificate_ttl_us: Option<u64>) -> Token {
+        let (ask, ttl_us, secret) = (AskId(900), 3_600 * SECOND_US, [secret; 16].into());
+        let asked = Input::InviteAsked { ask, role, ttl_us, uses, secret, certificate_ttl_us };
         let ticket = ticket(&self.give(asked));
         let outputs = self.give(Input::Recorded { ticket });
         let Some(Output::Answer { answer: Ok(Answer::Invited { token, .. }), .. }) = outputs.first() else {
@@ -326,6 +331,7 @@ fn action_line(action: &RecordAction) -> String {
         RecordAction::Invite { role } => format!("invite {role}"),
         RecordAction::RevokeInvite => "revoke".into(),
         RecordAction::Admit { node } => format!("admit {}", letter(*node)),
+        RecordAction::Renew { node } => format!("renew {}", letter(*node)),
     }
 }
 

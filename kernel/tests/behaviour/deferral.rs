@@ -217,7 +217,13 @@ fn no_agent_takes_all_places_and_what_finds_none_is_denied() {
 #[test]
 fn what_other_machines_want_recorded_waits_as_well() {
     let (mut node, _) = strict(&[]);
-    let issued = InviteIssued { secret_hash: hash("x", &[]), role: Role::Worker, uses: 1, expires: Timestamp(9) };
+    let issued = InviteIssued {
+        secret_hash: hash("x", &[]),
+        role: Role::Worker,
+        uses: 1,
+        expires: Timestamp(9),
+        certificate_ttl_us: None,
+    };
     let given = || Input::FactsGiven {
         ticket: Ticket(1),
         by: Principal::Operator,

@@ -70,6 +70,7 @@ fn each_action_records_its_own_facts_and_no_others() {
         role: weft_protocol::Role::Worker,
         uses: 1,
         expires: weft_protocol::Timestamp(9),
+        certificate_ttl_us: None,
     };
     let seen = weft_protocol::ForkSeen { chain: node.chain(), commit_no: 1, first: digest, second: digest };
     let repaired = weft_protocol::Repaired { chain: node.chain(), first_commit: 0, count: 1, from: node.id() };

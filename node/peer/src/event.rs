@@ -78,6 +78,8 @@ pub enum Question {
         uses: u32,
         /// 128 random bits of the world's entropy.
         secret: [u8; 16],
+        /// How long the certificates last that it gives, in microseconds; until their nodes are evicted, without one.
+        certificate_ttl_us: Option<u64>,
     },
     /// An invite is to be taken back.
     RevokeInvite {

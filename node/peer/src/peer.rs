@@ -437,9 +437,15 @@ impl Peer {
         let discovery_ask = discovery::AskId(ask.0);
         match question {
             Question::Kernel(syscall) => self.syscall(ask, by, syscall, now, out),
-            Question::Invite { role, ttl_us, uses, secret } => {
-                let secret = ByteArray::new(secret);
-                let asked = discovery::Input::InviteAsked { ask: discovery_ask, role, ttl_us, uses, secret };
+            Question::Invite { role, ttl_us, uses, secret, certificate_ttl_us } => {
+                let asked = discovery::Input::InviteAsked {
+                    ask: discovery_ask,
+                    role,
+                    ttl_us,
+                    uses,
+                    secret: ByteArray::new(secret),
+                    certificate_ttl_us,
+                };
                 self.operator_asked(ask, &by, asked, out);
             }
             Question::RevokeInvite { invite } => {
@@ -521,13 +527,13 @@ impl Peer {
         self.record(owner, by, action, vec![Fact::Pruned(pruned)]);
     }
 
-    /// A node shows every rotation since its certificate to whoever it meets: there is an end to that.
+    /// Whoever follows the chain of a node keeps all its keys: there is an end to that.
     fn rotate_keys(&mut self, ask: AskId, by: Principal, next: Arc<dyn Signer>, out: &mut Vec<Output>) {
         let refusal = if self.next_signer.is_some() {
             Some(Refusal::Busy { retry_after_us: ROTATION_RETRY_US })
         } else if self.discovery.own_rotations() >= ROTATIONS_MAX {
             let message = format!(
-                "the keys of this node were rotated {ROTATIONS_MAX} times since its certificate, which is as often as others \
+                "the keys of this node were rotated {ROTATIONS_MAX} times, which is as often as others \
                  follow; join as a new node: weft join TOKEN --home ANOTHER"
             );
             Some(Refusal::Invalid { message })
@@ -1311,7 +1317,7 @@ const fn record_action(action: discovery::RecordAction) -> Action {
     match action {
         discovery::RecordAction::Invite { role } => Action::Invite { role },
         discovery::RecordAction::RevokeInvite => Action::RevokeInvite,
-        discovery::RecordAction::Admit { node } => Action::Admit { node },
+        discovery::RecordAction::Admit { node } | discovery::RecordAction::Renew { node } => Action::Admit { node },
     }
 }
 

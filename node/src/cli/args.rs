@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use weft_protocol::control::ProbeJson;
+use weft_protocol::limits::{CERTIFICATE_US_MAX, CERTIFICATE_US_MIN};
 use weft_protocol::{
     AgentName, AllowedPath, AuditLevel, Branch, BuiltinKind, CronId, DeferralId, Environment, GrantId, GrantSpec,
     GroupName, InviteId, IpcScope, Level, MessageId, Millionths, MissedRule, NodeId, NodeName, NodeRef, PersonName,
@@ -303,6 +304,9 @@ pub(crate) struct InviteArgs {
     /// For how many nodes
     #[arg(long, default_value_t = 1)]
     pub(crate) uses: u32,
+    /// How long the certificates of those who join by it last, 1m to 3650d; until they are evicted, without one
+    #[arg(long, value_name = "DURATION", value_parser = certificate_life)]
+    pub(crate) certificate_ttl: Option<Duration>,
     #[command(flatten)]
     pub(crate) at: At,
 }
@@ -1278,6 +1282,16 @@ pub(crate) struct Limit {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "not a duration (500ms, 5s, 1h)".to_owned())
+}
+
+fn certificate_life(text: &str) -> Result<Duration, String> {
+    let life = duration(text)?;
+    let bounds = Duration::from_micros(CERTIFICATE_US_MIN)..=Duration::from_micros(CERTIFICATE_US_MAX);
+    if bounds.contains(&life) {
+        Ok(life)
+    } else {
+        Err("a certificate lasts one minute to ten years (1m, 30d, 3650d)".to_owned())
+    }
 }
 
 fn limit(text: &str) -> Result<Limit, String> {

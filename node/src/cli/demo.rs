@@ -118,7 +118,7 @@ impl Demo {
         let python = python3()?;
         let alpha = self.start("alpha", &["up"]).await?;
         self.say("up", &format!("alpha  {}  new cluster {}", alpha.up.node, alpha.up.cluster.name));
-        let invite = InviteRequest { role: None, ttl_ms: None, uses: Some(2) };
+        let invite = InviteRequest { role: None, ttl_ms: None, uses: Some(2), certificate_ttl_ms: None };
         let invite: InviteReport = alpha.client.post("/v1/invites", &invite).await?;
         self.say(
             "invite",

@@ -39,12 +39,13 @@ pub(crate) async fn change(change: &str, args: &MemberArgs, before: &At) -> Resu
 async fn list_members(at: &At) -> Result<(), CliError> {
     let report: MembersReport = Client::of(at)?.get("/v1/members").await?;
     Output::new(at.json).report(&report, |report| {
-        let header = ["name", "node", "role", "state", "path", "rtt", "agents", "events", "version", "seen"];
+        let header =
+            ["name", "node", "role", "state", "path", "rtt", "agents", "events", "version", "seen", "certificate ends"];
         table(header, report.members.iter().map(row).collect(), "no members")
     })
 }
 
-fn row(member: &MemberRow) -> [String; 10] {
+fn row(member: &MemberRow) -> [String; 11] {
     let state = match member.state.as_str() {
         "alive" if member.counts => good("alive"),
         "alive" => doubtful("alive, not counted"),
@@ -66,6 +67,7 @@ fn row(member: &MemberRow) -> [String; 10] {
         count(member.chain.events),
         member.version.clone().unwrap_or_else(|| "-".to_owned()),
         member.last_seen.as_deref().map_or_else(|| "never".to_owned(), ago),
+        member.certificate_ends.clone().unwrap_or_else(|| "never".to_owned()),
     ]
 }
 
@@ -87,6 +89,7 @@ async fn make(args: &InviteArgs, at: &At) -> Result<(), CliError> {
         role: Some(args.role.to_string()),
         ttl_ms: Some(u64::try_from(args.ttl.as_millis()).unwrap_or(u64::MAX)),
         uses: Some(args.uses),
+        certificate_ttl_ms: args.certificate_ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
     };
     let report: InviteReport = Client::of(at)?.post("/v1/invites", &request).await?;
     let output = Output::new(at.json);

@@ -53,7 +53,9 @@ pub(crate) fn describe(fact: &Fact) -> (String, Value) {
         Fact::InviteIssued(issued) => {
             let invite = weft_protocol::invite_id(&issued.secret_hash);
             let (expires, uses) = (text::time(issued.expires), issued.uses);
-            let detail = json!({ "invite": invite, "role": issued.role, "uses": uses, "expires_at": expires });
+            let ttl_ms = issued.certificate_ttl_us.map(|ttl_us| ttl_us / 1_000);
+            let detail = json!({ "invite": invite, "role": issued.role, "uses": uses, "expires_at": expires,
+                "certificate_ttl_ms": ttl_ms });
             (format!("{invite} as {}, {}, until {expires}", issued.role, plural(u64::from(uses), "use")), detail)
         }
         Fact::InviteBurnt(burnt) => {

@@ -10,7 +10,7 @@ use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{
     ChainHead, ErrorBody, InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport,
 };
-use weft_protocol::limits::{INVITE_US_MAX, INVITE_USES_MAX};
+use weft_protocol::limits::{CERTIFICATE_US_MAX, CERTIFICATE_US_MIN, INVITE_US_MAX, INVITE_USES_MAX};
 use weft_protocol::{InviteId, NodeId, Refusal, Role, Timestamp, WIRE_VERSION};
 
 use super::failure::Failure;
@@ -85,6 +85,7 @@ fn row(own: NodeId, member: MemberView, chain: ChainHead, ahead_us: Option<u64>)
         chain,
         last_seen: if is_own { Some(text::time(crate::clock::wall())) } else { member.last_seen.map(text::time) },
         ahead_us,
+        certificate_ends: member.certificate_ends.map(text::time),
     }
 }
 
@@ -140,8 +141,13 @@ pub(crate) async fn invite(
     if !(1..=INVITE_USES_MAX).contains(&uses) {
         return Err(Failure::new("invalid", format!("an invite has 1 to {INVITE_USES_MAX} uses")).hint("--uses 1"));
     }
+    let certificate_ttl_us = request.certificate_ttl_ms.map(|ttl_ms| ttl_ms.saturating_mul(1_000));
+    if certificate_ttl_us.is_some_and(|ttl_us| !(CERTIFICATE_US_MIN..=CERTIFICATE_US_MAX).contains(&ttl_us)) {
+        let message = "a certificate that ends lasts at least one minute and at most ten years of 365 days";
+        return Err(Failure::new("invalid", message).hint("--certificate-ttl 30d"));
+    }
     let secret = secret()?;
-    match served.ask(Question::Invite { role, ttl_us, uses, secret }).await? {
+    match served.ask(Question::Invite { role, ttl_us, uses, secret, certificate_ttl_us }).await? {
         Reply::Discovery(Answer::Invited { token, invite }) => Ok(Json(InviteReport {
             token,
             id: invite.invite.to_string(),

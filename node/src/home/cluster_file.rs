@@ -68,6 +68,20 @@ impl HomeDir {
             Err(error) => Err(HomeError::Damaged { path, reason: error.to_string() }),
         }
     }
+
+    /// Writes the newest certificate of this node, unless it stands there. For the process that holds the home.
+    ///
+    /// # Errors
+    /// [`HomeError`]; what was there still is.
+    pub(crate) fn keep_certificate(&self, certificate: &Signed<Certificate>) -> Result<(), HomeError> {
+        match self.cluster()? {
+            Some(file) if file.certificate != *certificate => {
+                let file = ClusterFile { certificate: certificate.clone(), ..file };
+                files::write_private(&self.cluster_path(), &encode(&file))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 impl Home {
@@ -118,7 +132,11 @@ mod tests {
         assert_eq!(home.cluster().expect("none"), None);
         let file = cluster_file();
         home.write_cluster(&file).expect("written");
-        assert_eq!(home.cluster().expect("whole"), Some(file));
+        assert_eq!(home.cluster().expect("whole"), Some(file.clone()));
+        let renewed = Certificate { not_after: Some(Timestamp(7)), ..file.certificate.peek().expect("one") };
+        let renewed = Signed::new(&renewed, &KeyPair::generate([1; 32]));
+        home.keep_certificate(&renewed).expect("written");
+        assert_eq!(home.cluster().expect("whole"), Some(ClusterFile { certificate: renewed, ..file }));
         let path = home.cluster_path();
         let bytes = std::fs::read(&path).expect("there");
         std::fs::write(&path, &bytes[..bytes.len() - 1]).expect("cut");

@@ -56,7 +56,7 @@ pub struct RotateReport {
     pub before: String,
     /// BLAKE3 of the one that signs from now on.
     pub mldsa65_fingerprint: String,
-    /// How often its key was rotated since its certificate was issued.
+    /// How often its key was rotated.
     pub rotations: u64,
 }
 

@@ -47,6 +47,9 @@ pub struct MemberRow {
     /// How far its newest stamp lies ahead of this node's clock, in microseconds; none when it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ahead_us: Option<u64>,
+    /// When its certificate ends, unless an admin renews it before; never, without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ends: Option<String>,
 }
 
 /// The body of `POST /v1/invites`.
@@ -62,6 +65,10 @@ pub struct InviteRequest {
     /// For how many nodes; one without one.
     #[serde(default)]
     pub uses: Option<u32>,
+    /// How long the certificates of those who join by it last, in milliseconds: a minute to ten years; until they are evicted,
+    /// without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ttl_ms: Option<u64>,
 }
 
 /// The answer to `POST /v1/invites`.

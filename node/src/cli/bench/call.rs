@@ -164,8 +164,10 @@ async fn spawn(home: &HomeDir, name: &str, listen: &[&str]) -> Result<Child, Cli
 
 /// A node in this process, joined to the far one by a real token.
 pub(super) async fn near_node(home: &Path, far: &FarNode) -> Result<Running, CliError> {
-    let invite: InviteReport =
-        far.client.post("/v1/invites", &InviteRequest { role: None, ttl_ms: None, uses: None }).await?;
+    let invite: InviteReport = far
+        .client
+        .post("/v1/invites", &InviteRequest { role: None, ttl_ms: None, uses: None, certificate_ttl_ms: None })
+        .await?;
     let token: Token = invite.token.parse().map_err(|error| failed("token", &error))?;
     let name: NodeName = "alpha".parse()?;
     let home = Home::open(HomeDir::new(home)?)?.with_state_in(home);

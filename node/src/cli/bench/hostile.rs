@@ -175,7 +175,7 @@ impl Bench<'_> {
     }
 
     async fn token(&self) -> Result<Token, CliError> {
-        let asked = InviteRequest { role: None, ttl_ms: None, uses: None };
+        let asked = InviteRequest { role: None, ttl_ms: None, uses: None, certificate_ttl_ms: None };
         let invite: InviteReport = self.far.client.post("/v1/invites", &asked).await?;
         invite.token.parse().map_err(|error| failed("token", &error))
     }

@@ -177,7 +177,8 @@ impl Cluster {
 
     /// The others join together; milliseconds from the start of the last to all seeing all.
     async fn join_all(&mut self) -> Result<f64, CliError> {
-        let request = InviteRequest { role: None, ttl_ms: None, uses: u32::try_from(self.size).ok() };
+        let uses = u32::try_from(self.size).ok();
+        let request = InviteRequest { role: None, ttl_ms: None, uses, certificate_ttl_ms: None };
         let invite: InviteReport = self.nodes[0].client()?.post("/v1/invites", &request).await?;
         for number in 2..=self.size {
             self.nodes.push(Node::start(&self.folder, number, &["join", &invite.token])?);

@@ -38,11 +38,12 @@ impl Member {
     }
 
     fn admitted(&self) -> AdmittedMember {
-        let role = self.certificate.peek().unwrap().role;
+        let Certificate { role, issued, .. } = self.certificate.peek().unwrap();
         AdmittedMember {
             keys: self.keys.public_keys().clone(),
             name: self.name.clone(),
             role,
+            issued,
             not_after: None,
             quarantined: false,
             admits_until: (role == Role::Admin).then_some(Timestamp(u64::MAX)),

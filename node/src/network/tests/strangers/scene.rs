@@ -89,7 +89,13 @@ impl Scene {
             .map(|member| Fact::Admitted(Box::new(Admitted { certificate: member.certificate.clone(), invite: None })));
         let invites = [(GOOD, HOUR_US), (EXPIRED, 0), (REVOKED, HOUR_US), (USED_UP, HOUR_US)].map(|(secret, lasts)| {
             let (role, uses, expires) = (Role::Worker, 1, self.now.after_us(lasts));
-            Fact::InviteIssued(InviteIssued { secret_hash: secret_hash(&[secret; 16]), role, uses, expires })
+            Fact::InviteIssued(InviteIssued {
+                secret_hash: secret_hash(&[secret; 16]),
+                role,
+                uses,
+                expires,
+                certificate_ttl_us: None,
+            })
         });
         let revoked = Fact::InviteRevoked(InviteRevoked { invite: self.token(REVOKED).invite() });
         let burnt = InviteBurnt { invite: self.token(USED_UP).invite(), node: self.worker.node() };
