@@ -21,6 +21,7 @@ mod limits;
 mod load;
 mod missed;
 mod nat;
+mod partition;
 mod prune;
 mod refusals;
 mod remote;
