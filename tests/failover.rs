@@ -23,7 +23,7 @@ fn cluster(folder: &Path) -> [Node; 3] {
 }
 
 /// Who holds the agent under which fence, as a node sees it.
-fn holder(node: &Node, agent: &str) -> Option<(String, u64)> {
+pub(crate) fn holder(node: &Node, agent: &str) -> Option<(String, u64)> {
     let said = node.weft(&["ps", "--json"]);
     let report: Value = serde_json::from_str(&said.stdout).ok()?;
     let held = |row: &&Value| row["agent"] == agent && row["fence"].is_u64() && row["state"] == "running";

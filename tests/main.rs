@@ -22,6 +22,7 @@ mod limits;
 mod load;
 mod missed;
 mod nat;
+mod partition;
 mod prune;
 mod refusals;
 mod remote;

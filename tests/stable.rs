@@ -5,10 +5,10 @@ use serde_json::Value;
 use crate::cluster::{BOUND, Node, wait_for};
 
 /// One event of the order: its node, its place there, its kind.
-type Event = (String, u64, String);
+pub(crate) type Event = (String, u64, String);
 
 /// What a node calls stable, in order.
-fn stable(node: &Node) -> Vec<Event> {
+pub(crate) fn stable(node: &Node) -> Vec<Event> {
     let said = node.weft(&["order", "--stable", "--json"]);
     let rows = said.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("a row"));
     let text = |value: &Value| value.as_str().expect("text").to_owned();
@@ -19,7 +19,7 @@ fn stable(node: &Node) -> Vec<Event> {
     rows.map(event).collect()
 }
 
-fn state(node: &Node) -> Value {
+pub(crate) fn state(node: &Node) -> Value {
     let (status, state) = node.api("GET", "/v1/order/state", None).expect("the door");
     assert_eq!(status, 200);
     state
