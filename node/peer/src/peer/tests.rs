@@ -184,6 +184,6 @@ fn a_member_over_its_rate_is_told_when_to_come_again_and_answered_late() {
     let refusals = refused(&outputs);
     assert_eq!(refusals.len(), 64, "each is answered");
     let over = refusals.iter().filter(|refusal| **refusal != not_known).collect::<Vec<_>>();
-    assert_eq!(over, vec![&Refusal::Busy { retry_after_us: 200 }; 64], "what was over is told so, and when");
+    assert_eq!(over, vec![&Refusal::Busy { retry_after_us: 50 }; 64], "what was over is told so, and when");
     assert_eq!(world.peer.over_rate(), 64);
 }
