@@ -43,6 +43,8 @@ pub struct Discovery {
     pub(crate) generator: ChaCha8Rng,
     /// The time of the last input: what the reads go by.
     pub(crate) now: Timestamp,
+    /// The deadline, as it is since the last input: nothing else changes anything.
+    wakeup: Option<Timestamp>,
     pub(crate) members: Members,
     pub(crate) view: Arc<AdmissionView>,
     pub(crate) invites: Invites,
@@ -119,6 +121,7 @@ impl Discovery {
             signer,
             generator: ChaCha8Rng::seed_from_u64(seed),
             now,
+            wakeup: None,
             members,
             view: Arc::new(view),
             invites,
@@ -138,6 +141,7 @@ impl Discovery {
         };
         discovery.keys_since = rotated_at(recovered, discovery.signer.public_keys());
         discovery.know_ways(recovered, told_addresses, now);
+        discovery.wakeup = discovery.soonest();
         discovery
     }
 
@@ -201,6 +205,7 @@ impl Discovery {
             Input::Woken => {}
         }
         self.do_due(now, outputs);
+        self.wakeup = self.soonest();
     }
 
     /// Everything whose time has come.
@@ -218,9 +223,13 @@ impl Discovery {
         }
     }
 
-    /// When `Woken` is wanted, at the latest.
+    /// When `Woken` is wanted, at the latest. The world asks at every event of its own, and most of them are of no concern here.
     #[must_use]
-    pub fn next_wakeup(&self) -> Option<Timestamp> {
+    pub const fn next_wakeup(&self) -> Option<Timestamp> {
+        self.wakeup
+    }
+
+    fn soonest(&self) -> Option<Timestamp> {
         let advert = self.own_advert.next_due(&self.config, self.now);
         let expiry = self.directory.next_expiry();
         let (end, renewal) = (self.next_end(self.now), self.next_renewal(self.now));

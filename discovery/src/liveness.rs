@@ -38,6 +38,17 @@ pub enum MemberState {
     Evicted,
 }
 
+impl MemberState {
+    /// Whether a member is there, as far as this node knows.
+    #[must_use]
+    pub const fn is_there(self) -> bool {
+        match self {
+            Self::Alive | Self::Suspect => true,
+            Self::Dead | Self::Left | Self::Quarantined | Self::Evicted => false,
+        }
+    }
+}
+
 impl fmt::Display for MemberState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

@@ -269,6 +269,19 @@ impl Discovery {
         self.directory.get(node).map(|held| held.advert.labels.clone()).unwrap_or_default()
     }
 
+    /// Where something is started that wants a member with these labels: of those that are there this node, then the first by name;
+    /// or the one that says it runs the fewest agents, when the least loaded is wanted.
+    #[must_use]
+    pub fn place(&self, labels: &std::collections::BTreeMap<String, String>, least_loaded: bool) -> Option<NodeId> {
+        let fits = |node: &NodeId| {
+            let told = self.labels_of(node);
+            labels.iter().all(|(label, value)| told.get(label) == Some(value))
+        };
+        let there = self.members().filter(|member| member.state.is_there() && fits(&member.node));
+        let load = |member: &MemberView| if least_loaded { member.agents.len() } else { 0 };
+        there.min_by_key(|it| (load(it), it.node != self.node, it.name.to_string())).map(|member| member.node)
+    }
+
     /// As what a member was admitted; none when it is no member or cut off.
     #[must_use]
     pub fn role_of(&self, node: NodeId) -> Option<Role> {

@@ -1,6 +1,5 @@
 //! Agents that outlive their nodes, as the rest of the peer has to do with them: what the machine is told, and what it gets done.
 
-use weft_discovery::MemberState;
 use weft_kernel::{self as kernel, NodeState};
 use weft_protocol::{
     AgentName, ChainId, CommitGroup, Event, ExitReason, Fact, FailoverDeclared, PlacedFact, Principal, Refusal,
@@ -20,10 +19,7 @@ impl Peer {
     fn world(&self, now: Timestamp) -> World {
         let (standing, discovery) = (self.replication.standing(), &self.discovery);
         let members = discovery.active_others().chain([self.node]).filter_map(|node| {
-            let alive = match discovery.state_of(&node) {
-                MemberState::Alive | MemberState::Suspect => true,
-                MemberState::Dead | MemberState::Left | MemberState::Quarantined | MemberState::Evicted => false,
-            };
+            let alive = discovery.state_of(&node).is_there();
             let labels = discovery.labels_of(&node);
             Some((node, MemberSeen { role: discovery.role_of(node)?, alive, labels }))
         });

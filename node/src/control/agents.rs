@@ -17,7 +17,6 @@ use weft_protocol::{AgentName, Delivery, Durability, Level, LocalTarget, NodeRef
 
 use super::elsewhere::{ELSEWHERE_US, Place, There, place};
 use super::failure::Failure;
-use super::members::is_there;
 use super::placement;
 use super::request::{JsonBody, Parameters};
 use super::{Served, mismatch, text};
@@ -89,7 +88,7 @@ const fn is_living(state: &ProcessState) -> bool {
 fn other_agents(peer: &Peer) -> Vec<AgentRow> {
     let others = peer.discovery().members().filter(|member| member.node != peer.node());
     let rows = others.flat_map(|member| {
-        let state = if is_there(member.state) { "running" } else { "unknown" };
+        let state = if member.state.is_there() { "running" } else { "unknown" };
         let (node, name) = (member.node.to_string(), member.name.to_string());
         member.agents.into_iter().map(move |(agent, process)| AgentRow {
             agent: agent.to_string(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use weft_discovery::{Answer, InviteState, MemberState, MemberView};
+use weft_discovery::{Answer, InviteState, MemberView};
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{
     ChainHead, ErrorBody, InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport,
@@ -86,14 +86,6 @@ fn row(own: NodeId, member: MemberView, chain: ChainHead, ahead_us: Option<u64>)
         last_seen: if is_own { Some(text::time(crate::clock::wall())) } else { member.last_seen.map(text::time) },
         ahead_us,
         certificate_ends: member.certificate_ends.map(text::time),
-    }
-}
-
-/// Whether a member is there, as far as this node knows.
-pub(crate) const fn is_there(state: MemberState) -> bool {
-    match state {
-        MemberState::Alive | MemberState::Suspect => true,
-        MemberState::Dead | MemberState::Left | MemberState::Quarantined | MemberState::Evicted => false,
     }
 }
 

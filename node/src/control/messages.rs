@@ -142,13 +142,13 @@ async fn service_hint(served: &Served, failure: Failure, target: &LocalTarget) -
 }
 
 fn service_names(peer: &Peer) -> Vec<String> {
-    let members = peer.discovery().members().filter(|member| super::members::is_there(member.state));
+    let members = peer.discovery().members().filter(|member| member.state.is_there());
     members.flat_map(|member| member.services).map(|advert| advert.service.to_string()).collect()
 }
 
 /// Every agent that is known to run, with the name of its node.
 fn agent_names(peer: &Peer) -> Vec<(String, String)> {
-    let members = peer.discovery().members().filter(|member| super::members::is_there(member.state));
+    let members = peer.discovery().members().filter(|member| member.state.is_there());
     let names = members.flat_map(|member| {
         let node = member.name.to_string();
         member.agents.into_iter().map(move |(agent, _)| (agent.to_string(), node.clone()))

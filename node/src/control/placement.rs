@@ -11,7 +11,7 @@ use weft_protocol::{AgentName, AgentSpec, FailoverDeclared, NodeId, Principal};
 
 use super::agents::spawned;
 use super::failure::Failure;
-use super::members::{find, is_there};
+use super::members::find;
 use super::{Served, mismatch};
 
 /// How long the process of an agent that was started elsewhere is looked for, until that node has told of it (guess).
@@ -30,19 +30,8 @@ pub(super) async fn choose(
         return Ok(on);
     }
     let wanted = labels.iter().map(|(label, value)| format!("{label}={value}")).collect::<Vec<_>>().join(" ");
-    let read = move |peer: &Peer| {
-        let discovery = peer.discovery();
-        let fits = |node: &NodeId| {
-            let told = discovery.labels_of(node);
-            labels.iter().all(|(label, value)| told.get(label) == Some(value))
-        };
-        let members = discovery.members().filter(|member| is_there(member.state) && fits(&member.node));
-        // Of equals this node, and then the first by name.
-        let load = |agents: usize| if least { agents } else { 0 };
-        members.map(|it| (load(it.agents.len()), it.node != peer.node(), it.name.to_string(), it.node)).min()
-    };
-    match served.read(read).await? {
-        Some((.., node)) => Ok(Some(node.to_string())),
+    match served.read(move |peer| peer.discovery().place(&labels, least)).await? {
+        Some(node) => Ok(Some(node.to_string())),
         None => {
             let message = format!("no member that can be reached has the labels {wanted}");
             Err(Failure::new("not-found", message).hint("`labels` in the configuration of a node gives it some"))

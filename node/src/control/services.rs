@@ -16,7 +16,6 @@ use weft_protocol::{
 
 use super::agents::check_agent;
 use super::failure::Failure;
-use super::members::is_there;
 use super::request::JsonBody;
 use super::{Served, mismatch, text};
 use crate::cli::nearest;
@@ -32,7 +31,7 @@ fn rows(peer: &Peer) -> Vec<ServiceRow> {
     let (node, name) = (peer.node(), peer.discovery().display_name(peer.node()));
     let own = peer.kernel().services().into_iter().map(|info| own_row(&info, node, &name));
     let others = peer.discovery().members().filter(|member| member.node != node).flat_map(|member| {
-        let state = if is_there(member.state) { "serving" } else { "unknown" };
+        let state = if member.state.is_there() { "serving" } else { "unknown" };
         let (node, name) = (member.node, member.name.to_string());
         member.services.into_iter().map(move |advert| other_row(&advert, node, &name, state))
     });

@@ -9,10 +9,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::AsyncWriteExt as _;
 use futures::io::{AsyncReadExt as _, BufReader, ReadHalf, WriteHalf};
-use futures::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::{Stream, StreamProtocol};
-use libp2p_stream::{Control, IncomingStreams, OpenStreamError};
+use libp2p_stream::{Control, OpenStreamError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -23,7 +23,8 @@ use weft_protocol::limits::FRAME_BYTES_MAX;
 use weft_protocol::{A2aRequest, A2aResponse, NodeId, Numbered, decode, encode};
 
 use super::frame::{append_frame, read_frame};
-use crate::identity::{node_id, peer_id};
+use super::newest::serve_newest;
+use crate::identity::peer_id;
 
 /// The protocol of agent messages on a kept stream.
 pub(super) const KEPT: StreamProtocol = StreamProtocol::new("/weft/a2a-kept/1");
@@ -127,7 +128,9 @@ impl Kept {
     pub(super) fn new(mut control: Control) -> Self {
         let (sender, arrived) = mpsc::channel(ARRIVED_MAX);
         let incoming = control.accept(KEPT).expect("BUG: this protocol is accepted once");
-        let accepting = tokio::spawn(accept(incoming, sender.clone())).abort_handle();
+        let arriving = sender.clone();
+        let serving = serve_newest(incoming, move |from, stream| serve(from, stream, arriving.clone()));
+        let accepting = tokio::spawn(serving).abort_handle();
         Self { control, ways: BTreeMap::new(), next_way: 0, look_at: None, sender, arrived, accepting }
     }
 
@@ -281,25 +284,6 @@ async fn ask(node: NodeId, way: u64, mut control: Control, when: Instant, arrive
     };
     let reason = ended.map_or_else(|error| error.to_string(), |()| "the network ended".to_owned());
     let _network_ended = arrived.send(Arrived::Ended { node, way, reason, again: true }).await;
-}
-
-/// Serves the newest stream of each member.
-async fn accept(mut incoming: IncomingStreams, arrived: mpsc::Sender<Arrived>) {
-    let mut serving = tokio::task::JoinSet::new();
-    let mut newest: BTreeMap<NodeId, AbortHandle> = BTreeMap::new();
-    loop {
-        tokio::select! {
-            stream = incoming.next() => {
-                let Some((peer, stream)) = stream else { return };
-                let Some(from) = node_id(&peer) else { continue };
-                let task = serving.spawn(serve(from, stream, arrived.clone()));
-                if let Some(before) = newest.insert(from, task) {
-                    before.abort();
-                }
-            }
-            Some(_ended) = serving.join_next() => newest.retain(|_, task| !task.is_finished()),
-        }
-    }
 }
 
 /// Takes requests of a member, no more than may be unanswered, and writes what they are answered.

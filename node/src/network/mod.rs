@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: `transport` (QUIC and TCP+TLS), `authenticate` (the handshake on the first substream) with
 //! `frame`, `gate` (what it needs of the node) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
-//! and `topics`; `kept` (agent requests on one stream), `swim` and `watched` (who is alive), `lookup` (where a member is),
+//! and `topics`; `kept` (agent requests on one stream) and `swim`, both over `newest`, `watched` (who is alive), `lookup` (where a member is),
 //! `relays` (who passes connections on) and `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the
 //! peer's inputs); last what runs without a node: `join`, `fetch`, and `adversary` for the benchmark.
 
@@ -23,6 +23,7 @@ mod join;
 mod kept;
 mod links;
 mod lookup;
+mod newest;
 mod refusals;
 mod relays;
 mod swim;

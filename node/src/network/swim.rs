@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use futures::io::{AsyncReadExt as _, BufReader};
 use libp2p::{Stream, StreamProtocol};
-use libp2p_stream::{Control, IncomingStreams, OpenStreamError};
+use libp2p_stream::{Control, OpenStreamError};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use weft_protocol::NodeId;
 use weft_protocol::limits::SWIM_PACKET_BYTES_MAX;
 
 use super::frame::{read_frame, write_frame};
-use crate::identity::{node_id, peer_id};
+use super::newest::serve_newest;
+use crate::identity::peer_id;
 
 /// The protocol of SWIM between members.
 const SWIM: StreamProtocol = StreamProtocol::new("/weft/swim/1");
@@ -62,7 +62,8 @@ impl Packets {
     pub(super) fn new(mut control: Control) -> Self {
         let (sender, arrived) = mpsc::channel(ARRIVED_MAX);
         let incoming = control.accept(SWIM).expect("BUG: this protocol is accepted once");
-        let accepting = tokio::spawn(accept(incoming, sender)).abort_handle();
+        let serving = serve_newest(incoming, move |from, stream| read_packets(from, stream, sender.clone()));
+        let accepting = tokio::spawn(serving).abort_handle();
         Self { control, ways: BTreeMap::new(), arrived, accepting }
     }
 
@@ -118,25 +119,6 @@ async fn write_packets(mut stream: Stream, waiting: &mut mpsc::Receiver<Vec<u8>>
         write_frame(&mut stream, &packet, SWIM_PACKET_BYTES_MAX).await?;
     }
     Ok(())
-}
-
-/// Reads the newest stream of each member.
-async fn accept(mut incoming: IncomingStreams, arrived: mpsc::Sender<Arrived>) {
-    let mut reading = JoinSet::new();
-    let mut newest: BTreeMap<NodeId, AbortHandle> = BTreeMap::new();
-    loop {
-        tokio::select! {
-            stream = incoming.next() => {
-                let Some((peer, stream)) = stream else { return };
-                let Some(from) = node_id(&peer) else { continue };
-                let task = reading.spawn(read_packets(from, stream, arrived.clone()));
-                if let Some(before) = newest.insert(from, task) {
-                    before.abort();
-                }
-            }
-            Some(_ended) = reading.join_next() => newest.retain(|_, task| !task.is_finished()),
-        }
-    }
 }
 
 async fn read_packets(from: NodeId, stream: Stream, arrived: mpsc::Sender<Arrived>) {
