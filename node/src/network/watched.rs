@@ -18,7 +18,7 @@ use libp2p::core::transport::{DialOpts, PortUse, Transport as _};
 use libp2p::{Multiaddr, TransportError};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use weft_protocol::NodeId;
 
 use super::authenticate::{PREFACE, RUN_BYTES, Side, driving, open};
@@ -178,21 +178,47 @@ async fn watch(
     let mut wait = RETRY_AFTER;
     loop {
         for address in &addresses {
-            match attempt(node, address, &transport).await {
-                Attempt::Held => {
-                    wait = RETRY_AFTER;
-                    tracing::debug!(%node, %address, "a watched connection ended");
-                    let _network_ended = ended.send(Ended::Connection(node)).await;
-                    if matches!(attempt(node, address, &transport).await, Attempt::Nobody) {
-                        let _network_ended = ended.send(Ended::Listener(node)).await;
-                    }
-                }
-                Attempt::Nobody => tracing::trace!(%node, %address, "nobody listens there"),
-                Attempt::Failed(reason) => tracing::trace!(%node, %address, reason, "it cannot be watched there"),
+            if keep_at(node, address, &transport, &ended).await {
+                wait = RETRY_AFTER;
             }
         }
         sleep(wait).await;
         wait = (2 * wait).min(RETRY_AFTER_MAX);
+    }
+}
+
+/// Keeps a connection at one address for as long as it can be made anew, tells each end, and whether there was one.
+async fn keep_at(
+    node: NodeId,
+    address: &Multiaddr,
+    transport: &Mutex<Connections>,
+    ended: &mpsc::Sender<Ended>,
+) -> bool {
+    let mut held = false;
+    loop {
+        let began = Instant::now();
+        match attempt(node, address, transport).await {
+            Attempt::Held => {
+                tracing::debug!(%node, %address, "a watched connection ended");
+                let _network_ended = ended.send(Ended::Connection(node)).await;
+                // One that the other side keeps ending is not dialled without a pause.
+                if held && began.elapsed() < RETRY_AFTER {
+                    return true;
+                }
+                held = true;
+            }
+            Attempt::Nobody => {
+                tracing::trace!(%node, %address, "nobody listens there");
+                if held {
+                    let _network_ended = ended.send(Ended::Listener(node)).await;
+                }
+                return held;
+            }
+            Attempt::Failed(reason) => {
+                tracing::trace!(%node, %address, reason, "it cannot be watched there");
+                return held;
+            }
+        }
     }
 }
 

@@ -68,9 +68,11 @@ async fn the_end_of_the_idle_connection_is_told_and_it_is_made_anew() {
     let (mut first, mut second) = two(3).await;
     until_watched(&first, &second).await;
     let (one, other) = (first.node, second.node);
-    second.tell(move |network| network.watches.drop_taken(&one));
-    until_watch_ended(&mut first, other).await;
-    until_watched(&first, &second).await;
+    for _ in 0..3 {
+        second.tell(move |network| network.watches.drop_taken(&one));
+        until_watch_ended(&mut first, other).await;
+        until_watched(&first, &second).await;
+    }
     first.tell(move |network| network.watches.drop_dialled(&other));
     until_watch_ended(&mut second, one).await;
     for (node, of) in [(&mut first, other), (&mut second, one)] {
