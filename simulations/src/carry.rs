@@ -23,6 +23,9 @@ impl World {
             Output::Persist(batch) => self.persist(node, batch),
             Output::Answer { ask: _, answer } => self.note_token(node, &answer),
             Output::AnswerJoin { ask, answer } => self.answer_join(ask, answer),
+            Output::AnswerPart { ask, number, payload: _ } => {
+                self.tell_after(0, node, Input::PartsTaken { ask, count: number + 1 });
+            }
             Output::Notify { .. } | Output::DeliverPublication { .. } | Output::Warn { .. } | Output::Signal { .. } => {
             }
             Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),

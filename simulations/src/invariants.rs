@@ -86,6 +86,7 @@ impl Judge {
             | Output::Suspend { .. }
             | Output::Resume { .. }
             | Output::CancelDelivery { .. }
+            | Output::AnswerPart { .. }
             | Output::ReadRange { .. }
             | Output::ReadCommit { .. }
             | Output::ReadChain { .. }
@@ -148,6 +149,7 @@ impl Judge {
             Ok(
                 Reply::Kernel(
                     Answer::Published { .. }
+                    | Answer::Streamed { .. }
                     | Answer::Suspended { .. }
                     | Answer::Resumed { .. }
                     | Answer::CronAdded(_)
@@ -296,7 +298,7 @@ impl Judge {
                 A2aItem::Receipt(receipt) => self.receipt(actor, receipt),
                 A2aItem::LargeEnvelope(large) => self.envelope(actor, &large.envelope),
                 A2aItem::LargeReceipt(large) => self.receipt(actor, &large.receipt),
-                A2aItem::Cancel(_) => {}
+                A2aItem::Cancel(_) | A2aItem::Part(_) | A2aItem::PartsTaken(_) => {}
             }),
             Request::Sync(SyncRequest::Hello { vector_root }) => {
                 let holds = self.reference.has_held(actor.node, vector_root);

@@ -31,7 +31,7 @@ impl Links {
     /// No connection is open any more; the messages that had not left.
     pub(crate) fn close(&mut self, node: NodeId) -> Vec<MessageId> {
         let link = self.links.remove(&node).unwrap_or_default();
-        link.queue.iter().filter_map(envelope_id).collect()
+        link.queue.iter().filter_map(message_of).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Every member with a connection.
@@ -75,12 +75,29 @@ impl Links {
     }
 }
 
-/// The message an item carries, when it is one whose sender must hear if it does not arrive.
+/// The message that an item carries, which is answered with a receipt.
 pub(crate) fn envelope_id(item: &A2aItem) -> Option<MessageId> {
     match item {
         A2aItem::Envelope(envelope) => Some(envelope.id),
         A2aItem::LargeEnvelope(large) => Some(large.envelope.id),
-        A2aItem::Receipt(_) | A2aItem::LargeReceipt(_) | A2aItem::Cancel(_) => None,
+        A2aItem::Receipt(_)
+        | A2aItem::LargeReceipt(_)
+        | A2aItem::Cancel(_)
+        | A2aItem::Part(_)
+        | A2aItem::PartsTaken(_) => None,
+    }
+}
+
+/// The message of an item whose loss somebody must hear of: a message, or a part of the answer to one.
+pub(crate) fn message_of(item: &A2aItem) -> Option<MessageId> {
+    match item {
+        A2aItem::Part(part) => Some(part.message),
+        A2aItem::Envelope(_)
+        | A2aItem::LargeEnvelope(_)
+        | A2aItem::Receipt(_)
+        | A2aItem::LargeReceipt(_)
+        | A2aItem::Cancel(_)
+        | A2aItem::PartsTaken(_) => envelope_id(item),
     }
 }
 
@@ -97,7 +114,10 @@ fn item_bytes(item: &A2aItem) -> usize {
     match item {
         A2aItem::Envelope(envelope) => envelope.payload.size() + ITEM_OVERHEAD_BYTES,
         A2aItem::Receipt(receipt) => receipt_bytes(receipt),
-        A2aItem::Cancel(_) | A2aItem::LargeEnvelope(_) | A2aItem::LargeReceipt(_) => ITEM_OVERHEAD_BYTES,
+        A2aItem::Part(part) => part.payload.size() + ITEM_OVERHEAD_BYTES,
+        A2aItem::Cancel(_) | A2aItem::PartsTaken(_) | A2aItem::LargeEnvelope(_) | A2aItem::LargeReceipt(_) => {
+            ITEM_OVERHEAD_BYTES
+        }
     }
 }
 

@@ -160,6 +160,7 @@ impl Writer {
             hops: 1,
             grant: None,
             cause: Vec::new(),
+            parts: false,
         };
         OutboxEntry { to: self.chain().node, envelope, expires: Timestamp(99) }
     }
