@@ -635,7 +635,9 @@ mod tests {
         check("grant", r#"{"to":"b","right":"fly","resource":"*"}"#, "-32602");
         check("grant", r#"{"to":"b","right":"call","resource":"a","budget":0}"#, "-32602");
         check("revoke", r#"{"grant":"7"}"#, "-32602");
-        check("stream", r#"{"id":"m-1","part":{"text":"x"}}"#, r#""code":"unsupported""#);
+        check("stream", r#"{"id":"m-1","part":{"text":"x"}}"#, "-32602");
+        check("stream", r#"{"id":"m-1"}"#, "-32602");
+        check("cancel", r#"{"id":[1]}"#, "-32602");
         check("spawn", "{}", "-32601");
     }
 }

@@ -128,6 +128,7 @@ impl Writer {
             body_hash: Digest::from_bytes([1; 32]),
             body_bytes: 2,
             body,
+            parts: None,
         }
     }
 
