@@ -74,7 +74,7 @@ fn parts_come_in_order_across_nodes_and_both_chains_prove_them() {
     let said = alpha.weft(&["call", "streamer@beta", "count 1000", "--stream", "--deadline", "60s"]);
     let numbers = (0..1_000).map(|number| format!("{number}\n")).collect::<String>();
     assert!(said.stdout == format!("{numbers}done\n") && said.code == 0, "{said:?}");
-    assert!(said.stderr.contains("1000 parts"), "{}", said.stderr);
+    assert!(said.stderr.contains("1,000 parts"), "{}", said.stderr);
 
     let said = alpha.weft(&["call", "streamer@beta", "count 3", "--stream", "--json"]);
     let lines: Vec<Value> = said.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
