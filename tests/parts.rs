@@ -10,11 +10,12 @@ use crate::cluster::{BOUND, Node, signal, wait_for, weft};
 use crate::remote::two;
 
 /// Told `count N` it says the numbers below N; `large N` so many parts of 64 KiB; `wait`, that it waits, and then nothing.
-/// Told `sent` it says how many parts there was room for, and `cancelled` how many messages were cancelled.
+/// Told `sent` it says how many parts there was room for, `cancelled` how many messages were cancelled, and `heard` whether it was
+/// ever told to wait. Told `relay` it calls an agent that answers in parts, and `give-up` itself, to wait, and takes that back.
 const STREAMER: &str = r#"
 import threading
-from weft_agent import Agent
-sent, cancelled, never = [], [], threading.Event()
+from weft_agent import Agent, Refused
+sent, cancelled, heard, never = [], [], threading.Event(), threading.Event()
 def answer(agent, message):
     word, _, count = message["payload"]["text"].partition(" ")
     if word == "count":
@@ -30,19 +31,35 @@ def answer(agent, message):
         parts = []
         answer = agent.call_in_parts("echo", {"text": "to be or not"}, parts.append, trace=message["trace"])
         return {"json": [parts, answer["reply"], answer["parts"]]}
+    if word == "give-up":
+        said, call = [], agent._last_id + 1
+        def ask():
+            try:
+                agent.call("streamer", {"text": "wait"}, deadline_ms=60000)
+            except Refused as error:
+                said.append(error.code)
+        asking = threading.Thread(target=ask)
+        asking.start()
+        heard.wait()
+        agent.request("cancel", id=call)
+        asking.join()
+        return {"text": said[0]}
     if word == "wait":
+        heard.set()
         if message.get("parts"):
             agent.stream(message, {"text": "waiting\n"})
         else:
             sent.append(0)
         never.wait()
+    if word == "heard":
+        return {"text": str(int(heard.is_set()))}
     return {"text": str(len(sent if word == "sent" else cancelled))}
 Agent(answer, cancelled=lambda agent, message: cancelled.append(message)).run()
 "#;
 
 fn streamer(beta: &Node, folder: &std::path::Path) {
     let command = script(folder, STREAMER);
-    beta.json(&["agent", "spawn", "streamer", "--exec", &command, "--grant", "call:echo"]);
+    beta.json(&["agent", "spawn", "streamer", "--exec", &command, "--grant", "call:echo", "--grant", "call:streamer"]);
 }
 
 /// A number that the agent tells of itself, once it is known where it is.
@@ -121,6 +138,10 @@ fn a_reader_that_goes_away_reaches_the_agent_as_a_cancellation() {
     wait_for("the agent has it", BOUND, || (told(&alpha, "sent")? == 1).then_some(()));
     interrupt(whole);
     wait_for("the agent is told", BOUND, || (told(&alpha, "cancelled")? == 2).then_some(()));
+
+    let said = alpha.json(&["call", "streamer@beta", "give-up", "--deadline", "60s"]);
+    assert_eq!(said["reply"], "cancelled", "an agent takes back what it asked");
+    wait_for("the agent is told", BOUND, || (told(&alpha, "cancelled")? == 3).then_some(()));
 }
 
 #[test]
@@ -146,4 +167,44 @@ fn a_reader_that_stands_still_makes_the_agent_wait() {
     assert!(read.iter().all(|byte| *byte == b'x'));
     interrupt(slow);
     wait_for("the agent is told", BOUND, || (told(&alpha, "cancelled")? == 1).then_some(()));
+}
+
+#[test]
+fn no_other_provider_is_asked_once_a_part_came() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (alpha, mut beta) = two(folder.path());
+    streamer(&beta, folder.path());
+    beta.json(&["services", "register", "tale", "--agent", "streamer"]);
+    wait_for("alpha hears of it", BOUND, || (alpha.weft(&["call", "svc:tale", "sent"]).code == 0).then_some(()));
+    let home = alpha.home.to_str().expect("text");
+    let mut command = weft();
+    command.args([
+        "call",
+        "svc:tale",
+        "wait",
+        "--stream",
+        "--idempotent",
+        "--deadline",
+        "5s",
+        "--json",
+        "--home",
+        home,
+    ]);
+    let mut calling = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut told = BufReader::new(calling.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    told.read_line(&mut line).expect("a line");
+    assert!(line.contains("waiting"), "{line}");
+
+    let command = script(folder.path(), STREAMER);
+    alpha.json(&["agent", "spawn", "streamer", "--exec", &command]);
+    alpha.json(&["services", "register", "tale", "--agent", "streamer"]);
+    beta.kill();
+    line.clear();
+    told.read_line(&mut line).expect("a line");
+    let ended: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    assert_eq!(ended["error"]["code"], "broken-off", "{ended}");
+    assert_eq!(calling.wait().expect("it ends").code(), Some(1));
+    let asked = alpha.json(&["call", "streamer@alpha", "heard"]);
+    assert_eq!(asked["reply"], "0", "the other provider heard nothing of it");
 }

@@ -38,9 +38,9 @@ fn called(pair: &mut Pair) -> MessageId {
     MessageId { chain: pair.nodes[0].chain(), counter: 0 }
 }
 
-fn parts_in(outputs: &[Output]) -> Vec<Box<ReplyPart>> {
+fn parts_in(outputs: &[Output]) -> Vec<ReplyPart> {
     let part = |output: &Output| match output {
-        Output::SendPart { part, .. } => Some(part.clone()),
+        Output::SendPart { part, .. } => Some((**part).clone()),
         _ => None,
     };
     outputs.iter().filter_map(part).collect()
@@ -74,7 +74,7 @@ fn parts_come_in_order_before_the_answer_and_both_chains_prove_them() {
     assert_eq!(effects(&answered), ["acknowledge m0 executed `to be` behind 2 parts"]);
     // The other way round on the way.
     let from = beta.id();
-    let arrived = |part| Input::PartArrived { from, part };
+    let arrived = |part| Input::PartArrived { from, part: Box::new(part) };
     let [to, be] = [first, second].map(|outputs| arrived(parts_in(&outputs).remove(0)));
     assert_eq!(effects(&alpha.run(be.clone())), Vec::<String>::new());
     let receipt = Box::new(acknowledged(&answered));
@@ -90,16 +90,32 @@ fn parts_come_in_order_before_the_answer_and_both_chains_prove_them() {
 }
 
 #[test]
-fn a_part_that_comes_twice_is_handed_on_once() {
+fn a_part_that_comes_twice_is_handed_on_once_and_takes_no_room() {
     let mut pair = Pair::new();
     let id = called(&mut pair);
     let [alpha, beta] = &mut pair.nodes;
-    let part = parts_in(&beta.run(say(100, id, text("once")))).remove(0);
-    let arrived = Input::PartArrived { from: beta.id(), part: part.clone() };
-    assert_eq!(effects(&alpha.run(arrived.clone())), ["part 0 to 1 `once`"]);
-    assert_eq!(effects(&alpha.run(arrived)), Vec::<String>::new());
-    let stranger = Input::PartArrived { from: alpha.id(), part: Box::new(ReplyPart { number: 1, ..*part }) };
-    assert_eq!(effects(&alpha.run(stranger)), Vec::<String>::new(), "only its own node says parts");
+    let large = "x".repeat(PARTS_OPEN_BYTES_MAX / 5 * 2);
+    let part = parts_in(&beta.run(say(100, id, text(&large)))).remove(0);
+    let from = beta.id();
+    let mut arrive = |from, part| effects(&alpha.run(Input::PartArrived { from, part: Box::new(part) })).len();
+    assert_eq!(arrive(from, part.clone()), 1);
+    assert_eq!((arrive(from, part.clone()), arrive(from, part.clone())), (0, 0));
+    let second = ReplyPart { number: 1, ..part };
+    assert_eq!(arrive(from, second.clone()), 1);
+    let stranger = Input::PartArrived { from: pair.nodes[0].id(), part: Box::new(ReplyPart { number: 2, ..second }) };
+    assert_eq!(effects(&pair.nodes[0].run(stranger)), Vec::<String>::new(), "only its own node says parts");
+}
+
+#[test]
+fn a_node_that_sends_more_than_may_be_open_is_not_heard() {
+    let mut pair = Pair::new();
+    let message = called(&mut pair);
+    let (from, alpha) = (pair.nodes[1].id(), &mut pair.nodes[0]);
+    let mut arrive = |number| {
+        let part = Box::new(ReplyPart { message, number, payload: text("x") });
+        effects(&alpha.run(Input::PartArrived { from, part })).len()
+    };
+    assert_eq!((0..2 * PARTS_OPEN_MAX).map(&mut arrive).sum::<usize>(), PARTS_OPEN_MAX as usize);
 }
 
 #[test]
@@ -140,15 +156,13 @@ fn large_parts_are_counted_in_bytes_on_both_sides() {
     let second = parts_in(&beta.run(say(102, id, large(half)))).remove(0);
     assert_eq!(effects(&beta.run(say(103, id, text("z")))), Vec::<String>::new(), "it waits");
     let (from, message) = (beta.id(), id);
-    let arrive = |alpha: &mut Node, part| effects(&alpha.run(Input::PartArrived { from, part })).len();
+    let arrive = |alpha: &mut Node, part| effects(&alpha.run(Input::PartArrived { from, part: Box::new(part) })).len();
     assert_eq!((arrive(alpha, first), arrive(alpha, second)), (1, 1));
     // More than this node said that may come, as only a liar sends.
-    let beyond = Box::new(ReplyPart { message, number: 2, payload: text("z") });
+    let beyond = ReplyPart { message, number: 2, payload: text("z") };
     assert_eq!(arrive(alpha, beyond.clone()), 0);
     assert_eq!(effects(&alpha.run(Input::PartsTaken { ask: AskId(1), count: 1 })), ["took 1 parts of m0"]);
     assert_eq!(arrive(alpha, beyond), 1);
-    let far = Box::new(ReplyPart { message, number: 1 + PARTS_OPEN_MAX, payload: text("z") });
-    assert_eq!(arrive(alpha, far), 0);
 }
 
 #[test]
@@ -179,7 +193,7 @@ fn an_answer_whose_parts_do_not_come_is_told_as_broken_off() {
     beta.run(say(101, id, text("two")));
     let receipt = Box::new(acknowledged(&beta.run(done(id, "both"))));
     let from = beta.id();
-    alpha.run(Input::PartArrived { from, part });
+    alpha.run(Input::PartArrived { from, part: Box::new(part) });
     let arrived = Input::ReceiptArrived { from, receipt };
     assert_eq!(effects(&alpha.run(arrived.clone())), Vec::<String>::new(), "the second may be on its way");
     let ended = effects(&alpha.pass(5_000_000));
@@ -197,7 +211,7 @@ fn an_answer_that_counts_other_parts_than_came_is_broken_off_at_once() {
     let part = parts_in(&beta.run(say(100, id, text("one")))).remove(0);
     let receipt = acknowledged(&beta.run(done(id, "done")));
     let from = beta.id();
-    alpha.run(Input::PartArrived { from, part: Box::new(ReplyPart { payload: text("eno"), ..*part }) });
+    alpha.run(Input::PartArrived { from, part: Box::new(ReplyPart { payload: text("eno"), ..part }) });
     let ended = effects(&alpha.run(Input::ReceiptArrived { from, receipt: Box::new(receipt) }));
     assert!(ended.iter().any(|line| line.starts_with("answer 1 broken-off")), "{ended:?}");
 }
@@ -210,7 +224,7 @@ fn a_receipt_with_fewer_parts_than_came_is_broken_off_too() {
     let part = parts_in(&beta.run(say(100, id, text("one")))).remove(0);
     let receipt = acknowledged(&beta.run(done(id, "done")));
     let from = beta.id();
-    alpha.run(Input::PartArrived { from, part });
+    alpha.run(Input::PartArrived { from, part: Box::new(part) });
     let receipt = Box::new(Receipt { parts: None, ..receipt });
     let ended = effects(&alpha.run(Input::ReceiptArrived { from, receipt }));
     assert!(ended.iter().any(|line| line.starts_with("answer 1 broken-off")), "{ended:?}");
