@@ -123,7 +123,7 @@ fn item_bytes(item: &A2aItem) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use weft_protocol::{ChainId, Incarnation};
+    use weft_protocol::{ChainId, Incarnation, ReplyPart};
 
     use super::*;
 
@@ -152,6 +152,25 @@ mod tests {
         assert_eq!(request.items, (0..64).map(item).collect::<Vec<_>>());
         links.finish(node(2));
         assert_eq!(links.take().expect("the rest").1.items, (64..70).map(item).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_loss_of_a_part_is_told_once_for_its_message() {
+        let mut links = Links::default();
+        links.open(node(2));
+        let message = MessageId { chain: ChainId { node: node(2), incarnation: Incarnation(1) }, counter: 1 };
+        for number in 0..2 {
+            let part = ReplyPart { message, number, payload: Payload::Text("x".to_owned()) };
+            assert_eq!(links.push(node(2), A2aItem::Part(Box::new(part))), Ok(()));
+        }
+        assert_eq!(links.close(node(2)), [message]);
+        let large = |number| {
+            let payload = Payload::Text("x".repeat(REQUEST_BYTES_MAX / 2));
+            A2aItem::Part(Box::new(ReplyPart { message, number, payload }))
+        };
+        links.open(node(2));
+        assert_eq!((links.push(node(2), large(0)), links.push(node(2), large(1))), (Ok(()), Ok(())));
+        assert_eq!(links.take().map(|(_, request)| request.items.len()), Some(1), "a frame has a bound");
     }
 
     #[test]
