@@ -185,7 +185,7 @@ fn no_other_provider_is_asked_once_a_part_came() {
         "--stream",
         "--idempotent",
         "--deadline",
-        "5s",
+        "60s",
         "--json",
         "--home",
         home,

@@ -252,11 +252,12 @@ impl Services {
     }
 
     /// A node cannot be reached any more: attempts there that may be made twice are given up and made elsewhere, when there
-    /// is an elsewhere. Returns the numbers to withdraw, each with what follows.
+    /// is an elsewhere; one that was answered in part ends. Returns the numbers to withdraw, each with what follows.
     pub(crate) fn lost(&mut self, node: NodeId, world: &World<'_>) -> Vec<(kernel::AskId, Next)> {
-        let there = self.open.iter().filter(|(_, open)| {
-            open.idempotent && !open.durable && open.parts == 0 && open.attempt.is_some_and(|(_, to)| to == node)
-        });
+        let there = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.idempotent && !open.durable && open.attempt.is_some_and(|(_, to)| to == node));
         let there = there.map(|(ask, _)| *ask).collect::<Vec<_>>();
         let mut moved = Vec::new();
         for ask in there {
@@ -272,7 +273,14 @@ impl Services {
             let Some((attempt, _)) = self.open.get_mut(&ask).and_then(|open| open.attempt.take()) else { continue };
             self.attempts.remove(&attempt);
             self.end_attempt(&service, node, Verdict::Failed, world.now);
-            moved.push((attempt, self.attempt(ask, world)));
+            let parts = self.open.get(&ask).map_or(0, |open| open.parts);
+            if parts > 0 {
+                self.open.remove(&ask);
+                let unreachable = Refusal::Unreachable { node: world.discovery.display_name(node) };
+                moved.push((attempt, Next::Answer(ask, Err(broken_off(unreachable, parts)))));
+            } else {
+                moved.push((attempt, self.attempt(ask, world)));
+            }
         }
         moved
     }
