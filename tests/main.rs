@@ -23,6 +23,7 @@ mod load;
 mod missed;
 mod nat;
 mod partition;
+mod parts;
 mod prune;
 mod refusals;
 mod remote;

@@ -31,13 +31,14 @@ class Agent:
     """`answer(agent, message)` gets each message and returns a payload, or None; what it raises is the agent's error.
     `published(agent, publication)` and `signalled(agent, signal)` get what they are named after.
     `health(probe)` says how the agent is when the node probes it: None, or {state, reason}. `started(agent)` is called once,
-    when the agent may ask the node for something."""
+    when the agent may ask the node for something. `cancelled(agent, id)` gets the id of a message whose answer nobody waits for
+    any more."""
 
-    def __init__(self, answer, published=None, signalled=None, health=lambda probe: None, started=None):
+    def __init__(self, answer, published=None, signalled=None, health=lambda probe: None, started=None, cancelled=None):
         self.answer, self.published, self.signalled = answer, published, signalled
-        self.health, self.started = health, started
+        self.health, self.started, self.cancelled = health, started, cancelled
         self.introduction = {}  # what `initialize` said: node, agent, process, grants
-        self._open, self._last_id, self._lock = {}, 0, threading.Lock()
+        self._open, self._parts, self._last_id, self._lock = {}, {}, 0, threading.Lock()
         self._workers = ThreadPoolExecutor(max_workers=64)  # the node keeps at most 64 messages open
         self._hearing = ThreadPoolExecutor(max_workers=1)  # signals one after the other
 
@@ -57,6 +58,10 @@ class Agent:
                 self._workers.submit(self._handle, frame["id"], params)
             elif method == "health":
                 self._write({"id": frame["id"], "result": self.health(params["probe"])})
+            elif method == "cancel" and self.cancelled:
+                self._workers.submit(self.cancelled, self, params["id"])
+            elif method == "part" and params["id"] in self._parts:
+                self._parts[params["id"]](params["payload"])
             elif method == "published" and self.published:
                 self._workers.submit(self.published, self, params)
             elif method == "signal" and params["signal"] == "shutdown":
@@ -75,13 +80,25 @@ class Agent:
         """Asks another agent and returns {reply, trace, node, …}. Pass the `trace` of the message that led to it."""
         return self.request("call", target=target, payload=payload, trace=trace, deadline_ms=deadline_ms)
 
-    def request(self, method, **params):
+    def stream(self, message, part):
+        """Says a part of the answer to a message whose caller takes parts (`message.get("parts")`). Returns when there is room
+        for the next one."""
+        return self.request("stream", id=message["id"], part=part)
+
+    def call_in_parts(self, target, payload, each, trace=None, deadline_ms=5000):
+        """Asks another agent; `each(payload)` gets each part of the answer as it comes, and must not ask the node itself."""
+        params = {"target": target, "payload": payload, "trace": trace, "deadline_ms": deadline_ms, "parts": True}
+        return self.request("call", each=each, **params)
+
+    def request(self, method, each=None, **params):
         """Any request to the node: call, send, publish, subscribe, unsubscribe, log. Raises Refused."""
         answered = Future()
         with self._lock:
             self._last_id += 1
             request_id = self._last_id
             self._open[request_id] = answered
+            if each:
+                self._parts[request_id] = each
         given = {name: value for name, value in params.items() if value is not None}
         self._write({"id": request_id, "method": method, "params": given})
         return answered.result()
@@ -94,6 +111,7 @@ class Agent:
 
     def _answered(self, frame):
         with self._lock:
+            self._parts.pop(frame.get("id"), None)
             answered = self._open.pop(frame.get("id"), None)
         if answered and "error" in frame:
             answered.set_exception(Refused(frame["error"]))

@@ -103,6 +103,7 @@ fn message(level: &str, wants_reply: bool) -> Syscall {
         trace: None,
         cause: Vec::new(),
         idempotent: false,
+        parts: false,
     }
 }
 

@@ -118,7 +118,8 @@ impl Kernel {
             process: None,
             to: entry.to,
             target: format!("{}@{}", entry.envelope.target, entry.to).into(),
-            envelope: entry.envelope.clone(),
+            // Whoever asked is gone.
+            envelope: weft_protocol::Envelope { parts: false, ..entry.envelope.clone() },
             asked_at: self.now,
             expires: entry.expires,
             attempts: 0,
@@ -128,6 +129,7 @@ impl Kernel {
             sent_on_disk: true,
             receipt: None,
             witnesses: Witnesses::default(),
+            taking: None,
         };
         self.timers.set(call.expires, Timer::CallDeadline(id));
         self.calls.insert(Box::new(call));

@@ -2,6 +2,7 @@
 
 mod load;
 
+use weft_protocol::limits::{PART_BYTES_MAX, PARTS_OPEN_MAX};
 use weft_protocol::{BuiltinKind, MessageId, Payload, Refusal, Timestamp};
 
 use crate::builtin::load::Load;
@@ -51,7 +52,12 @@ impl Builtin {
     pub fn deliver(&mut self, delivery: Delivery, now: Timestamp, acts: &mut Vec<Act>) {
         let message = delivery.message;
         let answer = match &mut self.0 {
-            Behaviour::Echo => Ok(Some(delivery.payload)),
+            Behaviour::Echo => {
+                acts.extend(
+                    words(&delivery).into_iter().map(|part| Act::Ask(Box::new(Syscall::Stream { message, part }))),
+                );
+                Ok(Some(delivery.payload))
+            }
             Behaviour::Counter(counter) => {
                 counter.count(&delivery.payload).map(|count| Some(Payload::Text(count.to_string())))
             }
@@ -93,6 +99,19 @@ impl Builtin {
             Behaviour::Echo | Behaviour::Counter(_) | Behaviour::Clock => {}
         }
     }
+}
+
+/// What echo says before its answer to somebody who takes parts: a text in words, the last of which is the rest when there are
+/// more than may be open at once.
+fn words(delivery: &Delivery) -> Vec<Payload> {
+    let Payload::Text(text) = &delivery.payload else { return Vec::new() };
+    if !delivery.parts || text.len() > PART_BYTES_MAX {
+        return Vec::new();
+    }
+    let words = text.splitn(PARTS_OPEN_MAX as usize, ' ');
+    let last = words.clone().count().saturating_sub(1);
+    let spaced = |(place, word): (usize, &str)| if place == last { word.to_owned() } else { format!("{word} ") };
+    words.enumerate().map(spaced).map(Payload::Text).collect()
 }
 
 #[derive(Debug, Default)]
@@ -167,6 +186,30 @@ mod tests {
     fn echo_answers_with_what_it_was_sent() {
         let sent = Payload::Json("{\"a\":1}".to_owned());
         assert_eq!(answer(&mut Builtin::new(BuiltinKind::Echo), sent.clone(), Timestamp(0)), Ok(Some(sent)));
+    }
+
+    #[test]
+    fn echo_says_words_first_to_whoever_takes_parts() {
+        let said = |payload: Payload, parts| {
+            let (mut acts, delivery) = (Vec::new(), Delivery { parts, ..load::tests::delivery(payload.clone()) });
+            Builtin::new(BuiltinKind::Echo).deliver(delivery, Timestamp(0), &mut acts);
+            let answer = acts.pop();
+            assert!(matches!(answer, Some(Act::Answer { answer: Ok(Some(whole)), .. }) if whole == payload));
+            let part = |act| match act {
+                Act::Ask(syscall) => match *syscall {
+                    Syscall::Stream { part: Payload::Text(part), .. } => part,
+                    other => panic!("{other:?}"),
+                },
+                other @ Act::Answer { .. } => panic!("{other:?}"),
+            };
+            acts.into_iter().map(part).collect::<Vec<_>>()
+        };
+        assert_eq!(said(text("to be or"), true), ["to ", "be ", "or"]);
+        assert_eq!(said(text("to be or"), false), Vec::<String>::new());
+        assert_eq!(said(Payload::Json("[1]".to_owned()), true), Vec::<String>::new());
+        let many = "a ".repeat(500);
+        let parts = said(text(&many), true);
+        assert_eq!((parts.len(), parts.concat()), (PARTS_OPEN_MAX as usize, many));
     }
 
     #[test]

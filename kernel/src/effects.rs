@@ -1,8 +1,9 @@
 //! The outputs of one input, as verbs: all that may leave at once. What waits for a record is not among them.
 
 use weft_protocol::{
-    AgentName, ChainId, CommitGroup, DeferralId, Envelope, Hlc, MessageId, NodeId, Principal, ProcessId, Publication,
-    Receipt, Refusal, Resource, Sender, ServiceAdvert, Signal, SignedTick, TopicPattern,
+    AgentName, ChainId, CommitGroup, DeferralId, Envelope, Hlc, MessageId, NodeId, PartsTaken, Payload, Principal,
+    ProcessId, Publication, Receipt, Refusal, ReplyPart, Resource, Sender, ServiceAdvert, Signal, SignedTick,
+    TopicPattern,
 };
 
 use crate::chain::Order;
@@ -80,6 +81,18 @@ impl Effects {
 
     pub(crate) fn cancel(&mut self, to: NodeId, message: MessageId) {
         self.outputs.push(Output::Cancel { to, message });
+    }
+
+    pub(crate) fn answer_part(&mut self, ask: AskId, number: u32, payload: Payload) {
+        self.outputs.push(Output::AnswerPart { ask, number, payload });
+    }
+
+    pub(crate) fn send_part(&mut self, to: NodeId, part: ReplyPart) {
+        self.outputs.push(Output::SendPart { to, part: Box::new(part) });
+    }
+
+    pub(crate) fn say_taken(&mut self, to: NodeId, taken: PartsTaken) {
+        self.outputs.push(Output::SayPartsTaken { to, taken });
     }
 
     pub(crate) fn seek_witnesses(

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use weft_protocol::{
     AgentName, Batch, ChainId, CommitRef, CronId, CronResult, DeadLetter, DeferralId, Envelope, ExitReason, Fact,
-    GrantId, GrantIssued, GrantRef, Head, Hlc, Level, MessageId, NodeId, Payload, PersonName, Principal, ProcessExited,
-    ProcessId, Publication, Receipt, RecordRef, Refusal, Resource, Role, Sender, ServiceAdvert, ServiceEntry,
-    ServiceName, SignedTick, Signer, Timestamp, TopicPattern, TraceId, Watched,
+    GrantId, GrantIssued, GrantRef, Head, Hlc, Level, MessageId, NodeId, PartsProof, PartsTaken, Payload, PersonName,
+    Principal, ProcessExited, ProcessId, Publication, Receipt, RecordRef, Refusal, ReplyPart, Resource, Role, Sender,
+    ServiceAdvert, ServiceEntry, ServiceName, SignedTick, Signer, Timestamp, TopicPattern, TraceId, Watched,
 };
 
 use crate::action::Action;
@@ -103,7 +103,7 @@ pub enum Input {
         /// Which of its messages.
         message: MessageId,
     },
-    /// A message did not reach its member, as far as anybody can tell.
+    /// A message, or parts of its answer, did not reach its member, as far as anybody can tell.
     TransmitFailed {
         /// Which member.
         to: NodeId,
@@ -163,6 +163,27 @@ pub enum Input {
         process: ProcessId,
         /// How much.
         measured: Measured,
+    },
+    /// A member sent a part of the answer to a message of ours.
+    PartArrived {
+        /// Which member.
+        from: NodeId,
+        /// The part.
+        part: Box<ReplyPart>,
+    },
+    /// A member's caller has taken parts of an answer from here.
+    PartsTakenArrived {
+        /// Which member.
+        from: NodeId,
+        /// How many, of which answer.
+        taken: PartsTaken,
+    },
+    /// Whoever asked has taken so many parts, from the first on, and as many more may be handed over.
+    PartsTaken {
+        /// Which question.
+        ask: AskId,
+        /// How many.
+        count: u32,
     },
     /// A process is done with a message.
     AgentAnswered {
@@ -355,6 +376,8 @@ pub struct Delivery {
     pub deadline: Timestamp,
     /// The conversation.
     pub trace: TraceId,
+    /// Whether whoever waits takes parts of the answer.
+    pub parts: bool,
 }
 
 /// What became of a question.
@@ -372,6 +395,11 @@ pub enum Answer {
         seq: u64,
         /// Local subscribers that were handed it.
         delivered: u64,
+    },
+    /// A part of an answer left, or needs not.
+    Streamed {
+        /// Which it is, from zero.
+        number: u32,
     },
     /// Publications will be handed out from now on.
     Subscribed,
@@ -512,6 +540,8 @@ pub struct SendReport {
     pub remote_record: Option<RecordRef>,
     /// Members that vouch for both, when that was asked.
     pub witnesses: Vec<NodeId>,
+    /// What stands for the parts that came before the answer.
+    pub parts: Option<PartsProof>,
 }
 
 /// What the world must do, in this order.
@@ -527,6 +557,29 @@ pub enum Output {
         ask: AskId,
         /// What became of it.
         answer: Result<Answer, Refusal>,
+    },
+    /// Hand a part of the answer to whoever asked; give `PartsTaken` as they are taken.
+    AnswerPart {
+        /// Which question.
+        ask: AskId,
+        /// Which part it is, from zero.
+        number: u32,
+        /// What it says.
+        payload: Payload,
+    },
+    /// Send this part of an answer to that member; give `TransmitFailed` for its message when that fails.
+    SendPart {
+        /// Where to.
+        to: NodeId,
+        /// What.
+        part: Box<ReplyPart>,
+    },
+    /// Tell that member how many parts of an answer were taken.
+    SayPartsTaken {
+        /// Where to.
+        to: NodeId,
+        /// How many, of which answer.
+        taken: PartsTaken,
     },
     /// The kernel itself asks this; route it and give it back as `Asked`. Its answer stays inside.
     Ask {

@@ -26,7 +26,7 @@ use crate::event::{AskId, Input, Output, Route};
 use crate::gate::{Decision, Gate as _, Gates, Notes, Request};
 use crate::governance::Governance;
 use crate::health::Monitors;
-use crate::ipc::{Calls, DeadLetters, Inbox, Message, Receipts, ToolRuns, Windows};
+use crate::ipc::{Calls, DeadLetters, Inbox, Message, Receipts, Streams, ToolRuns, Windows};
 use crate::process::{History, ProcessTable};
 use crate::service::{Needs, ServiceHistory, Services};
 use crate::status::{NodeState, WrongState};
@@ -75,6 +75,8 @@ pub struct Kernel {
     pub(crate) advert_due: bool,
     pub(crate) calls: Calls,
     pub(crate) inbox: Inbox,
+    /// Answers that come in parts.
+    pub(crate) streams: Streams,
     pub(crate) windows: Windows,
     pub(crate) new_traces: NewTraces,
     pub(crate) receipts: Receipts,
@@ -233,6 +235,7 @@ impl Kernel {
             advert_due: false,
             calls: Calls::default(),
             inbox: Inbox::default(),
+            streams: Streams::default(),
             new_traces: NewTraces::default(),
             windows,
             receipts,
@@ -349,6 +352,9 @@ impl Kernel {
             Input::EnvelopeArrived { from, role, envelope } => self.on_arrived(from, role, *envelope),
             Input::ReceiptArrived { from, receipt } => self.on_receipt(from, *receipt),
             Input::CancelArrived { from, message } => self.on_cancel(from, &message),
+            Input::PartArrived { from, part } => self.on_part(from, *part),
+            Input::PartsTakenArrived { from, taken } => self.on_parts_taken(from, taken),
+            Input::PartsTaken { ask, count } => self.on_taken(ask, count),
             Input::TransmitFailed { to, message } => self.on_transmit_failed(to, &message),
             Input::ReachabilityChanged { node, reachable } => self.on_reachability_changed(node, reachable),
             Input::PublicationArrived { from, role, publication, fetched } => {
@@ -391,10 +397,11 @@ impl Kernel {
             Err(refusal) => return self.effects.answer(ask, Err(refusal)),
         };
         match syscall {
-            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent: _ } => {
-                let message = Message { target, payload, wants_reply, level, deadline_us, trace, cause };
+            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent: _, parts } => {
+                let message = Message { target, payload, wants_reply, level, deadline_us, trace, cause, parts };
                 self.on_send(ask, &asker, message, route);
             }
+            Syscall::Stream { message, part } => self.on_stream(ask, &asker, &message, part),
             Syscall::Publish { topic, payload, trace } => self.on_publish(ask, &asker, topic, payload, trace),
             Syscall::CallTool { name } => self.on_call_tool(ask, &asker, &name),
             Syscall::Subscribe { pattern, start } => self.on_subscribe(ask, &asker, pattern, start),
@@ -441,7 +448,8 @@ impl Kernel {
     /// Whether anything new is taken on: not on the way down, and not while the disk is far behind.
     fn check_capacity(&self, syscall: &Syscall) -> Result<(), Refusal> {
         match syscall {
-            Syscall::Shutdown | Syscall::ListDeadLetters => Ok(()),
+            // An answer that was begun may be ended.
+            Syscall::Shutdown | Syscall::ListDeadLetters | Syscall::Stream { .. } => Ok(()),
             Syscall::Send { .. }
             | Syscall::Publish { .. }
             | Syscall::Subscribe { .. }
@@ -682,6 +690,7 @@ impl Kernel {
                 Timer::CallDeadline(message) => self.expire_call(&message),
                 Timer::CallRetry(message) => self.transmit(&message),
                 Timer::IncomingDeadline(message) => self.expire_incoming(&message),
+                Timer::Stream(message) => self.forget_stream(&message),
                 Timer::Start(process) => self.on_start_overdue(process),
                 Timer::Stop(process) => self.on_stop_overdue(process),
                 Timer::Restart(plan) => self.run_plan(plan),

@@ -202,6 +202,9 @@ impl Kernel {
             Input::Withdrawn { .. }
             | Input::ReceiptArrived { .. }
             | Input::CancelArrived { .. }
+            | Input::PartArrived { .. }
+            | Input::PartsTakenArrived { .. }
+            | Input::PartsTaken { .. }
             | Input::TransmitFailed { .. }
             | Input::ReachabilityChanged { .. }
             | Input::PublicationArrived { .. }

@@ -39,6 +39,15 @@ pub enum Syscall {
         cause: Vec<Digest>,
         /// Whether it may be executed twice, and so be tried at another provider of a service.
         idempotent: bool,
+        /// Whether parts of the answer are taken, as `AnswerPart` with this ask.
+        parts: bool,
+    },
+    /// Say a part of the answer to a message that an agent works on; answered when there is room for the next one.
+    Stream {
+        /// Which message.
+        message: MessageId,
+        /// What.
+        part: Payload,
     },
     /// Publish to a topic.
     Publish {

@@ -13,6 +13,8 @@ pub(crate) enum Timer {
     CallRetry(MessageId),
     /// Nobody waits for our answer to this message any longer.
     IncomingDeadline(MessageId),
+    /// Parts of this answer are kept no longer.
+    Stream(MessageId),
     /// This process should run by now.
     Start(ProcessId),
     /// This process should have ended by now.

@@ -5,13 +5,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 use weft_peer::{AskId, Input, Peer, Question, Reply};
-use weft_protocol::{Principal, Publication, Refusal};
+use weft_protocol::limits::{PARTS_OPEN_MAX, PARTS_TAKEN_STEP, PARTS_TAKEN_STEP_BYTES};
+use weft_protocol::{Payload, Principal, Publication, Refusal};
 
 /// Most questions that wait for the event loop; one more waits in its sender's task (guess).
 const QUESTIONS_MAX: usize = 1_024;
 /// Most publications that wait for one operator's subscription: its history, and as much as a slow reader may lag behind; a
 /// slower one loses the subscription (guess).
 const NOTIFICATIONS_MAX: usize = weft_protocol::limits::HISTORY_MAX + 1_024;
+
+/// One part of an answer, for whoever asked.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Which it is, from zero.
+    pub(crate) number: u32,
+    /// What it says.
+    pub(crate) payload: Payload,
+}
 
 /// One publication for an operator's subscription.
 #[derive(Debug)]
@@ -31,6 +41,7 @@ pub(crate) enum Local {
         question: Box<Question>,
         answer: oneshot::Sender<Result<Reply, Refusal>>,
         notify: Option<mpsc::Sender<Notified>>,
+        parts: Option<mpsc::Sender<Part>>,
     },
     /// Something to read from the peer between two inputs.
     Read(Box<dyn FnOnce(&Peer) + Send>),
@@ -92,22 +103,41 @@ impl Asker {
         question: Question,
         notify: Option<mpsc::Sender<Notified>>,
     ) -> Result<(Reply, Interest), Refusal> {
-        let (answer, answered) = oneshot::channel();
-        let ask = self.next_ask();
-        let asked = Local::Asked { ask, by, question: Box::new(question), answer, notify };
-        self.sender.send(asked).await.map_err(|_| Refusal::ShuttingDown)?;
-        let interest = Interest { ask, sender: Some(self.sender.clone()) };
-        match answered.await {
-            Ok(Ok(reply)) => Ok((reply, interest)),
-            Ok(Err(refusal)) => {
+        let (answered, interest) = self.put(by, question, notify, None).await?;
+        match told(answered.await) {
+            Ok(reply) => Ok((reply, interest)),
+            Err(refusal) => {
                 interest.end();
                 Err(refusal)
             }
-            Err(_loop_ended) => {
-                interest.end();
-                Err(Refusal::ShuttingDown)
-            }
         }
+    }
+
+    /// Asks now, behind all that was asked before; the answer is waited for elsewhere. Dropping that withdraws the question.
+    pub(crate) async fn begin(&self, by: Principal, question: Question) -> Result<Pending, Refusal> {
+        let (answered, interest) = self.put(by, question, None, None).await?;
+        Ok(Pending { answered, interest })
+    }
+
+    /// The same for an answer that may come in parts.
+    pub(crate) async fn begin_in_parts(&self, by: Principal, question: Question) -> Result<Parts, Refusal> {
+        let (parts, coming) = mpsc::channel(PARTS_OPEN_MAX as usize);
+        let (answered, interest) = self.put(by, question, None, Some(parts)).await?;
+        Ok(Parts { parts: coming, pending: Pending { answered, interest }, untold: (0, 0) })
+    }
+
+    async fn put(
+        &self,
+        by: Principal,
+        question: Question,
+        notify: Option<mpsc::Sender<Notified>>,
+        parts: Option<mpsc::Sender<Part>>,
+    ) -> Result<(Answered, Interest), Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let ask = self.next_ask();
+        let asked = Local::Asked { ask, by, question: Box::new(question), answer, notify, parts };
+        self.sender.send(asked).await.map_err(|_| Refusal::ShuttingDown)?;
+        Ok((answered, Interest { ask, sender: Some(self.sender.clone()) }))
     }
 
     /// Reads from the peer between two inputs.
@@ -131,6 +161,59 @@ impl Asker {
     /// The same from a thread that may block.
     pub(crate) fn happened_blocking(&self, input: Input) {
         let _loop_has_ended = self.sender.blocking_send(Local::Happened(Box::new(input)));
+    }
+}
+
+type Answered = oneshot::Receiver<Result<Reply, Refusal>>;
+
+/// What the event loop answered; nothing any more when it has ended.
+fn told(answer: Result<Result<Reply, Refusal>, oneshot::error::RecvError>) -> Result<Reply, Refusal> {
+    answer.unwrap_or(Err(Refusal::ShuttingDown))
+}
+
+/// A question that was asked.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    answered: Answered,
+    interest: Interest,
+}
+
+impl Pending {
+    /// Its answer.
+    pub(crate) async fn answer(self) -> Result<Reply, Refusal> {
+        let answer = told(self.answered.await);
+        self.interest.end();
+        answer
+    }
+}
+
+/// A question whose answer comes in parts.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    parts: mpsc::Receiver<Part>,
+    pending: Pending,
+    /// How many parts were taken and not told of, and how many bytes they have.
+    untold: (u32, usize),
+}
+
+impl Parts {
+    /// The next part, when whoever takes it has done with the one before; none when all have come and the answer is there.
+    pub(crate) async fn next(&mut self) -> Option<Part> {
+        // The event loop lets go of its end when it answers, behind all parts.
+        let part = self.parts.recv().await?;
+        self.untold = (self.untold.0 + 1, self.untold.1 + part.payload.size());
+        let Some(sender) = &self.pending.interest.sender else { return Some(part) };
+        if self.untold.0 >= PARTS_TAKEN_STEP || self.untold.1 >= PARTS_TAKEN_STEP_BYTES {
+            let taken = Input::PartsTaken { ask: self.pending.interest.ask, count: part.number.saturating_add(1) };
+            let _loop_has_ended = sender.send(Local::Happened(Box::new(taken))).await;
+            self.untold = (0, 0);
+        }
+        Some(part)
+    }
+
+    /// The answer, once there are no more parts.
+    pub(crate) async fn answer(self) -> Result<Reply, Refusal> {
+        self.pending.answer().await
     }
 }
 

@@ -30,6 +30,7 @@ mod messages;
 mod nearest;
 mod offline;
 mod output;
+mod parts;
 mod path;
 mod prune;
 mod services;

@@ -4,7 +4,7 @@
 //! may knock is checked here: the same user, not an agent, with the operator's token.
 //!
 //! Modules in reading order: `door` (who may knock), `request` (bodies and parameters), `failure` (how a refusal looks), `changes`; then
-//! what is served: `node`, `config`, `members`, `agents` with `elsewhere`, `bonds` and `logs`, `grants`, `gate`, `services`, `messages`, `topics`, `dead_letters`,
+//! what is served: `node`, `config`, `members`, `agents` with `elsewhere`, `bonds` and `logs`, `grants`, `gate`, `services`, `messages` with `parts`, `topics`, `dead_letters`,
 //! `events`, `cron`, `health`, `identity`, `trace` with `agreement`, `chain` with `fact`, `tree`; `openapi` describes it; `text` writes times.
 
 mod agents;
@@ -32,6 +32,7 @@ mod messages;
 mod node;
 mod openapi;
 mod order;
+mod parts;
 mod placement;
 mod prune;
 mod request;

@@ -15,7 +15,7 @@ use weft_peer::{AskId, Input, Output, Peer, Question, Reply, StartOver};
 use weft_protocol::{Admission, AgentSpec, AuthRefusal, Batch, NodeCheck, Principal, ProcessId, Refusal, Timestamp};
 use weft_storage::Store;
 
-use crate::ask::{Asker, Local, Notified};
+use crate::ask::{Asker, Local, Notified, Part};
 use crate::cli::CliError;
 use crate::clock::Clock;
 use crate::home::HomeDir;
@@ -69,6 +69,7 @@ pub(crate) struct EventLoop {
     inputs: VecDeque<Input>,
     answers: BTreeMap<AskId, oneshot::Sender<Result<Reply, Refusal>>>,
     notifies: BTreeMap<AskId, mpsc::Sender<Notified>>,
+    parts: BTreeMap<AskId, mpsc::Sender<Part>>,
     joins: BTreeMap<AskId, oneshot::Sender<Result<Box<Admission>, AuthRefusal>>>,
     home: HomeDir,
     /// Counts how often something was handled, for whoever waits for a change. It ends with the loop.
@@ -115,6 +116,7 @@ impl EventLoop {
             inputs: VecDeque::new(),
             answers: BTreeMap::new(),
             notifies: BTreeMap::new(),
+            parts: BTreeMap::new(),
             joins: BTreeMap::new(),
             home,
             passes,
@@ -307,8 +309,9 @@ impl EventLoop {
 
     fn take_in_local(&mut self, local: Local) {
         match local {
-            Local::Asked { ask, by, question, answer, notify } => {
+            Local::Asked { ask, by, question, answer, notify, parts } => {
                 self.answers.insert(ask, answer);
+                self.parts.extend(parts.map(|parts| (ask, parts)));
                 self.notifies.extend(notify.map(|notify| (ask, notify)));
                 let input = Input::Asked { ask, by, question: *question };
                 if self.peer.is_asking() && self.early.len() < EARLY_MAX {
@@ -329,6 +332,7 @@ impl EventLoop {
     fn forget(&mut self, ask: AskId) {
         self.answers.remove(&ask);
         self.notifies.remove(&ask);
+        self.parts.remove(&ask);
     }
 
     /// Starts an agent under the bounds that the kernel holds it to.
@@ -349,6 +353,7 @@ impl EventLoop {
             Output::Notify { ask, cursor, publication } => {
                 self.notify(ask, Notified { cursor, publication: *publication })
             }
+            Output::AnswerPart { ask, number, payload } => self.answer_part(ask, Part { number, payload }),
             Output::Dial { node, addresses } => self.network.dial(node, addresses),
             Output::UseRelays { nodes } => self.network.use_relays(nodes),
             Output::SendSwim { to, packet } => self.network.send_swim(to, packet),
@@ -448,8 +453,18 @@ impl EventLoop {
         if answer.is_err() {
             self.notifies.remove(&ask);
         }
+        self.parts.remove(&ask);
         if let Some(asker) = self.answers.remove(&ask) {
             let _asker_is_gone = asker.send(answer);
+        }
+    }
+
+    /// Hands a part on. No more come than there is room for, so one that finds none has a reader that is gone.
+    fn answer_part(&mut self, ask: AskId, part: Part) {
+        let Some(parts) = self.parts.get(&ask) else { return };
+        if parts.try_send(part).is_err() {
+            self.forget(ask);
+            self.inputs.push_back(Input::Withdrawn { ask });
         }
     }
 

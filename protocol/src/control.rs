@@ -50,7 +50,9 @@ pub use grants::{GrantRequest, GrantRevokeReport, GrantRow, GrantsReport};
 pub use health::{HealthReport, HealthRow, ProbeJson};
 pub use identity::{IdentityReport, IncarnationRow, RejoinReport, RotateReport};
 pub use members::{InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport};
-pub use messages::{CallReport, CallRequest, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest};
+pub use messages::{
+    CallReport, CallRequest, PartEvent, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest,
+};
 pub use node::{
     BootLogReport, BootRow, ClusterJson, DownReport, HandedRow, LeaveReport, LimitRow, PhaseRow, ProbeReport,
     RefusalRow, ScrubFindRow, ScrubPassRow, ScrubReport, StatusReport, StoppedRow, UpReport,

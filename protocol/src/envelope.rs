@@ -14,6 +14,7 @@ use crate::error::ParseError;
 use crate::hash::{Digest, hash};
 use crate::id::{AgentName, ChainId, MessageId, NodeId, ProcessId, TopicName, TraceId};
 use crate::limits::WITNESSES_MAX;
+use crate::parts::PartsProof;
 use crate::process::Resource;
 use crate::signature::{PublicKeys, SignatureError, Signer};
 use crate::time::{Hlc, Timestamp};
@@ -358,6 +359,9 @@ pub struct Envelope {
     /// Links of the sender's events that led to it; at most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cause: Vec<Digest>,
+    /// Whether its sender takes parts of the answer as they come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parts: bool,
 }
 
 /// Where a record stands: spoken only when it is on disk.
@@ -553,6 +557,20 @@ pub enum Refusal {
         /// How many do, as this node sees it.
         counting: u64,
     },
+    /// Whoever asked no longer waits: it went away, or its time was over.
+    #[error("cancelled: whoever asked no longer waits")]
+    Cancelled {
+        /// Whether the message may have been executed.
+        maybe_executed: bool,
+    },
+    /// Parts of the answer came, and not all that belongs to them.
+    #[error("the answer broke off after {}: {reason}", if *parts == 1 { "1 part".to_owned() } else { format!("{parts} parts") })]
+    BrokenOff {
+        /// How many parts came.
+        parts: u32,
+        /// What is missing, at most 1,024 characters.
+        reason: String,
+    },
 }
 
 /// One side of a method's contract.
@@ -613,6 +631,8 @@ impl Refusal {
             Self::Unenforceable { .. } => "unenforceable",
             Self::Deferred { .. } => "deferred",
             Self::NotWitnessed { .. } => "not-witnessed",
+            Self::Cancelled { .. } => "cancelled",
+            Self::BrokenOff { .. } => "broken-off",
         }
     }
 
@@ -620,7 +640,8 @@ impl Refusal {
     #[must_use]
     pub const fn changed(&self) -> bool {
         match self {
-            Self::Deadline { maybe_executed } => *maybe_executed,
+            Self::Deadline { maybe_executed } | Self::Cancelled { maybe_executed } => *maybe_executed,
+            Self::BrokenOff { .. } => true,
             Self::AgentFailed { .. } | Self::Expired | Self::NotWitnessed { .. } => true,
             Self::ContractViolated { part: ContractPart::Output, .. } => true,
             Self::Denied { .. }
@@ -676,6 +697,8 @@ impl Refusal {
             | Self::ContractViolated { .. }
             | Self::BackendNotAvailable { .. }
             | Self::NotWitnessed { .. }
+            | Self::Cancelled { .. }
+            | Self::BrokenOff { .. }
             | Self::Deferred { .. } => None,
         }
     }
@@ -706,6 +729,8 @@ impl Refusal {
             | Self::LimitReached { .. }
             | Self::OutOfScope { .. }
             | Self::Unenforceable { .. }
+            | Self::Cancelled { .. }
+            | Self::BrokenOff { .. }
             | Self::Wider { .. } => false,
             // The records are there, and are vouched for later: sent again, the message would be executed twice.
             Self::ContractViolated { .. } | Self::BackendNotAvailable { .. } | Self::NotWitnessed { .. } => false,
@@ -746,6 +771,9 @@ pub struct Receipt {
     /// The receiver's record, when `durable` was asked: on its disk when this is spoken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<RecordRef>,
+    /// What stands for the parts that came before it, when there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<PartsProof>,
 }
 
 /// One message to all subscribers of a topic.

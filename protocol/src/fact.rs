@@ -22,6 +22,7 @@ use crate::id::{
 };
 use crate::limits::EVENT_BYTES_MAX;
 use crate::membership::{Certificate, Genesis};
+use crate::parts::PartsProof;
 use crate::process::{AgentSpec, ExitReason, Resource};
 use crate::record::Head;
 use crate::rotation::KeyRotation;
@@ -77,6 +78,9 @@ pub struct MessageRecord {
     /// The body itself, in records of durable messages, up to 64 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Payload>,
+    /// What stands for the parts of the answer, in the records of its end on both sides, when there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<PartsProof>,
 }
 
 /// An effect on the world that must be on disk before it happens.

@@ -13,6 +13,7 @@ use crate::hash::Digest;
 use crate::id::{AgentName, ChainId, MessageId, NodeId, ProcessId, TraceId};
 use crate::limits::EVENT_BYTES_MAX;
 use crate::merkle::Blake3;
+use crate::parts::PartsProof;
 use crate::time::Hlc;
 
 /// By which numbers leaves name stages. A stage keeps its place for ever.
@@ -51,6 +52,28 @@ struct Leaf(
     Option<Payload>,
 );
 
+/// With what the bytes of a [`LeafWithParts`] begin: an array of fourteen.
+const WITH_PARTS: u8 = 0x8e;
+
+/// The leaf of an answer that had parts: the same, and what stands for them behind it.
+#[derive(Serialize, Deserialize)]
+struct LeafWithParts(
+    u8,
+    u64,
+    Option<ByteArray<40>>,
+    TraceId,
+    Hlc,
+    Option<NodeId>,
+    Option<(AgentName, ProcessId)>,
+    String,
+    Option<NodeId>,
+    String,
+    Digest,
+    u64,
+    Option<Payload>,
+    PartsProof,
+);
+
 impl Writer<'_> {
     /// A node, unless it is the one that goes without saying.
     fn other_node(&mut self, node: &NodeId, own: &NodeId) {
@@ -83,6 +106,8 @@ pub struct RecordedStep<'a> {
     pub body_bytes: u64,
     /// The body itself, where it is recorded.
     pub body: Option<&'a Payload>,
+    /// What stands for the parts of the answer.
+    pub parts: Option<PartsProof>,
 }
 
 impl RecordedStep<'_> {
@@ -101,13 +126,14 @@ impl RecordedStep<'_> {
             body_hash: self.body_hash,
             body_bytes: self.body_bytes,
             body: self.body.cloned(),
+            parts: self.parts,
         }
     }
 
     /// The bytes of this step as a leaf of a batch on `chain`, behind what is there.
     fn pack(&self, chain: ChainId, bytes: &mut Vec<u8>) {
         let mut writer = Writer(bytes);
-        writer.head(4, 13);
+        writer.head(4, if self.parts.is_some() { 14 } else { 13 });
         let stage = STAGES.iter().position(|stage| *stage == self.stage).expect("BUG: a stage without a number");
         writer.number(stage as u64);
         writer.number(self.message.counter);
@@ -138,6 +164,9 @@ impl RecordedStep<'_> {
             Some(body) => writer.append(&encode(body)),
             None => writer.none(),
         }
+        if let Some(parts) = &self.parts {
+            writer.append(&encode(parts));
+        }
     }
 }
 
@@ -157,6 +186,7 @@ impl MessageRecord {
             body_hash: self.body_hash,
             body_bytes: self.body_bytes,
             body: self.body.as_ref(),
+            parts: self.parts,
         }
     }
 
@@ -173,8 +203,15 @@ impl MessageRecord {
     /// # Errors
     /// [`DecodeError`] for bytes that are not what [`Self::pack`] makes of a record.
     pub fn unpack(chain: ChainId, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (leaf, parts) = match bytes.first() {
+            Some(&WITH_PARTS) => {
+                let LeafWithParts(a, b, c, d, e, f, g, h, i, j, k, l, m, parts) = decode(bytes, 2 * EVENT_BYTES_MAX)?;
+                (Leaf(a, b, c, d, e, f, g, h, i, j, k, l, m), Some(parts))
+            }
+            _ => (decode(bytes, 2 * EVENT_BYTES_MAX)?, None),
+        };
         let Leaf(stage, counter, other, trace, hlc, from, agent, target, peer, rule, body_hash, body_bytes, body) =
-            decode(bytes, 2 * EVENT_BYTES_MAX)?;
+            leaf;
         let unknown = || DecodeError::Unexpected { reason: format!("stage {stage} of a message") };
         let principal = agent.map_or(Principal::Operator, |(agent, process)| Principal::Agent { agent, process });
         let record = Self {
@@ -189,6 +226,7 @@ impl MessageRecord {
             body_hash,
             body_bytes,
             body,
+            parts,
         };
         // What is the chain's own could be written out as well: one form counts.
         if record.pack(chain) == bytes { Ok(record) } else { Err(DecodeError::NotCanonical { offset: 0 }) }

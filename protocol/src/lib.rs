@@ -38,6 +38,7 @@ mod id;
 mod leaf;
 mod membership;
 mod merkle;
+mod parts;
 mod process;
 mod record;
 mod rotation;
@@ -103,6 +104,7 @@ pub use merkle::{
     Blake3, Frontier, InclusionProof, Shake, TreeHash, inclusion_root, prove_consistency, prove_inclusion, root,
     verify_consistency,
 };
+pub use parts::{PartsProof, PartsTaken, ReplyPart};
 pub use process::{
     AgentSpec, Backend, BuiltinKind, ExitReason, Membership, Resource, ResourceLimits, RestartPolicy, Strategy,
 };

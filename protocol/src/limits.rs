@@ -130,6 +130,18 @@ pub const DEADLINE_DEFAULT_US: u64 = 5_000_000;
 pub const DEADLINE_US_MAX: u64 = 3_600_000_000;
 /// Most calls of one node that wait for an answer; one more is answered `busy`.
 pub const CALLS_MAX: usize = 16_384;
+/// Largest part of an answer, in bytes: it travels in a frame with its ids and names, as the largest message does.
+pub const PART_BYTES_MAX: usize = ENVELOPE_BYTES_MAX - 2 * 1024;
+/// Most parts of one answer that are on their way or wait for the caller to take them (guess: some tens of milliseconds of a
+/// fast agent). The agent waits before it may send one more.
+pub const PARTS_OPEN_MAX: u32 = 64;
+/// Most bytes of content among them; the largest part fits.
+pub const PARTS_OPEN_BYTES_MAX: usize = 1024 * 1024;
+/// After so many taken parts the agent's node is told, so that the agent never stands still for a caller that reads: a quarter
+/// of what may be open.
+pub const PARTS_TAKEN_STEP: u32 = PARTS_OPEN_MAX / 4;
+/// The same in bytes: with as many open, the largest part still fits.
+pub const PARTS_TAKEN_STEP_BYTES: usize = PARTS_OPEN_BYTES_MAX / 4;
 /// Most topics one process subscribes to.
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 /// Most publications that a node keeps of one topic: four seconds at a thousand a second, time enough for a repair (guess).

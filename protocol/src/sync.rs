@@ -20,6 +20,7 @@ use crate::id::{
     TraceId,
 };
 use crate::merkle::InclusionProof;
+use crate::parts::{PartsTaken, ReplyPart};
 use crate::record::{CommitGroup, Head, SignedCommit};
 use crate::service::ContractRef;
 use crate::signature::{PublicKeys, SignatureError, Signer};
@@ -42,6 +43,10 @@ pub enum A2aItem {
     LargeEnvelope(Box<LargeEnvelope>),
     /// A receipt whose reply is fetched apart.
     LargeReceipt(Box<LargeReceipt>),
+    /// A part of the answer to an earlier message.
+    Part(Box<ReplyPart>),
+    /// How many parts of an answer the caller has taken.
+    PartsTaken(PartsTaken),
 }
 
 /// A request of `/weft/a2a/1`: everything that waited for this peer.

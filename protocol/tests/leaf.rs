@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use weft_protocol::{
-    AgentName, Blake3, ChainId, Digest, Hlc, Incarnation, Leaves, MessageId, MessageRecord, NodeId, Payload, Principal,
-    ProcessId, Sender, Stage, TraceId, content_address, decode, encode, names_of_leaf,
+    AgentName, Blake3, ChainId, Digest, Hlc, Incarnation, Leaves, MessageId, MessageRecord, NodeId, PartsProof,
+    Payload, Principal, ProcessId, Sender, Stage, TraceId, content_address, decode, encode, names_of_leaf,
 };
 
 fn chain(byte: u8) -> ChainId {
@@ -40,8 +40,9 @@ fn any_principal() -> impl Strategy<Value = Principal> {
 fn any_record() -> impl Strategy<Value = MessageRecord> {
     let ids = (any_stage(), 0_u8..3, any_number(), any_number(), any_number());
     let who = (0_u8..3, any_principal(), ".{0,40}", 0_u8..3, ".{0,300}");
-    (ids, who, any::<[u8; 32]>(), any_number(), prop::option::of(".{0,30}")).prop_map(
-        |(ids, who, hash, body_bytes, body)| {
+    let parts = prop::option::of(any::<u32>());
+    (ids, who, any::<[u8; 32]>(), any_number(), prop::option::of(".{0,30}"), parts).prop_map(
+        |(ids, who, hash, body_bytes, body, parts)| {
             let (stage, message, counter, trace, hlc) = ids;
             let (from, principal, target, peer, rule) = who;
             MessageRecord {
@@ -56,6 +57,7 @@ fn any_record() -> impl Strategy<Value = MessageRecord> {
                 body_hash: Digest::from_bytes(hash),
                 body_bytes,
                 body: body.map(Payload::Text),
+                parts: parts.map(|count| PartsProof { count, digest: Digest::from_bytes(hash) }),
             }
         },
     )
@@ -114,6 +116,7 @@ fn what_goes_without_saying_is_not_said() {
         body_hash: content_address(b"x"),
         body_bytes: 1,
         body: None,
+        parts: None,
     };
     let bytes = record.pack(chain(1));
     // The array, stage, number, no chain, trace, stamp, no node, no agent: eight bytes before the target.

@@ -18,15 +18,16 @@ use weft_protocol::{
     InviteRevoked, IpcScope, Join, KeyRotation, LargeEnvelope, LargeReceipt, LeaseAnswer, LeastEffect, Level, Linked,
     LocalTarget, LoggedPublication, MLDSA65_PUBLIC_KEY_BYTES, MLDSA65_SIGNATURE_BYTES, Matcher, MemberChange,
     MemberChangeWanted, MemberVerb, Membership, MessageBatch, MessageId, MessageRecord, MethodContract, Millionths,
-    MissedRule, Monitored, NodeId, Numbered, Observation, Outcome, Pattern, Payload, PhaseRecord, PhaseResult,
-    Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited, ProcessId, PublicKeys,
-    Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, Resource, ResourceEntry, ResourceKind,
-    ResourceLimits, ResourceScored, ResourceUse, RestartPlanned, RestartPolicy, Role, RotationFault, Rule, RuleChange,
-    SUITE, SandboxPolicy, ScopedAgent, Scoring, Sender, ServiceAdvert, ServiceEnd, ServiceEnded, ServiceEntry,
-    SettingChange, Severity, Shutdown, Signal, Signed, SignedCommit, SignedTick, SignedTickClaim, Signer, Stage,
-    Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, TailReturned, Thousandths, Tick, Timestamp, Token,
-    TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, TreeClaim, TreeNeighbour, TreeProof, TreeSibling,
-    TreeStatement, TreeStep, Unlinked, Warned, Watched, encode, no_children, node_hash,
+    MissedRule, Monitored, NodeId, Numbered, Observation, Outcome, PartsProof, PartsTaken, Pattern, Payload,
+    PhaseRecord, PhaseResult, Principal, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming, ProcessEnd, ProcessExited,
+    ProcessId, PublicKeys, Publication, PublicationsFrom, Receipt, RecordRef, Refusal, Repaired, ReplyPart, Resource,
+    ResourceEntry, ResourceKind, ResourceLimits, ResourceScored, ResourceUse, RestartPlanned, RestartPolicy, Role,
+    RotationFault, Rule, RuleChange, SUITE, SandboxPolicy, ScopedAgent, Scoring, Sender, ServiceAdvert, ServiceEnd,
+    ServiceEnded, ServiceEntry, SettingChange, Severity, Shutdown, Signal, Signed, SignedCommit, SignedTick,
+    SignedTickClaim, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, TailReturned,
+    Thousandths, Tick, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, TreeClaim,
+    TreeNeighbour, TreeProof, TreeSibling, TreeStatement, TreeStep, Unlinked, Warned, Watched, encode, no_children,
+    node_hash,
 };
 
 pub(crate) fn digest(byte: u8) -> Digest {
@@ -161,13 +162,24 @@ fn envelope() -> Envelope {
         hops: 8,
         grant: Some(grant()),
         cause: vec![digest(8)],
+        parts: false,
     }
 }
 
 fn receipt() -> Receipt {
     let record = RecordRef { chain: chain(), seq: 4, leaf: digest(9) };
     let reply = Some(Payload::Json("{\"a\":1}".into()));
-    Receipt { message: message(), hlc: Hlc(77), outcome: Outcome::Executed { reply }, record: Some(record) }
+    Receipt {
+        message: message(),
+        hlc: Hlc(77),
+        outcome: Outcome::Executed { reply },
+        record: Some(record),
+        parts: None,
+    }
+}
+
+fn parts_proof() -> PartsProof {
+    PartsProof { count: 3, digest: digest(25) }
 }
 
 fn publication() -> Publication {
@@ -203,6 +215,7 @@ fn message_record() -> MessageRecord {
         body_hash: digest(10),
         body_bytes: 2,
         body: Some(Payload::Text("hi".into())),
+        parts: None,
     }
 }
 
@@ -709,6 +722,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         hlc: Hlc(81),
         outcome: Outcome::Refused(Refusal::Busy { retry_after_us: 5 }),
         record: None,
+        parts: None,
     };
     let mut all = vec![
         ("event".to_owned(), event().encode()),
@@ -743,6 +757,28 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
                 A2aItem::LargeReceipt(Box::new(LargeReceipt { receipt: receipt(), body })),
             ];
             encode(&A2aRequest { items })
+        }),
+        ("a2a-parts".to_owned(), {
+            let part = ReplyPart { message: message(), number: 2, payload: Payload::Text("and".into()) };
+            let taken = PartsTaken { message: message(), count: 3 };
+            let cancelled = Outcome::Refused(Refusal::Cancelled { maybe_executed: true });
+            let items = vec![
+                A2aItem::Envelope(Box::new(Envelope { parts: true, ..envelope() })),
+                A2aItem::Part(Box::new(part)),
+                A2aItem::PartsTaken(taken),
+                A2aItem::Receipt(Box::new(Receipt { parts: Some(parts_proof()), ..receipt() })),
+                A2aItem::Receipt(Box::new(Receipt { outcome: cancelled, ..receipt() })),
+            ];
+            encode(&A2aRequest { items })
+        }),
+        ("refusal-broken-off".to_owned(), {
+            encode(&Refusal::BrokenOff { parts: 2, reason: "3 parts were sent".into() })
+        }),
+        ("leaf-with-parts".to_owned(), {
+            MessageRecord { parts: Some(parts_proof()), body: None, ..message_record() }.pack(chain())
+        }),
+        ("message-record-with-parts".to_owned(), {
+            encode(&MessageRecord { parts: Some(parts_proof()), ..message_record() })
         }),
         ("blob-request".to_owned(), encode(&BlobRequest { address: digest(21), chunk: 2 })),
         ("blob-chunk".to_owned(), {

@@ -1,14 +1,17 @@
 //! Carries out what a peer wants, as the node's own loop does: one exhaustive match, so that a forgotten effect does not compile.
 
 use weft_discovery::Answer as DiscoveryAnswer;
-use weft_kernel::{Act, Builtin, Delivery, ProbeAnswer};
-use weft_peer::{Input, Output, Reply};
-use weft_protocol::{AgentSpec, Backend, Batch, ExitReason, MessageId, Payload, ProcessId, Recovered, Refusal, Token};
+use weft_kernel::{Act, Builtin, Delivery, ProbeAnswer, Syscall};
+use weft_peer::{Input, Output, Question, Reply};
+use weft_protocol::{
+    AgentSpec, Backend, Batch, ExitReason, MessageId, Payload, Principal, ProcessId, Recovered, Refusal, Token,
+};
 
 use crate::disk::{DiskCounts, End, Unsynced};
 use crate::faults::Fault;
 use crate::mutation::Mutation;
 use crate::node::{Agent, Armed};
+use crate::reference::Asked;
 use crate::world::{Event, World};
 
 /// How long a disk is idle before its store is settled, as in the node's own loop, in microseconds.
@@ -23,6 +26,9 @@ impl World {
             Output::Persist(batch) => self.persist(node, batch),
             Output::Answer { ask: _, answer } => self.note_token(node, &answer),
             Output::AnswerJoin { ask, answer } => self.answer_join(ask, answer),
+            Output::AnswerPart { ask, number, payload: _ } => {
+                self.tell_after(0, node, Input::PartsTaken { ask, count: number + 1 });
+            }
             Output::Notify { .. } | Output::DeliverPublication { .. } | Output::Warn { .. } | Output::Signal { .. } => {
             }
             Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),
@@ -250,7 +256,7 @@ impl World {
             Backend::Command { .. } => None,
         };
         if let Some(running) = self.nodes[node].running.as_mut() {
-            running.agents.insert(process, Agent { builtin, working: Default::default() });
+            running.agents.insert(process, Agent { name: spec.agent.clone(), builtin, working: Default::default() });
         }
         let delay_us = self.agent_dice.between(self.scenario.agents.start_us);
         self.tell_after(delay_us, node, Input::AgentStarted { process, pid: None });
@@ -284,6 +290,7 @@ impl World {
         let running = self.nodes[node].running.as_mut();
         let Some(agent) = running.and_then(|running| running.agents.get_mut(&process)) else { return };
         let Some(delivery) = agent.working.remove(&message) else { return };
+        let name = agent.name.clone();
         let mut acts = Vec::new();
         match &mut agent.builtin {
             Some(builtin) => builtin.deliver(delivery, now, &mut acts),
@@ -296,6 +303,11 @@ impl World {
             match act {
                 Act::Answer { message, answer } => {
                     self.tell(node, Input::AgentAnswered { process, message, answer });
+                }
+                Act::Ask(syscall) if matches!(*syscall, Syscall::Stream { .. }) => {
+                    let (ask, by) =
+                        (self.new_ask(node, Asked::Other), Principal::Agent { agent: name.clone(), process });
+                    self.tell(node, Input::Asked { ask, by, question: Question::Kernel(syscall) });
                 }
                 Act::Ask(syscall) => {
                     self.judge.book.complain(format!("no agent of a scenario asks for anything: {syscall:?}"));

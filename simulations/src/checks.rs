@@ -62,6 +62,8 @@ checks! {
     IntentsHaveOneOutcome = "intents-have-one-outcome",
     /// Each question is answered once, unless the asker's node went down.
     OneAnswer = "one-answer",
+    /// Parts of an answer are handed on from the first, without hole or repetition, and the answer counts exactly those.
+    PartsAreWhole = "parts-are-whole",
     /// No message is handed to agents twice by one run, and no durable one by two.
     ExecutedOnce = "executed-once",
     /// A start finds everything that was synced, and never a damaged store.
@@ -111,6 +113,8 @@ impl Check {
             Self::ElsewhereIsKept => has(|it| matches!(it, Transition::SpawnOn { .. })),
             Self::StableStays => !has(|it| matches!(it, Transition::RestoreHome { .. })),
             Self::NoForkToPrevent | Self::NobodyIsConvicted => has(|it| matches!(it, Transition::RestoreHome { .. })),
+            // A scenario may have no call that takes parts and is answered.
+            Self::PartsAreWhole => false,
             Self::DenialsAreOnBoth => scenario.promises.iter().any(|name| name == Fault::DeniedElsewhere.name()),
             Self::AcknowledgedIsKept
             | Self::SpokenIsDurable

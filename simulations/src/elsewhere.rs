@@ -72,6 +72,7 @@ impl World {
             trace: None,
             cause: Vec::new(),
             idempotent: false,
+            parts: false,
         };
         self.ask(node, Question::Kernel(Box::new(syscall)), Asked::SpawnOn { on });
     }

@@ -7,8 +7,8 @@ use weft_kernel::{Answer, SendReport};
 use weft_peer::{AskId, Output, Reply, Request, Response};
 use weft_protocol::{
     A2aItem, Anchor, AuthRefusal, ChainId, ChainState, CommitGroup, Digest, Durability, Effect, EffectOutcome,
-    Envelope, Fact, Gossip, Head, HeadGossip, InviteId, MessageId, MessageRecord, NodeId, ProcessId, Publication,
-    Receipt, RecordRef, Recovered, Refusal, Stage, SyncRequest, SyncResponse, encode, hash,
+    Envelope, Fact, Gossip, Head, HeadGossip, InviteId, MessageId, MessageRecord, NodeId, PartsProof, Payload,
+    ProcessId, Publication, Receipt, RecordRef, Recovered, Refusal, Stage, SyncRequest, SyncResponse, encode, hash,
 };
 use weft_replication::{OrderKey, merge, order};
 
@@ -47,6 +47,8 @@ pub(crate) struct Judge {
     numbers: BTreeMap<NodeId, usize>,
     /// How far each node vouches for each chain, in commits of its own that were on its disk.
     vouched: BTreeMap<(NodeId, ChainId), u64>,
+    /// The parts that were handed to each question that is not answered.
+    parts: BTreeMap<AskId, PartsProof>,
 }
 
 impl Judge {
@@ -55,7 +57,7 @@ impl Judge {
         let numbers: BTreeMap<NodeId, usize> = ids.into_iter().zip(0..).collect();
         let (book, topics) = (CheckBook::default(), TopicBook::default());
         let (reference, trees, vouched) = (Reference::new(numbers.len()), BTreeMap::new(), BTreeMap::new());
-        Self { reference, book, topics, now_us: 0, forked: false, trees, numbers, vouched }
+        Self { reference, book, topics, now_us: 0, forked: false, trees, numbers, vouched, parts: BTreeMap::new() }
     }
 
     /// Judges the tree of a peer that holds something else than before; the first peer that holds it is believed.
@@ -96,6 +98,7 @@ impl Judge {
             | Output::StartOver(_)
             | Output::PublishView(_) => {}
             Output::Answer { ask, answer } => self.answer(actor, *ask, answer),
+            Output::AnswerPart { ask, number, payload } => self.part(actor, *ask, *number, payload),
             Output::AnswerJoin { ask, answer } => {
                 self.answer_join(actor, *ask, answer.as_ref().map(|admission| &admission.certificate));
             }
@@ -110,7 +113,30 @@ impl Judge {
         }
     }
 
+    fn part(&mut self, actor: Actor, ask: AskId, number: u32, payload: &Payload) {
+        let proof = self.parts.entry(ask).or_default();
+        let next = proof.count;
+        proof.add(payload);
+        let waited_for = self.reference.asks.get(&ask).is_some_and(|asked| asked.run == actor.run);
+        self.book.check(Check::PartsAreWhole, number == next && waited_for, || {
+            format!("node {} handed part {number} to question {}, which waits for part {next}", actor.node, ask.0)
+        });
+    }
+
+    /// The answer stands for the parts that came.
+    fn whole(&mut self, actor: Actor, ask: AskId, answer: &Result<Reply, Refusal>) {
+        let came = self.parts.remove(&ask);
+        let Ok(Reply::Kernel(Answer::Sent(report))) = answer else { return };
+        let said = report.parts;
+        if came.is_some() || said.is_some() {
+            self.book.check(Check::PartsAreWhole, came == said, || {
+                format!("node {} answered question {} behind {said:?}, and {came:?} came", actor.node, ask.0)
+            });
+        }
+    }
+
     fn answer(&mut self, actor: Actor, ask: AskId, answer: &Result<Reply, Refusal>) {
+        self.whole(actor, ask, answer);
         let asked = self.take_ask(actor, ask);
         let Some(Ask { what, .. }) = asked else { return };
         match answer {
@@ -148,6 +174,7 @@ impl Judge {
             Ok(
                 Reply::Kernel(
                     Answer::Published { .. }
+                    | Answer::Streamed { .. }
                     | Answer::Suspended { .. }
                     | Answer::Resumed { .. }
                     | Answer::CronAdded(_)
@@ -296,7 +323,7 @@ impl Judge {
                 A2aItem::Receipt(receipt) => self.receipt(actor, receipt),
                 A2aItem::LargeEnvelope(large) => self.envelope(actor, &large.envelope),
                 A2aItem::LargeReceipt(large) => self.receipt(actor, &large.receipt),
-                A2aItem::Cancel(_) => {}
+                A2aItem::Cancel(_) | A2aItem::Part(_) | A2aItem::PartsTaken(_) => {}
             }),
             Request::Sync(SyncRequest::Hello { vector_root }) => {
                 let holds = self.reference.has_held(actor.node, vector_root);

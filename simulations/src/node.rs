@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weft_discovery::AdmissionView;
 use weft_kernel::{Builtin, Delivery};
 use weft_peer::{GossipTopic, InboundId, OutboundId, Peer, PeerIdentity, Said};
-use weft_protocol::{Batch, ChainId, Hlc, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp};
+use weft_protocol::{AgentName, Batch, ChainId, Hlc, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp};
 use weft_storage::Store;
 
 use crate::clock::{Reading, WallClock};
@@ -203,6 +203,8 @@ pub(crate) enum Protocol {
 /// One running agent and what it works on.
 #[derive(Debug)]
 pub(crate) struct Agent {
+    /// Under which it runs.
+    pub(crate) name: AgentName,
     /// The shipped behaviour; none for the slow agent.
     pub(crate) builtin: Option<Builtin>,
     /// Messages that it has not answered.

@@ -43,6 +43,7 @@ impl World {
             trace: None,
             cause: Vec::new(),
             idempotent: true,
+            parts: false,
         };
         self.ask(node, Question::Kernel(Box::new(syscall)), what);
     }

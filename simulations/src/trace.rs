@@ -54,6 +54,7 @@ impl Trace {
 pub(crate) fn input(input: &Input) -> String {
     match input {
         Input::Asked { ask, by, question } => format!("asked {} by {by}: {}", ask.0, words_of_question(question)),
+        Input::PartsTaken { ask, count } => format!("parts-taken {} {count}", ask.0),
         Input::Withdrawn { ask } => format!("withdrawn {}", ask.0),
         Input::JoinAsked { ask, keys, invite, join } => {
             format!("join-asked {} {} {invite} {}", ask.0, keys.node().short(), join.name)
@@ -160,6 +161,7 @@ pub(crate) fn output(output: &Output) -> String {
         Output::DeliverPublication { process, publication } => {
             format!("deliver-publication {process} {}", publication.id)
         }
+        Output::AnswerPart { ask, number, .. } => format!("answer-part {number} to {}", ask.0),
         Output::CancelDelivery { process, message } => format!("cancel-delivery {process} {message}"),
         Output::Warn { process, resource, measured, limit } => {
             format!("warn {process} {resource} {measured} {limit}")
@@ -273,6 +275,8 @@ fn item_words(item: &A2aItem) -> String {
         A2aItem::Envelope(envelope) => format!("envelope {} {}", envelope.id, envelope.hlc),
         A2aItem::Receipt(receipt) => format!("receipt {} {} {:?}", receipt.message, receipt.hlc, receipt.outcome),
         A2aItem::Cancel(message) => format!("cancel {message}"),
+        A2aItem::Part(part) => format!("part {} of {}", part.number, part.message),
+        A2aItem::PartsTaken(taken) => format!("taken {} parts of {}", taken.count, taken.message),
         A2aItem::LargeEnvelope(large) => {
             format!("envelope {} {} by {}", large.envelope.id, large.envelope.hlc, large.body.address)
         }

@@ -646,6 +646,8 @@ impl World {
             trace: None,
             cause: Vec::new(),
             idempotent: false,
+            // Whoever takes them takes each at once.
+            parts: wants_reply && self.next_text.is_multiple_of(3),
         };
         let asked = match (agent, to) {
             (AgentKind::Guest, Some(on)) => Asked::Guest { on, steady: self.steady_guest(node, on) },

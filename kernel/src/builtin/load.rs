@@ -191,6 +191,7 @@ impl Run {
             trace: None,
             cause: Vec::new(),
             idempotent: false,
+            parts: false,
         }
     }
 
@@ -226,6 +227,7 @@ pub(super) mod tests {
             wants_reply: true,
             deadline: START.after_us(1_000_000),
             trace: TraceId(1),
+            parts: false,
         }
     }
 
@@ -245,6 +247,7 @@ pub(super) mod tests {
             record: None,
             remote_record: None,
             witnesses: Vec::new(),
+            parts: None,
         };
         Ok(Answer::Sent(Box::new(report)))
     }

@@ -262,6 +262,7 @@ fn message_of(added: CronAdded, intent: Digest) -> Syscall {
         trace: None,
         cause: vec![intent],
         idempotent: false,
+        parts: false,
     }
 }
 
@@ -307,6 +308,8 @@ fn result_of(refusal: &Refusal) -> CronResult {
         | Refusal::NoWitness
         | Refusal::NoMajority { .. }
         | Refusal::NotWitnessed { .. }
+        | Refusal::Cancelled { .. }
+        | Refusal::BrokenOff { .. }
         | Refusal::Damaged
         | Refusal::ShuttingDown
         | Refusal::Unreachable { .. }

@@ -1,6 +1,6 @@
 //! How a received message ends: its process answers, fails, dies or runs out of time, and its sender is told.
 
-use weft_protocol::{MessageId, NodeId, Outcome, ProcessId, Receipt, Refusal};
+use weft_protocol::{MessageId, NodeId, Outcome, PartsTaken, ProcessId, Receipt, Refusal};
 
 use super::incoming::{Answered, Incoming};
 use super::record::{Step, end_of, is_durable};
@@ -25,21 +25,28 @@ impl Kernel {
     /// A process is done with a message. What it says about others than those it works on is ignored.
     pub(crate) fn on_agent_answered(&mut self, process: ProcessId, message: &MessageId, answer: Answered) {
         let works_on = |incoming: &&Incoming| incoming.process == process && incoming.was_delivered();
-        if let Some(incoming) = self.inbox.get(message).filter(works_on) {
+        if self.inbox.get(message).filter(works_on).is_some() {
+            let Some(answer) = self.hold_answer(message, answer) else { return };
+            let Some(incoming) = self.inbox.get(message) else { return };
             let outcome = incoming.outcome(answer);
             self.end_incoming(message, &outcome);
             self.deliver(process);
         }
     }
 
-    /// Nobody waits for the answer to a received message any longer.
+    /// The time for the answer to a received message is over.
     pub(crate) fn expire_incoming(&mut self, message: &MessageId) {
+        self.give_up_incoming(message, |maybe_executed| Refusal::Deadline { maybe_executed });
+    }
+
+    /// Nobody waits for the answer to a received message any longer.
+    fn give_up_incoming(&mut self, message: &MessageId, why: fn(bool) -> Refusal) {
         let Some(incoming) = self.inbox.get(message) else { return };
         let (process, maybe_executed) = (incoming.process, incoming.was_delivered());
         if maybe_executed {
             self.effects.cancel_delivery(process, *message);
         }
-        self.end_incoming(message, &Outcome::Refused(Refusal::Deadline { maybe_executed }));
+        self.end_incoming(message, &Outcome::Refused(why(maybe_executed)));
         self.deliver(process);
     }
 
@@ -47,17 +54,18 @@ impl Kernel {
     pub(crate) fn on_cancel(&mut self, from: NodeId, message: &MessageId) {
         if message.chain.node == from {
             self.withdraw_tool_run(message);
+            self.on_parts_taken(from, PartsTaken { message: *message, count: PartsTaken::NO_MORE });
         }
         if self.inbox.get(message).is_some_and(|incoming| incoming.from == from && incoming.is_awaited()) {
-            self.expire_incoming(message);
+            self.give_up_incoming(message, |maybe_executed| Refusal::Cancelled { maybe_executed });
         }
     }
 
     /// This node no longer waits for an answer of its own process.
-    pub(super) fn cancel_incoming(&mut self, message: &MessageId) {
+    pub(super) fn cancel_incoming(&mut self, message: &MessageId, why: fn(bool) -> Refusal) {
         self.withdraw_tool_run(message);
         if self.inbox.get(message).is_some_and(Incoming::is_awaited) {
-            self.expire_incoming(message);
+            self.give_up_incoming(message, why);
         }
     }
 
@@ -80,6 +88,8 @@ impl Kernel {
 
     pub(super) fn end_incoming(&mut self, message: &MessageId, outcome: &Outcome) {
         let Some(incoming) = self.inbox.remove(message) else { return };
+        let wanted = !matches!(outcome, Outcome::Refused(Refusal::Deadline { .. } | Refusal::Cancelled { .. }));
+        let parts = self.end_stream(message, wanted);
         if let Some(expires) = incoming.expires {
             self.timers.clear(expires, Timer::IncomingDeadline(*message));
         }
@@ -107,10 +117,14 @@ impl Kernel {
             body: body.as_ref(),
             durability: incoming.level.durability,
             cause: &incoming.cause,
+            parts,
         };
         let (hlc, record) = self.record_audited(&step, incoming.bound.in_full);
         if incoming.is_awaited() {
-            self.give_receipt(incoming.from, Receipt { message: *message, hlc, outcome: outcome.clone(), record });
+            self.give_receipt(
+                incoming.from,
+                Receipt { message: *message, hlc, outcome: outcome.clone(), record, parts },
+            );
         }
     }
 

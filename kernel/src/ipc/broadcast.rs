@@ -50,10 +50,12 @@ impl Kernel {
             body: Some(&envelope.payload),
             durability: Durability::None,
             cause: &[],
+            parts: None,
         });
         let handed = receivers.into_iter().filter(|process| self.hand_broadcast(*process, role, envelope, expires));
         let count = handed.count() as u64;
-        let receipt = Receipt { message: envelope.id, hlc, outcome: Outcome::Delivered { count }, record: None };
+        let receipt =
+            Receipt { message: envelope.id, hlc, outcome: Outcome::Delivered { count }, record: None, parts: None };
         self.release_receipt(from, receipt);
         Ok(())
     }
@@ -96,6 +98,7 @@ impl Kernel {
                 body: Some(&envelope.payload),
                 durability: Durability::None,
                 cause: &[],
+                parts: None,
             });
             return false;
         }

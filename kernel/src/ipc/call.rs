@@ -7,6 +7,7 @@ use weft_protocol::limits::CALLS_MAX;
 use weft_protocol::{Envelope, GrantRef, MessageId, NodeId, ProcessId, Receipt, RecordRef, Timestamp};
 
 use super::record::is_durable;
+use super::taking::Taking;
 use super::tools::is_tool_call;
 use super::witness::Witnesses;
 use crate::event::AskId;
@@ -39,6 +40,8 @@ pub(crate) struct Call {
     pub(crate) receipt: Option<Receipt>,
     /// Who vouches for its records, when somebody waits for that.
     pub(crate) witnesses: Witnesses,
+    /// What has come of its answer, when whoever asked takes parts.
+    pub(crate) taking: Option<Box<Taking>>,
 }
 
 impl Call {

@@ -96,6 +96,7 @@ impl Kernel {
             hops: 0,
             grant: None,
             cause: incoming.cause.clone(),
+            parts: false,
         };
         let (own, target) = (self.identity.chain.node, incoming.target.to_string());
         self.keep_dead_letter(envelope, own, target, MAILBOX);
@@ -155,8 +156,16 @@ impl Kernel {
         let target =
             letter.target.parse::<Target>().map_err(|error| Refusal::Invalid { message: error.to_string() })?;
         let Envelope { payload, wants_reply, level, trace, .. } = letter.envelope;
-        let again =
-            Message { target, payload, wants_reply, level, deadline_us, trace: Some(trace), cause: vec![letter.event] };
+        let again = Message {
+            target,
+            payload,
+            wants_reply,
+            level,
+            deadline_us,
+            trace: Some(trace),
+            cause: vec![letter.event],
+            parts: false,
+        };
         let (call, rule, _) = self.prepare(ask, by, again, route)?;
         self.send_again(&by.sender.principal.to_string(), message, call, rule);
         Ok(())

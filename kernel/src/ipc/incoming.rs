@@ -34,6 +34,8 @@ pub(crate) struct Incoming {
     pub(crate) deliverable: bool,
     /// What its service holds it to.
     pub(crate) bound: Bound,
+    /// Whether whoever waits takes parts of the answer.
+    pub(crate) parts: bool,
 }
 
 impl Incoming {
@@ -46,6 +48,7 @@ impl Incoming {
         bound: Bound,
     ) -> Self {
         let envelope = *envelope;
+        let parts = envelope.parts && envelope.wants_reply && envelope.level.delivery == Reached::Executed;
         let delivery = Delivery {
             message: envelope.id,
             from: envelope.from.clone(),
@@ -54,6 +57,7 @@ impl Incoming {
             wants_reply: envelope.wants_reply,
             deadline: expires,
             trace: envelope.trace,
+            parts,
         };
         Self {
             from,
@@ -67,6 +71,7 @@ impl Incoming {
             delivery: Some(Box::new(delivery)),
             deliverable: false,
             bound,
+            parts,
         }
     }
 

@@ -40,11 +40,12 @@ impl Kernel {
             body,
             durability: envelope.level.durability,
             cause: &envelope.cause,
+            parts: None,
         };
         self.record_step(&step(Stage::Received, rule, Some(&envelope.payload)));
         let (hlc, record) = self.record_step(&step(Stage::Answered, "executed", Some(&reply)));
         let outcome = Outcome::Executed { reply: Some(reply) };
-        self.give_receipt(from, Receipt { message: envelope.id, hlc, outcome, record });
+        self.give_receipt(from, Receipt { message: envelope.id, hlc, outcome, record, parts: None });
         Ok(())
     }
 

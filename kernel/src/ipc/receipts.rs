@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use weft_protocol::{Delivery, Hlc, Level, MessageId, Outcome, PlacedMessage, Receipt, RecordRef, Refusal, Stage};
+use weft_protocol::{
+    Delivery, Hlc, Level, MessageId, Outcome, PartsProof, PlacedMessage, Receipt, RecordRef, Refusal, Stage,
+};
 
 /// Most receipts that are kept; a copy that comes after its receipt was dropped is answered `expired` (guess).
 const RECEIPTS_MAX: usize = 4_096;
@@ -14,7 +16,7 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 struct Past {
     received: RecordRef,
     hlc: Hlc,
-    end: Option<(RecordRef, Hlc, Outcome)>,
+    end: Option<(RecordRef, Hlc, Outcome, Option<PartsProof>)>,
 }
 
 /// Invariant: `order` holds the keys of `given`, oldest first; `bytes` is the sum of their answers.
@@ -43,7 +45,7 @@ impl Receipts {
                 }
                 Stage::Answered | Stage::Refused => {
                     if let Some(past) = receipts.past.get_mut(&record.message) {
-                        past.end = Some((place, record.hlc, super::record::outcome_of(record)));
+                        past.end = Some((place, record.hlc, super::record::outcome_of(record), record.parts));
                     }
                 }
                 Stage::Sent | Stage::Acknowledged | Stage::Published | Stage::Delivered => {}
@@ -91,16 +93,16 @@ impl Receipts {
             return Some(receipt.clone());
         }
         let past = self.past.get(message)?;
-        let (record, hlc, outcome) = match (level.delivery, &past.end) {
-            (Delivery::Routed | Delivery::Received, _) => (&past.received, past.hlc, Outcome::Received),
-            (Delivery::Executed, Some((record, hlc, outcome))) => (record, *hlc, outcome.clone()),
+        let (record, hlc, outcome, parts) = match (level.delivery, &past.end) {
+            (Delivery::Routed | Delivery::Received, _) => (&past.received, past.hlc, Outcome::Received, None),
+            (Delivery::Executed, Some((record, hlc, outcome, parts))) => (record, *hlc, outcome.clone(), *parts),
             (Delivery::Executed, None) => {
                 let reason =
                     "its node restarted while the message was in the mailbox; it may have been executed".to_owned();
-                (&past.received, past.hlc, Outcome::Refused(Refusal::AgentFailed { reason }))
+                (&past.received, past.hlc, Outcome::Refused(Refusal::AgentFailed { reason }), None)
             }
         };
-        Some(Receipt { message: *message, hlc, outcome, record: Some(record.clone()) })
+        Some(Receipt { message: *message, hlc, outcome, record: Some(record.clone()), parts })
     }
 }
 

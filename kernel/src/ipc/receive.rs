@@ -181,7 +181,7 @@ impl Kernel {
         let (hlc, record) = self.let_in(from, target, Box::new(envelope), process, expires, rule, bound);
         let seq = record.as_ref().map(|record| record.seq);
         if received {
-            self.give_receipt(from, Receipt { message: id, hlc, outcome: Outcome::Received, record });
+            self.give_receipt(from, Receipt { message: id, hlc, outcome: Outcome::Received, record, parts: None });
         }
         if let Some(signal) = signal {
             return self.act_on_signal(id, process, &by, signal);
@@ -217,6 +217,7 @@ impl Kernel {
             body: Some(&envelope.payload),
             durability: level.durability,
             cause: &envelope.cause,
+            parts: None,
         };
         let (hlc, record) = self.record_audited(&step, bound.in_full);
         let mut incoming = Box::new(Incoming::new(from, target, envelope, process, expires, bound));
@@ -267,6 +268,7 @@ impl Kernel {
 
     /// A second copy: while the first is being worked on there is nothing to say.
     fn answer_again(&mut self, from: NodeId, envelope: &Envelope) {
+        self.stream_again(from, &envelope.id, envelope.parts);
         let open = self.inbox.get(&envelope.id).is_some_and(Incoming::is_awaited);
         if open || self.tool_runs.works_on(&envelope.id) || self.receipts.is_held(&envelope.id) {
             return;
@@ -280,7 +282,7 @@ impl Kernel {
     /// Says no to a message that was not let in; the same message may come again.
     pub(crate) fn refuse(&mut self, to: NodeId, message: MessageId, refusal: Refusal) {
         let hlc = self.chain.stamp_refusal(self.now);
-        let receipt = Receipt { message, hlc, outcome: Outcome::Refused(refusal), record: None };
+        let receipt = Receipt { message, hlc, outcome: Outcome::Refused(refusal), record: None, parts: None };
         if to == self.identity.chain.node {
             self.on_receipt(to, receipt);
         } else {
@@ -309,6 +311,7 @@ impl Kernel {
             body: Some(&envelope.payload),
             durability: weft_protocol::Durability::None,
             cause: &[],
+            parts: None,
         };
         self.record_audited(&step, self.services.audits_in_full(&envelope.target));
     }

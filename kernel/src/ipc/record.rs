@@ -1,8 +1,8 @@
 //! How the steps of messages stand on the chain: an event each for durable ones, a leaf of a batch for all others.
 
 use weft_protocol::{
-    Digest, Durability, Hlc, MessageId, MessageRecord, NodeId, Outcome, Payload, RecordRef, RecordedStep, Refusal,
-    Sender, Stage, TraceId,
+    Digest, Durability, Hlc, MessageId, MessageRecord, NodeId, Outcome, PartsProof, Payload, RecordRef, RecordedStep,
+    Refusal, Sender, Stage, TraceId,
 };
 
 use crate::kernel::Kernel;
@@ -26,6 +26,8 @@ pub(crate) struct Step<'a> {
     pub(crate) body: Option<&'a Payload>,
     pub(crate) durability: Durability,
     pub(crate) cause: &'a [Digest],
+    /// What stands for the parts of the answer, when it ended with some.
+    pub(crate) parts: Option<PartsProof>,
 }
 
 impl Kernel {
@@ -52,6 +54,7 @@ impl Kernel {
             body_hash,
             body_bytes,
             body: step.body.filter(|_| !plain),
+            parts: step.parts,
         };
         if plain {
             let hlc = self.chain.tick(now);

@@ -35,6 +35,8 @@ pub(crate) struct Message {
     pub(crate) deadline_us: u64,
     pub(crate) trace: Option<TraceId>,
     pub(crate) cause: Vec<Digest>,
+    /// Whether whoever asks takes parts of the answer.
+    pub(crate) parts: bool,
 }
 
 /// A message that may leave; nothing of it is recorded yet.
@@ -60,6 +62,16 @@ const fn is_put_in_a_mailbox(envelope: &Envelope) -> bool {
         LocalTarget::Topic(_) | LocalTarget::Broadcast | LocalTarget::Kernel => false,
     };
     !waits && has_mailbox && life_signal(&envelope.payload).is_none()
+}
+
+/// Parts are for whoever waits for an answer.
+fn check_parts(message: &Message) -> Result<(), Refusal> {
+    let waits = message.wants_reply && message.level.delivery == Delivery::Executed;
+    if message.parts && !waits {
+        let message = "parts of an answer are for a call that waits for it: receipt executed".to_owned();
+        return Err(Refusal::Invalid { message });
+    }
+    Ok(())
 }
 
 impl Kernel {
@@ -136,6 +148,7 @@ impl Kernel {
             self.spend(by, Resource::ToolCalls)?;
         }
         super::validate::check_message(&message.payload, &message.cause)?;
+        check_parts(&message)?;
         if message.target.local == LocalTarget::Broadcast {
             super::broadcast::check_broadcast(message.wants_reply, message.level)?;
         }
@@ -170,6 +183,7 @@ impl Kernel {
             hops: HOPS_MAX,
             grant: permit.grant,
             cause: message.cause,
+            parts: message.parts,
         });
         Ok(Permitted { to, written, envelope, expires, rule })
     }
@@ -177,6 +191,7 @@ impl Kernel {
     fn call_of(&mut self, ask: AskId, by: &Asker, permitted: Permitted) -> Result<(Box<Call>, String, bool), Refusal> {
         let Permitted { to, written, envelope, expires, rule } = permitted;
         let unreachable = self.reachable.get(&to) == Some(&false);
+        let taking = envelope.parts.then(Box::default);
         let call = Box::new(Call {
             ask: Some(ask),
             process: by.process(),
@@ -192,6 +207,7 @@ impl Kernel {
             sent_on_disk: false,
             receipt: None,
             witnesses: Witnesses::default(),
+            taking,
         });
         if unreachable && !call.is_durable() {
             let refusal = Refusal::Unreachable { node: to.to_string() };
@@ -226,6 +242,7 @@ impl Kernel {
             record: None,
             remote_record: None,
             witnesses: Vec::new(),
+            parts: None,
         };
         self.effects.answer(ask, Ok(Answer::Sent(Box::new(report))));
         self.deliver(process);
@@ -290,7 +307,12 @@ impl Kernel {
         call.attempts = call.attempts.saturating_add(1);
         call.lost = false;
         let (to, envelope) = (call.to, call.envelope.clone());
+        let again = call.attempts > 1;
         self.effects.transmit(to, envelope);
+        if again {
+            // What was said of them before may be lost.
+            self.tell_taken(id);
+        }
         self.retry_later(id);
     }
 
@@ -312,6 +334,7 @@ impl Kernel {
 
     /// A message did not reach its node: nothing is on its way until the next attempt.
     pub(crate) fn on_transmit_failed(&mut self, to: NodeId, id: &MessageId) {
+        self.on_part_lost(to, id);
         let waiting = |call: &&mut Call| call.to == to && call.receipt.is_none();
         if let Some(call) = self.calls.get_mut(id).filter(waiting) {
             call.lost = true;
@@ -324,6 +347,7 @@ impl Kernel {
         self.reachable.insert(node, reachable);
         if reachable {
             self.calls.lost_to(node).iter().for_each(|id| self.transmit(id));
+            self.send_parts_to(node);
         }
     }
 
@@ -345,6 +369,7 @@ impl Kernel {
             body: Some(&call.envelope.payload),
             durability: call.envelope.level.durability,
             cause: &call.envelope.cause,
+            parts: None,
         };
         self.record_audited(&step, call.is_tool_call())
     }
@@ -361,6 +386,7 @@ impl Kernel {
             body: Some(&message.payload),
             durability: message.level.durability,
             cause: &message.cause,
+            parts: None,
         });
     }
 

@@ -28,6 +28,7 @@ impl Kernel {
         if let Some(wait_us) = retry_us {
             return self.retry_busy(&id, wait_us);
         }
+        let Some(receipt) = self.check_parts(receipt) else { return };
         self.record_receipt(&id, &receipt);
         self.bury_refused(&id, &receipt.outcome);
         if let Some(call) = self.calls.get_mut(&id) {
@@ -39,6 +40,10 @@ impl Kernel {
     /// A durable message that was refused for good is kept among the dead letters.
     fn bury_refused(&mut self, id: &MessageId, outcome: &Outcome) {
         let Outcome::Refused(refusal) = outcome else { return };
+        // It was executed: sent again, it would be once more.
+        if matches!(refusal, Refusal::BrokenOff { .. }) {
+            return;
+        }
         // Taken out while it is buried, and put back for its asker.
         if let Some(call) = self.calls.remove(id) {
             self.bury(&call, refusal.code());
@@ -61,6 +66,7 @@ impl Kernel {
         let (trace, from, target) = (call.envelope.trace, call.envelope.from.clone(), call.target.clone());
         let (peer, durability, durable) = (call.to, call.envelope.level.durability, call.is_durable());
         let in_full = call.is_tool_call();
+        let parts = call.taking.as_ref().and_then(|taking| taking.proof.some());
         if peer == self.identity.chain.node && !durable {
             // Its receiver is this node too and has recorded the end.
             return;
@@ -76,6 +82,7 @@ impl Kernel {
             body: body.as_ref(),
             durability,
             cause: &[],
+            parts,
         };
         self.record_audited(&step, in_full);
         if durable && peer != self.identity.chain.node {
@@ -111,6 +118,7 @@ impl Kernel {
             return;
         }
         let Some(mut call) = self.remove_call(id) else { return };
+        self.took_all(call.to, *id, call.taking.as_deref());
         let (Some(ask), Some(receipt)) = (call.ask, call.receipt.take()) else { return };
         let answer = match receipt.outcome {
             Outcome::Refused(refusal) => Err(refusal),
@@ -138,11 +146,15 @@ impl Kernel {
             record: call.sent.clone(),
             remote_record,
             witnesses: call.witnesses.vouching.clone(),
+            parts: call.taking.as_ref().and_then(|taking| taking.proof.some()),
         }
     }
 
     /// The time of a message is over: its receiver is told, and whoever asked.
     pub(crate) fn expire_call(&mut self, id: &MessageId) {
+        if self.end_without_parts(id) {
+            return;
+        }
         if let Some(refusal) = self.calls.get(id).and_then(Call::not_witnessed) {
             return self.abandon(id, &refusal, "deadline");
         }
@@ -173,7 +185,13 @@ impl Kernel {
             }
             self.bury(&call, rule);
             if local {
-                self.cancel_incoming(id);
+                let why: fn(bool) -> Refusal = match refusal {
+                    Refusal::Deadline { .. } if rule == "deadline" => {
+                        |maybe_executed| Refusal::Deadline { maybe_executed }
+                    }
+                    _ => |maybe_executed| Refusal::Cancelled { maybe_executed },
+                };
+                self.cancel_incoming(id, why);
             } else if call.attempts > 0 && call.envelope.level.delivery == Delivery::Executed {
                 self.effects.cancel(call.to, *id);
             }
@@ -195,7 +213,9 @@ impl Kernel {
         self.calls.release_ask(&id);
         let goes_on = |call: &Call| call.is_durable() || call.envelope.level.delivery != Delivery::Executed;
         if !self.calls.get(&id).is_some_and(goes_on) {
-            self.abandon(&id, &Refusal::Deadline { maybe_executed: true }, "withdrawn");
+            self.abandon(&id, &Refusal::Cancelled { maybe_executed: true }, "withdrawn");
+        } else {
+            self.take_no_more(&id);
         }
     }
 

@@ -304,11 +304,11 @@ impl Kernel {
         if self.ending || self.state == NodeState::Damaged {
             // Nothing is recorded any more; what was done is.
             let hlc = self.chain.stamp_refusal(self.now);
-            return self.release_receipt(from, Receipt { message, hlc, outcome, record: None });
+            return self.release_receipt(from, Receipt { message, hlc, outcome, record: None, parts: None });
         }
         let (stage, rule, body) = end_of(&outcome);
         let (hlc, record) = self.record_tool_step(&run, stage, rule, body.as_ref());
-        self.give_receipt(from, Receipt { message, hlc, outcome, record });
+        self.give_receipt(from, Receipt { message, hlc, outcome, record, parts: None });
     }
 
     /// The caller does not wait any more: a start that waits for what it needs does not happen, all else goes on.
@@ -340,6 +340,7 @@ impl Kernel {
             body,
             durability: run.level.durability,
             cause: &run.cause,
+            parts: None,
         };
         self.record_audited(&step, true)
     }

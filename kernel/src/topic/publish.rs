@@ -134,6 +134,7 @@ impl Kernel {
             body: Some(&publication.payload),
             durability: Durability::None,
             cause: &[],
+            parts: None,
         });
         hlc
     }

@@ -137,8 +137,17 @@ fn what_is_too_large_or_not_json_does_not_leave() {
         else {
             panic!("a send")
         };
-        let syscall =
-            weft_kernel::Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent };
+        let syscall = weft_kernel::Syscall::Send {
+            target,
+            payload,
+            wants_reply,
+            level,
+            deadline_us,
+            trace,
+            cause,
+            idempotent,
+            parts: false,
+        };
         let asked = node.asked(1, syscall);
         effects(&node.run(asked)).join("; ")
     };

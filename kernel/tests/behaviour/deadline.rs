@@ -51,7 +51,10 @@ fn the_far_end_stops_when_whoever_asked_is_gone() {
     let stranger = pair.nodes[1].id();
     assert_eq!(effects(&pair.nodes[1].run(Input::CancelArrived { from: stranger, message })), Vec::<String>::new());
     let cancelled = pair.nodes[1].run(Input::CancelArrived { from, message });
-    assert_eq!(effects(&cancelled), ["cancel-delivery m0 of #0.0", "acknowledge m0 deadline: deadline passed"]);
+    assert_eq!(
+        effects(&cancelled),
+        ["cancel-delivery m0 of #0.0", "acknowledge m0 cancelled: cancelled: whoever asked no longer waits"]
+    );
 }
 
 #[test]

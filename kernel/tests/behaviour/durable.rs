@@ -179,7 +179,7 @@ fn a_busy_receiver_is_tried_again_until_the_deadline() {
     let id = transmitted(&alpha.run(asked)).id;
     let hlc = beta.disk.groups.last().and_then(|group| group.signed.decode().ok()).expect("a commit").hlc_last;
     let outcome = weft_protocol::Outcome::Refused(Refusal::Busy { retry_after_us: 60_000 });
-    let receipt = Box::new(weft_protocol::Receipt { message: id, hlc, outcome, record: None });
+    let receipt = Box::new(weft_protocol::Receipt { message: id, hlc, outcome, record: None, parts: None });
     let (from, now) = (beta.id(), alpha.now);
     assert_eq!(effects(&alpha.run(Input::ReceiptArrived { from, receipt })), Vec::<String>::new());
     assert_eq!(effects(&alpha.pass(60_000)), ["transmit m0 to echo `hi`"]);

@@ -11,8 +11,9 @@ use weft_kernel::{
 };
 use weft_protocol::{
     AgentSpec, AuditLevel, Backend, Branch, CronId, DeferralId, Environment, ExitReason, Fact, GrantIssued, GrantRef,
-    GrantTerms, InviteId, InviteRevoked, MessageId, MissedRule, Principal, ProbeCheck, ProbeKind, ProbeSpec,
-    ProbeTiming, ProcessExited, ProcessId, Refusal, ResourceLimits, RestartPolicy, Role, Target, Watched,
+    GrantTerms, InviteId, InviteRevoked, MessageId, MissedRule, PartsTaken, Principal, ProbeCheck, ProbeKind,
+    ProbeSpec, ProbeTiming, ProcessExited, ProcessId, Refusal, ReplyPart, ResourceLimits, RestartPolicy, Role, Target,
+    Watched,
 };
 
 use crate::node::{Node, acknowledged, echo, echoed, effects, granted, message, name, text, transmitted};
@@ -48,6 +49,8 @@ macro_rules! classes {
 classes! { SYSCALLS, name_of_syscall: Syscall {
     Send => Passes(&["ipc.batch"]),
     Publish => Passes(&["ipc.batch"]),
+    // What stands for all parts is in the record of the answer.
+    Stream => Reads,
     // Of an agent. An operator's lasts as long as the request that reads it.
     Subscribe => Changes(&["topic.subscribed"]),
     Unsubscribe => Changes(&["topic.unsubscribed"]),
@@ -86,6 +89,10 @@ classes! { INPUTS, name_of_input: Input {
     EnvelopeArrived => Passes(&["ipc.batch"]),
     ReceiptArrived => Passes(&["ipc.batch"]),
     CancelArrived => Passes(&["ipc.batch"]),
+    // The record of the answer stands for its parts.
+    PartArrived => Reads,
+    PartsTakenArrived => Reads,
+    PartsTaken => Reads,
     // What is known of the way to another node.
     TransmitFailed => Reads,
     ReachabilityChanged => Reads,
@@ -398,8 +405,23 @@ fn try_out(world: &mut World, which: &str) -> Tried {
             };
             (operator, decide(waits), Some(decide(DeferralId(9_999))))
         }
+        "Stream" => {
+            let call = world.node.asked(5, crate::node::in_parts(message("echo", "hi", "executed")));
+            let message = delivered(&world.node.run(call));
+            let stream = |message| Syscall::Stream { message, part: text("hi") };
+            (world.echo.clone(), stream(message), Some(stream(MessageId { counter: 999, ..message })))
+        }
         other => panic!("{other} is classed, but nobody tries it: add how"),
     }
+}
+
+/// The message that a process is handed.
+fn delivered(outputs: &[Output]) -> MessageId {
+    let handed = outputs.iter().find_map(|output| match output {
+        Output::Deliver { delivery, .. } => Some(delivery.message),
+        _ => None,
+    });
+    handed.expect("it is handed over")
 }
 
 /// The thirtieth of February.
@@ -444,8 +466,9 @@ fn what_is_refused_leaves_the_refusal_alone() {
     for (which, _) in SYSCALLS {
         let mut world = World::new();
         let (_, syscall, refused) = try_out(&mut world, which);
-        // Giving up a subscription needs no permission, and a tool call is counted before anything is judged.
-        if !matches!(*which, "Unsubscribe" | "CallTool") {
+        // Giving up a subscription needs no permission, nor does answering whoever asked; a tool call is counted before anything
+        // is judged.
+        if !matches!(*which, "Unsubscribe" | "CallTool" | "Stream") {
             let told = tell(&mut world.node, asked(&world.poor.clone(), syscall));
             let denied = matches!(told.answer, Some(Err(Refusal::Denied { .. } | Refusal::Wider { .. })));
             if !denied || told.in_the_end != ["gate.denied"] {
@@ -496,6 +519,23 @@ fn input_for(which: &str) -> (Node, Input) {
             let message = envelope.id;
             beta.run(Input::EnvelopeArrived { from, role, envelope: Box::new(envelope) });
             (beta, Input::CancelArrived { from, message })
+        }
+        "PartArrived" => {
+            let to = beta.id();
+            let (alpha, envelope) = sent_by(alpha, &beta);
+            let part = Box::new(ReplyPart { message: envelope.id, number: 0, payload: text("hi") });
+            (alpha, Input::PartArrived { from: to, part })
+        }
+        "PartsTakenArrived" => {
+            let envelope = sent_by(alpha, &beta).1;
+            let taken = PartsTaken { message: envelope.id, count: 1 };
+            beta.run(Input::EnvelopeArrived { from, role, envelope: Box::new(envelope) });
+            (beta, Input::PartsTakenArrived { from, taken })
+        }
+        "PartsTaken" => {
+            let call = beta.asked(5, crate::node::in_parts(message("echo", "hi", "executed")));
+            beta.run(call);
+            (beta, Input::PartsTaken { ask: AskId(5), count: 1 })
         }
         "TransmitFailed" => {
             let to = beta.id();
@@ -665,7 +705,7 @@ fn input_for(which: &str) -> (Node, Input) {
 /// A call that alpha sends to beta.
 fn sent_by(mut alpha: Node, beta: &Node) -> (Node, weft_protocol::Envelope) {
     let route = Route::Remote(beta.id());
-    let syscall = Box::new(message("echo@beta", "hi", "executed"));
+    let syscall = Box::new(crate::node::in_parts(message("echo@beta", "hi", "executed")));
     let outputs = alpha.run(Input::Asked { ask: AskId(1), by: Principal::Operator, syscall, route });
     let envelope = transmitted(&outputs);
     (alpha, envelope)

@@ -75,7 +75,7 @@ fn a_receipt_counts_only_from_whom_it_is_expected() {
     let alpha = &mut pair.nodes[0];
     let sent = transmitted(&alpha.run(asked));
     let mut receipt = |from, message, outcome| {
-        let receipt = Box::new(Receipt { message, hlc: sent.hlc, outcome, record: None });
+        let receipt = Box::new(Receipt { message, hlc: sent.hlc, outcome, record: None, parts: None });
         effects(&alpha.run(Input::ReceiptArrived { from, receipt })).join("; ")
     };
     let executed = || Outcome::Executed { reply: None };

@@ -29,6 +29,7 @@ mod liar;
 mod limits;
 mod mailbox;
 mod needs;
+mod parts;
 mod recovery;
 mod replay;
 mod reservation;

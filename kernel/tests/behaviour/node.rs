@@ -10,8 +10,8 @@ use weft_kernel::{
 use weft_protocol::{
     AgentName, AgentSpec, Backend, Batch, BuiltinKind, ChainId, ChainState, ClusterId, CommitGroup, DeadLetter,
     Envelope, Fact, Hlc, Incarnation, KeyPair, Level, LocalTarget, LoggedPublication, MessageId, MessageRecord, NodeId,
-    OutboxEntry, Outcome, Payload, PlacedFact, PlacedMessage, Principal, ProcessId, Publication, Receipt, Recovered,
-    RecoveredChain, Refusal, Reserved, Signer, Stage, Timestamp, TopicPattern, hash,
+    OutboxEntry, Outcome, PartsTaken, Payload, PlacedFact, PlacedMessage, Principal, ProcessId, Publication, Receipt,
+    Recovered, RecoveredChain, Refusal, Reserved, Signer, Stage, Timestamp, TopicPattern, hash,
 };
 
 /// When every test begins: 2024-01-01 00:00 UTC.
@@ -350,7 +350,16 @@ pub(crate) fn message(target: &str, words: &str, level: &str) -> Syscall {
         trace: None,
         cause: Vec::new(),
         idempotent: false,
+        parts: false,
     }
+}
+
+/// The same call by somebody who takes parts of its answer.
+pub(crate) fn in_parts(call: Syscall) -> Syscall {
+    let Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent, .. } = call else {
+        panic!("{call:?}")
+    };
+    Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent, parts: true }
 }
 
 /// The first envelope that is transmitted.
@@ -405,6 +414,14 @@ fn show(output: &Output) -> String {
             format!("seek {members} witnesses of m{} for {places}", message.counter)
         }
         Output::SeekNoWitnesses { message } => format!("seek no witnesses of m{}", message.counter),
+        Output::AnswerPart { ask, number, payload } => format!("part {number} to {} {}", ask.0, show_payload(payload)),
+        Output::SendPart { part, .. } => {
+            format!("send part {} of m{} {}", part.number, part.message.counter, show_payload(&part.payload))
+        }
+        Output::SayPartsTaken { taken, .. } => match taken.count {
+            PartsTaken::NO_MORE => format!("want no more parts of m{}", taken.message.counter),
+            count => format!("took {count} parts of m{}", taken.message.counter),
+        },
         Output::Cancel { message, .. } => format!("cancel m{}", message.counter),
         Output::Publish(publication) => format!("publish {}", show_publication(publication)),
         Output::Follow { subscriptions, .. } => {
@@ -507,7 +524,8 @@ fn show_receipt(receipt: &Receipt) -> String {
         Outcome::Delivered { count } => format!("delivered {count}"),
     };
     let record = receipt.record.as_ref().map_or_else(String::new, |record| format!(" #{}", record.seq));
-    format!("m{} {outcome}{record}", receipt.message.counter)
+    let parts = receipt.parts.map_or_else(String::new, |parts| format!(" behind {} parts", parts.count));
+    format!("m{} {outcome}{record}{parts}", receipt.message.counter)
 }
 
 fn show_payload(payload: &Payload) -> String {

@@ -58,6 +58,10 @@ impl Pair {
             Output::Cancel { to, message } if self.is(other, to) => {
                 Some((other, Input::CancelArrived { from, message }))
             }
+            Output::SendPart { to, part } if self.is(other, to) => Some((other, Input::PartArrived { from, part })),
+            Output::SayPartsTaken { to, taken } if self.is(other, to) => {
+                Some((other, Input::PartsTakenArrived { from, taken }))
+            }
             Output::Publish(publication) => {
                 Some((other, Input::PublicationArrived { from, role, publication, fetched: false }))
             }

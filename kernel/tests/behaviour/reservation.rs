@@ -207,6 +207,7 @@ proptest! {
                         hops: 8,
                         grant: None,
                         cause: Vec::new(),
+                        parts: false,
                     };
                     let (from, role) = (other.id(), Role::Worker);
                     node.give(Input::EnvelopeArrived { from, role, envelope: Box::new(envelope) })

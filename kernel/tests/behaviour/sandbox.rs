@@ -180,6 +180,7 @@ fn elsewhere(sandbox: &serde_json::Value) -> Syscall {
         trace: None,
         cause: Vec::new(),
         idempotent: false,
+        parts: false,
     }
 }
 

@@ -36,7 +36,7 @@ fn call(target: &str, json: &str) -> Syscall {
         panic!("a send")
     };
     let payload = Payload::Json(json.to_owned());
-    Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent }
+    Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent, parts: false }
 }
 
 fn operator(node: &mut Node, syscall: Syscall) -> Vec<String> {

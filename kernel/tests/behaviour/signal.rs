@@ -26,7 +26,7 @@ fn signal(target: &str, signal: Signal) -> Syscall {
     match message(target, "", "executed") {
         Syscall::Send { target, wants_reply, level, deadline_us, trace, cause, idempotent, .. } => {
             let payload = Payload::Signal(Box::new(signal));
-            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent }
+            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent, parts: false }
         }
         other => other,
     }

@@ -14,7 +14,7 @@ fn tool(target: &str, tool: &str, args: &Value) -> Syscall {
     match message(target, "", "executed") {
         Syscall::Send { target, wants_reply, level, deadline_us, trace, cause, idempotent, .. } => {
             let payload = Payload::ToolCall { name: tool.into(), args: args.to_string() };
-            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent }
+            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent, parts: false }
         }
         other => other,
     }
@@ -115,7 +115,7 @@ fn a_signal_that_changes_a_life_counts_from_an_admin_node_alone() {
     let kill = || match message("echo@beta", "", "executed") {
         Syscall::Send { target, wants_reply, level, deadline_us, trace, cause, idempotent, .. } => {
             let payload = Payload::Signal(Box::new(Signal::Kill));
-            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent }
+            Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause, idempotent, parts: false }
         }
         other => other,
     };

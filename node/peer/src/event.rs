@@ -321,6 +321,13 @@ pub enum Input {
         /// How much.
         measured: Measured,
     },
+    /// Whoever asked has taken so many parts of the answer, from the first on, and as many more may be handed over.
+    PartsTaken {
+        /// Which question.
+        ask: AskId,
+        /// How many.
+        count: u32,
+    },
     /// A process is done with a message.
     AgentAnswered {
         /// Which process.
@@ -457,6 +464,15 @@ pub enum Output {
         ask: AskId,
         /// Its admission, or why not.
         answer: Result<Box<Admission>, AuthRefusal>,
+    },
+    /// Hand a part of the answer to whoever asked; give `PartsTaken` as they are taken.
+    AnswerPart {
+        /// Which question.
+        ask: AskId,
+        /// Which part it is, from zero.
+        number: u32,
+        /// What it says.
+        payload: Payload,
     },
     /// Hand a publication to an operator's subscription.
     Notify {

@@ -108,7 +108,13 @@ mod tests {
     }
 
     fn receipt(counter: u64) -> Box<Receipt> {
-        Box::new(Receipt { message: message(counter), hlc: Hlc(1), outcome: Outcome::Received, record: None })
+        Box::new(Receipt {
+            message: message(counter),
+            hlc: Hlc(1),
+            outcome: Outcome::Received,
+            record: None,
+            parts: None,
+        })
     }
 
     #[test]
@@ -139,7 +145,7 @@ mod tests {
         let answered = |counter: u64| {
             let reply = Some(weft_protocol::Payload::Text("x".repeat(REQUEST_BYTES_MAX / 2)));
             let outcome = Outcome::Executed { reply };
-            Box::new(Receipt { message: message(counter), hlc: Hlc(1), outcome, record: None })
+            Box::new(Receipt { message: message(counter), hlc: Hlc(1), outcome, record: None, parts: None })
         };
         let mut inbound = Inbound::default();
         inbound.open(InboundId(1), node(2), BTreeSet::from([message(1), message(2)]), NOW);

@@ -25,6 +25,7 @@ mod large;
 mod learned;
 mod links;
 mod mending;
+mod parts;
 mod peer;
 mod persist;
 mod rates;

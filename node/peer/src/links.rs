@@ -31,7 +31,7 @@ impl Links {
     /// No connection is open any more; the messages that had not left.
     pub(crate) fn close(&mut self, node: NodeId) -> Vec<MessageId> {
         let link = self.links.remove(&node).unwrap_or_default();
-        link.queue.iter().filter_map(envelope_id).collect()
+        link.queue.iter().filter_map(message_of).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Every member with a connection.
@@ -75,12 +75,29 @@ impl Links {
     }
 }
 
-/// The message an item carries, when it is one whose sender must hear if it does not arrive.
+/// The message that an item carries, which is answered with a receipt.
 pub(crate) fn envelope_id(item: &A2aItem) -> Option<MessageId> {
     match item {
         A2aItem::Envelope(envelope) => Some(envelope.id),
         A2aItem::LargeEnvelope(large) => Some(large.envelope.id),
-        A2aItem::Receipt(_) | A2aItem::LargeReceipt(_) | A2aItem::Cancel(_) => None,
+        A2aItem::Receipt(_)
+        | A2aItem::LargeReceipt(_)
+        | A2aItem::Cancel(_)
+        | A2aItem::Part(_)
+        | A2aItem::PartsTaken(_) => None,
+    }
+}
+
+/// The message of an item whose loss somebody must hear of: a message, or a part of the answer to one.
+pub(crate) fn message_of(item: &A2aItem) -> Option<MessageId> {
+    match item {
+        A2aItem::Part(part) => Some(part.message),
+        A2aItem::Envelope(_)
+        | A2aItem::LargeEnvelope(_)
+        | A2aItem::Receipt(_)
+        | A2aItem::LargeReceipt(_)
+        | A2aItem::Cancel(_)
+        | A2aItem::PartsTaken(_) => envelope_id(item),
     }
 }
 
@@ -97,13 +114,16 @@ fn item_bytes(item: &A2aItem) -> usize {
     match item {
         A2aItem::Envelope(envelope) => envelope.payload.size() + ITEM_OVERHEAD_BYTES,
         A2aItem::Receipt(receipt) => receipt_bytes(receipt),
-        A2aItem::Cancel(_) | A2aItem::LargeEnvelope(_) | A2aItem::LargeReceipt(_) => ITEM_OVERHEAD_BYTES,
+        A2aItem::Part(part) => part.payload.size() + ITEM_OVERHEAD_BYTES,
+        A2aItem::Cancel(_) | A2aItem::PartsTaken(_) | A2aItem::LargeEnvelope(_) | A2aItem::LargeReceipt(_) => {
+            ITEM_OVERHEAD_BYTES
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use weft_protocol::{ChainId, Incarnation};
+    use weft_protocol::{ChainId, Incarnation, ReplyPart};
 
     use super::*;
 
@@ -132,6 +152,25 @@ mod tests {
         assert_eq!(request.items, (0..64).map(item).collect::<Vec<_>>());
         links.finish(node(2));
         assert_eq!(links.take().expect("the rest").1.items, (64..70).map(item).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_loss_of_a_part_is_told_once_for_its_message() {
+        let mut links = Links::default();
+        links.open(node(2));
+        let message = MessageId { chain: ChainId { node: node(2), incarnation: Incarnation(1) }, counter: 1 };
+        for number in 0..2 {
+            let part = ReplyPart { message, number, payload: Payload::Text("x".to_owned()) };
+            assert_eq!(links.push(node(2), A2aItem::Part(Box::new(part))), Ok(()));
+        }
+        assert_eq!(links.close(node(2)), [message]);
+        let large = |number| {
+            let payload = Payload::Text("x".repeat(REQUEST_BYTES_MAX / 2));
+            A2aItem::Part(Box::new(ReplyPart { message, number, payload }))
+        };
+        links.open(node(2));
+        assert_eq!((links.push(node(2), large(0)), links.push(node(2), large(1))), (Ok(()), Ok(())));
+        assert_eq!(links.take().map(|(_, request)| request.items.len()), Some(1), "a frame has a bound");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::inbound::Inbound;
 use crate::learned::{
     admins_counted, admins_known, ends_learned, members_known, pardons_learned, rights_learned, rules_learned,
 };
-use crate::links::{Links, envelope_id};
+use crate::links::{Links, envelope_id, message_of};
 use crate::mending::{MendOutcome, Mending};
 use crate::persist::PersistQueue;
 use crate::rates::{HOLD_US, Rates};
@@ -91,7 +91,7 @@ pub struct Peer {
     mending: Mending,
     waiting: Waiting,
     pub(crate) blobs: Blobs,
-    services: Services,
+    pub(crate) services: Services,
     pub(crate) failover: Failover,
     /// What the kernel was last told that others serve.
     elsewhere: BTreeSet<ServiceName>,
@@ -336,6 +336,7 @@ impl Peer {
             Input::ResourcesMeasured { process, measured } => {
                 self.tell_kernel(kernel::Input::ResourcesMeasured { process, measured });
             }
+            Input::PartsTaken { ask, count } => self.parts_taken(ask, count),
             Input::AgentAnswered { process, message, answer } => {
                 self.tell_kernel(kernel::Input::AgentAnswered { process, message, answer });
             }
@@ -418,7 +419,7 @@ impl Peer {
             out.push(Output::Respond { request, content: Response::A2a(A2aResponse { receipts }) });
         }
         while let Some((to, request)) = self.links.take() {
-            let messages = request.items.iter().filter_map(envelope_id).collect();
+            let messages = request.items.iter().filter_map(message_of).collect();
             let content = Request::A2a(request);
             self.request(to, content, Outbound::A2a { to, messages }, out);
         }
@@ -616,6 +617,7 @@ impl Peer {
     fn carry_on(&mut self, next: Next, out: &mut Vec<Output>) {
         match next {
             Next::Ask(Attempt { ask, by, syscall, route }) => {
+                let route = self.route_of_parts(&syscall, route);
                 self.tell_kernel(kernel::Input::Asked { ask, by, syscall, route });
             }
             Next::Answer(ask, answer) => out.push(Output::Answer { ask, answer: answer.map(Reply::Kernel) }),
@@ -658,6 +660,7 @@ impl Peer {
     }
 
     fn ask_kernel(&mut self, ask: AskId, by: Principal, syscall: Box<Syscall>, route: Route) {
+        let route = self.route_of_parts(&syscall, route);
         let watched = match (&*syscall, &route) {
             (Syscall::Monitor { .. }, Route::Remote(node)) => Some(*node),
             _ => None,
@@ -833,6 +836,10 @@ impl Peer {
                     self.blobs.offers.answered(from, &large.receipt.message);
                     self.large_receipt_arrived(from, *large, now, out);
                 }
+                (A2aItem::Part(part), _) => self.tell_kernel(kernel::Input::PartArrived { from, part }),
+                (A2aItem::PartsTaken(taken), _) => {
+                    self.tell_kernel(kernel::Input::PartsTakenArrived { from, taken });
+                }
                 (A2aItem::Cancel(message), _) => self.tell_kernel(kernel::Input::CancelArrived { from, message }),
             }
         }
@@ -846,7 +853,7 @@ impl Peer {
     /// Says no to a message that the kernel never heard of; its sender's own stamp stands in the receipt.
     pub(crate) fn refuse_unheard(&mut self, from: NodeId, message: MessageId, hlc: Hlc, refusal: Refusal) {
         let outcome = weft_protocol::Outcome::Refused(refusal);
-        let receipt = Box::new(Receipt { message, hlc, outcome, record: None });
+        let receipt = Box::new(Receipt { message, hlc, outcome, record: None, parts: None });
         if let Err(receipt) = self.inbound.add(from, receipt) {
             self.transmit(from, A2aItem::Receipt(receipt));
         }
@@ -1021,6 +1028,9 @@ impl Peer {
             From::SeekNoWitnesses { message } => {
                 self.tell_replication(replication::Input::NoWitnessesSought { message });
             }
+            From::AnswerPart { ask, number, payload } => self.part_came(ask, number, payload, out),
+            From::SendPart { to, part } => self.transmit(to, A2aItem::Part(part)),
+            From::SayPartsTaken { to, taken } => self.transmit(to, A2aItem::PartsTaken(taken)),
             From::Cancel { to, message } => self.transmit(to, A2aItem::Cancel(message)),
             From::Publish(publication) => self.publish(publication, out),
             From::Follow { subscriptions, since } => self.follow(subscriptions, since, out),
@@ -1102,10 +1112,8 @@ impl Peer {
     }
 
     pub(crate) fn transmit(&mut self, to: NodeId, item: A2aItem) {
-        if let Err(item) = self.links.push(to, item)
-            && let Some(message) = envelope_id(&item)
-        {
-            self.tell_kernel(kernel::Input::TransmitFailed { to, message });
+        if let Err(item) = self.links.push(to, item) {
+            self.item_lost(to, &item);
         }
     }
 

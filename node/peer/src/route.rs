@@ -48,6 +48,7 @@ pub(crate) fn route(
         | Syscall::Subscribe { .. }
         | Syscall::Unsubscribe { .. }
         | Syscall::CallTool { .. }
+        | Syscall::Stream { .. }
         | Syscall::ListDeadLetters
         | Syscall::DropDeadLetter { .. }
         | Syscall::Spawn { .. }
@@ -204,6 +205,7 @@ pub(crate) fn nowhere_for(syscall: &Syscall) -> Route {
         | Syscall::Subscribe { .. }
         | Syscall::Unsubscribe { .. }
         | Syscall::CallTool { .. }
+        | Syscall::Stream { .. }
         | Syscall::ListDeadLetters
         | Syscall::DropDeadLetter { .. }
         | Syscall::Spawn { .. }

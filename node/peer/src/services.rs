@@ -30,6 +30,8 @@ struct Open {
     /// Whom it went to before, and why that was not the end.
     tried: BTreeSet<NodeId>,
     last: Option<Refusal>,
+    /// Whether parts of an answer came, and how many.
+    parts: u32,
 }
 
 /// What the peer must do for a call.
@@ -131,6 +133,7 @@ impl Services {
             attempt: None,
             tried: BTreeSet::new(),
             last: None,
+            parts: 0,
         };
         self.open.insert(ask, open);
         Some(self.attempt(ask, world))
@@ -230,12 +233,14 @@ impl Services {
             if let Err(refusal) = &answer
                 && may_follow(refusal, open.idempotent)
                 && open.until > world.now
+                && open.parts == 0
             {
                 open.last = Some(refusal.clone());
                 return self.attempt(ask, world);
             }
         }
-        let asked_at = self.open.remove(&ask).map_or(world.now, |open| open.asked_at);
+        let (asked_at, parts) = self.open.remove(&ask).map_or((world.now, 0), |open| (open.asked_at, open.parts));
+        let answer = answer.map_err(|refusal| broken_off(refusal, parts));
         let answer = answer.map(|answer| match answer {
             Answer::Sent(mut report) => {
                 report.latency_us = world.now.since_us(asked_at);
@@ -247,7 +252,7 @@ impl Services {
     }
 
     /// A node cannot be reached any more: attempts there that may be made twice are given up and made elsewhere, when there
-    /// is an elsewhere. Returns the numbers to withdraw, each with what follows.
+    /// is an elsewhere; one that was answered in part ends. Returns the numbers to withdraw, each with what follows.
     pub(crate) fn lost(&mut self, node: NodeId, world: &World<'_>) -> Vec<(kernel::AskId, Next)> {
         let there = self
             .open
@@ -268,9 +273,31 @@ impl Services {
             let Some((attempt, _)) = self.open.get_mut(&ask).and_then(|open| open.attempt.take()) else { continue };
             self.attempts.remove(&attempt);
             self.end_attempt(&service, node, Verdict::Failed, world.now);
-            moved.push((attempt, self.attempt(ask, world)));
+            let parts = self.open.get(&ask).map_or(0, |open| open.parts);
+            if parts > 0 {
+                self.open.remove(&ask);
+                let unreachable = Refusal::Unreachable { node: world.discovery.display_name(node) };
+                moved.push((attempt, Next::Answer(ask, Err(broken_off(unreachable, parts)))));
+            } else {
+                moved.push((attempt, self.attempt(ask, world)));
+            }
         }
         moved
+    }
+
+    /// A part of the answer to an attempt came; whoever asked.
+    pub(crate) fn part_came(&mut self, attempt: kernel::AskId) -> AskId {
+        let Some(ask) = self.attempts.get(&attempt).copied() else { return AskId(attempt.0) };
+        if let Some(open) = self.open.get_mut(&ask) {
+            open.parts = open.parts.saturating_add(1);
+        }
+        ask
+    }
+
+    /// The number under which the kernel knows a question.
+    pub(crate) fn attempt_of(&self, ask: AskId) -> kernel::AskId {
+        let attempt = self.open.get(&ask).and_then(|open| open.attempt);
+        attempt.map_or(kernel::AskId(ask.0), |(attempt, _)| attempt)
     }
 
     /// Whoever asked is gone; the number under which the kernel knows the question.
@@ -316,6 +343,15 @@ fn all_fail(syscall: &Syscall, providers: usize, until: Timestamp, now: Timestam
     nobody(syscall, &format!(" (each of {providers} providers failed too often; tried again in {seconds} s)"))
 }
 
+/// A provider that fails after it answered in part is not followed by another, whose parts would be other ones.
+fn broken_off(refusal: Refusal, parts: u32) -> Refusal {
+    if parts == 0 || !may_follow(&refusal, true) {
+        return refusal;
+    }
+    let reason = format!("{refusal}; another provider would begin again, so none was asked: call once more for that");
+    Refusal::BrokenOff { parts, reason }
+}
+
 /// What the end of a call says about its provider.
 fn verdict(answer: &Result<Answer, Refusal>) -> Verdict {
     match answer {
@@ -330,6 +366,7 @@ fn verdict(answer: &Result<Answer, Refusal>) -> Verdict {
             | Refusal::ShuttingDown
             | Refusal::Restarting { .. }
             | Refusal::Unreachable { .. }
+            | Refusal::BrokenOff { .. }
             | Refusal::ContractViolated { part: ContractPart::Output, .. } => Verdict::Failed,
             Refusal::Denied { .. }
             | Refusal::Deferred { .. }
@@ -341,6 +378,7 @@ fn verdict(answer: &Result<Answer, Refusal>) -> Verdict {
             | Refusal::NoWitness
             | Refusal::NoMajority { .. }
             | Refusal::NotWitnessed { .. }
+            | Refusal::Cancelled { .. }
             | Refusal::LimitReached { .. }
             | Refusal::Wider { .. }
             | Refusal::OutOfScope { .. }
@@ -376,6 +414,8 @@ fn may_follow(refusal: &Refusal, idempotent: bool) -> bool {
         | Refusal::NoWitness
         | Refusal::NoMajority { .. }
         | Refusal::NotWitnessed { .. }
+        | Refusal::Cancelled { .. }
+        | Refusal::BrokenOff { .. }
         | Refusal::LimitReached { .. }
         | Refusal::Wider { .. }
         | Refusal::OutOfScope { .. }

@@ -61,6 +61,8 @@ fn cost_of(item: &A2aItem) -> (Cost, Option<(MessageId, Hlc)>) {
         A2aItem::Envelope(one) => envelope(one, one.payload.size() as u64),
         A2aItem::LargeEnvelope(large) => envelope(&large.envelope, large.body.bytes),
         A2aItem::Receipt(_) | A2aItem::LargeReceipt(_) => (Cost::default(), None),
-        A2aItem::Cancel(_) => (ONE, None),
+        // It answers what this node asked, and no more may come than this node said.
+        A2aItem::Part(_) => (Cost::default(), None),
+        A2aItem::Cancel(_) | A2aItem::PartsTaken(_) => (ONE, None),
     }
 }

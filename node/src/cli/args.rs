@@ -710,6 +710,9 @@ pub(crate) struct CallArgs {
     /// alone means executed+durable
     #[arg(long, value_name = "LEVEL", default_value = "executed")]
     pub(crate) receipt: Level,
+    /// Print each part of the answer as it comes, text as it is; with --json, one line each. The answer follows
+    #[arg(long)]
+    pub(crate) stream: bool,
     #[command(flatten)]
     pub(crate) at: At,
 }

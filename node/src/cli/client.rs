@@ -84,6 +84,14 @@ impl Client {
         Ok(self.send(Method::GET, path, None::<&()>).await?.into_body())
     }
 
+    /// Asks to do something whose outcome arrives bit by bit.
+    ///
+    /// # Errors
+    /// What the node said, or `not-running`.
+    pub(crate) async fn post_stream(&self, path: &str, body: &impl Serialize) -> Result<Incoming, CliError> {
+        Ok(self.send(Method::POST, path, Some(body)).await?.into_body())
+    }
+
     async fn whole<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -197,6 +205,11 @@ impl Pieces {
         Self { body, pending: Vec::new(), end: b"\n\n", inner: data_of }
     }
 
+    /// Server-sent events, whole; comments are left out.
+    pub(crate) const fn named_events(body: Incoming) -> Self {
+        Self { body, pending: Vec::new(), end: b"\n\n", inner: whole_event }
+    }
+
     /// The next piece; `None` when the node ended the stream.
     ///
     /// # Errors
@@ -226,6 +239,16 @@ fn take_piece(pending: &mut Vec<u8>, end: &[u8]) -> Option<String> {
 
 fn not_empty(line: &str) -> Option<String> {
     if line.is_empty() { None } else { Some(line.to_owned()) }
+}
+
+fn whole_event(event: &str) -> Option<String> {
+    data_of(event).map(|_| event.to_owned())
+}
+
+/// The name and the data of a server-sent event.
+pub(crate) fn name_and_data(event: &str) -> Option<(String, String)> {
+    let name = event.lines().find_map(|line| line.strip_prefix("event:")).map_or("message", str::trim);
+    Some((name.to_owned(), data_of(event)?))
 }
 
 fn data_of(event: &str) -> Option<String> {

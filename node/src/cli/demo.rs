@@ -327,6 +327,7 @@ fn message(target: &str, text: &str, receipt: &str) -> SendRequest {
         deadline_ms: Some(10_000),
         trace: None,
         idempotent: false,
+        parts: false,
     }
 }
 

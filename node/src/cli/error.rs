@@ -68,6 +68,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("not-found", exit::NOT_FOUND),
     ("unreachable", exit::NOT_FOUND),
     ("deadline", exit::DEADLINE),
+    ("cancelled", exit::DEADLINE),
     ("not-running", exit::NOT_RUNNING),
     ("shutting-down", exit::NOT_RUNNING),
     ("invalid", exit::REFUSED),
@@ -99,6 +100,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("busy", exit::FAILED),
     ("restarting", exit::FAILED),
     ("agent-failed", exit::FAILED),
+    ("broken-off", exit::FAILED),
     ("no-witness", exit::FAILED),
     ("no-majority", exit::FAILED),
     ("not-witnessed", exit::DEADLINE),
@@ -234,6 +236,8 @@ fn refusal_hint(refusal: &Refusal) -> String {
         Refusal::NotWitnessed { .. } => {
             "do not send it again; weft chain witnesses lists who vouches, weft trace shows the message"
         }
+        Refusal::Cancelled { .. } => "weft trace shows how far it came",
+        Refusal::BrokenOff { .. } => "what was printed is not the whole answer; call again when that may be done twice",
         Refusal::NoMajority { .. } => "weft members shows who is there; without --failover it starts here",
         Refusal::NoWitness => "--receipt executed+durable; a witness is a third member: weft members",
         Refusal::Unreachable { .. } => "weft members shows who can be reached",
@@ -349,6 +353,8 @@ mod tests {
             (Refusal::NoWitness, 1),
             (Refusal::NoMajority { counting: 2 }, 1),
             (Refusal::NotWitnessed { delivery: weft_protocol::Delivery::Executed, vouching: 0, wanted: 1 }, 5),
+            (Refusal::Cancelled { maybe_executed: true }, 5),
+            (Refusal::BrokenOff { parts: 1, reason: "r".into() }, 1),
             (Refusal::Damaged, 8),
             (Refusal::ShuttingDown, 6),
             (Refusal::Unreachable { node: "n".into() }, 4),

@@ -34,6 +34,9 @@ pub(crate) async fn call(args: &CallArgs, at: &At) -> Result<(), CliError> {
         return Err(CliError::new("usage", message).hint("weft send, or --receipt executed+durable"));
     }
     let request: CallRequest = request(&args.message, args.receipt)?;
+    if args.stream {
+        return super::parts::call(CallRequest { parts: true, ..request }, at).await;
+    }
     let report: CallReport = Client::of(at)?.post("/v1/call", &request).await?;
     let output = Output::new(at.json);
     output.report(&report, |report| report.reply.as_ref().map_or_else(String::new, body_text))?;
@@ -41,7 +44,7 @@ pub(crate) async fn call(args: &CallArgs, at: &At) -> Result<(), CliError> {
     Ok(())
 }
 
-fn call_line(report: &CallReport) -> String {
+pub(super) fn call_line(report: &CallReport) -> String {
     let path = match report.rtt_us {
         Some(rtt_us) if report.path != "local" => format!("{} {}", report.path, micros(rtt_us)),
         _ => report.path.clone(),
@@ -50,9 +53,10 @@ fn call_line(report: &CallReport) -> String {
         (Some(own), Some(theirs)) => format!("  records {own} here, {theirs} there"),
         _ => String::new(),
     };
+    let parts = report.parts.map_or_else(String::new, |count| format!("  {}", plural(u64::from(count), "part")));
     let latency = micros(report.latency_us);
     let (receipt, witnesses) = (&report.receipt, witnesses(&report.witnesses));
-    format!("{latency}  {}, {path}  receipt {receipt}{witnesses}  trace {}{records}", report.name, report.trace)
+    format!("{latency}  {}, {path}  receipt {receipt}{witnesses}  trace {}{records}{parts}", report.name, report.trace)
 }
 
 /// Who vouches for a message.
@@ -121,6 +125,7 @@ fn request(message: &MessageArgs, receipt: Level) -> Result<SendRequest, CliErro
         deadline_ms: Some(millis(message.deadline)),
         trace: None,
         idempotent: message.idempotent,
+        parts: false,
     })
 }
 

@@ -42,6 +42,15 @@ impl Output {
         self.text(&line)
     }
 
+    /// Prints text as it is, at once: it may be the beginning of a line.
+    ///
+    /// # Errors
+    /// See [`Self::report`].
+    pub(crate) fn piece(self, text: &str) -> Result<(), CliError> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(CliError::writing)
+    }
+
     /// Prints text; ends the last line when it does not end itself. No text prints nothing.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ pub(crate) fn text(report: &TraceReport) -> String {
 }
 
 fn row(hop: &TraceHop) -> [String; 7] {
+    let parts = hop.parts.map_or_else(String::new, |count| format!(", {}", plural(u64::from(count), "part")));
     let doubts = match (hop.proven, hop.sealed) {
         (true, true) if hop.witnesses > 0 => dim(&plural(hop.witnesses, "witness")),
         (true, true) => String::new(),
@@ -33,7 +34,7 @@ fn row(hop: &TraceHop) -> [String; 7] {
         format!("{}#{}", hop.name, hop.seq),
         micros(hop.offset_us),
         hop.target.clone(),
-        hop.rule.clone(),
+        format!("{}{parts}", hop.rule),
         doubts,
     ]
 }

@@ -331,6 +331,7 @@ pub(crate) async fn signal(
         trace: None,
         cause: Vec::new(),
         idempotent: false,
+        parts: false,
     };
     match served.ask(Question::Kernel(Box::new(send))).await? {
         Reply::Kernel(Answer::Sent(report)) => Ok(Json(SignalReport {

@@ -108,6 +108,13 @@ fn compare_message(
         {
             found.push(format!("the answer that {there} recorded is not the one that {here} recorded"));
         }
+        // A caller that took none has recorded none.
+        if let (Some(answered), Some(acknowledged)) = (theirs(Stage::Answered), ours(Stage::Acknowledged))
+            && let (Some(said), Some(came)) = (answered.record.parts, acknowledged.record.parts)
+            && said != came
+        {
+            found.push(format!("the parts that {there} recorded are not those that {here} recorded"));
+        }
     }
     for received in at(Stage::Received) {
         let sender = received.record.from.node;
@@ -168,6 +175,7 @@ mod tests {
             body_hash: content_address(body.as_bytes()),
             body_bytes: body.len() as u64,
             body: None,
+            parts: None,
         };
         Step { node, record }
     }

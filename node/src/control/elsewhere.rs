@@ -97,6 +97,7 @@ impl<'a> There<'a> {
             trace: None,
             cause: Vec::new(),
             idempotent: false,
+            parts: false,
         };
         let reply = match self.served.ask(Question::Kernel(Box::new(call))).await {
             Ok(Reply::Kernel(Answer::Sent(report))) => report.reply,

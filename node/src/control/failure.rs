@@ -37,6 +37,11 @@ impl Failure {
         Self(self.0.changed())
     }
 
+    /// What it says, as an error object.
+    pub(crate) fn body(&self) -> weft_protocol::control::ErrorBody {
+        self.0.body()
+    }
+
     /// The same request may succeed later.
     #[must_use]
     pub(crate) fn retry(self) -> Self {
@@ -68,7 +73,7 @@ fn status(code: &str) -> StatusCode {
         "denied" | "deferred" | "quarantined" | "limit-reached" | "wider" | "out-of-scope" => StatusCode::FORBIDDEN,
         "unauthorized" => StatusCode::UNAUTHORIZED,
         "no-responder" | "ambiguous" | "gone" | "not-found" | "unreachable" => StatusCode::NOT_FOUND,
-        "deadline" => StatusCode::GATEWAY_TIMEOUT,
+        "deadline" | "cancelled" => StatusCode::GATEWAY_TIMEOUT,
         "conflict" | "no-witness" | "no-majority" | "not-witnessed" | "expired" => StatusCode::CONFLICT,
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "busy" => StatusCode::TOO_MANY_REQUESTS,
@@ -81,7 +86,7 @@ fn status(code: &str) -> StatusCode {
         | "bad-config"
         | "contract-violated" => StatusCode::BAD_REQUEST,
         "no-such-method" => StatusCode::METHOD_NOT_ALLOWED,
-        "agent-failed" => StatusCode::BAD_GATEWAY,
+        "agent-failed" | "broken-off" => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+use axum::response::{IntoResponse as _, Response};
 use weft_kernel::{Answer, Syscall};
 use weft_peer::{Peer, Question, Reply};
-use weft_protocol::control::{Body, CallReport, ErrorBody, SendReport, SendRequest};
+use weft_protocol::control::{Body, CallReport, ErrorBody, PartEvent, SendReport, SendRequest};
 use weft_protocol::limits::{DEADLINE_DEFAULT_US, DEADLINE_US_MAX};
-use weft_protocol::{Delivery, Level, LocalTarget, Payload, Refusal, Target, TraceId};
+use weft_protocol::{Delivery, Level, LocalTarget, Payload, Principal, Refusal, Target, TraceId};
 
 use super::failure::Failure;
 use super::request::JsonBody;
@@ -22,7 +25,7 @@ pub(crate) async fn send(
     State(served): State<Arc<Served>>,
     JsonBody(request): JsonBody<SendRequest>,
 ) -> Result<Json<SendReport>, Failure> {
-    let report = deliver(&served, request, false, Delivery::Received).await?;
+    let report = deliver(&served, Wanted::of(request, false, Delivery::Received)?).await?;
     Ok(Json(SendReport {
         id: report.id.to_string(),
         receipt: report.level.to_string(),
@@ -34,14 +37,33 @@ pub(crate) async fn send(
     }))
 }
 
-/// Sends a message and responds with its answer.
+/// Sends a message and responds with its answer; with `parts`, or `Accept: text/event-stream`, with each part of the answer as
+/// it comes (`part`, a part event), and in the end with the answer (`answer`, a call report) or what went wrong (`error`, an
+/// error object). When the connection closes before the end, the call is cancelled.
 #[utoipa::path(post, path = "/v1/call", request_body = SendRequest,
-    responses((status = 200, body = CallReport), (status = "default", body = ErrorBody)))]
+    responses((status = 200, content((CallReport = "application/json"), (PartEvent = "text/event-stream"))),
+        (status = "default", body = ErrorBody)))]
 pub(crate) async fn call(
     State(served): State<Arc<Served>>,
+    headers: HeaderMap,
     JsonBody(request): JsonBody<SendRequest>,
-) -> Result<Json<CallReport>, Failure> {
-    let report = deliver(&served, request, true, Delivery::Executed).await?;
+) -> Result<Response, Failure> {
+    let parts = request.parts || wants_events(&headers);
+    let wanted = Wanted::of(SendRequest { parts, ..request }, true, Delivery::Executed)?;
+    if parts {
+        return super::parts::call(served, wanted).await;
+    }
+    let report = deliver(&served, wanted).await?;
+    Ok(Json(call_report(&served, report).await?).into_response())
+}
+
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.split(',').any(|kind| kind.trim().starts_with("text/event-stream")))
+}
+
+/// What a call is answered with.
+pub(super) async fn call_report(served: &Served, report: weft_kernel::SendReport) -> Result<CallReport, Failure> {
     let node = report.node;
     let read = move |peer: &Peer| {
         let member = peer.discovery().members().find(|member| member.node == node);
@@ -54,7 +76,7 @@ pub(crate) async fn call(
         (name, path, member.and_then(|member| member.rtt_us))
     };
     let (name, path, rtt_us) = served.read(read).await?;
-    Ok(Json(CallReport {
+    Ok(CallReport {
         reply: report.reply.as_ref().map(Body::from),
         receipt: report.level.to_string(),
         latency_us: report.latency_us,
@@ -67,43 +89,77 @@ pub(crate) async fn call(
         record: report.record.map(|record| record.seq),
         remote_record: report.remote_record.map(|record| record.seq),
         witnesses: report.witnesses.iter().map(ToString::to_string).collect(),
-    }))
+        parts: report.parts.map(|parts| parts.count),
+        parts_digest: report.parts.map(|parts| parts.digest.to_string()),
+    })
 }
 
-async fn deliver(
-    served: &Served,
-    request: SendRequest,
-    wants_reply: bool,
-    otherwise: Delivery,
-) -> Result<weft_kernel::SendReport, Failure> {
-    let target: Target = request.target.parse()?;
-    let level = match &request.receipt {
-        Some(level) => level.parse()?,
-        None => Level { delivery: otherwise, durability: weft_protocol::Durability::None },
-    };
-    if wants_reply && level.delivery != Delivery::Executed {
-        return Err(Failure::new("invalid", format!("a call waits for its answer; `{level}` does not")));
+/// A message that is well formed, and what is told of it when it is refused.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) question: Question,
+    target: Target,
+    tool: Option<String>,
+}
+
+impl Wanted {
+    fn of(request: SendRequest, wants_reply: bool, otherwise: Delivery) -> Result<Self, Failure> {
+        let target: Target = request.target.parse()?;
+        let level = match &request.receipt {
+            Some(level) => level.parse()?,
+            None => Level { delivery: otherwise, durability: weft_protocol::Durability::None },
+        };
+        if wants_reply && level.delivery != Delivery::Executed {
+            return Err(Failure::new("invalid", format!("a call waits for its answer; `{level}` does not")));
+        }
+        let payload = payload(&request.payload)?;
+        let tool = match &payload {
+            Payload::ToolCall { name, .. } => Some(name.clone()),
+            _ => None,
+        };
+        let syscall = Syscall::Send {
+            target: target.clone(),
+            payload,
+            wants_reply,
+            level,
+            deadline_us: deadline_us(request.deadline_ms)?,
+            trace: trace(request.trace.as_deref())?,
+            cause: Vec::new(),
+            idempotent: request.idempotent,
+            parts: request.parts,
+        };
+        Ok(Self { question: Question::Kernel(Box::new(syscall)), target, tool })
     }
-    let payload = payload(&request.payload)?;
-    let tool = match &payload {
-        Payload::ToolCall { name, .. } => Some(name.clone()),
-        _ => None,
-    };
-    let syscall = Syscall::Send {
-        target: target.clone(),
-        payload,
-        wants_reply,
-        level,
-        deadline_us: deadline_us(request.deadline_ms)?,
-        trace: trace(request.trace.as_deref())?,
-        cause: Vec::new(),
-        idempotent: request.idempotent,
-    };
-    match served.control.asker.ask(weft_protocol::Principal::Operator, Question::Kernel(Box::new(syscall))).await {
+}
+
+async fn deliver(served: &Served, wanted: Wanted) -> Result<weft_kernel::SendReport, Failure> {
+    let Wanted { question, target, tool } = wanted;
+    let answer = served.control.asker.ask(Principal::Operator, question).await;
+    sent(served, answer, target, tool.as_deref()).await
+}
+
+impl Wanted {
+    /// What the peer answered to it, for whoever reads.
+    pub(super) async fn answered(
+        &self,
+        served: &Served,
+        answer: Result<Reply, Refusal>,
+    ) -> Result<weft_kernel::SendReport, Failure> {
+        sent(served, answer, self.target.clone(), self.tool.as_deref()).await
+    }
+}
+
+async fn sent(
+    served: &Served,
+    answer: Result<Reply, Refusal>,
+    target: Target,
+    tool: Option<&str>,
+) -> Result<weft_kernel::SendReport, Failure> {
+    match answer {
         Ok(Reply::Kernel(Answer::Sent(report))) => Ok(*report),
         Ok(other) => Err(mismatch(&other)),
         Err(refusal @ Refusal::NoResponder { .. }) => Err(with_nearest(served, refusal, target).await),
-        Err(refusal @ Refusal::Denied { .. }) => Err(denied(served, refusal, &target, tool.as_deref()).await),
+        Err(refusal @ Refusal::Denied { .. }) => Err(denied(served, refusal, &target, tool).await),
         Err(refusal) => Err(served.refused(refusal).await),
     }
 }
@@ -157,10 +213,10 @@ fn agent_names(peer: &Peer) -> Vec<(String, String)> {
 }
 
 /// Who sent something, as people read it.
-pub(crate) fn sender(principal: &weft_protocol::Principal) -> String {
+pub(crate) fn sender(principal: &Principal) -> String {
     match principal {
-        weft_protocol::Principal::Operator => "operator".to_owned(),
-        weft_protocol::Principal::Agent { agent, .. } => agent.to_string(),
+        Principal::Operator => "operator".to_owned(),
+        Principal::Agent { agent, .. } => agent.to_string(),
     }
 }
 

@@ -123,6 +123,7 @@ async fn fetch(served: &Served, node: NodeId, service: &ServiceName, contract: &
         trace: None,
         cause: Vec::new(),
         idempotent: true,
+        parts: false,
     };
     let reply = match served.ask(Question::Kernel(Box::new(call))).await? {
         Reply::Kernel(Answer::Sent(report)) => report.reply,

@@ -230,6 +230,8 @@ fn report(
             body_hash: row.record.body_hash.to_string(),
             body_bytes: row.record.body_bytes,
             witnesses: witnesses(store, holder, row, vouchings)?,
+            parts: row.record.parts.map(|parts| parts.count),
+            parts_digest: row.record.parts.map(|parts| parts.digest.to_string()),
         });
     }
     let steps: Vec<Step> = rows.into_iter().map(|(node, row)| Step { node, record: row.record }).collect();

@@ -201,6 +201,7 @@ impl Rogue {
                 hops: 8,
                 grant: None,
                 cause: Vec::new(),
+                parts: false,
             }))
         });
         Request::A2a(A2aRequest { items: items.collect() })

@@ -18,6 +18,7 @@ use crate::runners::calls::{Answered, Call, Caller, raw, understand};
 use crate::runners::family::is_member;
 use crate::runners::jsonrpc::{self, Id, Incoming, LINE_BYTES_MAX, PARSE_ERROR, RpcError};
 use crate::runners::lines::{Line, next_line};
+use crate::runners::open_calls::{OpenCalls, PartLine};
 use crate::runners::session::{BAD_LINES_MAX, Session};
 use crate::runners::variable;
 
@@ -105,15 +106,16 @@ fn make_private(folder: &Path) -> io::Result<()> {
 
 /// One connection: the same lines as on stdio, but only what an agent asks of its node.
 struct Connection {
-    caller: Caller,
     log: AgentLog,
-    open: JoinSet<(Option<Id>, Answered)>,
+    open: OpenCalls,
+    parts: mpsc::Receiver<PartLine>,
     bad_lines: u32,
 }
 
 impl Connection {
     fn new(caller: Caller, log: AgentLog) -> Self {
-        Self { caller, log, open: JoinSet::new(), bad_lines: 0 }
+        let (open, parts) = OpenCalls::new(caller);
+        Self { log, open, parts, bad_lines: 0 }
     }
 
     async fn run(mut self, stream: UnixStream) {
@@ -131,10 +133,15 @@ impl Connection {
         let mut reading = true;
         while reading || !self.open.is_empty() {
             let written = tokio::select! {
-                Some(answered) = self.open.join_next() => match answered {
-                    Ok((Some(id), answer)) => write_line(&mut writing, Session::answer(&id, &answer)).await,
-                    Ok((None, _)) | Err(_) => true,
+                Some(answered) = self.open.next() => match answered {
+                    (Some(id), answer) => write_line(&mut writing, Session::answer(&id, &answer)).await,
+                    (None, _) => true,
                 },
+                Some((line, written)) = self.parts.recv() => {
+                    let good = write_line(&mut writing, line).await;
+                    let _cancelled_meanwhile = written.send(());
+                    good
+                }
                 line = incoming.recv(), if reading => match line {
                     Some(line) => self.line(line, &mut writing).await,
                     None => { reading = false; true }
@@ -160,8 +167,10 @@ impl Connection {
                 self.bad_lines += 1;
                 return write_line(writing, jsonrpc::answer(id.as_ref(), &Err(error))).await;
             }
-            Ok(Incoming::Request { id, method, params }) => (Some(id.clone()), self.ask(Some(id), &method, &params)),
-            Ok(Incoming::Notification { method, params }) => (None, self.ask(None, &method, &params)),
+            Ok(Incoming::Request { id, method, params }) => {
+                (Some(id.clone()), self.ask(Some(id), &method, &params, writing).await)
+            }
+            Ok(Incoming::Notification { method, params }) => (None, self.ask(None, &method, &params, writing).await),
             Ok(Incoming::Response { .. } | Incoming::Stray) => return true,
         };
         self.bad_lines = 0;
@@ -172,7 +181,13 @@ impl Connection {
     }
 
     /// The answer when it is known at once.
-    fn ask(&mut self, id: Option<Id>, method: &str, params: &str) -> Option<Answered> {
+    async fn ask(
+        &mut self,
+        id: Option<Id>,
+        method: &str,
+        params: &str,
+        writing: &mut OwnedWriteHalf,
+    ) -> Option<Answered> {
         if matches!(method, "subscribe" | "unsubscribe") {
             let what = format!("{method} on this socket: publications arrive on the agent's own stdin");
             return Some(Err((&Refusal::Unsupported { what }).into()));
@@ -184,13 +199,13 @@ impl Connection {
                 self.log.line(level.name(), &text);
                 Some(Ok(raw("{}".into())))
             }
-            Ok(Call::Ask(question)) => match self.caller.ask(question) {
-                Err(busy) => Some(Err(busy)),
-                Ok(answer) => {
-                    self.open.spawn(async move { (id, answer.await) });
-                    None
+            Ok(Call::Cancel(call)) => {
+                if let Some(cancelled) = self.open.cancel(&call) {
+                    write_line(writing, Session::answer(&call, &cancelled)).await;
                 }
-            },
+                Some(Ok(raw("{}".into())))
+            }
+            Ok(Call::Ask(question)) => self.open.ask(id, question).await.err().map(Err),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weft_kernel::{Answer, CronJob, Registration, Syscall};
 use weft_peer::{Question, Reply};
 use weft_protocol::control::{CronRemoveReport, CronReport};
@@ -20,9 +20,9 @@ use weft_protocol::{
 
 use self::bonds::{Link, Monitor};
 use self::cron::{CronAdd, CronList, CronRemove};
-use crate::ask::Asker;
+use crate::ask::{Asker, Parts, Pending};
 use crate::runners::clip;
-use crate::runners::jsonrpc::{RpcError, write};
+use crate::runners::jsonrpc::{Id, RpcError, write};
 use crate::runners::payload::PayloadJson;
 use crate::since::start;
 
@@ -36,6 +36,8 @@ pub(crate) enum Call {
     Ask(Question),
     /// A line for the agent's log.
     Log { level: LogLevel, text: String },
+    /// The agent no longer wants the answer to this request of its own.
+    Cancel(Id),
     /// The agent says that it is ready; its answered `initialize` said so already.
     Ready,
 }
@@ -92,7 +94,8 @@ pub(crate) fn understand(method: &str, params: &str) -> Result<Call, RpcError> {
         "grant" => read(params).and_then(Give::question).map(Call::Ask),
         "revoke" => read(params).and_then(Revoke::question).map(Call::Ask),
         "tool" => read(params).map(Tool::question).map(Call::Ask),
-        "stream" => Err((&Refusal::Unsupported { what: format!("the method {method}") }).into()),
+        "stream" => read(params).and_then(Stream::question).map(Call::Ask),
+        "cancel" => read(params).and_then(Cancel::call),
         _ => Err(RpcError::unknown_method(method)),
     }
 }
@@ -117,6 +120,21 @@ struct CallFor {
     trace: Option<String>,
     #[serde(default)]
     idempotent: bool,
+    #[serde(default)]
+    parts: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stream {
+    id: String,
+    part: PayloadJson,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cancel {
+    id: Box<RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -197,7 +215,7 @@ impl Send {
     fn question(self) -> Result<Question, RpcError> {
         let received = Level { delivery: Delivery::Received, durability: Durability::None };
         let level = self.receipt.as_deref().map_or(Ok(received), parse)?;
-        message(&self.target, self.payload, false, level, self.deadline_ms, self.trace.as_deref(), false)
+        message(&self.target, self.payload, false, level, self.deadline_ms, self.trace.as_deref(), (false, false))
     }
 }
 
@@ -206,7 +224,20 @@ impl CallFor {
         let executed = Level { delivery: Delivery::Executed, durability: Durability::None };
         let level = self.receipt.as_deref().map_or(Ok(executed), parse)?;
         let trace = self.trace.as_deref();
-        message(&self.target, self.payload, true, level, self.deadline_ms, trace, self.idempotent)
+        message(&self.target, self.payload, true, level, self.deadline_ms, trace, (self.idempotent, self.parts))
+    }
+}
+
+impl Stream {
+    fn question(self) -> Result<Question, RpcError> {
+        Ok(kernel(Syscall::Stream { message: parse(&self.id)?, part: payload(self.part)? }))
+    }
+}
+
+impl Cancel {
+    fn call(self) -> Result<Call, RpcError> {
+        let wrong = || RpcError::parameters("id is not the id of a request: a string or a number");
+        Id::of(self.id.get()).map(Call::Cancel).ok_or_else(wrong)
     }
 }
 
@@ -289,7 +320,7 @@ fn message(
     level: Level,
     deadline_ms: Option<u64>,
     trace: Option<&str>,
-    idempotent: bool,
+    (idempotent, parts): (bool, bool),
 ) -> Result<Question, RpcError> {
     let target: Target = parse(target)?;
     let deadline_us = deadline_ms.map_or(DEADLINE_DEFAULT_US, |deadline| deadline.saturating_mul(1_000));
@@ -298,7 +329,17 @@ fn message(
     }
     let trace = trace.map(parse::<TraceId>).transpose()?;
     let payload = payload(content)?;
-    Ok(kernel(Syscall::Send { target, payload, wants_reply, level, deadline_us, trace, cause: Vec::new(), idempotent }))
+    Ok(kernel(Syscall::Send {
+        target,
+        payload,
+        wants_reply,
+        level,
+        deadline_us,
+        trace,
+        cause: Vec::new(),
+        idempotent,
+        parts,
+    }))
 }
 
 fn kernel(syscall: Syscall) -> Question {
@@ -331,20 +372,57 @@ impl Caller {
         Self { asker, principal, open: Arc::new(Semaphore::new(AGENT_IN_FLIGHT_MAX)) }
     }
 
-    /// What will become of the question; dropping that withdraws it.
+    /// Asks; dropping what will be answered withdraws the question.
     ///
     /// # Errors
     /// `busy` when 64 are open: nothing was asked.
-    pub(crate) fn ask(&self, question: Question) -> Result<impl Future<Output = Answered> + use<>, RpcError> {
-        let busy = |_| RpcError::from(&Refusal::Busy { retry_after_us: BUSY_RETRY_US });
-        let permit = Arc::clone(&self.open).try_acquire_owned().map_err(busy)?;
-        let (asker, principal) = (self.asker.clone(), self.principal.clone());
-        Ok(async move {
-            let reply = asker.ask(principal, question).await;
-            drop(permit);
-            reply.map_err(|refusal| RpcError::from(&refusal)).and_then(result)
-        })
+    pub(crate) async fn begin(&self, question: Question) -> Result<Open<Pending>, RpcError> {
+        let permit = self.permit()?;
+        let pending = self.asker.begin(self.principal.clone(), question).await;
+        Ok(Open { parts: pending.map_err(|refusal| RpcError::from(&refusal))?, _permit: permit })
     }
+
+    /// The same for an answer that may come in parts.
+    ///
+    /// # Errors
+    /// As of the other.
+    pub(crate) async fn begin_in_parts(&self, question: Question) -> Result<Open<Parts>, RpcError> {
+        let permit = self.permit()?;
+        let parts = self.asker.begin_in_parts(self.principal.clone(), question).await;
+        Ok(Open { parts: parts.map_err(|refusal| RpcError::from(&refusal))?, _permit: permit })
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, RpcError> {
+        let busy = |_| RpcError::from(&Refusal::Busy { retry_after_us: BUSY_RETRY_US });
+        Arc::clone(&self.open).try_acquire_owned().map_err(busy)
+    }
+}
+
+/// A question that is one of 64.
+#[derive(Debug)]
+pub(crate) struct Open<T> {
+    /// What comes of it.
+    pub(crate) parts: T,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open<Pending> {
+    /// What it was answered.
+    pub(crate) async fn answer(self) -> Answered {
+        self.parts.answer().await.map_err(|refusal| RpcError::from(&refusal)).and_then(result)
+    }
+}
+
+impl Open<Parts> {
+    /// What it was answered in the end.
+    pub(crate) async fn answer(self) -> Answered {
+        self.parts.answer().await.map_err(|refusal| RpcError::from(&refusal)).and_then(result)
+    }
+}
+
+/// Whether parts of the answer are to be told.
+pub(crate) fn takes_parts(question: &Question) -> bool {
+    matches!(question, Question::Kernel(syscall) if matches!(**syscall, Syscall::Send { parts: true, .. }))
 }
 
 /// The result of a request, as JSON.
@@ -366,6 +444,12 @@ fn result(reply: Reply) -> Answered {
         remote_record: Option<weft_protocol::RecordRef>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         witnesses: Vec<weft_protocol::NodeId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parts: Option<u32>,
+    }
+    #[derive(Serialize)]
+    struct Streamed {
+        number: u32,
     }
     #[derive(Serialize)]
     struct Registered {
@@ -403,8 +487,10 @@ fn result(reply: Reply) -> Answered {
                 record: report.record,
                 remote_record: report.remote_record,
                 witnesses: report.witnesses,
+                parts: report.parts.map(|parts| parts.count),
             })
         }
+        Reply::Kernel(Answer::Streamed { number }) => write(&Streamed { number }),
         Reply::Kernel(Answer::Published { id, trace, seq, delivered }) => {
             write(&Published { id: id.to_string(), trace, seq, delivered })
         }
@@ -455,6 +541,7 @@ mod tests {
             trace: Some(TraceId(255)),
             cause: Vec::new(),
             idempotent: true,
+            parts: false,
         };
         assert_eq!(syscall("call", params), expected);
     }
@@ -548,7 +635,9 @@ mod tests {
         check("grant", r#"{"to":"b","right":"fly","resource":"*"}"#, "-32602");
         check("grant", r#"{"to":"b","right":"call","resource":"a","budget":0}"#, "-32602");
         check("revoke", r#"{"grant":"7"}"#, "-32602");
-        check("stream", r#"{"id":"m-1","part":{"text":"x"}}"#, r#""code":"unsupported""#);
+        check("stream", r#"{"id":"m-1","part":{"text":"x"}}"#, "-32602");
+        check("stream", r#"{"id":"m-1"}"#, "-32602");
+        check("cancel", r#"{"id":[1]}"#, "-32602");
         check("spawn", "{}", "-32601");
     }
 }

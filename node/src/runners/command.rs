@@ -30,6 +30,7 @@ use crate::runners::jsonrpc::{Id, LINE_BYTES_MAX};
 use crate::runners::launch::{self, Launch, NotLaunched};
 use crate::runners::lines::{Line, next_line};
 use crate::runners::meter::{MEASURE_EVERY, Meter};
+use crate::runners::open_calls::{OpenCalls, PartLine};
 use crate::runners::probe;
 use crate::runners::session::{GuardWord, Introduction, Session, Step, grant_texts};
 use crate::runners::{Shared, clip};
@@ -142,10 +143,9 @@ struct Running<'a> {
     child: Child,
     guard: u32,
     session: Session,
-    caller: Caller,
     log: AgentLog,
     outgoing: mpsc::Sender<String>,
-    asked: JoinSet<(Option<Id>, Answered)>,
+    open: OpenCalls,
     helpers: JoinSet<()>,
     lines: mpsc::Receiver<Line>,
     phase: Phase,
@@ -170,9 +170,10 @@ impl<'a> Running<'a> {
         let caller = Caller::new(shared.asker.clone(), principal);
         let (outgoing, to_write) = mpsc::channel(OUTGOING_MAX);
         let (read, lines) = mpsc::channel(INCOMING_MAX);
+        let (open, part_lines) = OpenCalls::new(caller.clone());
         let mut helpers = JoinSet::new();
         if let Some(stdin) = child.stdin.take() {
-            helpers.spawn(write_lines(stdin, to_write));
+            helpers.spawn(write_lines(stdin, to_write, part_lines));
         }
         if let Some(stdout) = child.stdout.take() {
             helpers.spawn(read_lines(stdout, read));
@@ -195,10 +196,9 @@ impl<'a> Running<'a> {
             child,
             guard,
             session,
-            caller,
             log,
             outgoing,
-            asked: JoinSet::new(),
+            open,
             helpers,
             lines,
             phase: Phase::Starting,
@@ -230,7 +230,7 @@ impl<'a> Running<'a> {
                     self.control(control).await;
                 }
                 Some(line) = self.lines.recv() => self.line(line).await,
-                Some(answered) = self.asked.join_next() => self.answered(answered),
+                Some((id, answer)) = self.open.next() => self.answer(id.as_ref(), &answer),
                 Some(order) = orders.recv() => self.order(order).await,
                 () = time(until) => self.phase_over(),
                 () = time(measure_at) => self.measure(),
@@ -257,7 +257,7 @@ impl<'a> Running<'a> {
         }
         self.shared.processes.remove(self.guard);
         self.helpers.shutdown().await;
-        self.asked.shutdown().await;
+        self.open.shutdown().await;
     }
 
     async fn control(&mut self, control: Control) {
@@ -356,7 +356,7 @@ impl<'a> Running<'a> {
                 Step::Probed { number, answer } => {
                     self.shared.asker.happened(Input::ProbeAnswered { number, answer }).await;
                 }
-                Step::Asked { id, method, params } => self.asked(id, &method, &params),
+                Step::Asked { id, method, params } => self.asked(id, &method, &params).await,
                 Step::End(reason) => self.end_now(reason),
             }
         }
@@ -379,7 +379,7 @@ impl<'a> Running<'a> {
         })
     }
 
-    fn asked(&mut self, id: Option<Id>, method: &str, params: &str) {
+    async fn asked(&mut self, id: Option<Id>, method: &str, params: &str) {
         let answer = match understand(method, params) {
             Err(error) => Err(error),
             Ok(Call::Ready) => Ok(raw("{}".into())),
@@ -387,21 +387,18 @@ impl<'a> Running<'a> {
                 self.log.line(level.name(), &text);
                 Ok(raw("{}".into()))
             }
-            Ok(Call::Ask(question)) => match self.caller.ask(question) {
-                Err(busy) => Err(busy),
-                Ok(answer) => {
-                    self.asked.spawn(async move { (id, answer.await) });
-                    return;
+            Ok(Call::Cancel(call)) => {
+                if let Some(cancelled) = self.open.cancel(&call) {
+                    self.answer(Some(&call), &cancelled);
                 }
+                Ok(raw("{}".into()))
+            }
+            Ok(Call::Ask(question)) => match self.open.ask(id.clone(), question).await {
+                Err(refused) => Err(refused),
+                Ok(()) => return,
             },
         };
         self.answer(id.as_ref(), &answer);
-    }
-
-    fn answered(&mut self, answered: Result<(Option<Id>, Answered), tokio::task::JoinError>) {
-        if let Ok((id, answer)) = answered {
-            self.answer(id.as_ref(), &answer);
-        }
     }
 
     fn answer(&mut self, id: Option<&Id>, answer: &Answered) {
@@ -554,13 +551,25 @@ async fn time(until: Option<Instant>) {
     }
 }
 
-async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::Receiver<String>) {
-    while let Some(mut line) = lines.recv().await {
+/// Parts of answers go one at a time, behind all else: an agent that reads slowly is not ended because of them.
+async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::Receiver<String>, mut parts: mpsc::Receiver<PartLine>) {
+    loop {
+        let (mut line, written) = tokio::select! {
+            biased;
+            line = lines.recv() => match line {
+                Some(line) => (line, None),
+                None => return,
+            },
+            Some((line, written)) = parts.recv() => (line, Some(written)),
+        };
         line.push('\n');
         if stdin.write_all(line.as_bytes()).await.is_err() {
             // An agent that closed its input may still work; what is written to it is lost, and it is told at its end.
             lines.close();
             return;
+        }
+        if let Some(written) = written {
+            let _cancelled_meanwhile = written.send(());
         }
     }
 }

@@ -28,6 +28,18 @@ const REFUSED: i32 = -32_000;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Id(String);
 
+impl Id {
+    /// As JSON.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The id that this JSON text is.
+    pub(crate) fn of(json: &str) -> Option<Self> {
+        parse_id(json)
+    }
+}
+
 /// What a well-formed line says. Parameters and results are kept as JSON text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {

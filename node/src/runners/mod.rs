@@ -4,7 +4,7 @@
 //! a built-in agent answers at once, a child process has a task of its own behind bounded queues.
 //!
 //! Modules in reading order: `builtin`; `command` (one child process), `launch` (its start), `confinement` (what it may
-//! touch), `family` (who belongs to it), `meter` (what they use), `session` (the conversation), `jsonrpc`, `payload`, `calls` (what it may ask),
+//! touch), `family` (who belongs to it), `meter` (what they use), `session` (the conversation), `jsonrpc`, `payload`, `calls` (what it may ask), `open_calls` (and has asked),
 //! `api_socket` (the same on its own socket), `lines`, `agent_log`, `probe`.
 
 mod agent_log;
@@ -18,6 +18,7 @@ mod jsonrpc;
 mod launch;
 mod lines;
 mod meter;
+mod open_calls;
 mod payload;
 mod probe;
 mod session;

@@ -208,8 +208,10 @@ impl Session {
             wants_reply: bool,
             deadline_ms: u64,
             trace: weft_protocol::TraceId,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            parts: bool,
         }
-        let Delivery { message, from, target, payload, wants_reply, deadline: _, trace } = delivery;
+        let Delivery { message, from, target, payload, wants_reply, deadline: _, trace, parts } = delivery;
         let failed = |reason: String| vec![Step::Answered { message, answer: Err(reason) }];
         if self.open() >= AGENT_IN_FLIGHT_MAX || self.by_message.contains_key(&message) {
             return failed(format!("busy: the agent has {AGENT_IN_FLIGHT_MAX} messages open"));
@@ -227,6 +229,7 @@ impl Session {
             wants_reply,
             deadline_ms: left_ms,
             trace,
+            parts,
         };
         let line = jsonrpc::request(Some(id), "message", &params);
         if line.len() > LINE_BYTES_MAX {

@@ -154,6 +154,7 @@ fn delivery(counter: u64, text: &str) -> Delivery {
         wants_reply: true,
         deadline: crate::clock::wall().after_us(30_000_000),
         trace: TraceId(77),
+        parts: false,
     }
 }
 
@@ -174,6 +175,7 @@ fn sent(level: weft_protocol::Level, reply: &str) -> Result<Reply, Refusal> {
         record: None,
         remote_record: None,
         witnesses: Vec::new(),
+        parts: None,
     }))))
 }
 

@@ -26,6 +26,9 @@ pub struct SendRequest {
     /// Whether it may be executed twice: then a service that does not answer is tried at another provider.
     #[serde(default)]
     pub idempotent: bool,
+    /// Of a call: whether its answer is told in parts as it comes, as server-sent events; so does `Accept: text/event-stream`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parts: bool,
 }
 
 /// The body of `POST /v1/call`: the same, with `executed` as the level without one.
@@ -80,6 +83,22 @@ pub struct CallReport {
     /// Ids of the members that vouch for both, when that was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub witnesses: Vec<String>,
+    /// How many parts came before the answer, when there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u32>,
+    /// BLAKE3 over them, as the agent's node recorded it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts_digest: Option<String>,
+}
+
+/// One part of an answer: a server-sent event `part`. Behind the last comes `answer` with a call report, or `error` with an
+/// error object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PartEvent {
+    /// Which it is, from zero.
+    pub number: u32,
+    /// What it says.
+    pub payload: Body,
 }
 
 /// The body of `POST /v1/topics/{t}`.

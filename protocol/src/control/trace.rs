@@ -76,4 +76,10 @@ pub struct TraceHop {
     /// How many members, neither sender nor receiver, vouch for the record in commits of theirs that this node holds.
     #[serde(default)]
     pub witnesses: u64,
+    /// How many parts came before the answer, in the records of its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u32>,
+    /// BLAKE3 over them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts_digest: Option<String>,
 }

@@ -41,6 +41,7 @@ fn wanted(counter: u64) -> Wanted {
             hops: 8,
             grant: None,
             cause: Vec::new(),
+            parts: false,
         }),
     )
 }

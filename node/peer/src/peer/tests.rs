@@ -134,6 +134,7 @@ fn messages_of(from: NodeId, request: u64, count: u64) -> Input {
         hops: 8,
         grant: None,
         cause: Vec::new(),
+        parts: false,
     };
     let items = (0..count).map(|number| A2aItem::Envelope(Box::new(envelope(number)))).collect();
     Input::RequestArrived { request: InboundId(request), from, content: Request::A2a(A2aRequest { items }) }

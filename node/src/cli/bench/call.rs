@@ -202,6 +202,7 @@ pub(super) async fn call(asker: &Asker, durability: Durability) -> Result<(), we
         trace: None,
         cause: Vec::new(),
         idempotent: false,
+        parts: false,
     };
     let reply = asker.ask(Principal::Operator, Question::Kernel(Box::new(syscall))).await?;
     match reply {

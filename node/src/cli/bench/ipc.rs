@@ -84,6 +84,7 @@ fn sent(body: &str, trace: Option<TraceId>) -> Result<Syscall, CliError> {
         trace,
         cause: Vec::new(),
         idempotent: false,
+        parts: false,
     })
 }
 
@@ -268,6 +269,7 @@ async fn by_the_agent(asker: &Asker) -> Result<(f64, Vec<TraceId>), CliError> {
         trace: None,
         cause: Vec::new(),
         idempotent: false,
+        parts: false,
     };
     let begin = Instant::now();
     let answer = asker.ask(Principal::Operator, Question::Kernel(Box::new(syscall))).await;

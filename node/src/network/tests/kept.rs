@@ -54,6 +54,7 @@ fn answer(node: &Node, request: InboundId, number: u64) {
         hlc: weft_protocol::Hlc(1),
         outcome: Outcome::Received,
         record: None,
+        parts: None,
     };
     let content = Response::A2a(A2aResponse { receipts: vec![receipt] });
     node.tell(move |network| network.respond(request, content));

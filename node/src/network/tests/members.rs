@@ -73,6 +73,7 @@ fn request_of(from: &Member, text: String) -> A2aRequest {
         hops: 8,
         grant: None,
         cause: Vec::new(),
+        parts: false,
     };
     A2aRequest { items: vec![A2aItem::Envelope(Box::new(envelope))] }
 }

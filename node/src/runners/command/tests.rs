@@ -44,6 +44,7 @@ fn delivery(counter: u64) -> Delivery {
         wants_reply: true,
         deadline: wall().after_us(30_000_000),
         trace: TraceId(77),
+        parts: false,
     }
 }
 

@@ -42,6 +42,7 @@ fn delivery(counter: u64, payload: Payload) -> Delivery {
         wants_reply: true,
         deadline: Timestamp(0),
         trace: TraceId(9),
+        parts: false,
     }
 }
 

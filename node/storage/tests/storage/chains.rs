@@ -128,6 +128,7 @@ impl Writer {
             body_hash: Digest::from_bytes([1; 32]),
             body_bytes: 2,
             body,
+            parts: None,
         }
     }
 
@@ -160,6 +161,7 @@ impl Writer {
             hops: 1,
             grant: None,
             cause: Vec::new(),
+            parts: false,
         };
         OutboxEntry { to: self.chain().node, envelope, expires: Timestamp(99) }
     }
