@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use weft_discovery::DiscoveryConfig;
 use weft_kernel::KernelConfig;
-use weft_peer::PeerConfig;
+use weft_peer::{PeerConfig, RateLimits};
 use weft_protocol::control::{ConfigReport, SettingRow};
 use weft_protocol::{AgentSpec, Backend, BuiltinKind, NodeCheck, NodeName, ProbeTiming};
 use weft_replication::ReplicationConfig;
@@ -89,6 +89,8 @@ pub(crate) struct Config {
     pub(crate) discovery: DiscoveryConfig,
     /// Times and bounds of replication.
     pub(crate) replication: ReplicationConfig,
+    /// What one member may ask of this node.
+    pub(crate) rates: RateLimits,
     /// How old events must be before rows beside them may go, in microseconds; none: those never go.
     pub(crate) retention_rows_us: Option<u64>,
     /// Who outside of the cluster holds something of the chain.
@@ -109,6 +111,7 @@ impl Default for Config {
             kernel: KernelConfig::default(),
             discovery: DiscoveryConfig::default(),
             replication: ReplicationConfig::default(),
+            rates: RateLimits::default(),
             retention_rows_us: None,
             anchor: AnchorConfig::default(),
             scrub_period_us: Some(SCRUB_PERIOD_US),
@@ -135,6 +138,7 @@ impl Config {
             kernel: KernelConfig { boot_agents, node_checks: node_checks.to_vec(), ..self.kernel.clone() },
             discovery: self.discovery.clone(),
             replication: self.replication.clone(),
+            rates: self.rates,
         })
     }
 

@@ -202,6 +202,16 @@ fn signed_publication() -> Publication {
     Publication { prev: 2, forgetful: true, ..publication() }.signed(&FixedSigner(keys()))
 }
 
+fn invite_issued(certificate_ttl_us: Option<u64>) -> InviteIssued {
+    InviteIssued {
+        secret_hash: digest(17),
+        role: Role::Worker,
+        uses: 1,
+        expires: Timestamp(1_800_000_000_000_000),
+        certificate_ttl_us,
+    }
+}
+
 fn message_record() -> MessageRecord {
     MessageRecord {
         stage: Stage::Sent,
@@ -405,13 +415,6 @@ pub(crate) fn facts() -> Vec<Fact> {
         previous: None,
     };
     let invite = InviteId::from_bytes([1; 8]);
-    let issued = InviteIssued {
-        secret_hash: digest(17),
-        role: Role::Worker,
-        uses: 1,
-        expires: Timestamp(1_800_000_000_000_000),
-        certificate_ttl_us: None,
-    };
     let denial =
         Denial { by: sender(), action: "call".into(), resource: "x".into(), rule: "grant#3".into(), message: None };
     let exited = ProcessExited { process, agent, reason: ExitReason::Killed { signal: 9 } };
@@ -425,7 +428,7 @@ pub(crate) fn facts() -> Vec<Fact> {
         Fact::Message(Box::new(message_record())),
         Fact::Batch(MessageBatch { root: digest(18), count: 3 }),
         Fact::Denied(denial),
-        Fact::InviteIssued(issued),
+        Fact::InviteIssued(invite_issued(None)),
         Fact::InviteBurnt(InviteBurnt { invite, node: node(2) }),
         Fact::InviteRevoked(InviteRevoked { invite }),
         Fact::Admitted(Box::new(Admitted { certificate: signed_certificate(), invite: Some(invite) })),
@@ -780,6 +783,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         ("message-record-with-parts".to_owned(), {
             encode(&MessageRecord { parts: Some(parts_proof()), ..message_record() })
         }),
+        ("invite-issued-certificate-ttl".to_owned(), { encode(&invite_issued(Some(2_592_000_000_000))) }),
         ("blob-request".to_owned(), encode(&BlobRequest { address: digest(21), chunk: 2 })),
         ("blob-chunk".to_owned(), {
             let (content, path) = (ByteBuf::from(vec![1, 2, 3]), vec![digest(22)]);

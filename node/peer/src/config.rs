@@ -22,7 +22,21 @@ pub(crate) const PARKED_MAX: usize = 1_024;
 /// How long a message waits for the directory, in microseconds (guess: several gossip rounds).
 pub(crate) const PARKED_US_MAX: u64 = 1_000_000;
 
-/// Limits of the three machines.
+/// What one member may ask of this node, where a user may want another bound than ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Messages of agents a second; twice as many at once.
+    pub messages_per_s: u64,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        // Less than half of what one processor executes (about 50,000), so that the rest is for everybody else.
+        Self { messages_per_s: 20_000 }
+    }
+}
+
+/// Limits of the three machines, and of what members may ask.
 #[derive(Debug, Clone, Default)]
 pub struct PeerConfig {
     /// Of the kernel.
@@ -31,6 +45,8 @@ pub struct PeerConfig {
     pub discovery: DiscoveryConfig,
     /// Of replication.
     pub replication: ReplicationConfig,
+    /// Of what a member may ask.
+    pub rates: RateLimits,
 }
 
 /// Who this node is. Its keys are the signer's.

@@ -39,7 +39,7 @@ mod waiting;
 mod within_rate;
 
 pub use breaker::BreakerState;
-pub use config::{PeerConfig, PeerIdentity};
+pub use config::{PeerConfig, PeerIdentity, RateLimits};
 pub use event::{
     AskId, GossipTopic, InboundId, Input, OutboundId, Output, Prune, Question, Reply, Request, Response, StartOver,
 };

@@ -213,7 +213,7 @@ impl Peer {
                 .collect(),
             links: Links::default(),
             inbound: Inbound::default(),
-            rates: Rates::default(),
+            rates: Rates::new(config.rates),
             persist,
             mending: Mending::default(),
             waiting: Waiting::default(),
@@ -1173,7 +1173,8 @@ impl Peer {
     }
 
     fn configure(&mut self, config: PeerConfig) {
-        let PeerConfig { kernel, discovery, replication } = config;
+        let PeerConfig { kernel, discovery, replication, rates } = config;
+        self.rates.limit(rates);
         self.tell_kernel(kernel::Input::Configured { config: Box::new(kernel) });
         self.tell_discovery(discovery::Input::Configured { config: Box::new(discovery) });
         self.tell_replication(replication::Input::Configured { config: Box::new(replication) });

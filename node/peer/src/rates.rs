@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use weft_protocol::limits::MEMBERS_MAX;
 use weft_protocol::{NodeId, Timestamp};
 
+use crate::config::RateLimits;
+
 /// How long the answer to a member over its rate is held back, in microseconds: with the requests that it may have unanswered, what
 /// a flood can have read is bounded by this; and well below the ten seconds after which a request has failed (guess).
 pub(crate) const HOLD_US: u64 = 250_000;
@@ -118,15 +120,14 @@ pub(crate) enum Protocol {
 
 /// What flows in for each protocol, in the order of [`Cost::units`]. All are guesses with the reason beside them; an honest member
 /// stays far below.
-const fn rates(protocol: Protocol) -> [Rate; RESOURCES] {
+const fn rates(protocol: Protocol, limits: RateLimits) -> [Rate; RESOURCES] {
     const MIB: u64 = 1024 * 1024;
     // What is of no use to a protocol flows all the same, so that no cost is free by mistake.
     const NONE: Rate = Rate { per_s: 1, burst: 1 };
     match protocol {
         Protocol::A2a => [
-            // Less than half of what one processor executes (about 50,000), so that the rest is for everybody else; and at once what
-            // flows in within two seconds.
-            Rate { per_s: 20_000, burst: 40_000 },
+            // At once what flows in within two seconds.
+            Rate { per_s: limits.messages_per_s, burst: 2 * limits.messages_per_s },
             // Half a gigabit, and sixteen of the largest frames at once.
             Rate { per_s: 64 * MIB, burst: 16 * MIB },
             NONE,
@@ -151,17 +152,28 @@ const fn rates(protocol: Protocol) -> [Rate; RESOURCES] {
 /// The buckets of all members. Invariant: at most one set for each member and protocol, and no more than there may be members.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
+    limits: RateLimits,
     buckets: BTreeMap<(NodeId, Protocol), [Bucket; RESOURCES]>,
     refused: u64,
 }
 
 impl Rates {
+    /// Full buckets for everybody.
+    pub(crate) fn new(limits: RateLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Other limits count from now on; what is in the buckets stays, up to the new bounds.
+    pub(crate) const fn limit(&mut self, limits: RateLimits) {
+        self.limits = limits;
+    }
+
     /// Takes what a request of a member costs, all of it or nothing.
     ///
     /// # Errors
     /// In how many microseconds it may come again.
     pub(crate) fn take(&mut self, from: NodeId, protocol: Protocol, cost: Cost, now: Timestamp) -> Result<(), u64> {
-        let rates = rates(protocol);
+        let rates = rates(protocol, self.limits);
         if self.buckets.len() >= 4 * MEMBERS_MAX && !self.buckets.contains_key(&(from, protocol)) {
             // Whoever asked last longest ago has full buckets, or will not miss them.
             let oldest = self.buckets.iter().min_by_key(|(_, buckets)| buckets[0].at).map(|(key, _)| *key);
@@ -210,7 +222,7 @@ mod tests {
     #[test]
     fn a_member_has_its_burst_then_its_rate_and_is_told_when() {
         let mut all = Rates::default();
-        let [rate, ..] = rates(Protocol::A2a);
+        let [rate, ..] = rates(Protocol::A2a, RateLimits::default());
         assert_eq!(let_in(&mut all, 1, Protocol::A2a, ONE, 2 * rate.burst, NOW), rate.burst);
         assert_eq!(all.refused(), rate.burst);
         let wait_us = all.take(node(1), Protocol::A2a, ONE, NOW).expect_err("it is empty");
@@ -222,9 +234,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lower_limit_counts_at_once_and_one_who_waits_is_told_so() {
+        let mut all = Rates::new(RateLimits { messages_per_s: 1_000 });
+        assert_eq!(let_in(&mut all, 1, Protocol::A2a, ONE, 100_000, NOW), 2_000);
+        assert_eq!(all.take(node(1), Protocol::A2a, ONE, NOW), Err(1_000));
+        all.limit(RateLimits { messages_per_s: 10 });
+        assert_eq!(all.take(node(1), Protocol::A2a, ONE, NOW), Err(100_000));
+        let later = NOW.after_us(60_000_000);
+        assert_eq!(let_in(&mut all, 1, Protocol::A2a, ONE, 100_000, later), 20, "a full bucket is one of today");
+        let sync = rates(Protocol::Sync, RateLimits::default())[0].burst;
+        assert_eq!(let_in(&mut all, 1, Protocol::Sync, ONE, 100_000, later), sync, "other protocols have their own");
+    }
+
+    #[test]
     fn ten_times_the_rate_gets_the_rate_and_takes_nothing_from_others() {
         let mut all = Rates::default();
-        let [rate, ..] = rates(Protocol::A2a);
+        let [rate, ..] = rates(Protocol::A2a, RateLimits::default());
         let (mut flood, mut calm) = (0, 0);
         for millisecond in 0..10_000 {
             let now = NOW.after_us(millisecond * 1_000);
@@ -240,12 +265,12 @@ mod tests {
     fn what_one_protocol_or_resource_spends_another_still_has() {
         let mut all = Rates::default();
         let write = Cost { writes: 1, ..ONE };
-        let writes = rates(Protocol::A2a)[3].burst;
+        let writes = rates(Protocol::A2a, RateLimits::default())[3].burst;
         assert_eq!(let_in(&mut all, 1, Protocol::A2a, write, 2 * writes, NOW), writes, "disk writes are over");
         assert!(all.take(node(1), Protocol::A2a, ONE, NOW).is_ok(), "plain messages are not");
         assert!(all.take(node(1), Protocol::Sync, ONE, NOW).is_ok());
         let check = Cost { signatures: 1, ..ONE };
-        let signatures = rates(Protocol::Gossip)[2].burst;
+        let signatures = rates(Protocol::Gossip, RateLimits::default())[2].burst;
         assert_eq!(let_in(&mut all, 1, Protocol::Gossip, check, 2 * signatures, NOW), signatures);
     }
 
@@ -261,7 +286,7 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_brings_nothing_and_takes_nothing() {
         let mut all = Rates::default();
-        let burst = rates(Protocol::Sync)[0].burst;
+        let burst = rates(Protocol::Sync, RateLimits::default())[0].burst;
         assert_eq!(let_in(&mut all, 1, Protocol::Sync, ONE, burst, NOW), burst);
         assert!(all.take(node(1), Protocol::Sync, ONE, Timestamp(NOW.0 - 10_000_000)).is_err());
         assert!(all.take(node(1), Protocol::Sync, ONE, NOW).is_err(), "nor does its way back");

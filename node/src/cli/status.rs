@@ -124,7 +124,10 @@ fn start_line(status: &StatusReport) -> String {
 
 fn limits_line(status: &StatusReport) -> String {
     let used = status.limits.iter().filter_map(|limit| Some((limit, limit.used?)));
-    used.map(|(limit, used)| format!("{} {used} of {}", limit.name, count(limit.most))).collect::<Vec<_>>().join("   ")
+    let used = used.map(|(limit, used)| format!("{} {used} of {}", limit.name, count(limit.most)));
+    let over =
+        (status.over_rate > 0).then(|| doubtful(&format!("members over their rate {} times", count(status.over_rate))));
+    used.chain(over).collect::<Vec<_>>().join("   ")
 }
 
 /// `weft boot-log`.

@@ -31,6 +31,9 @@ const SCRUB_US: (u64, u64) = (100 * MS, YEAR);
 /// Longest age that rows may be asked to have (guess: longer than any node lives).
 const RETENTION_US_MAX: u64 = 100 * YEAR;
 
+/// Most messages a second that a member may be allowed (guess: more than any machine executes).
+const MESSAGES_PER_S_MAX: u64 = 100_000_000;
+
 /// When a change of a key counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Changes {
@@ -85,6 +88,7 @@ enum Field {
     /// Microseconds.
     Time(fn(&mut Config) -> &mut u64, u64, u64),
     Count(fn(&mut Config) -> &mut usize, usize, usize),
+    Number(fn(&mut Config) -> &mut u64, u64, u64),
     Bytes(fn(&mut Config) -> &mut u64, u64, u64),
     /// What an agent that is a program may use of it, in its unit, or `none`.
     Limit(Resource),
@@ -105,7 +109,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 43] = [
+pub(crate) static KEYS: [Key; 44] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -346,6 +350,12 @@ pub(crate) static KEYS: [Key; 43] = [
         HOUR,
     ),
     Key {
+        name: "limits.messages_per_second",
+        about: "messages of agents that one member may send to this node in a second, and twice as many at once; more is told to come later",
+        changes: Changes::Running,
+        field: Field::Number(|config| &mut config.rates.messages_per_s, 1, MESSAGES_PER_S_MAX),
+    },
+    Key {
         name: "storage.scrub_period",
         about: "time in which everything that is stored is read and checked once, in the background",
         changes: Changes::Restart,
@@ -440,6 +450,9 @@ impl Key {
             Field::Bytes(field, least, most) => {
                 *field(config) = self.within(value.bytes().map_err(wants)?, least, most, value)?;
             }
+            Field::Number(field, least, most) => {
+                *field(config) = self.within(value.count().map_err(wants)?, least, most, value)?;
+            }
             Field::Count(field, least, most) => {
                 let count = self.within(value.count().map_err(wants)?, least as u64, most as u64, value)?;
                 *field(config) = usize::try_from(count).unwrap_or(most);
@@ -484,6 +497,7 @@ impl Key {
                 format!("a time as 7d, from {}, up to {}, or {OFF}", show_time(SCRUB_US.0), show_time(SCRUB_US.1))
             }
             Field::Time(_, least, most) => format!("{} to {}", show_time(least), show_time(most)),
+            Field::Number(_, least, most) => format!("{least} to {most}"),
             Field::Count(_, least, most) => format!("{least} to {most}"),
             Field::Bytes(_, least, most) => format!("{} to {}", show_bytes(least), show_bytes(most)),
             Field::Limit(resource) => {
@@ -515,6 +529,7 @@ impl Key {
             Field::Retention => config.retention_rows_us.map_or_else(|| NEVER.to_owned(), show_time),
             Field::Scrub => config.scrub_period_us.map_or_else(|| OFF.to_owned(), show_time),
             Field::Time(field, ..) => show_time(*field(&mut config.clone())),
+            Field::Number(field, ..) => field(&mut config.clone()).to_string(),
             Field::Count(field, ..) => field(&mut config.clone()).to_string(),
             Field::Bytes(field, ..) => show_bytes(*field(&mut config.clone())),
             Field::Limit(resource) => {
@@ -547,7 +562,9 @@ impl Key {
             Field::Calendars => config.anchor.calendars.clone_from(&other.anchor.calendars),
             Field::Retention => config.retention_rows_us = other.retention_rows_us,
             Field::Scrub => config.scrub_period_us = other.scrub_period_us,
-            Field::Time(field, ..) | Field::Bytes(field, ..) => *field(config) = *field(&mut other.clone()),
+            Field::Time(field, ..) | Field::Number(field, ..) | Field::Bytes(field, ..) => {
+                *field(config) = *field(&mut other.clone());
+            }
             Field::Count(field, ..) => *field(config) = *field(&mut other.clone()),
             Field::Limit(resource) => {
                 *limit_of(&mut config.kernel.limits, resource) = other.kernel.limits.said(resource);

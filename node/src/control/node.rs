@@ -94,6 +94,7 @@ async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> 
             health: health.health.name().to_owned(),
             health_reasons: health.reasons,
             refusals: Vec::new(),
+            over_rate: peer.over_rate(),
             phases: Vec::new(),
             limits: limits(peer),
             scrub: ScrubReport::default(),

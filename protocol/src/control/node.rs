@@ -74,6 +74,9 @@ pub struct StatusReport {
     pub health_reasons: Vec<String>,
     /// Handshakes that were refused lately, the newest first.
     pub refusals: Vec<RefusalRow>,
+    /// How often since the start a member asked for more than it may (`limits.messages_per_second` and others).
+    #[serde(default)]
+    pub over_rate: u64,
     /// Phases of its start that are over, in order; `ready` is the last.
     #[serde(default)]
     pub phases: Vec<PhaseRow>,

@@ -102,13 +102,18 @@ pub(super) struct FarNode {
 impl FarNode {
     /// Starts it and waits until it serves.
     pub(super) async fn start(home: &Path, name: &str) -> Result<Self, CliError> {
-        Self::start_at(home, name, &[QUIC]).await
+        Self::start_at(home, name, &[QUIC], &[]).await
     }
 
-    /// The same, listening at these addresses.
-    pub(super) async fn start_at(home: &Path, name: &str, listen: &[&str]) -> Result<Self, CliError> {
+    /// The same, listening at these addresses, with these variables in its environment.
+    pub(super) async fn start_at(
+        home: &Path,
+        name: &str,
+        listen: &[&str],
+        settings: &[(&str, String)],
+    ) -> Result<Self, CliError> {
         let home = HomeDir::new(home)?;
-        let child = spawn(&home, name, listen).await?;
+        let child = spawn(&home, name, listen, settings).await?;
         let client = Client::at(home.clone())?;
         Ok(Self { home, child, client })
     }
@@ -122,7 +127,7 @@ impl FarNode {
     async fn restart_to_answer(mut self, name: &str) -> Result<f64, CliError> {
         self.down().await?;
         let begin = Instant::now();
-        self.child = spawn(&self.home, name, &[QUIC]).await?;
+        self.child = spawn(&self.home, name, &[QUIC], &[]).await?;
         let _answered: StatusReport = self.client.get("/v1/status").await?;
         let took_ms = micros(begin) / 1_000.0;
         self.down().await?;
@@ -143,12 +148,13 @@ impl Drop for FarNode {
     }
 }
 
-async fn spawn(home: &HomeDir, name: &str, listen: &[&str]) -> Result<Child, CliError> {
+async fn spawn(home: &HomeDir, name: &str, listen: &[&str], settings: &[(&str, String)]) -> Result<Child, CliError> {
     let program = std::env::current_exe().map_err(|error| failed(name, &error))?;
     let mut child = Command::new(program)
         .args(["up", "--json", "--log", "error", "--name", name, "--home"])
         .arg(home.path())
         .env("XDG_STATE_HOME", home.path())
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         .args(listen.iter().flat_map(|address| ["--listen", address]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
