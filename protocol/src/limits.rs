@@ -137,6 +137,9 @@ pub const PART_BYTES_MAX: usize = ENVELOPE_BYTES_MAX - 2 * 1024;
 pub const PARTS_OPEN_MAX: u32 = 64;
 /// Most bytes of content among them; the largest part fits.
 pub const PARTS_OPEN_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes in the parts of all answers of one node that were given and not taken in full; of more, the oldest are forgotten, and
+/// whoever called and did not get them is told that the answer broke off (guess: a quarter of what a hostile neighbour may cost).
+pub const PARTS_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// After so many taken parts the agent's node is told, so that the agent never stands still for a caller that reads: a quarter
 /// of what may be open.
 pub const PARTS_TAKEN_STEP: u32 = PARTS_OPEN_MAX / 4;

@@ -1,8 +1,8 @@
 //! Answering in parts: what an agent says before it is done, handed on in order and never faster than it is taken.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use weft_protocol::limits::{PART_BYTES_MAX, PARTS_OPEN_BYTES_MAX, PARTS_OPEN_MAX};
+use weft_protocol::limits::{PART_BYTES_MAX, PARTS_KEPT_BYTES_MAX, PARTS_OPEN_BYTES_MAX, PARTS_OPEN_MAX};
 use weft_protocol::{MessageId, NodeId, PartsProof, PartsTaken, Payload, Refusal, ReplyPart, Timestamp};
 
 use super::incoming::{Answered, Incoming};
@@ -87,9 +87,28 @@ impl Stream {
     }
 }
 
-/// The answers that come in parts; while they are not given, one for each open message at most.
+/// The answers that come in parts; while they are not given, one for each open message at most. Invariant: `ended` names those that
+/// were given, with the time of their end, and they hold `ended_bytes` together.
 #[derive(Debug, Default)]
-pub(crate) struct Streams(BTreeMap<MessageId, Box<Stream>>);
+pub(crate) struct Streams {
+    all: BTreeMap<MessageId, Box<Stream>>,
+    ended: BTreeSet<(Timestamp, MessageId)>,
+    ended_bytes: usize,
+}
+
+impl Streams {
+    /// The oldest of those whose answer was given, while they hold more together than they may.
+    fn beyond_bound(&self) -> Option<MessageId> {
+        let beyond = self.ended_bytes > PARTS_KEPT_BYTES_MAX;
+        self.ended.first().filter(|_| beyond).map(|(_, message)| *message)
+    }
+
+    /// The caller of an answer that was given has taken more of it.
+    fn shrink(&mut self, message: &MessageId, bytes_before: usize) {
+        let stream = self.all.get(message).filter(|stream| stream.forgotten.is_some());
+        self.ended_bytes -= stream.map_or(0, |stream| bytes_before - stream.open_bytes);
+    }
+}
 
 impl Kernel {
     /// An agent says a part of its answer. It may answer whoever asked it: that needs no other right.
@@ -97,7 +116,7 @@ impl Kernel {
         match self.may_stream(by, message, &part) {
             Err(refusal) => self.effects.answer(ask, Err(refusal)),
             Ok(to) => {
-                let stream = self.streams.0.entry(*message).or_insert_with(|| Box::new(Stream::new(to)));
+                let stream = self.streams.all.entry(*message).or_insert_with(|| Box::new(Stream::new(to)));
                 if stream.waiting.len() >= PARTS_OPEN_MAX as usize {
                     return self.effects.answer(ask, Err(Refusal::Busy { retry_after_us: BUSY_RETRY_US }));
                 }
@@ -110,7 +129,7 @@ impl Kernel {
     /// The node of whoever takes the part.
     fn may_stream(&self, by: &Asker, message: &MessageId, part: &Payload) -> Result<NodeId, Refusal> {
         let open = |incoming: &&Incoming| by.process() == Some(incoming.process) && incoming.was_delivered();
-        let answered = self.streams.0.get(message).is_some_and(|stream| stream.answer.is_some());
+        let answered = self.streams.all.get(message).is_some_and(|stream| stream.answer.is_some());
         let Some(incoming) = self.inbox.get(message).filter(open).filter(|_| !answered) else {
             let message = format!("{message} is not open here: it was answered, or nobody waits for it any more");
             return Err(Refusal::Invalid { message });
@@ -122,7 +141,11 @@ impl Kernel {
         if matches!(part, Payload::Signal(_)) {
             return Err(Refusal::Invalid { message: "a signal is no part of an answer".to_owned() });
         }
-        if self.streams.0.get(message).is_some_and(|stream| stream.proof.count >= PartsTaken::NO_MORE - PARTS_OPEN_MAX)
+        if self
+            .streams
+            .all
+            .get(message)
+            .is_some_and(|stream| stream.proof.count >= PartsTaken::NO_MORE - PARTS_OPEN_MAX)
         {
             return Err(Refusal::Invalid { message: "an answer has no more parts than can be counted".to_owned() });
         }
@@ -132,12 +155,12 @@ impl Kernel {
 
     /// Hands on what there is room for, and the answer when nothing waits any more.
     fn go_on_streaming(&mut self, message: &MessageId) {
-        while let Some((ask, part)) = self.streams.0.get_mut(message).and_then(|stream| stream.next_waiting()) {
+        while let Some((ask, part)) = self.streams.all.get_mut(message).and_then(|stream| stream.next_waiting()) {
             let number = self.say_part(message, part);
             self.effects.answer(ask, Ok(Answer::Streamed { number }));
         }
         let done = |stream: &&mut Box<Stream>| stream.waiting.is_empty();
-        let answer = self.streams.0.get_mut(message).filter(done).and_then(|stream| stream.answer.take());
+        let answer = self.streams.all.get_mut(message).filter(done).and_then(|stream| stream.answer.take());
         let Some((answer, process)) = answer.zip(self.inbox.get(message).map(|incoming| incoming.process)) else {
             return;
         };
@@ -147,7 +170,7 @@ impl Kernel {
     /// Hands a part on; returns its number.
     fn say_part(&mut self, message: &MessageId, payload: Payload) -> u32 {
         let own = self.identity.chain.node;
-        let Some(stream) = self.streams.0.get_mut(message) else { return 0 };
+        let Some(stream) = self.streams.all.get_mut(message) else { return 0 };
         let (number, to) = (stream.proof.count, stream.to);
         stream.proof.add(&payload);
         if stream.unwanted {
@@ -168,7 +191,7 @@ impl Kernel {
 
     /// The answer stands behind parts that wait for room, if there are any; otherwise it is given back.
     pub(super) fn hold_answer(&mut self, message: &MessageId, answer: Answered) -> Option<Answered> {
-        match self.streams.0.get_mut(message) {
+        match self.streams.all.get_mut(message) {
             Some(stream) if !stream.waiting.is_empty() => {
                 stream.answer.get_or_insert(answer);
                 None
@@ -179,8 +202,11 @@ impl Kernel {
 
     /// The caller has taken parts.
     pub(crate) fn on_parts_taken(&mut self, from: NodeId, taken: PartsTaken) {
-        let Some(stream) = self.streams.0.get_mut(&taken.message).filter(|stream| stream.to == from) else { return };
+        let Some(stream) = self.streams.all.get_mut(&taken.message).filter(|stream| stream.to == from) else { return };
+        let bytes_before = stream.open_bytes;
         stream.take(taken.count);
+        self.streams.shrink(&taken.message, bytes_before);
+        let Some(stream) = self.streams.all.get(&taken.message) else { return };
         if stream.forgotten.is_some() && stream.open.is_empty() {
             return self.forget_stream(&taken.message);
         }
@@ -199,21 +225,21 @@ impl Kernel {
 
     /// A frame with parts may not have arrived.
     pub(super) fn on_part_lost(&mut self, to: NodeId, message: &MessageId) {
-        if let Some(stream) = self.streams.0.get_mut(message).filter(|stream| stream.to == to) {
+        if let Some(stream) = self.streams.all.get_mut(message).filter(|stream| stream.to == to) {
             stream.lost = true;
         }
     }
 
     /// A node is there again.
     pub(super) fn send_parts_to(&mut self, node: NodeId) {
-        let lost = self.streams.0.iter().filter(|(_, stream)| stream.to == node && stream.lost);
+        let lost = self.streams.all.iter().filter(|(_, stream)| stream.to == node && stream.lost);
         let lost = lost.map(|(message, _)| *message).collect::<Vec<_>>();
         lost.iter().for_each(|message| self.send_parts_again(message));
     }
 
     /// Sends what is open once more, when some of it may not have arrived.
     fn send_parts_again(&mut self, message: &MessageId) {
-        let Some(stream) = self.streams.0.get_mut(message).filter(|stream| stream.lost) else { return };
+        let Some(stream) = self.streams.all.get_mut(message).filter(|stream| stream.lost) else { return };
         stream.lost = false;
         for (number, open) in (stream.taken..).zip(&stream.open) {
             if let Some(payload) = open.payload.clone() {
@@ -224,24 +250,32 @@ impl Kernel {
 
     /// The message ends: what still waits is not said, and what is open is kept for a moment. Returns what stands for its parts.
     pub(super) fn end_stream(&mut self, message: &MessageId, wanted: bool) -> Option<PartsProof> {
-        let stream = self.streams.0.get_mut(message)?;
+        let stream = self.streams.all.get_mut(message)?;
         let proof = stream.proof.some();
         for (ask, _) in std::mem::take(&mut stream.waiting) {
             self.effects.answer(ask, Err(Refusal::Cancelled { maybe_executed: true }));
         }
         if !wanted || stream.open.is_empty() || stream.to == self.identity.chain.node {
-            self.streams.0.remove(message);
+            self.streams.all.remove(message);
         } else {
             let until = self.now.after_us(KEPT_US);
             stream.forgotten = Some(until);
+            self.streams.ended_bytes += stream.open_bytes;
+            self.streams.ended.insert((until, *message));
             self.timers.set(until, Timer::Stream(*message));
+            while let Some(oldest) = self.streams.beyond_bound() {
+                self.forget_stream(&oldest);
+            }
         }
         proof
     }
 
     /// Parts of an answer that was given are kept no longer.
     pub(crate) fn forget_stream(&mut self, message: &MessageId) {
-        if let Some(until) = self.streams.0.remove(message).and_then(|stream| stream.forgotten) {
+        let Some(stream) = self.streams.all.remove(message) else { return };
+        if let Some(until) = stream.forgotten {
+            self.streams.ended.remove(&(until, *message));
+            self.streams.ended_bytes -= stream.open_bytes;
             self.timers.clear(until, Timer::Stream(*message));
         }
     }

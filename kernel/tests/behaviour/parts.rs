@@ -1,7 +1,7 @@
 //! Answers in parts: in order, once, no faster than they are taken, never with a silent gap, and cancelled like every call.
 
 use weft_kernel::{Answer, AskId, Input, Output, Syscall};
-use weft_protocol::limits::{PARTS_OPEN_BYTES_MAX, PARTS_OPEN_MAX};
+use weft_protocol::limits::{PARTS_KEPT_BYTES_MAX, PARTS_OPEN_BYTES_MAX, PARTS_OPEN_MAX};
 use weft_protocol::{
     AgentSpec, ExitReason, MessageId, PartsProof, PartsTaken, Payload, Principal, ProcessId, Receipt, ReplyPart, Role,
     Stage,
@@ -376,4 +376,43 @@ fn a_second_copy_of_an_answered_message_gets_the_answer_and_no_parts() {
     beta.run(Input::TransmitFailed { to: from, message: id });
     beta.pass(31_000_000);
     assert_eq!(effects(&beta.run(Input::ReachabilityChanged { node: from, reachable: true })), Vec::<String>::new());
+}
+
+#[test]
+fn parts_that_nobody_takes_are_bounded_over_all_answers_and_the_oldest_go() {
+    let mut pair = Pair::new();
+    pair.agents_answer = false;
+    let half = PARTS_OPEN_BYTES_MAX / 2;
+    let most = PARTS_KEPT_BYTES_MAX / half;
+    let answer = |pair: &mut Pair, number: u64| {
+        let asked = pair.asked(number, Principal::Operator, in_parts(message("echo@beta", "hi", "executed")));
+        let [alpha, beta] = &mut pair.nodes;
+        let envelope = Box::new(transmitted(&alpha.run(asked)));
+        let id = envelope.id;
+        beta.run(Input::EnvelopeArrived { from: alpha.id(), role: Role::Worker, envelope });
+        assert_eq!(parts_in(&beta.run(say(1_000 + number, id, text(&"x".repeat(half))))).len(), 1);
+        beta.run(done(id, "done"));
+        id
+    };
+    let sent_again = |pair: &mut Pair, ids: &[MessageId]| {
+        let [alpha, beta] = &mut pair.nodes;
+        let from = alpha.id();
+        for id in ids {
+            beta.run(Input::TransmitFailed { to: from, message: *id });
+        }
+        let outputs = beta.run(Input::ReachabilityChanged { node: from, reachable: true });
+        parts_in(&outputs).into_iter().map(|part| part.message).collect::<Vec<_>>()
+    };
+    let mut ids = (0..most as u64).map(|number| answer(&mut pair, number)).collect::<Vec<_>>();
+    assert_eq!(sent_again(&mut pair, &ids), ids, "so many are kept");
+    ids.push(answer(&mut pair, 100));
+    assert_eq!(sent_again(&mut pair, &ids), ids[1..], "one more takes the place of the oldest");
+
+    let (from, taken) = (pair.nodes[0].id(), PartsTaken { message: ids[1], count: 1 });
+    pair.nodes[1].run(Input::PartsTakenArrived { from, taken });
+    ids.push(answer(&mut pair, 101));
+    assert_eq!(sent_again(&mut pair, &ids), ids[2..], "what was taken makes room");
+    pair.nodes[1].pass(31_000_000);
+    let later = (200..200 + most as u64).map(|number| answer(&mut pair, number)).collect::<Vec<_>>();
+    assert_eq!(sent_again(&mut pair, &later), later, "and so does what was forgotten");
 }
