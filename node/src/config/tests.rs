@@ -64,9 +64,9 @@ fn wrong_files_are_refused_with_line_and_nearest_key() {
     let cases = [
         ("# c\n\nlissten = []\n", 3, "unknown key `lissten`; did you mean `listen`?"),
         (
-            "\n[limits]\nx = 1\n",
+            "\n[bounds]\nx = 1\n",
             2,
-            "unknown section `limits`; sections are kernel, discovery, replication, anchor, storage",
+            "unknown section `bounds`; sections are kernel, discovery, replication, anchor, limits, storage",
         ),
         ("[kernal]\ngrace = \"1s\"\n", 1, "unknown section `kernal`; did you mean `kernel`?"),
         ("[kernel]\n\ngracy = \"1s\"\n", 3, "unknown key `kernel.gracy`; did you mean `kernel.grace`?"),
