@@ -30,13 +30,13 @@ const AT_ONCE: usize = 64;
 const HANDSHAKES: usize = 2_000;
 /// Strangers with keys of their own.
 const UNCERTIFIED: usize = 50;
-/// What a member may send, a second: as little as leaves the two that call far below it, so that one thread can send ten times as
-/// much.
-const ALLOWED_PER_S: u64 = 3_000;
+/// What a member may send, a second: so little that ten times as much reaches the node although it is held back, and more than the
+/// member that calls beside it sends.
+const ALLOWED_PER_S: u64 = 750;
 /// Ten times that.
 const FLOOD_PER_S: u64 = 10 * ALLOWED_PER_S;
 /// Time from one call to the next beside the flood: the caller is a member too, with the same limit.
-const PACE: Duration = Duration::from_millis(1);
+const PACE: Duration = Duration::from_millis(2);
 /// Connections that say nothing.
 const HALF_OPEN: usize = 200;
 /// Answers that nobody reads, and bytes of each.
