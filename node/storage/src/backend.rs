@@ -13,9 +13,8 @@ use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
 use crate::error::OpenError;
-use crate::mark::FRONT_BYTES;
 
-/// One thing that would have been done to the file. Offsets are the database's.
+/// One thing that would have been done to the file.
 #[derive(Debug)]
 enum Operation {
     Write { offset: u64, bytes: Vec<u8> },
@@ -77,8 +76,8 @@ impl StoreFile {
         let operations = self.held().take();
         for operation in operations.into_iter().flatten() {
             match operation {
-                Operation::Write { offset, bytes } => self.write_now(FRONT_BYTES + offset, &bytes)?,
-                Operation::Length(length) => self.set_len_now(FRONT_BYTES + length)?,
+                Operation::Write { offset, bytes } => self.write_now(offset, &bytes)?,
+                Operation::Length(length) => self.set_len_now(length)?,
                 Operation::Sync => self.sync()?,
             }
         }
@@ -119,66 +118,69 @@ impl StoreFile {
     }
 }
 
-/// What redb is given.
+/// What redb is given: the file from a place on.
 #[derive(Debug)]
-pub(crate) struct Shifted(pub(crate) Arc<StoreFile>);
+pub(crate) struct Shifted {
+    pub(crate) file: Arc<StoreFile>,
+    pub(crate) start: u64,
+}
 
 impl StorageBackend for Shifted {
     fn len(&self) -> io::Result<u64> {
-        let last = self.0.held().iter().flatten().rev().find_map(|operation| match operation {
+        let last = self.file.held().iter().flatten().rev().find_map(|operation| match operation {
             Operation::Length(length) => Some(*length),
             Operation::Write { .. } | Operation::Sync => None,
         });
         match last {
-            Some(length) => Ok(length),
-            None => Ok(self.0.inner.len()?.saturating_sub(FRONT_BYTES)),
+            Some(length) => Ok(length.saturating_sub(self.start)),
+            None => Ok(self.file.inner.len()?.saturating_sub(self.start)),
         }
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let held = self.0.held();
+        let held = self.file.held();
         let Some(operations) = &*held else {
             drop(held);
-            return self.0.inner.read(FRONT_BYTES + offset, out);
+            return self.file.inner.read(self.start + offset, out);
         };
-        let below = self.0.inner.len()?.saturating_sub(FRONT_BYTES + offset);
+        let below = self.file.inner.len()?.saturating_sub(self.start + offset);
         let there = usize::try_from(below).unwrap_or(usize::MAX).min(out.len());
-        self.0.inner.read(FRONT_BYTES + offset, &mut out[..there])?;
+        self.file.inner.read(self.start + offset, &mut out[..there])?;
         out[there..].fill(0);
         for operation in operations {
             if let Operation::Write { offset: start, bytes } = operation {
-                lay_over(out, offset, bytes, *start);
+                lay_over(out, self.start + offset, bytes, *start);
             }
         }
         Ok(())
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        if let Some(operations) = &mut *self.0.held() {
-            operations.push(Operation::Length(length));
+        if let Some(operations) = &mut *self.file.held() {
+            operations.push(Operation::Length(self.start + length));
             return Ok(());
         }
-        self.0.set_len_now(FRONT_BYTES + length)
+        self.file.set_len_now(self.start + length)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        if let Some(operations) = &mut *self.0.held() {
+        if let Some(operations) = &mut *self.file.held() {
             operations.push(Operation::Sync);
             return Ok(());
         }
-        self.0.sync()
+        self.file.sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if let Some(operations) = &mut *self.0.held() {
-            operations.push(Operation::Write { offset, bytes: data.to_vec() });
+        if let Some(operations) = &mut *self.file.held() {
+            operations.push(Operation::Write { offset: self.start + offset, bytes: data.to_vec() });
             return Ok(());
         }
-        self.0.write_now(FRONT_BYTES + offset, data)
+        self.file.write_now(self.start + offset, data)
     }
 
     fn close(&self) -> io::Result<()> {
-        self.0.inner.close()
+        self.file.inner.close()
     }
 
     // The whole file was locked before the database was asked.

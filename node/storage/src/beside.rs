@@ -15,7 +15,7 @@ use redb::{BackendError, ConcurrencyMode, Database, ReadTransaction, ReadableDat
 
 use crate::backend::StoreFile;
 use crate::error::{StoreError, panic_text};
-use crate::mark::{FRONT_BYTES, FirstPage};
+use crate::mark::FirstPage;
 use crate::opening::read_front;
 use crate::store::Store;
 
@@ -43,11 +43,13 @@ impl Store {
         let begun = AtomicBool::new(false);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let (_kept, transaction) = {
-                let _no_write_meanwhile = self.writer();
+                let mut no_write_meanwhile = self.writer();
                 self.check_poison()?;
+                // What is read is the file; what the journal holds is not in it yet.
+                self.flush(&mut no_write_meanwhile)?;
                 // First what keeps the pages, then what reads them.
                 let kept = self.database.begin_read()?;
-                let backend = Beside { file: Arc::clone(self.file()), header_is_held: AtomicBool::new(false) };
+                let backend = Beside { file: Arc::clone(self.file()), start: self.database_at, header_is_held: AtomicBool::new(false) };
                 let mut builder = Database::builder();
                 builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(ConcurrencyMode::SingleWriter);
                 let beside = builder.open_read_only_with_backend(backend).map_err(StoreError::read)?;
@@ -72,8 +74,10 @@ impl Store {
         let front = self.file().len().and_then(|length| read_front(self.file(), length));
         Ok(match front {
             Err(error) => Some(error.to_string()),
-            Ok(front) if front.first != FirstPage::Store(self.salt) => Some("the first page is unreadable".to_owned()),
-            Ok(front) if front.newest().is_none_or(|mark| mark.generation < writer.generation) => {
+            Ok(front) if !matches!(front.first, FirstPage::Store { salt, .. } if salt == self.salt) => {
+                Some("the first page is unreadable".to_owned())
+            }
+            Ok(front) if front.newest().is_none_or(|(mark, _)| mark.generation < writer.marked) => {
                 Some("the mark of the last transaction is unreadable".to_owned())
             }
             Ok(_) => None,
@@ -92,17 +96,18 @@ fn reason_of(error: StoreError) -> String {
 #[derive(Debug)]
 struct Beside {
     file: Arc<StoreFile>,
+    start: u64,
     /// Whether the reader believes to hold the header, and asks whether somebody else writes.
     header_is_held: AtomicBool,
 }
 
 impl StorageBackend for Beside {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.file.len()?.saturating_sub(FRONT_BYTES))
+        Ok(self.file.len()?.saturating_sub(self.start))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_now(FRONT_BYTES + offset, out)
+        self.file.read_now(self.start + offset, out)
     }
 
     fn set_len(&self, _: u64) -> io::Result<()> {

@@ -1,14 +1,12 @@
 //! Takes the commits of a forked chain that do not count out of it, and keeps them aside.
 
-use redb::{ReadableTable, WriteTransaction};
-use weft_protocol::{ChainId, ChainState, Cut, Digest, Fact, NewTraces, PlacedFact, SignedCommit, chain_root_hash};
+use weft_protocol::{ChainId, ChainState, Cut, Digest, Fact, PlacedFact, SignedCommit, chain_root_hash};
 
 use crate::error::StoreError;
-use crate::index::{self, Place, WHOLE_EVENT};
 use crate::recover::{Stored, placed_fact};
-use crate::row::{self, GroupView, Kind, Salt, StoredHead, numbered_key};
+use crate::row::{self, GroupView, Kind, StoredHead, numbered_key};
+use crate::rows::{Rows, keys_of_events};
 use crate::store::Store;
-use crate::table::{CUTS, GROUPS, INDEX};
 
 impl Store {
     /// What is stored of a chain, verified from its first event, with all its facts but messages, batches and opaque ones; none
@@ -67,29 +65,16 @@ impl Store {
 }
 
 /// Moves the groups behind the cut into a table of their own, where nothing finds them that asks for the chain.
-pub(crate) fn write_cut(transaction: &WriteTransaction, salt: &Salt, cut: &Cut) -> Result<(), redb::Error> {
-    let mut groups = transaction.open_table(GROUPS)?;
-    let mut indexed = transaction.open_table(INDEX)?;
-    let mut aside = transaction.open_table(CUTS)?;
+pub(crate) fn write_cut(rows: &mut Rows<'_>, cut: &Cut) -> Result<(), redb::Error> {
+    rows.pass_the_journal();
     let (first, last) = (numbered_key(cut.chain, cut.from_commit), numbered_key(cut.chain, u64::MAX));
-    let found = groups.range(&first[..]..=&last[..])?.map(|entry| {
-        let (key, value) = entry?;
-        Ok((key.value().to_vec(), value.value().to_vec()))
-    });
-    for (key, value) in found.collect::<Result<Vec<_>, redb::StorageError>>()? {
-        groups.remove(&key[..])?;
+    for (key, value) in rows.range(Kind::Group, &first, &last)? {
+        rows.remove(Kind::Group, &key)?;
         // A row that fails its check is worth nothing as evidence.
-        let Ok(body) = row::body(salt, Kind::Group, &key, &value) else { continue };
+        let Ok(body) = row::body(&rows.salt(), Kind::Group, &key, &value) else { continue };
         let Ok(view) = GroupView::parse(body) else { continue };
-        for (seq, event) in (view.first_seq..).zip(view.events()) {
-            let Some(record) = event.ok().and_then(index::message_of) else { continue };
-            let place = Place { chain: cut.chain, seq, leaf: WHOLE_EVENT };
-            for key in index::keys(&mut NewTraces::default(), record.message, record.trace, place) {
-                indexed.remove(&key[..])?;
-            }
-        }
-        let key = [&key[..], view.signed().hash().as_bytes()].concat();
-        aside.insert(&key[..], &row::write(salt, Kind::Cut, &key, body)[..])?;
+        rows.unindex(keys_of_events(cut.chain, view.first_seq, view.events().map_while(Result::ok)))?;
+        rows.put(Kind::Cut, &[&key[..], view.signed().hash().as_bytes()].concat(), body)?;
     }
     Ok(())
 }

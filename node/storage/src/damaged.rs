@@ -15,6 +15,7 @@ use weft_protocol::{
 
 use crate::backend::{StoreFile, file_backend, open_file, sync_folder_of};
 use crate::error::{OpenError, RepairError, StoreError};
+use crate::journal::{self, JOURNAL_BYTES, JOURNAL_BYTES_IN_MEMORY};
 use crate::mark::FirstPage;
 use crate::opening::read_front;
 use crate::recover::{empty_state, placed_fact};
@@ -77,7 +78,7 @@ impl Store {
         let source = open_file(path)?;
         let unfinished = Unfinished(with_suffix(path, ".repair"));
         let fresh = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&unfinished.0);
-        let fresh = file_backend(fresh.map_err(OpenError::Io)?)?;
+        let fresh = (file_backend(fresh.map_err(OpenError::Io)?)?, JOURNAL_BYTES);
         let target = Target::Replace { damaged: path.to_owned(), fresh: unfinished };
         DamagedStore::salvage(source, fresh, target)
     }
@@ -90,14 +91,14 @@ impl Store {
         damaged: impl StorageBackend,
         fresh: impl StorageBackend,
     ) -> Result<DamagedStore, RepairError> {
-        DamagedStore::salvage(Box::new(damaged), Box::new(fresh), Target::Stay)
+        DamagedStore::salvage(Box::new(damaged), (Box::new(fresh), JOURNAL_BYTES_IN_MEMORY), Target::Stay)
     }
 }
 
 impl DamagedStore {
     fn salvage(
         source: Box<dyn StorageBackend>,
-        fresh: Box<dyn StorageBackend>,
+        (fresh, journal_bytes): (Box<dyn StorageBackend>, u32),
         target: Target,
     ) -> Result<Self, RepairError> {
         let source = StoreFile::lock(source).map_err(OpenError::Io)?.ok_or(OpenError::Busy)?;
@@ -105,18 +106,21 @@ impl DamagedStore {
         let length = source.len().map_err(OpenError::Io)?;
         let front = read_front(&source, length).map_err(OpenError::Io)?;
         let salt = match (front.first, front.newest()) {
-            (FirstPage::Store(salt), _) => salt,
+            (FirstPage::Store { salt, .. }, _) => salt,
             (FirstPage::Other(found), _) => {
                 return Err(OpenError::Version { found, known: crate::mark::LAYOUT_VERSION }.into());
             }
-            (FirstPage::Unreadable, Some(mark)) => mark.salt,
+            (FirstPage::Unreadable, Some((mark, _))) => mark.salt,
             (FirstPage::Unreadable, None) => {
                 let reason = "its first three pages are all unreadable, so nothing in it can be told from noise";
                 return Err(OpenError::damaged(reason).into());
             }
         };
-        let found = salvage::collect(&source, &salt, front.newest()).map_err(OpenError::Io)?;
-        let (fresh, _) = Store::open_at(fresh, true, "the repaired copy")?;
+        // Where nothing says how large the journal is, it is at most so large; what stands behind it is not taken for a part of it.
+        let journaled = journal::read(&source, &salt, JOURNAL_BYTES, u64::MAX).map_err(OpenError::Io)?;
+        let marks = [front.newest().map(|(mark, _)| mark), journaled.mark.as_ref()];
+        let found = salvage::collect(&source, &salt, marks, journaled.synced).map_err(OpenError::Io)?;
+        let (fresh, _) = Store::open_at(fresh, Some(journal_bytes), "the repaired copy")?;
         let mut damaged = Self { source, salt, found, states: BTreeMap::new(), fresh, target };
         let chains: Vec<ChainId> = damaged.found.chains.keys().copied().collect();
         for chain in chains {

@@ -184,6 +184,12 @@ impl From<redb::DatabaseError> for OpenError {
     fn from(error: redb::DatabaseError) -> Self {
         match error {
             redb::DatabaseError::DatabaseAlreadyOpen => Self::Busy,
+            // So redb says that the file does not begin as its own.
+            redb::DatabaseError::Storage(redb::StorageError::Io(error))
+                if error.kind() == io::ErrorKind::InvalidData =>
+            {
+                Self::damaged(error)
+            }
             redb::DatabaseError::Storage(redb::StorageError::Io(error)) => error.into(),
             error => Self::damaged(error),
         }

@@ -2,14 +2,17 @@
 
 use weft_protocol::{ChainId, Digest, Hlc, Reserved};
 
+use crate::journal::JOURNAL_BYTES;
 use crate::row::{Salt, StoredHead, short_check};
 
 /// Bytes before the database: page 0 and two marks.
 pub(crate) const FRONT_BYTES: u64 = 3 * PAGE_BYTES as u64;
 /// Size of each of them: what disks write at once or not at all, at best; the checks do not rely on it.
 pub(crate) const PAGE_BYTES: usize = 4096;
-/// The layout this program reads and writes.
-pub(crate) const LAYOUT_VERSION: u32 = 3;
+/// The layout this program writes.
+pub(crate) const LAYOUT_VERSION: u32 = 4;
+/// The one before, which this program reads and goes on with: it has no journal.
+const LAYOUT_WITHOUT_JOURNAL: u32 = 3;
 /// Heads in one mark: 80 bytes each beside 50 of its own and the check. A batch that moved more chains is still noticed
 /// when it is lost; only which chains it moved is then not known.
 const HEADS_MAX: usize = 49;
@@ -21,8 +24,8 @@ const _: () = assert!(50 + HEADS_MAX * 80 + 16 <= PAGE_BYTES);
 /// What page 0 says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FirstPage {
-    /// A store of this layout.
-    Store(Salt),
+    /// A store that this program can open.
+    Store { salt: Salt, journal_bytes: u32 },
     /// A store of another layout.
     Other(u32),
     /// Nothing that can be believed.
@@ -30,9 +33,13 @@ pub(crate) enum FirstPage {
 }
 
 /// The bytes of page 0.
-pub(crate) fn write_first_page(salt: &Salt) -> Vec<u8> {
+pub(crate) fn write_first_page(salt: &Salt, journal_bytes: u32) -> Vec<u8> {
     let mut page = [&STORE_MAGIC[..], &LAYOUT_VERSION.to_be_bytes(), salt].concat();
-    finish(&mut page);
+    // One check where every layout has it, so that every program can tell which layout this is, and one of all.
+    page.extend_from_slice(&short_check(&page));
+    page.extend_from_slice(&journal_bytes.to_be_bytes());
+    page.extend_from_slice(&short_check(&page));
+    page.resize(PAGE_BYTES, 0);
     page
 }
 
@@ -44,10 +51,20 @@ pub(crate) fn read_first_page(page: &[u8]) -> FirstPage {
     }
     let (version, salt) = head[16..].split_at(4);
     match (version.try_into().map(u32::from_be_bytes), salt.try_into()) {
-        (Ok(LAYOUT_VERSION), Ok(salt)) => FirstPage::Store(salt),
+        (Ok(LAYOUT_VERSION), Ok(salt)) => match read_journal_bytes(page) {
+            Some(journal_bytes) => FirstPage::Store { salt, journal_bytes },
+            None => FirstPage::Unreadable,
+        },
+        (Ok(LAYOUT_WITHOUT_JOURNAL), Ok(salt)) => FirstPage::Store { salt, journal_bytes: 0 },
         (Ok(other), _) => FirstPage::Other(other),
         (Err(_), _) => FirstPage::Unreadable,
     }
+}
+
+fn read_journal_bytes(page: &[u8]) -> Option<u32> {
+    let (head, check) = page.get(..72)?.split_at(56);
+    let bytes = head[52..].try_into().map(u32::from_be_bytes).ok()?;
+    (short_check(head) == check && bytes <= JOURNAL_BYTES).then_some(bytes)
 }
 
 /// Whether this page 0 may be that of a store whose making was cut off: nothing, or a beginning of what would stand there.
@@ -55,10 +72,29 @@ pub(crate) fn is_unfinished(page: &[u8]) -> bool {
     page.iter().zip(STORE_MAGIC).all(|(byte, magic)| *byte == 0 || *byte == magic)
 }
 
-fn finish(page: &mut Vec<u8>) {
-    let check = short_check(page);
-    page.extend_from_slice(&check);
-    page.resize(PAGE_BYTES, 0);
+/// Where a mark of what is in the database's file stands: they take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum MarkPage {
+    #[default]
+    First,
+    Second,
+}
+
+impl MarkPage {
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    /// From the beginning of the file.
+    pub(crate) const fn offset(self) -> u64 {
+        match self {
+            Self::First => PAGE_BYTES as u64,
+            Self::Second => 2 * PAGE_BYTES as u64,
+        }
+    }
 }
 
 /// What is known to have been synced.
@@ -72,12 +108,14 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// Where this mark stands in the file: neighbours take turns, so that a torn one leaves the one before.
-    pub(crate) const fn offset(&self) -> u64 {
-        (1 + self.generation % 2) * PAGE_BYTES as u64
+    /// The bytes of its page.
+    pub(crate) fn page(&self) -> Vec<u8> {
+        let mut page = self.bytes();
+        page.resize(PAGE_BYTES, 0);
+        page
     }
 
-    pub(crate) fn write(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let heads = &self.heads[..self.heads.len().min(HEADS_MAX)];
         let mut page = Vec::with_capacity(PAGE_BYTES);
         page.extend_from_slice(&MARK_MAGIC);
@@ -91,7 +129,8 @@ impl Mark {
             page.extend_from_slice(&head.commits.to_be_bytes());
             page.extend_from_slice(head.last_commit.as_bytes());
         }
-        finish(&mut page);
+        let check = short_check(&page);
+        page.extend_from_slice(&check);
         page
     }
 

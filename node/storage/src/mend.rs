@@ -36,7 +36,7 @@ impl Store {
         let generation = writer.generation + 1;
         let mark = Mark { generation, salt: self.salt, reserved: writer.reserved, heads: Vec::new() };
         let groups: Vec<_> = groups.iter().map(|group| (chain, group.clone())).collect();
-        self.write_marked(writer, &mark, |transaction| write_groups(transaction, &self.salt, &groups, generation))
+        self.write_marked(writer, mark, |rows, _| write_groups(rows, &groups, generation))
     }
 }
 

@@ -6,17 +6,18 @@ use std::io;
 use std::sync::Arc;
 
 use redb::{Database, StorageBackend};
-use weft_protocol::{Recovered, Reserved};
+use weft_protocol::{ChainId, Recovered, Reserved};
 
 use crate::backend::{Shifted, StoreFile};
 use crate::error::{OpenError, panic_text};
-use crate::mark::{self, FRONT_BYTES, FirstPage, Mark, PAGE_BYTES, read_first_page, write_first_page};
+use crate::journal::{self, Journal, Journaled};
+use crate::mark::{self, FRONT_BYTES, FirstPage, Mark, MarkPage, PAGE_BYTES, read_first_page, write_first_page};
 use crate::recover::{self, Reading};
-use crate::row::{self, Salt};
+use crate::row::{self, Kind, Salt};
+use crate::rows::Rows;
 use crate::salvage;
 use crate::store::{Store, Writer};
 use crate::table::TABLES;
-use crate::write::put_state;
 
 /// Memory for pages of the database, in bytes (guess): the working set of a node is its tails.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -33,7 +34,7 @@ pub(crate) fn on_thread<T: Send + 'static>(
 
 pub(crate) fn open_file_of_store(
     backend: Box<dyn StorageBackend>,
-    create: bool,
+    create: Option<u32>,
     place: &str,
 ) -> Result<(Store, Recovered), OpenError> {
     let file = StoreFile::lock(backend)?.ok_or(OpenError::Busy)?;
@@ -44,29 +45,55 @@ pub(crate) fn open_file_of_store(
     opened
 }
 
-pub(crate) fn open_locked(file: &Arc<StoreFile>, create: bool, place: &str) -> Result<(Store, Recovered), OpenError> {
+pub(crate) fn open_locked(file: &Arc<StoreFile>, create: Option<u32>, place: &str) -> Result<(Store, Recovered), OpenError> {
     let length = file.len()?;
     if length == 0 {
-        return if create { begin(file) } else { Err(OpenError::Absent { place: place.to_owned() }) };
+        let absent = || OpenError::Absent { place: place.to_owned() };
+        return begin(file, create.ok_or_else(absent)?);
     }
     let front = read_front(file, length)?;
-    let salt = match front.first {
-        FirstPage::Store(salt) => salt,
+    let (salt, journal_bytes) = match front.first {
+        FirstPage::Store { salt, journal_bytes } => (salt, journal_bytes),
         FirstPage::Other(found) => return Err(OpenError::Version { found, known: mark::LAYOUT_VERSION }),
         FirstPage::Unreadable => return begin_again(file, create, place, &front),
     };
-    let mark = front.newest().ok_or_else(|| OpenError::damaged("both marks are unreadable"))?.clone();
-    if length <= FRONT_BYTES {
+    let (mark, marked_page) = front.newest().ok_or_else(|| OpenError::damaged("both marks are unreadable"))?;
+    let database_at = FRONT_BYTES + u64::from(journal_bytes);
+    if length <= database_at {
         return Err(OpenError::damaged("the file was cut off"));
     }
     file.hold();
-    let database = open_database(file)?;
-    let Reading { recovered, writer, orphans, pruned } = recover::read_all(&database, &salt)?;
-    compare_with_mark(&writer, &mark)?;
+    let database = open_database(file, database_at)?;
+    let journaled = journal::read(file, &salt, journal_bytes, recover::generation_of(&database, &salt)?)?;
+    repeat(&database, &salt, &journaled)?;
+    let Reading { recovered, mut writer, orphans, pruned } = recover::read_all(&database, &salt)?;
+    for mark in [Some(mark), journaled.mark.as_ref()].into_iter().flatten() {
+        compare_with_mark(&writer, mark)?;
+    }
+    if writer.generation < journaled.synced {
+        return Err(lost(journaled.synced, writer.generation, None));
+    }
     file.release()?;
-    let store = Store::new(database, Arc::clone(file), salt, writer, orphans, pruned);
-    store.begin_run(mark.generation).map_err(|error| OpenError::Io(io::Error::other(error)))?;
+    (writer.journal, writer.marked_page) = (Journal::new(journal_bytes), marked_page);
+    let store = Store::new(database, (Arc::clone(file), database_at), salt, writer, orphans, pruned);
+    store.begin_run().map_err(|error| OpenError::Io(io::Error::other(error)))?;
     Ok((store, recovered))
+}
+
+/// Puts what the journal holds into the database.
+fn repeat(database: &Database, salt: &Salt, journaled: &Journaled) -> Result<(), OpenError> {
+    if journaled.frames.is_empty() {
+        return Ok(());
+    }
+    let transaction = database.begin_write().map_err(OpenError::damaged)?;
+    let mut rows = Rows::new(&transaction, *salt, 0);
+    for (generation, entries) in &journaled.frames {
+        if !rows.repeat(entries).map_err(OpenError::damaged)? {
+            return Err(OpenError::damaged(format!("transaction {generation} in the journal cannot be read")));
+        }
+    }
+    drop(rows);
+    transaction.commit().map_err(OpenError::damaged)
 }
 
 /// Whether everything that was synced according to the mark is there.
@@ -80,18 +107,21 @@ fn compare_with_mark(writer: &Writer, mark: &Mark) -> Result<(), OpenError> {
     if writer.generation >= mark.generation && short.is_none() {
         return Ok(());
     }
-    let (promised, found) = (mark.generation, writer.generation);
+    let chain = short.map(|(chain, _)| (*chain, writer.heads.get(chain).map_or(0, |head| head.commits)));
+    Err(lost(mark.generation, writer.generation, chain))
+}
+
+fn lost(promised: u64, found: u64, chain: Option<(ChainId, u64)>) -> OpenError {
     let reason = format!("transaction {promised} was on the disk, the last one that can be read is {found}");
-    let chain = short.map(|(chain, _)| *chain);
-    let first_bad_commit = chain.map(|chain| writer.heads.get(&chain).map_or(0, |head| head.commits));
-    Err(OpenError::Damaged { chain, first_bad_commit, reason })
+    let (chain, first_bad_commit) = chain.unzip();
+    OpenError::Damaged { chain, first_bad_commit, reason }
 }
 
 /// Opens redb on the file: it verifies the checksum of every page, and whatever it writes is held back.
-fn open_database(file: &Arc<StoreFile>) -> Result<Database, OpenError> {
+fn open_database(file: &Arc<StoreFile>, start: u64) -> Result<Database, OpenError> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-    Ok(builder.create_with_backend(Shifted(Arc::clone(file)))?)
+    Ok(builder.create_with_backend(Shifted { file: Arc::clone(file), start })?)
 }
 
 /// The pages before the database, as read.
@@ -102,9 +132,10 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// The newest mark that can be read.
-    pub(crate) fn newest(&self) -> Option<&Mark> {
-        self.marks.iter().flatten().max_by_key(|mark| mark.generation)
+    /// The newest mark that can be read, and where it stands.
+    pub(crate) fn newest(&self) -> Option<(&Mark, MarkPage)> {
+        let marks = self.marks.iter().zip([MarkPage::First, MarkPage::Second]);
+        marks.filter_map(|(mark, page)| Some((mark.as_ref()?, page))).max_by_key(|(mark, _)| mark.generation)
     }
 }
 
@@ -123,39 +154,40 @@ pub(crate) fn read_front(file: &StoreFile, length: u64) -> io::Result<Front> {
 /// may be begun again, and only when no chain was ever in it.
 fn begin_again(
     file: &Arc<StoreFile>,
-    create: bool,
+    create: Option<u32>,
     place: &str,
     front: &Front,
 ) -> Result<(Store, Recovered), OpenError> {
-    let used = front.newest().is_some_and(|mark| mark.generation > FIRST_GENERATION);
+    let used = front.newest().is_some_and(|(mark, _)| mark.generation > FIRST_GENERATION);
     if used || salvage::holds_groups(file)? {
         return Err(OpenError::damaged("the first page is unreadable"));
     }
     if !mark::is_unfinished(&front.page) {
         return Err(OpenError::NotAStore);
     }
-    if !create {
-        return Err(OpenError::Absent { place: place.to_owned() });
-    }
+    let Some(journal_bytes) = create else { return Err(OpenError::Absent { place: place.to_owned() }) };
     file.set_len_now(0)?;
     file.sync()?;
-    begin(file)
+    begin(file, journal_bytes)
 }
 
 /// Begins a store in an empty file. Page 0 is written last: until then the next start begins again.
-fn begin(file: &Arc<StoreFile>) -> Result<(Store, Recovered), OpenError> {
+fn begin(file: &Arc<StoreFile>, journal_bytes: u32) -> Result<(Store, Recovered), OpenError> {
     let salt = random_salt();
     let generation = FIRST_GENERATION;
-    file.set_len_now(FRONT_BYTES)?;
-    let database = open_database(file)?;
+    let database_at = FRONT_BYTES + u64::from(journal_bytes);
+    file.set_len_now(database_at)?;
+    // A file system makes the first bytes of a place durable more slowly than later ones.
+    Journal::new(journal_bytes).wipe(file)?;
+    let database = open_database(file, database_at)?;
     write_first_transaction(&database, &salt).map_err(|reason| OpenError::Io(io::Error::other(reason)))?;
     let mark = Mark { generation, salt, reserved: Reserved::default(), heads: Vec::new() };
-    file.write_now(mark.offset(), &mark.write())?;
+    file.write_now(MarkPage::First.offset(), &mark.page())?;
     file.sync()?;
-    file.write_now(0, &write_first_page(&salt))?;
+    file.write_now(0, &write_first_page(&salt, journal_bytes))?;
     file.sync()?;
-    let writer = Writer { generation, ..Writer::default() };
-    Ok((Store::new(database, Arc::clone(file), salt, writer, 0, BTreeMap::new()), Recovered::default()))
+    let writer = Writer { generation, journal: Journal::new(journal_bytes), ..Writer::default() };
+    Ok((Store::new(database, (Arc::clone(file), database_at), salt, writer, 0, BTreeMap::new()), Recovered::default()))
 }
 
 fn write_first_transaction(database: &Database, salt: &Salt) -> Result<(), String> {
@@ -163,8 +195,9 @@ fn write_first_transaction(database: &Database, salt: &Salt) -> Result<(), Strin
     for table in TABLES {
         transaction.open_table(table).map_err(|error| error.to_string())?;
     }
-    put_state(&transaction, salt, row::GENERATION_KEY, &FIRST_GENERATION.to_be_bytes())
-        .map_err(|error| error.to_string())?;
+    let mut rows = Rows::new(&transaction, *salt, 0);
+    rows.put(Kind::State, row::GENERATION_KEY, &FIRST_GENERATION.to_be_bytes()).map_err(|error| error.to_string())?;
+    drop(rows);
     transaction.commit().map_err(|error| error.to_string())
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redb::WriteTransaction;
 use weft_protocol::{
     BeginFold, ChainId, Digest, EventPlace, Fact, PrunedRows, PrunedStep, Replay, Snapshot, SnapshotFault, TraceId,
 };
@@ -11,6 +10,7 @@ use crate::error::StoreError;
 use crate::index::{self, WHOLE_EVENT};
 use crate::recover::{Stored, placed_fact};
 use crate::row::{self, BadRow, GroupView, Kind, numbered_key};
+use crate::rows::Rows;
 use crate::store::{Store, Writer};
 use crate::table::{BODIES, DIGESTS, GROUPS, INDEX};
 use crate::verify::body_apart;
@@ -259,14 +259,12 @@ impl Writer {
 }
 
 /// Deletes rows; what is gone already stays gone.
-pub(crate) fn write_pruned(transaction: &WriteTransaction, rows: &PrunedRows) -> Result<(), redb::Error> {
-    let mut digests = transaction.open_table(DIGESTS)?;
-    for seq in &rows.digests {
-        digests.remove(&numbered_key(rows.chain, *seq)[..])?;
+pub(crate) fn write_pruned(rows: &mut Rows<'_>, pruned: &PrunedRows) -> Result<(), redb::Error> {
+    for seq in &pruned.digests {
+        rows.remove(Kind::Digest, &numbered_key(pruned.chain, *seq))?;
     }
-    let mut bodies = transaction.open_table(BODIES)?;
-    for address in &rows.bodies {
-        bodies.remove(&address.as_bytes()[..])?;
+    for address in &pruned.bodies {
+        rows.remove(Kind::Body, address.as_bytes())?;
     }
     Ok(())
 }

@@ -85,6 +85,12 @@ pub(crate) fn read_all(database: &Database, salt: &Salt) -> Result<Reading, Open
     Ok(Reading { recovered, writer, orphans, pruned })
 }
 
+/// The last transaction that the database knows of.
+pub(crate) fn generation_of(database: &Database, salt: &Salt) -> Result<u64, OpenError> {
+    let transaction = database.begin_read().map_err(OpenError::damaged)?;
+    Ok(read_state(&transaction, salt)?.generation)
+}
+
 fn read_state(transaction: &ReadTransaction, salt: &Salt) -> Result<Writer, OpenError> {
     let mut writer = Writer::default();
     Stored { transaction, salt }.each(STATE, Kind::State, |key, body| {

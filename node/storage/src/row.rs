@@ -14,7 +14,7 @@ pub(crate) const ROW_HEADER_BYTES: usize = 8 + 1 + 1 + 4 + 16;
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Kind {
     Group = 1,
@@ -30,7 +30,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const fn from_byte(byte: u8) -> Option<Self> {
+    pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Group,
             2 => Self::Digest,

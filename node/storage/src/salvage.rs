@@ -123,14 +123,28 @@ pub(crate) fn holds_groups(file: &StoreFile) -> io::Result<bool> {
     Ok(found)
 }
 
-/// Collects all rows of the store whose newest readable mark this is.
-pub(crate) fn collect(file: &StoreFile, salt: &Salt, mark: Option<&Mark>) -> io::Result<Found> {
-    let mut found = Found { reserved: mark.map(|mark| mark.reserved).unwrap_or_default(), ..Found::default() };
-    for (chain, head) in mark.into_iter().flat_map(|mark| &mark.heads) {
-        found.chains.entry(*chain).or_default().head = Some(*head);
+/// Collects all rows of the store whose newest readable marks these are, of the database's file and of the journal, and of which so
+/// many transactions are known to have been synced besides.
+pub(crate) fn collect(
+    file: &StoreFile,
+    salt: &Salt,
+    marks: [Option<&Mark>; 2],
+    synced: u64,
+) -> io::Result<Found> {
+    let mut found = Found::default();
+    for mark in marks.into_iter().flatten() {
+        found.reserved.counter = found.reserved.counter.max(mark.reserved.counter);
+        found.reserved.clock = found.reserved.clock.max(mark.reserved.clock);
+        for (chain, head) in &mark.heads {
+            let known = &mut found.chains.entry(*chain).or_default().head;
+            if known.is_none_or(|known| known.generation < head.generation) {
+                *known = Some(*head);
+            }
+        }
     }
     // Without any mark, everything that is found counts as promised.
-    found.synced = mark.map_or(u64::MAX, |mark| mark.generation);
+    let marked = marks.into_iter().flatten().map(|mark| mark.generation).max();
+    found.synced = marked.map_or(u64::MAX, |marked| marked.max(synced));
     let end = file.len()?;
     scan(file, |offset, header| {
         let Some(length) = row::claimed_bytes(header) else { return Ok(None) };

@@ -7,18 +7,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::{Database, Durability, StorageBackend, WriteTransaction};
+use redb::{Database, Durability, StorageBackend};
 use weft_protocol::{Batch, ChainId, Digest, Recovered, Reserved};
 
 use crate::backend::{StoreFile, file_backend, open_file, sync_folder_of};
 use crate::error::{OpenError, StoreError, panic_text};
-use crate::mark::Mark;
+use crate::journal::{JOURNAL_BYTES, JOURNAL_BYTES_IN_MEMORY, Journal, write_frame};
+use crate::mark::{Mark, MarkPage};
 use crate::noted::{Noted, Notes};
 use crate::opening::{on_thread, open_file_of_store, open_locked};
 use crate::poison::Poison;
 use crate::recover::read_all;
-use crate::row::{self, Salt, StoredHead};
-use crate::write::{next_heads, put_state, write_batch};
+use crate::row::{self, Kind, Salt, StoredHead};
+use crate::rows::Rows;
+use crate::write::{next_heads, write_batch};
 
 /// What the next commit continues from.
 #[derive(Debug, Default)]
@@ -28,6 +30,14 @@ pub(crate) struct Writer {
     pub(crate) heads: BTreeMap<ChainId, StoredHead>,
     /// The transaction that last wrote each body since the start: 32 bytes for each of more than 64 KiB.
     pub(crate) bodies_written: BTreeMap<Digest, u64>,
+    /// What is on the disk and not in the database's file yet.
+    pub(crate) journal: Journal,
+    /// Which of the two pages holds the newest mark of what is in the database's file.
+    pub(crate) marked_page: MarkPage,
+    /// The generation of that mark.
+    pub(crate) marked: u64,
+    /// The chains that moved since then.
+    pub(crate) moved: BTreeMap<ChainId, StoredHead>,
     /// Whether the last mark may not be on the disk yet.
     pub(crate) unsettled: bool,
 }
@@ -37,6 +47,8 @@ pub(crate) struct Writer {
 pub struct Store {
     pub(crate) database: Database,
     file: Arc<StoreFile>,
+    /// Where the database begins in the file.
+    pub(crate) database_at: u64,
     pub(crate) salt: Salt,
     poison: Poison,
     pub(crate) notes: Notes,
@@ -50,14 +62,14 @@ impl Store {
     /// The store around what was opened.
     pub(crate) fn new(
         database: Database,
-        file: Arc<StoreFile>,
+        (file, database_at): (Arc<StoreFile>, u64),
         salt: Salt,
         writer: Writer,
         orphans: u64,
         pruned: BTreeMap<ChainId, u64>,
     ) -> Self {
         let (poison, writer, pruned) = (Poison::default(), Mutex::new(writer), Mutex::new(pruned));
-        Self { database, file, salt, poison, notes: Notes::default(), writer, pruned, orphans }
+        Self { database, file, database_at, salt, poison, notes: Notes::default(), writer, pruned, orphans }
     }
 
     /// Opens the store in this file and verifies everything in it: on another thread, where a panic of the database ends as
@@ -66,7 +78,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; the file is then byte for byte what it was.
     pub fn open(path: &Path) -> Result<(Self, Recovered), OpenError> {
-        Self::open_at(open_file(path)?, false, &path.display().to_string())
+        Self::open_at(open_file(path)?, None, &path.display().to_string())
     }
 
     /// Opens the store in this file, or begins one where no file or an empty one is.
@@ -75,7 +87,7 @@ impl Store {
     /// [`OpenError`]; a file that holds anything is never replaced.
     pub fn create_or_open(path: &Path) -> Result<(Self, Recovered), OpenError> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let opened = Self::open_at(file_backend(file)?, true, &path.display().to_string())?;
+        let opened = Self::open_at(file_backend(file)?, Some(JOURNAL_BYTES), &path.display().to_string())?;
         sync_folder_of(path)?;
         Ok(opened)
     }
@@ -85,7 +97,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; a backend that holds anything is never replaced.
     pub fn open_backend(backend: impl StorageBackend) -> Result<(Self, Recovered), OpenError> {
-        Self::open_at(Box::new(backend), true, "the backend")
+        Self::open_at(Box::new(backend), Some(JOURNAL_BYTES_IN_MEMORY), "the backend")
     }
 
     /// Verifies everything that is stored once more, and gives what a start would continue from.
@@ -123,31 +135,73 @@ impl Store {
         let pruned: Vec<_> = batch.pruned.iter().map(|rows| writer.still_prunable(rows, &batch.bodies)).collect();
         // Before the rows are gone, so that whoever misses one knows why.
         pruned.iter().for_each(|rows| self.set_pruned(rows.chain, rows.to));
-        self.write_marked(&mut writer, &mark, |transaction| {
-            write_batch(transaction, &self.salt, batch, &pruned, &mark)
-        })?;
+        let heads = mark.heads.clone();
+        self.write_marked(&mut writer, mark, |rows, mark| write_batch(rows, batch, &pruned, mark))?;
         writer.reserved = reserved;
-        writer.heads.extend(mark.heads);
+        writer.heads.extend(heads);
         writer.bodies_written.extend(batch.bodies.iter().map(|(address, _)| (*address, generation)));
         Ok(())
     }
 
-    /// One transaction of the generation that this mark names, and the mark. A failure poisons the store.
+    /// One transaction of the generation that this mark names, and the mark: in the journal when it has room, and otherwise in the
+    /// database's file, with all that was in the journal. A failure poisons the store.
     pub(crate) fn write_marked(
         &self,
         writer: &mut Writer,
-        mark: &Mark,
-        write: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+        mark: Mark,
+        write: impl FnOnce(&mut Rows<'_>, &Mark) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
-        self.guarded(|| {
-            let transaction = self.begin_write()?;
-            write(&transaction).map_err(|error| error.to_string())?;
-            put_state(&transaction, &self.salt, row::GENERATION_KEY, &mark.generation.to_be_bytes())
-                .map_err(|error| error.to_string())?;
-            transaction.commit().map_err(|error| error.to_string())?;
-            self.file.write_now(mark.offset(), &mark.write()).map_err(|error| error.to_string())
+        let Writer { journal, .. } = writer;
+        let (generation, heads) = (mark.generation, mark.heads.clone());
+        let journaled = self.guarded(|| {
+            let mut transaction = self.database.begin_write()?;
+            let mut rows = Rows::new(&transaction, self.salt, journal.room());
+            write(&mut rows, &mark)?;
+            rows.put(Kind::State, row::GENERATION_KEY, &generation.to_be_bytes())?;
+            let Some(entries) = rows.finish() else {
+                transaction.set_durability(Durability::Immediate)?;
+                transaction.commit()?;
+                return Ok(false);
+            };
+            journal.append(&self.file, &write_frame(&self.salt, generation, &entries))?;
+            transaction.set_durability(Durability::None)?;
+            transaction.commit()?;
+            journal.mark(&self.file, &mark)?;
+            Ok(true)
         })?;
-        writer.generation = mark.generation;
+        writer.generation = generation;
+        writer.unsettled = true;
+        writer.moved.extend(heads);
+        if journaled { Ok(()) } else { self.mark_database(writer, mark.reserved) }
+    }
+
+    /// Brings what is in the journal into the database's file.
+    pub(crate) fn flush(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        if writer.journal.is_empty() {
+            return Ok(());
+        }
+        self.guarded(|| {
+            let mut transaction = self.database.begin_write()?;
+            // A transaction that changes nothing makes nothing durable either.
+            let mut rows = Rows::new(&transaction, self.salt, 0);
+            rows.put(Kind::State, row::GENERATION_KEY, &writer.generation.to_be_bytes())?;
+            drop(rows);
+            transaction.set_durability(Durability::Immediate)?;
+            transaction.commit()?;
+            Ok(())
+        })?;
+        self.mark_database(writer, writer.reserved)
+    }
+
+    /// Marks that everything written is in the database's file: in the page that does not hold the newest mark, so that a torn
+    /// write leaves that one.
+    fn mark_database(&self, writer: &mut Writer, reserved: Reserved) -> Result<(), StoreError> {
+        let heads = std::mem::take(&mut writer.moved).into_iter().collect();
+        let mark = Mark { generation: writer.generation, salt: self.salt, reserved, heads };
+        let page = writer.marked_page.other();
+        self.guarded(|| Ok(self.file.write_now(page.offset(), &mark.page())?))?;
+        (writer.marked_page, writer.marked) = (page, writer.generation);
+        writer.journal.empty();
         writer.unsettled = true;
         Ok(())
     }
@@ -160,11 +214,26 @@ impl Store {
     pub fn settle(&self) -> Result<(), StoreError> {
         let mut writer = self.writer();
         self.poison.check()?;
+        if writer.journal.is_half_full() {
+            self.flush(&mut writer)?;
+        }
+        self.sync_mark(&mut writer)
+    }
+
+    fn sync_mark(&self, writer: &mut Writer) -> Result<(), StoreError> {
         if writer.unsettled {
-            self.guarded(|| self.file.sync().map_err(|error| error.to_string()))?;
+            self.guarded(|| Ok(self.file.sync()?))?;
             writer.unsettled = false;
         }
         Ok(())
+    }
+
+    /// Leaves nothing in the journal.
+    fn finish(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        self.poison.check()?;
+        self.flush(&mut writer)?;
+        self.sync_mark(&mut writer)
     }
 
     /// Writes nothing more from here on, because what is stored is not what was written: as after a failed write, nothing may be
@@ -195,25 +264,26 @@ impl Store {
         self.orphans
     }
 
-    /// Moves the generation on and marks it, so that the rows of this run are all of later generations than what the one before
+    /// Empties the journal, moves the generation on and marks it, so that the rows of this run are all of later generations than what the one before
     /// left unfinished, and what was adopted is marked before anything is built on it.
-    pub(crate) fn begin_run(&self, marked: u64) -> Result<(), StoreError> {
+    pub(crate) fn begin_run(&self) -> Result<(), StoreError> {
         let mut writer = self.writer();
-        // The new mark must not be written over the newest one that is good: a torn write would leave none.
-        let next = writer.generation + 1;
-        let generation = if next % 2 == marked % 2 { next + 1 } else { next };
-        let heads = writer.heads.iter().map(|(chain, head)| (*chain, *head)).collect();
-        let mark = Mark { generation, salt: self.salt, reserved: writer.reserved, heads };
+        writer.generation += 1;
+        writer.moved = writer.heads.clone();
         self.guarded(|| {
-            let transaction = self.begin_write()?;
-            put_state(&transaction, &self.salt, row::GENERATION_KEY, &generation.to_be_bytes())
-                .map_err(|error| error.to_string())?;
-            transaction.commit().map_err(|error| error.to_string())?;
-            self.file.write_now(mark.offset(), &mark.write()).map_err(|error| error.to_string())?;
-            self.file.sync().map_err(|error| error.to_string())
+            let mut transaction = self.database.begin_write()?;
+            let mut rows = Rows::new(&transaction, self.salt, 0);
+            rows.put(Kind::State, row::GENERATION_KEY, &writer.generation.to_be_bytes())?;
+            drop(rows);
+            transaction.set_durability(Durability::Immediate)?;
+            transaction.commit()?;
+            Ok(())
         })?;
-        writer.generation = generation;
-        Ok(())
+        let reserved = writer.reserved;
+        self.mark_database(&mut writer, reserved)?;
+        let Writer { journal, .. } = &mut *writer;
+        self.guarded(|| Ok(journal.wipe(&self.file)?))?;
+        self.sync_mark(&mut writer)
     }
 
     /// Rows of events of this chain below this place may be gone, because the chain says so.
@@ -241,16 +311,10 @@ impl Store {
         self.poison.check()
     }
 
-    fn begin_write(&self) -> Result<WriteTransaction, String> {
-        let mut transaction = self.database.begin_write().map_err(|error| error.to_string())?;
-        transaction.set_durability(Durability::Immediate).map_err(|error| error.to_string())?;
-        Ok(transaction)
-    }
-
     /// Writes; an error or a panic poisons the store and silences the file.
-    fn guarded(&self, write: impl FnOnce() -> Result<(), String>) -> Result<(), StoreError> {
-        let outcome = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| Err(panic_text(&*panic)));
-        outcome.map_err(|reason| {
+    fn guarded<T>(&self, write: impl FnOnce() -> Result<T, WriteFault>) -> Result<T, StoreError> {
+        let outcome = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| Err(WriteFault(panic_text(&*panic))));
+        outcome.map_err(|WriteFault(reason)| {
             self.poison.set(&reason);
             self.file.silence();
             StoreError::Write { reason }
@@ -261,13 +325,13 @@ impl Store {
     pub(crate) fn reopen(self) -> Result<(Self, Recovered), OpenError> {
         let file = Arc::clone(&self.file);
         drop(self);
-        on_thread(move || open_locked(&file, false, "the backend"))
+        on_thread(move || open_locked(&file, None, "the backend"))
     }
 
-    /// Opens or begins a store on a thread of its own.
+    /// Opens a store on a thread of its own, or begins one with a journal of so many bytes.
     pub(crate) fn open_at(
         backend: Box<dyn StorageBackend>,
-        create: bool,
+        create: Option<u32>,
         place: &str,
     ) -> Result<(Self, Recovered), OpenError> {
         let place = place.to_owned();
@@ -277,7 +341,16 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Nobody is left to be told of a failure, and a mark that is not on the disk only makes the next start less sure.
-        let _unsure = self.settle();
+        // Nobody is left to be told of a failure, and everything that was promised is in the journal.
+        let _unsure = self.finish();
+    }
+}
+
+/// Why something could not be written, in words.
+struct WriteFault(String);
+
+impl<E: std::error::Error> From<E> for WriteFault {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
     }
 }

@@ -2,6 +2,8 @@
 
 use redb::TableDefinition;
 
+use crate::row::Kind;
+
 pub(crate) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(crate) const GROUPS: Table = TableDefinition::new("groups");
 pub(crate) const DIGESTS: Table = TableDefinition::new("digests");
@@ -18,3 +20,19 @@ pub(crate) const CUTS: Table = TableDefinition::new("cuts");
 /// All of them.
 pub(crate) const TABLES: [Table; 11] =
     [GROUPS, DIGESTS, BODIES, INDEX, OUTBOX, EVIDENCE, ADDRESSES, STATE, TOPICS, DEAD_LETTERS, CUTS];
+
+/// Where rows of this kind are kept.
+pub(crate) const fn of(kind: Kind) -> Table {
+    match kind {
+        Kind::Group => GROUPS,
+        Kind::Digest => DIGESTS,
+        Kind::Outbox => OUTBOX,
+        Kind::Evidence => EVIDENCE,
+        Kind::Addresses => ADDRESSES,
+        Kind::State => STATE,
+        Kind::Body => BODIES,
+        Kind::Topic => TOPICS,
+        Kind::DeadLetter => DEAD_LETTERS,
+        Kind::Cut => CUTS,
+    }
+}

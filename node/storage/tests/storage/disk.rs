@@ -26,6 +26,9 @@ pub(crate) const ALL_UNSYNCED: [Unsynced; 7] = [
     Unsynced::Scattered(3),
 ];
 
+/// Where the database of a store in memory begins: behind the first pages and the journal.
+pub(crate) const DATABASE_AT: usize = 12_288 + 65_536;
+
 #[derive(Debug, Clone)]
 enum Pending {
     Write(usize, Vec<u8>),

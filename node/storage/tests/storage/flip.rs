@@ -69,7 +69,10 @@ fn a_flipped_byte_of_every_class_is_damage() {
                     &digest.chain.to_bytes(),
                 ]
                 .concat();
-                assert_damaged(&bytes, &key, "a row of the index");
+                // The journal has no index: it is made again.
+                if !kill {
+                    assert_damaged(&bytes, &key, "a row of the index");
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ mod disk;
 mod export;
 mod flip;
 mod flips;
+mod journal;
 mod let_in;
 mod lifecycle;
 mod property;

@@ -7,7 +7,7 @@ use weft_protocol::{Batch, ChainId, CommitGroup};
 use weft_storage::{DamagedRange, OpenError, RepairError, Store};
 
 use crate::chains::{Writer, commits, no_fold, one, script, summary};
-use crate::disk::{Disk, Unsynced};
+use crate::disk::{DATABASE_AT, Disk, Unsynced};
 
 fn image(batches: &[Batch]) -> (Vec<u8>, String) {
     let disk = Disk::default();
@@ -131,7 +131,7 @@ fn damage_beside_the_chains_needs_no_peer() {
     let (bytes, whole) = image(&batches);
     // The header of the database, both of its slots.
     let mut damaged = bytes;
-    damaged[12_288 + 64..12_288 + 320].fill(0xff);
+    damaged[DATABASE_AT + 64..DATABASE_AT + 320].fill(0xff);
     let folder = tempdir().unwrap();
     let path = folder.path().join("store.redb");
     fs::write(&path, &damaged).unwrap();
@@ -162,8 +162,8 @@ fn what_a_crash_left_behind_is_not_taken_for_what_was_promised() {
     let mut cut = writer.twin();
     let second = writer.says(1, "acknowledged");
     let never = [1, 2].map(|number| cut.says(number, &"never acknowledged ".repeat(400)));
-    // What is written later covers what stands in front, so something else does.
-    let front = [other.says(1, &"in front ".repeat(800)), other.says(2, &"in front ".repeat(800))];
+    // What is written later covers what stands in front, so something else does; and all of it is more than the journal has room for.
+    let front: Vec<_> = (1..=8).map(|number| other.says(number, &"in front ".repeat(800))).collect();
     let front = front.into_iter().map(|group| (other.chain(), group));
     let groups = front.chain(never.iter().map(|group| (chain, group.clone()))).collect();
     let batch = Batch { groups, ..Batch::default() };
@@ -192,7 +192,7 @@ fn what_a_crash_left_behind_is_not_taken_for_what_was_promised() {
 
     // Only the database's own header is lost: everything promised is found, and nothing else.
     let mut headless = bytes.clone();
-    headless[12_288 + 64..12_288 + 320].fill(0xff);
+    headless[DATABASE_AT + 64..DATABASE_AT + 320].fill(0xff);
     let repair = Store::open_damaged_backend(Disk::with(headless.clone()), Disk::default()).unwrap();
     assert_eq!(repair.ranges(), []);
     let (store, _) = repair.into_store().unwrap();
