@@ -49,7 +49,11 @@ impl Store {
                 self.flush(&mut no_write_meanwhile)?;
                 // First what keeps the pages, then what reads them.
                 let kept = self.database.begin_read()?;
-                let backend = Beside { file: Arc::clone(self.file()), start: self.database_at, header_is_held: AtomicBool::new(false) };
+                let backend = Beside {
+                    file: Arc::clone(self.file()),
+                    start: self.database_at,
+                    header_is_held: AtomicBool::new(false),
+                };
                 let mut builder = Database::builder();
                 builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(ConcurrencyMode::SingleWriter);
                 let beside = builder.open_read_only_with_backend(backend).map_err(StoreError::read)?;

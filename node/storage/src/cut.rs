@@ -2,11 +2,12 @@
 
 use weft_protocol::{ChainId, ChainState, Cut, Digest, Fact, PlacedFact, SignedCommit, chain_root_hash};
 
+use crate::changes::{Changes, keys_of_events};
 use crate::error::StoreError;
 use crate::recover::{Stored, placed_fact};
 use crate::row::{self, GroupView, Kind, StoredHead, numbered_key};
-use crate::rows::{Rows, keys_of_events};
 use crate::store::Store;
+use crate::table::GROUPS;
 
 impl Store {
     /// What is stored of a chain, verified from its first event, with all its facts but messages, batches and opaque ones; none
@@ -43,6 +44,19 @@ impl Store {
         Ok(hashes)
     }
 
+    /// The rows of the groups behind a cut, by their keys.
+    pub(crate) fn groups_behind(&self, cut: &Cut) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.reading(|transaction| {
+            let (first, last) = (numbered_key(cut.chain, cut.from_commit), numbered_key(cut.chain, u64::MAX));
+            let groups = transaction.open_table(GROUPS)?;
+            let rows = groups.range(&first[..]..=&last[..])?.map(|entry| {
+                let (key, value) = entry?;
+                Ok((key.value().to_vec(), value.value().to_vec()))
+            });
+            rows.collect()
+        })
+    }
+
     /// Where the chain stands after the cut; none when it does not reach that far.
     pub(crate) fn head_after(
         &self,
@@ -64,17 +78,17 @@ impl Store {
     }
 }
 
-/// Moves the groups behind the cut into a table of their own, where nothing finds them that asks for the chain.
-pub(crate) fn write_cut(rows: &mut Rows<'_>, cut: &Cut) -> Result<(), redb::Error> {
-    rows.pass_the_journal();
-    let (first, last) = (numbered_key(cut.chain, cut.from_commit), numbered_key(cut.chain, u64::MAX));
-    for (key, value) in rows.range(Kind::Group, &first, &last)? {
-        rows.remove(Kind::Group, &key)?;
+/// Moves the groups behind the cut, which are these rows, into a table of their own, where nothing finds them that asks for the
+/// chain.
+pub(crate) fn write_cut(changes: &mut Changes, cut: &Cut, rows: &[(Vec<u8>, Vec<u8>)]) {
+    // Even of none: what it leads to is not in rows alone.
+    changes.unindex([]);
+    for (key, value) in rows {
+        changes.remove(Kind::Group, key);
         // A row that fails its check is worth nothing as evidence.
-        let Ok(body) = row::body(&rows.salt(), Kind::Group, &key, &value) else { continue };
+        let Ok(body) = row::body(&changes.salt(), Kind::Group, key, value) else { continue };
         let Ok(view) = GroupView::parse(body) else { continue };
-        rows.unindex(keys_of_events(cut.chain, view.first_seq, view.events().map_while(Result::ok)))?;
-        rows.put(Kind::Cut, &[&key[..], view.signed().hash().as_bytes()].concat(), body)?;
+        changes.unindex(keys_of_events(cut.chain, view.first_seq, view.events().map_while(Result::ok)));
+        changes.put(Kind::Cut, &[&key[..], view.signed().hash().as_bytes()].concat(), body);
     }
-    Ok(())
 }

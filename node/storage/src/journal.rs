@@ -20,7 +20,7 @@ const SECTOR_BYTES: u64 = 512;
 
 const FRAME_MAGIC: [u8; 8] = *b"weftjrnl";
 /// Magic, generation, length and check.
-const HEADER_BYTES: usize = 8 + 8 + 4 + 16;
+pub(crate) const HEADER_BYTES: usize = 8 + 8 + 4 + 16;
 
 /// Where the journal stands, and where its next frame goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,16 +83,12 @@ const fn sectors(bytes: usize) -> u64 {
     (bytes as u64).next_multiple_of(SECTOR_BYTES)
 }
 
-/// The bytes of a frame.
-pub(crate) fn write_frame(salt: &Salt, generation: u64, entries: &[u8]) -> Vec<u8> {
+/// Fills in the header of a frame whose entries stand behind it.
+pub(crate) fn seal(frame: &mut [u8], salt: &Salt, generation: u64) {
+    let (header, entries) = frame.split_at_mut(HEADER_BYTES);
     let length = u32::try_from(entries.len()).expect("BUG: more entries than a journal has room for");
-    let mut frame = Vec::with_capacity(HEADER_BYTES + entries.len());
-    frame.extend_from_slice(&FRAME_MAGIC);
-    frame.extend_from_slice(&generation.to_be_bytes());
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(&check(salt, generation, entries));
-    frame.extend_from_slice(entries);
-    frame
+    let check = check(salt, generation, entries);
+    header.copy_from_slice(&[&FRAME_MAGIC[..], &generation.to_be_bytes(), &length.to_be_bytes(), &check].concat());
 }
 
 fn check(salt: &Salt, generation: u64, entries: &[u8]) -> [u8; 16] {

@@ -1,18 +1,24 @@
 //! Keeps the chains on disk and refuses to promise what it could not sync.
 //!
-//! [`Store::commit`] writes one [`Batch`](weft_protocol::Batch) in one transaction with one disk sync and returns only when
-//! it is durable; [`Store::open`] verifies every chain from its first event before anything is built on it. This crate
+//! [`Store::commit`] makes one [`Batch`](weft_protocol::Batch) durable with one disk sync and returns only when it is; [`Store::open`] verifies every chain from its first event before anything is built on it. This crate
 //! decides nothing: whether an event may be written, who is a member and what to do about damage is its caller's business.
 //! It deletes of what stands beside events what its caller names, shortens a chain only where a proven fork says so ([`Cut`](weft_protocol::Cut)) and keeps the rest aside, never begins one anew, and writes nothing more after the first error (`poison`).
 //!
 //! # The file
 //!
 //! ```text
-//! 0      page 0      "weft store\n" ‖ 0… (16) ‖ layout version (u32) ‖ salt (16) ‖ check (16), then zeros to 4096
+//! 0      page 0      "weft store\n" ‖ 0… (16) ‖ layout version (u32) ‖ salt (16) ‖ check (16) ‖ bytes of the journal (u32)
+//!                       ‖ check of all (16), then zeros to 4096
 //! 4096   mark, even  "weftmark" ‖ generation (u64) ‖ salt (16) ‖ reserved counter (u64) ‖ reserved clock (u64)
 //! 8192   mark, odd      ‖ heads (u16) ‖ heads × (chain (40) ‖ commits (u64) ‖ last commit hash (32)) ‖ check (16), then zeros
-//! 12288  redb        a redb database, shifted by these three pages
+//! 12288  journal     frames, each with its mark behind it, each at a multiple of 512 bytes
+//! ‥      redb        a redb database, shifted by all this
+//!
+//! frame  "weftjrnl" ‖ generation (u64) ‖ length of the entries (u32) ‖ check over salt, generation and entries (16) ‖ entries:
+//!          0 ‖ row, which takes the place of what has its key | 1 ‖ kind (u8) ‖ length of the key (u8) ‖ key of a row that goes
 //! ```
+//!
+//! Layout 3, which had no journal, is read and goes on without one.
 //!
 //! Numbers are big-endian; a check is the first 16 bytes of a BLAKE3 hash of what stands before it. The tables of the
 //! database, all from bytes to bytes:
@@ -39,30 +45,39 @@
 //!              ‖ key ‖ body
 //! ```
 //!
+//! # The journal
+//!
+//! A transaction of redb writes several pages for each row and waits for all of them. So a transaction is a frame in the journal
+//! first: one write, one sync. Its rows wait in memory until somebody reads, the disk is idle or they are many, and then go into the
+//! database in a transaction that nothing waits for; when the journal is full, one that is synced takes over everything, and the
+//! journal begins anew. What is larger than the journal, and what it cannot repeat (a cut), goes into the database at once, with
+//! what waits. A start puts what the journal holds into the database before it verifies anything.
+//!
 //! # How damage is told from a torn write
 //!
-//! One transaction costs one sync. After a crash redb falls back to the transaction before when a page of the last one does
-//! not match its checksum: right when the last sync never returned, and the silent loss of a promise when a bit rotted
-//! afterwards. So each transaction counts up a generation inside the database, and after its sync the generation is written
-//! into the marks as well, without a sync of its own: the kernel keeps it when the process is killed, and the next sync, which
-//! covers the whole file, makes it durable. A database whose generation is below its mark has lost something, and is refused
-//! as damaged. Each start takes a generation of its own, so that what a crash left behind is always older than what overtook
-//! it. What this leaves open, and [`Store::settle`] closes: a power loss before the mark reached the disk, together with damage
-//! to that very transaction. What redb writes while it opens is held back until every chain is verified, so a refused store is
-//! byte for byte what it was.
+//! After a crash redb falls back to the transaction before when a page of the last one does not match its checksum: right when
+//! the last sync never returned, and the silent loss of a promise when a bit rotted afterwards; the same is true of a frame. So each
+//! transaction counts up a generation, and after its sync that is written as a mark, without a sync of its own: behind its frame, or
+//! in one of the two pages when it is in the database. The kernel keeps the mark when the process is killed, and the next sync, which
+//! covers the whole file, makes it durable; and a frame behind another says of that one what its mark, whose place it takes, said.
+//! A store whose generation is below its mark has lost something, and is refused as damaged. Each start takes a generation of its
+//! own and wipes the journal, so that what a crash left behind is always older than what overtook it. What this leaves open, and
+//! [`Store::settle`] closes: a power loss before the mark reached the disk, together with damage to that very transaction. What redb
+//! writes while it opens is held back until every chain is verified, so a refused store is byte for byte what it was.
 //!
 //! Rows carry their own magic, key and check, so that a repair ([`DamagedStore`]) finds them in the bytes of the file, whatever
 //! became of the tree around them. The salt keeps the content of a message from posing as a row.
 //!
 //! # Modules in reading order
 //!
-//! `store` (one transaction per batch), `write` (its rows), `cut` (what does not count of a forked chain), `prune` (rows that go), `poison`, `opening`, `recover` (what a start reads), `read`,
+//! `store` (one generation per batch), `write` (its rows), `changes` (what the journal keeps and the database takes), `journal`, `cut` (what does not count of a forked chain), `prune` (rows that go), `poison`, `opening`, `recover` (what a start reads), `read`,
 //! `index`, `order`, `verify`, `export`; `beside`, `scrub`, `noted` and `mend` (what rots while it runs); `damaged` and `salvage` (repair); below them `table`, `row` (bytes of a
 //! row), `mark`, `backend` (the file), `error`.
 
 mod answers;
 mod backend;
 mod beside;
+mod changes;
 mod cut;
 mod damaged;
 mod error;
@@ -79,7 +94,6 @@ mod prune;
 mod read;
 mod recover;
 mod row;
-mod rows;
 mod salvage;
 mod scrub;
 mod store;

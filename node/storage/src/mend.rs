@@ -2,6 +2,7 @@
 
 use weft_protocol::{ChainId, ChainState, CommitGroup};
 
+use crate::changes::Changes;
 use crate::error::{RepairError, StoreError};
 use crate::mark::Mark;
 use crate::recover::Stored;
@@ -36,7 +37,9 @@ impl Store {
         let generation = writer.generation + 1;
         let mark = Mark { generation, salt: self.salt, reserved: writer.reserved, heads: Vec::new() };
         let groups: Vec<_> = groups.iter().map(|group| (chain, group.clone())).collect();
-        self.write_marked(writer, mark, |rows, _| write_groups(rows, &groups, generation))
+        let mut changes = Changes::new(self.salt);
+        write_groups(&mut changes, &groups, generation);
+        self.write_marked(writer, mark, changes)
     }
 }
 

@@ -9,12 +9,12 @@ use redb::{Database, StorageBackend};
 use weft_protocol::{ChainId, Recovered, Reserved};
 
 use crate::backend::{Shifted, StoreFile};
+use crate::changes::{Changes, apply};
 use crate::error::{OpenError, panic_text};
 use crate::journal::{self, Journal, Journaled};
 use crate::mark::{self, FRONT_BYTES, FirstPage, Mark, MarkPage, PAGE_BYTES, read_first_page, write_first_page};
 use crate::recover::{self, Reading};
 use crate::row::{self, Kind, Salt};
-use crate::rows::Rows;
 use crate::salvage;
 use crate::store::{Store, Writer};
 use crate::table::TABLES;
@@ -45,7 +45,11 @@ pub(crate) fn open_file_of_store(
     opened
 }
 
-pub(crate) fn open_locked(file: &Arc<StoreFile>, create: Option<u32>, place: &str) -> Result<(Store, Recovered), OpenError> {
+pub(crate) fn open_locked(
+    file: &Arc<StoreFile>,
+    create: Option<u32>,
+    place: &str,
+) -> Result<(Store, Recovered), OpenError> {
     let length = file.len()?;
     if length == 0 {
         let absent = || OpenError::Absent { place: place.to_owned() };
@@ -85,14 +89,13 @@ fn repeat(database: &Database, salt: &Salt, journaled: &Journaled) -> Result<(),
     if journaled.frames.is_empty() {
         return Ok(());
     }
-    let transaction = database.begin_write().map_err(OpenError::damaged)?;
-    let mut rows = Rows::new(&transaction, *salt, 0);
+    let mut all = Vec::new();
     for (generation, entries) in &journaled.frames {
-        if !rows.repeat(entries).map_err(OpenError::damaged)? {
-            return Err(OpenError::damaged(format!("transaction {generation} in the journal cannot be read")));
-        }
+        let damaged = || OpenError::damaged(format!("transaction {generation} in the journal cannot be read"));
+        all.push(Changes::repeat(*salt, entries).ok_or_else(damaged)?);
     }
-    drop(rows);
+    let transaction = database.begin_write().map_err(OpenError::damaged)?;
+    apply(&transaction, &all).map_err(OpenError::damaged)?;
     transaction.commit().map_err(OpenError::damaged)
 }
 
@@ -195,9 +198,9 @@ fn write_first_transaction(database: &Database, salt: &Salt) -> Result<(), Strin
     for table in TABLES {
         transaction.open_table(table).map_err(|error| error.to_string())?;
     }
-    let mut rows = Rows::new(&transaction, *salt, 0);
-    rows.put(Kind::State, row::GENERATION_KEY, &FIRST_GENERATION.to_be_bytes()).map_err(|error| error.to_string())?;
-    drop(rows);
+    let mut changes = Changes::new(*salt);
+    changes.put(Kind::State, row::GENERATION_KEY, &FIRST_GENERATION.to_be_bytes());
+    apply(&transaction, [&changes]).map_err(|error| error.to_string())?;
     transaction.commit().map_err(|error| error.to_string())
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use redb::{ReadTransaction, ReadableDatabase};
+use redb::ReadTransaction;
 use weft_protocol::{ChainId, Event, Hlc};
 
 use crate::error::StoreError;
@@ -58,7 +58,7 @@ impl Store {
         F: Fn(&OrderKey, u64) -> P,
     {
         let chains = self.chains()?;
-        let transaction = self.database.begin_read()?;
+        let transaction = self.begin_read()?;
         let cursor = |chain| Cursor { chain, next_commit: 0, keys: VecDeque::new() };
         let cursors: Vec<Cursor> = chains.into_iter().map(cursor).collect();
         let mut keys = OrderKeys { store: self, place, transaction, cursors, next: BinaryHeap::new(), failed: None };

@@ -6,11 +6,11 @@ use weft_protocol::{
     BeginFold, ChainId, Digest, EventPlace, Fact, PrunedRows, PrunedStep, Replay, Snapshot, SnapshotFault, TraceId,
 };
 
+use crate::changes::Changes;
 use crate::error::StoreError;
 use crate::index::{self, WHOLE_EVENT};
 use crate::recover::{Stored, placed_fact};
 use crate::row::{self, BadRow, GroupView, Kind, numbered_key};
-use crate::rows::Rows;
 use crate::store::{Store, Writer};
 use crate::table::{BODIES, DIGESTS, GROUPS, INDEX};
 use crate::verify::body_apart;
@@ -259,12 +259,11 @@ impl Writer {
 }
 
 /// Deletes rows; what is gone already stays gone.
-pub(crate) fn write_pruned(rows: &mut Rows<'_>, pruned: &PrunedRows) -> Result<(), redb::Error> {
+pub(crate) fn write_pruned(changes: &mut Changes, pruned: &PrunedRows) {
     for seq in &pruned.digests {
-        rows.remove(Kind::Digest, &numbered_key(pruned.chain, *seq))?;
+        changes.remove(Kind::Digest, &numbered_key(pruned.chain, *seq));
     }
     for address in &pruned.bodies {
-        rows.remove(Kind::Body, address.as_bytes())?;
+        changes.remove(Kind::Body, address.as_bytes());
     }
-    Ok(())
 }

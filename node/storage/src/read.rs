@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase};
+use redb::{ReadOnlyTable, ReadTransaction};
 use weft_protocol::{
     Blake3, ChainId, CommitGroup, Digest, DigestRow, Event, EventProof, Fact, KeyRotation, MessageId, MessageRecord,
     Payload, SignedCommit, TraceId, TraceRow, decode, leaf_hash, prove_inclusion,
@@ -196,7 +196,7 @@ impl Store {
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let outcome = catch_unwind(AssertUnwindSafe(|| read(&self.database.begin_read()?)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| read(&self.begin_read()?)));
         let outcome = outcome.unwrap_or_else(|panic| Err(StoreError::read(panic_text(&*panic))));
         outcome.inspect_err(|error| {
             if let StoreError::Read { reason } = error {

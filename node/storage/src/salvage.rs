@@ -125,12 +125,7 @@ pub(crate) fn holds_groups(file: &StoreFile) -> io::Result<bool> {
 
 /// Collects all rows of the store whose newest readable marks these are, of the database's file and of the journal, and of which so
 /// many transactions are known to have been synced besides.
-pub(crate) fn collect(
-    file: &StoreFile,
-    salt: &Salt,
-    marks: [Option<&Mark>; 2],
-    synced: u64,
-) -> io::Result<Found> {
+pub(crate) fn collect(file: &StoreFile, salt: &Salt, marks: [Option<&Mark>; 2], synced: u64) -> io::Result<Found> {
     let mut found = Found::default();
     for mark in marks.into_iter().flatten() {
         found.reserved.counter = found.reserved.counter.max(mark.reserved.counter);

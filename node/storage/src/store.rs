@@ -7,20 +7,25 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::{Database, Durability, StorageBackend};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase as _, StorageBackend};
 use weft_protocol::{Batch, ChainId, Digest, Recovered, Reserved};
 
 use crate::backend::{StoreFile, file_backend, open_file, sync_folder_of};
+use crate::changes::{Changes, apply};
+use crate::cut::write_cut;
 use crate::error::{OpenError, StoreError, panic_text};
-use crate::journal::{JOURNAL_BYTES, JOURNAL_BYTES_IN_MEMORY, Journal, write_frame};
+use crate::journal::{JOURNAL_BYTES, JOURNAL_BYTES_IN_MEMORY, Journal, seal};
 use crate::mark::{Mark, MarkPage};
 use crate::noted::{Noted, Notes};
 use crate::opening::{on_thread, open_file_of_store, open_locked};
 use crate::poison::Poison;
 use crate::recover::read_all;
 use crate::row::{self, Kind, Salt, StoredHead};
-use crate::rows::Rows;
 use crate::write::{next_heads, write_batch};
+
+/// Most bytes that wait for the database after a commit (guess): so many that neighbours share pages, and so few that a read does
+/// not wait for long.
+const WAITING_BYTES_MAX: usize = 128 * 1024;
 
 /// What the next commit continues from.
 #[derive(Debug, Default)]
@@ -53,6 +58,8 @@ pub struct Store {
     poison: Poison,
     pub(crate) notes: Notes,
     writer: Mutex<Writer>,
+    /// What is in the journal and not in the database yet, in order. Whoever holds both locks takes the writer's first.
+    waiting: Mutex<Vec<Changes>>,
     /// Below which place rows of each chain may be gone, because the chain says so.
     pruned: Mutex<BTreeMap<ChainId, u64>>,
     orphans: u64,
@@ -69,7 +76,8 @@ impl Store {
         pruned: BTreeMap<ChainId, u64>,
     ) -> Self {
         let (poison, writer, pruned) = (Poison::default(), Mutex::new(writer), Mutex::new(pruned));
-        Self { database, file, database_at, salt, poison, notes: Notes::default(), writer, pruned, orphans }
+        let waiting = Mutex::default();
+        Self { database, file, database_at, salt, poison, notes: Notes::default(), writer, waiting, pruned, orphans }
     }
 
     /// Opens the store in this file and verifies everything in it: on another thread, where a panic of the database ends as
@@ -106,6 +114,7 @@ impl Store {
     /// [`OpenError::Damaged`].
     pub fn recovered(&self) -> Result<Recovered, OpenError> {
         let _no_write_meanwhile = self.writer();
+        self.apply_waiting()?;
         read_all(&self.database, &self.salt).map(|reading| reading.recovered)
     }
 
@@ -136,7 +145,12 @@ impl Store {
         // Before the rows are gone, so that whoever misses one knows why.
         pruned.iter().for_each(|rows| self.set_pruned(rows.chain, rows.to));
         let heads = mark.heads.clone();
-        self.write_marked(&mut writer, mark, |rows, mark| write_batch(rows, batch, &pruned, mark))?;
+        let mut changes = Changes::new(self.salt);
+        for cut in &batch.cuts {
+            write_cut(&mut changes, cut, &self.groups_behind(cut)?);
+        }
+        write_batch(&mut changes, batch, &pruned, &mark);
+        self.write_marked(&mut writer, mark, changes)?;
         writer.reserved = reserved;
         writer.heads.extend(heads);
         writer.bodies_written.extend(batch.bodies.iter().map(|(address, _)| (*address, generation)));
@@ -145,34 +159,68 @@ impl Store {
 
     /// One transaction of the generation that this mark names, and the mark: in the journal when it has room, and otherwise in the
     /// database's file, with all that was in the journal. A failure poisons the store.
-    pub(crate) fn write_marked(
-        &self,
-        writer: &mut Writer,
-        mark: Mark,
-        write: impl FnOnce(&mut Rows<'_>, &Mark) -> Result<(), redb::Error>,
-    ) -> Result<(), StoreError> {
-        let Writer { journal, .. } = writer;
-        let (generation, heads) = (mark.generation, mark.heads.clone());
-        let journaled = self.guarded(|| {
-            let mut transaction = self.database.begin_write()?;
-            let mut rows = Rows::new(&transaction, self.salt, journal.room());
-            write(&mut rows, &mark)?;
-            rows.put(Kind::State, row::GENERATION_KEY, &generation.to_be_bytes())?;
-            let Some(entries) = rows.finish() else {
-                transaction.set_durability(Durability::Immediate)?;
-                transaction.commit()?;
-                return Ok(false);
-            };
-            journal.append(&self.file, &write_frame(&self.salt, generation, &entries))?;
-            transaction.set_durability(Durability::None)?;
-            transaction.commit()?;
-            journal.mark(&self.file, &mark)?;
-            Ok(true)
-        })?;
-        writer.generation = generation;
+    pub(crate) fn write_marked(&self, writer: &mut Writer, mark: Mark, mut changes: Changes) -> Result<(), StoreError> {
+        changes.put(Kind::State, row::GENERATION_KEY, &mark.generation.to_be_bytes());
+        let journal = &mut writer.journal;
+        let journaled = match changes.frame(journal.room()) {
+            Some(frame) => {
+                seal(frame, &self.salt, mark.generation);
+                self.guarded(|| {
+                    journal.append(&self.file, frame)?;
+                    Ok(journal.mark(&self.file, &mark)?)
+                })?;
+                self.wait(changes)?;
+                true
+            }
+            None => {
+                self.apply(&mut self.waiting(), Some(&changes), Durability::Immediate)?;
+                false
+            }
+        };
+        writer.generation = mark.generation;
         writer.unsettled = true;
-        writer.moved.extend(heads);
+        writer.moved.extend(mark.heads);
         if journaled { Ok(()) } else { self.mark_database(writer, mark.reserved) }
+    }
+
+    /// Keeps what is in the journal for the database: until somebody reads, the disk is idle, or it is much.
+    fn wait(&self, changes: Changes) -> Result<(), StoreError> {
+        let mut waiting = self.waiting();
+        waiting.push(changes);
+        let bytes: usize = waiting.iter().map(Changes::bytes).sum();
+        if bytes > WAITING_BYTES_MAX { self.apply(&mut waiting, None, Durability::None) } else { Ok(()) }
+    }
+
+    /// Gives the database what waits, and `more`, in one transaction.
+    fn apply(
+        &self,
+        waiting: &mut Vec<Changes>,
+        more: Option<&Changes>,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        self.guarded(|| {
+            let mut transaction = self.database.begin_write()?;
+            transaction.set_durability(durability)?;
+            apply(&transaction, waiting.iter().chain(more))?;
+            Ok(transaction.commit()?)
+        })?;
+        waiting.clear();
+        Ok(())
+    }
+
+    fn apply_waiting(&self) -> Result<(), StoreError> {
+        let mut waiting = self.waiting();
+        if waiting.is_empty() { Ok(()) } else { self.apply(&mut waiting, None, Durability::None) }
+    }
+
+    /// A view of everything that was committed.
+    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        self.apply_waiting()?;
+        Ok(self.database.begin_read()?)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Changes>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings what is in the journal into the database's file.
@@ -180,16 +228,10 @@ impl Store {
         if writer.journal.is_empty() {
             return Ok(());
         }
-        self.guarded(|| {
-            let mut transaction = self.database.begin_write()?;
-            // A transaction that changes nothing makes nothing durable either.
-            let mut rows = Rows::new(&transaction, self.salt, 0);
-            rows.put(Kind::State, row::GENERATION_KEY, &writer.generation.to_be_bytes())?;
-            drop(rows);
-            transaction.set_durability(Durability::Immediate)?;
-            transaction.commit()?;
-            Ok(())
-        })?;
+        // A transaction that changes nothing makes nothing durable either.
+        let mut changes = Changes::new(self.salt);
+        changes.put(Kind::State, row::GENERATION_KEY, &writer.generation.to_be_bytes());
+        self.apply(&mut self.waiting(), Some(&changes), Durability::Immediate)?;
         self.mark_database(writer, writer.reserved)
     }
 
@@ -217,6 +259,7 @@ impl Store {
         if writer.journal.is_half_full() {
             self.flush(&mut writer)?;
         }
+        self.apply_waiting()?;
         self.sync_mark(&mut writer)
     }
 
@@ -270,15 +313,9 @@ impl Store {
         let mut writer = self.writer();
         writer.generation += 1;
         writer.moved = writer.heads.clone();
-        self.guarded(|| {
-            let mut transaction = self.database.begin_write()?;
-            let mut rows = Rows::new(&transaction, self.salt, 0);
-            rows.put(Kind::State, row::GENERATION_KEY, &writer.generation.to_be_bytes())?;
-            drop(rows);
-            transaction.set_durability(Durability::Immediate)?;
-            transaction.commit()?;
-            Ok(())
-        })?;
+        let mut changes = Changes::new(self.salt);
+        changes.put(Kind::State, row::GENERATION_KEY, &writer.generation.to_be_bytes());
+        self.apply(&mut self.waiting(), Some(&changes), Durability::Immediate)?;
         let reserved = writer.reserved;
         self.mark_database(&mut writer, reserved)?;
         let Writer { journal, .. } = &mut *writer;
@@ -313,7 +350,8 @@ impl Store {
 
     /// Writes; an error or a panic poisons the store and silences the file.
     fn guarded<T>(&self, write: impl FnOnce() -> Result<T, WriteFault>) -> Result<T, StoreError> {
-        let outcome = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| Err(WriteFault(panic_text(&*panic))));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| Err(WriteFault(panic_text(&*panic))));
         outcome.map_err(|WriteFault(reason)| {
             self.poison.set(&reason);
             self.file.silence();

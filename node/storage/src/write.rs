@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use weft_protocol::{Batch, ChainId, CommitGroup, Evidence, PrunedRows, chain_root_hash, encode};
 
-use crate::cut::write_cut;
+use crate::changes::{Changes, keys_of_digest, keys_of_events};
 use crate::error::StoreError;
 use crate::mark::Mark;
 use crate::prune::write_pruned;
 use crate::row::{self, Kind, StoredHead};
-use crate::rows::{Rows, keys_of_digest, keys_of_events};
 
 /// Where the chains of `batch` stand after it, when each of its groups continues what is stored.
 pub(crate) fn next_heads(
@@ -49,71 +48,58 @@ fn continue_head(
     }
 }
 
-pub(crate) fn write_batch(
-    rows: &mut Rows<'_>,
-    batch: &Batch,
-    pruned: &[PrunedRows],
-    mark: &Mark,
-) -> Result<(), redb::Error> {
-    for cut in &batch.cuts {
-        write_cut(rows, cut)?;
-    }
-    write_groups(rows, &batch.groups, mark.generation)?;
+/// All that a batch changes but its cuts, which come before.
+pub(crate) fn write_batch(changes: &mut Changes, batch: &Batch, pruned: &[PrunedRows], mark: &Mark) {
+    write_groups(changes, &batch.groups, mark.generation);
     for digest in &batch.digests {
-        rows.put(Kind::Digest, &row::numbered_key(digest.chain, digest.seq), &encode(digest))?;
-        rows.index(keys_of_digest(digest))?;
+        changes.put(Kind::Digest, &row::numbered_key(digest.chain, digest.seq), &encode(digest));
+        changes.index(keys_of_digest(digest));
     }
     for (address, body) in &batch.bodies {
-        rows.put(Kind::Body, address.as_bytes(), body)?;
+        changes.put(Kind::Body, address.as_bytes(), body);
     }
     for entry in &batch.outbox_put {
-        rows.put(Kind::Outbox, &entry.envelope.id.to_bytes(), &encode(entry))?;
+        changes.put(Kind::Outbox, &entry.envelope.id.to_bytes(), &encode(entry));
     }
     for message in &batch.outbox_drop {
-        rows.remove(Kind::Outbox, &message.to_bytes())?;
+        changes.remove(Kind::Outbox, &message.to_bytes());
     }
     for evidence in &batch.evidence {
-        rows.put(Kind::Evidence, &evidence_key(evidence), &encode(evidence))?;
+        changes.put(Kind::Evidence, &evidence_key(evidence), &encode(evidence));
     }
     for (node, addresses) in &batch.addresses {
-        rows.put(Kind::Addresses, node.as_bytes(), &encode(addresses))?;
+        changes.put(Kind::Addresses, node.as_bytes(), &encode(addresses));
     }
     for logged in &batch.topic_put {
-        rows.put(Kind::Topic, &logged.place.0.to_be_bytes(), &encode(logged))?;
+        changes.put(Kind::Topic, &logged.place.0.to_be_bytes(), &encode(logged));
     }
     for place in &batch.topic_drop {
-        rows.remove(Kind::Topic, &place.0.to_be_bytes())?;
+        changes.remove(Kind::Topic, &place.0.to_be_bytes());
     }
     for letter in &batch.dead_put {
-        rows.put(Kind::DeadLetter, &letter.envelope.id.to_bytes(), &encode(letter))?;
+        changes.put(Kind::DeadLetter, &letter.envelope.id.to_bytes(), &encode(letter));
     }
     for message in &batch.dead_drop {
-        rows.remove(Kind::DeadLetter, &message.to_bytes())?;
+        changes.remove(Kind::DeadLetter, &message.to_bytes());
     }
     for gone in pruned {
-        write_pruned(rows, gone)?;
+        write_pruned(changes, gone);
     }
     for (chain, head) in &mark.heads {
-        rows.put(Kind::State, &row::head_key(*chain), &head.write())?;
+        changes.put(Kind::State, &row::head_key(*chain), &head.write());
     }
     if batch.reserved.is_some() {
-        rows.put(Kind::State, row::RESERVED_KEY, &encode(&mark.reserved))?;
+        changes.put(Kind::State, row::RESERVED_KEY, &encode(&mark.reserved));
     }
-    Ok(())
 }
 
-pub(crate) fn write_groups(
-    rows: &mut Rows<'_>,
-    groups: &[(ChainId, CommitGroup)],
-    generation: u64,
-) -> Result<(), redb::Error> {
+pub(crate) fn write_groups(changes: &mut Changes, groups: &[(ChainId, CommitGroup)], generation: u64) {
     for (chain, group) in groups {
         let commit = group.signed.decode().expect("BUG: decoded when the heads were compared");
         let key = row::numbered_key(*chain, commit.commit_no);
-        rows.put(Kind::Group, &key, &row::write_group(generation, commit.first_seq, group))?;
-        rows.index(keys_of_events(*chain, commit.first_seq, group.events.iter().map(|event| &event[..])))?;
+        changes.put(Kind::Group, &key, &row::write_group(generation, commit.first_seq, group));
+        changes.index(keys_of_events(*chain, commit.first_seq, group.events.iter().map(|event| &event[..])));
     }
-    Ok(())
 }
 
 /// The key of one piece of evidence: the hashes of both commits.

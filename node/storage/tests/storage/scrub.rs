@@ -450,6 +450,8 @@ fn a_member_mends_what_was_found() {
     let image = Image::new();
     let groups = &image.groups[&image.peer];
     for commit_no in 0..groups.len() {
+        // Brings what was mended to where a scrub looks.
+        assert_eq!(pass(&image.store, ALL.rows).0, []);
         let rows = image.rows();
         // Groups are sorted by chain and number, as their keys are.
         let key_of = |copies: &[std::ops::Range<usize>]| image.disk.bytes()[copies[0].start + 30..][..48].to_vec();
