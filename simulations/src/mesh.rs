@@ -12,7 +12,7 @@ use weft_protocol::limits::{
 };
 use weft_protocol::{
     A2aRequest, A2aResponse, AuthFrame, AuthRefusal, BlobRequest, BlobResponse, Gossip, NodeId, SyncRequest,
-    SyncResponse, Timestamp, TopicName, decode, encode,
+    SyncResponse, Timestamp, TopicName, WIRE_VERSION_MIN, decode, encode,
 };
 
 use crate::checks::Check;
@@ -338,7 +338,7 @@ impl World {
             return;
         };
         match self.authenticate(node, peer) {
-            Ok(()) => self.open_connection(node, peer),
+            Ok(wire) => self.open_connection(node, peer, wire),
             Err(reason) => self.tell_after(0, node, Input::DialFailed { node: to, reason }),
         }
     }
@@ -358,7 +358,7 @@ impl World {
     }
 
     /// Runs both sides of the handshake of members.
-    fn authenticate(&mut self, dialer: usize, listener: usize) -> Result<(), String> {
+    fn authenticate(&mut self, dialer: usize, listener: usize) -> Result<u16, String> {
         let nonces = [self.peer_dice.bytes(), self.peer_dice.bytes()];
         let view = |node: usize| {
             let running = self.nodes[node].running.as_ref();
@@ -376,7 +376,9 @@ impl World {
         let frames = machines.dialer.start();
         machines.put(true, frames);
         match self.shake(&mut machines, dialer, listener) {
-            Shaken::Both(outcomes) if proven(&outcomes) == [Some(listener_id), Some(dialer_id)] => Ok(()),
+            Shaken::Both(outcomes) if proven(&outcomes) == [Some(listener_id), Some(dialer_id)] => {
+                Ok(spoken(&outcomes))
+            }
             Shaken::Both(_) | Shaken::Asks(_) => Err("the handshake proved something else".to_owned()),
             Shaken::Refused(refusal) => Err(refusal.to_string()),
             Shaken::Lost => Err("the handshake was not completed in time".to_owned()),
@@ -422,7 +424,7 @@ impl World {
 
     /// Both sides have proven who they are. A connection of an earlier life of either is closed first; another one of the same
     /// lives changes nothing that anybody is told.
-    fn open_connection(&mut self, dialer: usize, listener: usize) {
+    fn open_connection(&mut self, dialer: usize, listener: usize, wire: u16) {
         let connection = self.next_connection;
         self.next_connection += 1;
         for (node, peer, dialled) in [(dialer, listener, true), (listener, dialer, false)] {
@@ -435,7 +437,7 @@ impl World {
             let Some(running) = self.nodes[node].running.as_mut() else { return };
             let first = running.links.insert(peer, link).is_none();
             if first {
-                let path = Path { address: crate::node::address_of(peer), transport: "quic", dialled };
+                let path = Path { address: crate::node::address_of(peer), transport: "quic", dialled, wire };
                 let peer = self.nodes[peer].id();
                 self.tell_after(0, node, Input::Connected { node: peer, path });
             } else {
@@ -520,6 +522,15 @@ fn proven(outcomes: &[HandshakeOutcome; 2]) -> [Option<NodeId>; 2] {
         HandshakeOutcome::Member { node, .. } => Some(*node),
         HandshakeOutcome::Admitted(_) => None,
     })
+}
+
+/// The version of the wire that both sides agreed on.
+fn spoken(outcomes: &[HandshakeOutcome; 2]) -> u16 {
+    let wires = outcomes.iter().filter_map(|outcome| match outcome {
+        HandshakeOutcome::Member { wire, .. } => Some(*wire),
+        HandshakeOutcome::Admitted(_) => None,
+    });
+    wires.min().unwrap_or(WIRE_VERSION_MIN)
 }
 
 /// Two sides of one handshake and the frames between them.

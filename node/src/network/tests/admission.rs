@@ -220,7 +220,7 @@ async fn a_token_that_is_worth_nothing_any_more_is_answered_at_once() {
 
 async fn join_with(token: &Token) -> JoinError {
     let keys = Arc::new(new_keys());
-    join(&keys, token, &"gamma".parse().unwrap(), |_| {}).await.unwrap_err()
+    join(&keys, token, &"gamma".parse().unwrap(), weft_protocol::WireVersions::default(), |_| {}).await.unwrap_err()
 }
 
 #[tokio::test]
