@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use weft_protocol::control::{EventsPage, MembersReport, StatusReport};
-use weft_protocol::{Admission, NodeName, Signer as _, Token, TokenError, cluster_name};
+use weft_protocol::{Admission, Signer as _, Token, TokenError, cluster_name};
 
 use super::args::JoinArgs;
 use super::client::{Client, segment};

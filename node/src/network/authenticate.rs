@@ -201,7 +201,7 @@ async fn converse(
 }
 
 /// What a refusal of the other side's means to whoever offered this.
-const fn refused_by(refusal: AuthRefusal, offer: Option<Offer>, run: Run) -> AuthFailure {
+fn refused_by(refusal: AuthRefusal, offer: Option<Offer>, run: Run) -> AuthFailure {
     match (refusal, offer) {
         (AuthRefusal::WireVersion { ours: theirs, theirs: _ }, Some(offer)) => {
             AuthFailure::OlderWire { offer, theirs, run }

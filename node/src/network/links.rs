@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn the_lowest_version_of_one_life_counts_and_the_next_life_begins_anew() {
         let mut links = Links::default();
-        let mut enter = |links: &mut Links, run, wire| links.enter(NODE, run, wire, oneshot::channel().0);
+        let enter = |links: &mut Links, run, wire| links.enter(NODE, run, wire, oneshot::channel().0);
         assert!(!enter(&mut links, 7, 2));
         assert_eq!((links.open(NODE, connection(1), false).lowered, links.wire(&NODE)), (false, 2));
         assert!(!enter(&mut links, 7, 1));
