@@ -832,7 +832,7 @@ impl Peer {
                 self.inbound.hold(request, now.after_us(HOLD_US));
                 continue;
             };
-            match (item, role) {
+            match (self.item_from(from, item), role) {
                 (A2aItem::Envelope(envelope), Some(role)) => {
                     self.tell_kernel(kernel::Input::EnvelopeArrived { from, role, envelope });
                 }

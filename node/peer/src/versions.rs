@@ -44,6 +44,21 @@ impl Peer {
         }
     }
 
+    /// An item of a member as its version means it: in the first one no message asks for parts, so one that does is answered whole.
+    pub(crate) fn item_from(&self, from: NodeId, mut item: A2aItem) -> A2aItem {
+        let older = self.check_version(from, WIRE_VERSION_PARTS).is_err();
+        match &mut item {
+            A2aItem::Envelope(envelope) => envelope.parts &= !older,
+            A2aItem::LargeEnvelope(large) => large.envelope.parts &= !older,
+            A2aItem::Receipt(_)
+            | A2aItem::LargeReceipt(_)
+            | A2aItem::Cancel(_)
+            | A2aItem::Part(_)
+            | A2aItem::PartsTaken(_) => {}
+        }
+        item
+    }
+
     /// Whether a message may leave for that member. One that was sent before it was known what that speaks is refused here, in its place.
     fn may_leave(&mut self, to: NodeId, envelope: &Envelope) -> bool {
         if !envelope.parts {
