@@ -571,12 +571,12 @@ pub enum Refusal {
         /// What is missing, at most 1,024 characters.
         reason: String,
     },
-    /// The member there speaks an older version of the wire, in which this cannot be said.
-    #[error("{node} speaks version {wire} of the wire, and this needs version {needed}")]
+    /// The version of the wire that was agreed on with the member there is an older one, in which this cannot be said.
+    #[error("version {wire} of the wire was agreed on with {node}, and this needs version {needed}")]
     PeerTooOld {
         /// Which member.
         node: NodeId,
-        /// What it and this node agreed on.
+        /// What was agreed on.
         wire: u16,
         /// The first version that has what was asked for.
         needed: u16,

@@ -240,7 +240,7 @@ fn refusal_hint(refusal: &Refusal) -> String {
         Refusal::Cancelled { .. } => "weft trace shows how far it came",
         Refusal::BrokenOff { .. } => "what was printed is not the whole answer; call again when that may be done twice",
         Refusal::PeerTooOld { .. } => {
-            "upgrade that node, or leave out what it cannot do; weft members shows what each speaks"
+            "weft members shows what each speaks: upgrade the older of the two, or raise its network.wire_version_max; without --stream the answer comes whole"
         }
         Refusal::NoMajority { .. } => "weft members shows who is there; without --failover it starts here",
         Refusal::NoWitness => "--receipt executed+durable; a witness is a third member: weft members",
