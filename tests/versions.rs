@@ -149,7 +149,8 @@ fn a_member_that_is_put_back_to_the_old_version_is_spoken_to_in_that_and_what_wa
     make_old(&beta.home);
     // Nobody knows yet what beta will speak.
     let home = alpha.home.to_str().expect("text");
-    let words = ["call", "echo@beta", "to be", "--stream", "--receipt", "executed+durable", "--deadline", "60s", "--json"];
+    let words =
+        ["call", "echo@beta", "to be", "--stream", "--receipt", "executed+durable", "--deadline", "60s", "--json"];
     let mut waiting = weft();
     let waiting = waiting.args(words).args(["--home", home]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let waiting = waiting.spawn().expect("it starts");

@@ -1,9 +1,7 @@
 //! Nodes of an older version of the wire: which they are, and what they must never be sent.
 
 use weft_peer::{Reply, Request, Response};
-use weft_protocol::{
-    A2aItem, Envelope, Outcome, Receipt, Refusal, SyncResponse, WIRE_VERSION_MIN, WireVersions,
-};
+use weft_protocol::{A2aItem, Envelope, Outcome, Receipt, Refusal, SyncResponse, WIRE_VERSION_MIN, WireVersions};
 
 use crate::checks::Check;
 use crate::faults::Fault;

@@ -42,7 +42,10 @@ fn members() -> (Machine, Machine) {
 }
 
 /// What a dialer comes to that speaks `ours`: it dials once more for as long as there is something else to offer. With how many dials.
-fn settled(ours: WireVersions, mut dial: impl FnMut(u16) -> Result<u16, AuthRefusal>) -> (Result<u16, AuthRefusal>, usize) {
+fn settled(
+    ours: WireVersions,
+    mut dial: impl FnMut(u16) -> Result<u16, AuthRefusal>,
+) -> (Result<u16, AuthRefusal>, usize) {
     let mut offered = ours.newest();
     for dials in 1..=2 {
         let result = dial(offered);
@@ -62,7 +65,9 @@ fn check_settled(ours: WireVersions, theirs: WireVersions, (result, dials): (Res
             assert_eq!(result, Ok(common), "{ours:?} dials {theirs:?}");
             assert_eq!(dials, if common == ours.newest() { 1 } else { 2 }, "{ours:?} dials {theirs:?}");
         }
-        None => assert!(matches!(result, Err(AuthRefusal::WireVersion { .. })), "{ours:?} dials {theirs:?}: {result:?}"),
+        None => {
+            assert!(matches!(result, Err(AuthRefusal::WireVersion { .. })), "{ours:?} dials {theirs:?}: {result:?}")
+        }
     }
 }
 

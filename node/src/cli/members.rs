@@ -40,7 +40,18 @@ async fn list_members(at: &At) -> Result<(), CliError> {
     let report: MembersReport = Client::of(at)?.get("/v1/members").await?;
     Output::new(at.json).report(&report, |report| {
         let header = [
-            "name", "node", "role", "state", "path", "rtt", "agents", "events", "version", "wire", "seen", "certificate ends",
+            "name",
+            "node",
+            "role",
+            "state",
+            "path",
+            "rtt",
+            "agents",
+            "events",
+            "version",
+            "wire",
+            "seen",
+            "certificate ends",
         ];
         table(header, report.members.iter().map(row).collect(), "no members")
     })

@@ -1,8 +1,8 @@
 //! What a peer says to a member of an older version of the wire, and what it makes of what that says.
 
 use weft_protocol::{
-    Delivery, Durability, Envelope, LargeEnvelope, LargeReceipt, Level, LocalTarget, MessageRecord, Outcome, PartsProof, PartsTaken,
-    Payload, ReplyPart, Sender, Stage, TraceId, TraceRow,
+    Delivery, Durability, Envelope, LargeEnvelope, LargeReceipt, Level, LocalTarget, MessageRecord, Outcome,
+    PartsProof, PartsTaken, Payload, ReplyPart, Sender, Stage, TraceId, TraceRow,
 };
 
 use super::*;
