@@ -104,6 +104,22 @@ fn an_old_member_joins_and_admits_calls_and_is_called_and_its_upgrade_is_noticed
     let trace = last["answer"]["trace"].as_str().expect("a trace").to_owned();
     wait_for("both have recorded it", BOUND, || (alpha.json(&["trace", &trace])["agree"] == true).then_some(()));
 
+    // Of two providers of a service only the one that can answer in parts is one for whoever wants them.
+    for node in [&beta, &gamma] {
+        node.json(&["services", "register", "shout", "--agent", "echo"]);
+    }
+    let providers = || {
+        let services = alpha.json(&["services"]);
+        let rows = services["services"].as_array()?.iter().filter(|row| row["service"] == "shout");
+        (rows.count() == 2).then_some(())
+    };
+    wait_for("alpha knows both providers", BOUND, providers);
+    for _ in 0..8 {
+        let said = alpha.weft(&["call", "svc:shout", "to be", "--stream", "--json"]);
+        let last: Value = said.stdout.lines().last().and_then(|line| serde_json::from_str(line).ok()).expect("JSON");
+        assert_eq!(last["answer"]["parts"], 2, "{said:?}");
+    }
+
     for (publisher, listener) in [(&alpha, &beta), (&beta, &alpha), (&beta, &gamma)] {
         let topic = format!("from.{}.to.{}", publisher.name, listener.name);
         publisher.json(&["pub", &topic, "news"]);
