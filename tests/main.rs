@@ -39,4 +39,5 @@ mod supervision;
 mod tidy;
 mod topics;
 mod tree;
+mod versions;
 mod witnesses;

@@ -247,7 +247,8 @@ impl Discovery {
     }
 
     fn publish_view(&mut self, outputs: &mut Vec<Output>) {
-        let view = AdmissionView::new(self.node, &self.build, &self.view.charter, &self.members, &self.signer);
+        let view =
+            AdmissionView::new(self.node, &self.build, self.view.wire, &self.view.charter, &self.members, &self.signer);
         let Some(view) = view else { return };
         self.view = Arc::new(view);
         outputs.push(Output::PublishView(Arc::clone(&self.view)));

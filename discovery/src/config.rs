@@ -1,4 +1,6 @@
-//! The times by which discovery watches, redials and advertises.
+//! The times by which discovery watches, redials and advertises, and what it says of itself.
+
+use weft_protocol::WireVersions;
 
 /// All times in microseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct DiscoveryConfig {
     pub load_interval_us: u64,
     /// What is told of this node, for agents that ask for such a one.
     pub labels: std::collections::BTreeMap<String, String>,
+    /// Which versions of the wire this node speaks.
+    pub wire: WireVersions,
     /// How long a missing advert is waited for before somebody is asked again (guess: a few gossip rounds).
     pub inquiry_interval_us: u64,
 }
@@ -50,6 +54,7 @@ impl Default for DiscoveryConfig {
             advert_interval_us: 20_000,
             load_interval_us: 1_000_000,
             labels: std::collections::BTreeMap::new(),
+            wire: WireVersions::default(),
             inquiry_interval_us: 500_000,
         }
     }

@@ -101,7 +101,7 @@ impl Discovery {
                 members.quarantine(chain.node);
             }
         }
-        let view = AdmissionView::new(node, &build, &Arc::new(charter), &members, &signer)
+        let view = AdmissionView::new(node, &build, config.wire, &Arc::new(charter), &members, &signer)
             .expect("BUG: the node's own certificate was just trusted");
         let speaker = Speaker {
             node,

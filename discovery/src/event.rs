@@ -30,6 +30,8 @@ pub struct Path {
     pub transport: &'static str,
     /// Whether we dialled.
     pub dialled: bool,
+    /// The version of the wire that was agreed on; of several connections to one member the lowest.
+    pub wire: u16,
 }
 
 impl Path {

@@ -7,6 +7,7 @@
 //!                     Proof, Join                        a joiner
 //! listener → dialer   Accepted | Admitted | Refused
 //! ```
+//! The dialer offers one version of the wire, and the listener answers with the same one or refuses and names its newest.
 //! Every frame out of order, and every check that fails, ends it with a typed refusal that the other side is told. The
 //! transport encrypts, proves the peer ids, limits frame sizes and time; this machine trusts it for nothing else.
 
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use serde_bytes::ByteArray;
 use weft_protocol::{
     Admission, AuthFrame, AuthRefusal, Certificate, ClusterId, Hello, InviteId, Join, NodeId, NodeName, PublicKeys,
-    Role, Signed, Signer, Timestamp, Token, WIRE_VERSION,
+    Role, Signed, Signer, Timestamp, Token, WireVersions,
 };
 
 use self::dialer::Dialer;
@@ -70,6 +71,8 @@ pub enum HandshakeOutcome {
         keys: PublicKeys,
         /// As what it takes part.
         role: Role,
+        /// The version of the wire that both agreed on, under both proofs.
+        wire: u16,
         /// The certificate it showed.
         certificate: Box<Signed<Certificate>>,
     },
@@ -121,6 +124,17 @@ impl Handshake {
     #[must_use]
     pub fn listener(view: Arc<AdmissionView>, signer: Arc<dyn Signer>, nonce: [u8; 32], remote: NodeId) -> Self {
         Self { role: Side::Listener(Listener::new(view, signer, nonce, remote)) }
+    }
+
+    /// The same side, offering this version of the wire and not its newest: that one was refused by a node that speaks this one.
+    #[must_use]
+    pub fn offering(mut self, wire: u16) -> Self {
+        match &mut self.role {
+            Side::Dialer(dialer) => dialer.offer(wire),
+            Side::Joiner(joiner) => joiner.offer(wire),
+            Side::Listener(_) | Side::Over => {}
+        }
+        self
     }
 
     /// The frames to begin with: the dialer's hello, or none.
@@ -176,7 +190,7 @@ fn wrapped<S>(moved: Moved<S>, side: fn(S) -> Side) -> Moved<Side> {
 /// What a member says first.
 fn member_hello(view: &AdmissionView, nonce: [u8; 32]) -> Hello {
     Hello {
-        wire: WIRE_VERSION,
+        wire: view.wire.newest(),
         build: view.build.clone(),
         cluster: view.cluster,
         rules: Some(view.rules_hash),
@@ -186,11 +200,27 @@ fn member_hello(view: &AdmissionView, nonce: [u8; 32]) -> Hello {
     }
 }
 
-/// Whether both speak one wire version and mean one cluster.
-fn check_hello(hello: &Hello, cluster: ClusterId) -> Result<(), AuthRefusal> {
-    if hello.wire != WIRE_VERSION {
-        return Err(AuthRefusal::WireVersion { ours: WIRE_VERSION, theirs: hello.wire });
+/// Whether a listener speaks the version of the wire that the dialer offers.
+const fn check_offer(hello: &Hello, spoken: WireVersions) -> Result<u16, AuthRefusal> {
+    if spoken.contains(hello.wire) {
+        Ok(hello.wire)
+    } else {
+        Err(AuthRefusal::WireVersion { ours: spoken.newest(), theirs: hello.wire })
     }
+}
+
+/// Whether a listener's hello answers the one that it was sent, in the same version of the wire, and not another one that somebody put in
+/// its place.
+const fn check_answer(hello: &Hello, offered: &Hello) -> Result<(), AuthRefusal> {
+    if hello.wire == offered.wire {
+        Ok(())
+    } else {
+        Err(AuthRefusal::WireVersion { ours: offered.wire, theirs: hello.wire })
+    }
+}
+
+/// Whether both mean one cluster.
+fn check_cluster(hello: &Hello, cluster: ClusterId) -> Result<(), AuthRefusal> {
     if hello.cluster != cluster {
         return Err(AuthRefusal::WrongCluster { ours: cluster, theirs: hello.cluster });
     }
@@ -207,11 +237,12 @@ fn check_rules(hello: &Hello, view: &AdmissionView) -> Result<(), AuthRefusal> {
 }
 
 /// The keys and the certificate of a member that the view accepts, and as what it takes part.
-fn member_outcome(view: &AdmissionView, judged: Judged, signed: Signed<Certificate>) -> HandshakeOutcome {
+fn member_outcome(view: &AdmissionView, judged: Judged, signed: Signed<Certificate>, wire: u16) -> HandshakeOutcome {
     HandshakeOutcome::Member {
         node: judged.keys.node(),
         role: view.role(&judged.certificate),
         keys: judged.keys,
+        wire,
         certificate: Box::new(signed),
     }
 }

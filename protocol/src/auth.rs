@@ -41,7 +41,7 @@ pub enum Credential {
 /// The first frame of both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// See [`crate::sync::WIRE_VERSION`].
+    /// The dialer's: the version of the wire that it offers, see [`crate::wire`]. The listener's: the same one, which it speaks.
     pub wire: u16,
     /// The program's version, for people.
     pub build: String,

@@ -571,6 +571,16 @@ pub enum Refusal {
         /// What is missing, at most 1,024 characters.
         reason: String,
     },
+    /// The version of the wire that was agreed on with the member there is an older one, in which this cannot be said.
+    #[error("version {wire} of the wire was agreed on with {node}, and this needs version {needed}")]
+    PeerTooOld {
+        /// Which member.
+        node: NodeId,
+        /// What was agreed on.
+        wire: u16,
+        /// The first version that has what was asked for.
+        needed: u16,
+    },
 }
 
 /// One side of a method's contract.
@@ -633,6 +643,7 @@ impl Refusal {
             Self::NotWitnessed { .. } => "not-witnessed",
             Self::Cancelled { .. } => "cancelled",
             Self::BrokenOff { .. } => "broken-off",
+            Self::PeerTooOld { .. } => "peer-too-old",
         }
     }
 
@@ -650,6 +661,7 @@ impl Refusal {
             | Self::Ambiguous { .. }
             | Self::Gone { .. }
             | Self::TooLarge { .. }
+            | Self::PeerTooOld { .. }
             | Self::Quarantined
             | Self::Unsupported { .. }
             | Self::NoWitness
@@ -699,6 +711,7 @@ impl Refusal {
             | Self::NotWitnessed { .. }
             | Self::Cancelled { .. }
             | Self::BrokenOff { .. }
+            | Self::PeerTooOld { .. }
             | Self::Deferred { .. } => None,
         }
     }
@@ -731,6 +744,7 @@ impl Refusal {
             | Self::Unenforceable { .. }
             | Self::Cancelled { .. }
             | Self::BrokenOff { .. }
+            | Self::PeerTooOld { .. }
             | Self::Wider { .. } => false,
             // The records are there, and are vouched for later: sent again, the message would be executed twice.
             Self::ContractViolated { .. } | Self::BackendNotAvailable { .. } | Self::NotWitnessed { .. } => false,

@@ -51,6 +51,7 @@ mod sync;
 mod time;
 mod topic;
 mod tree;
+mod wire;
 
 pub use address::{LocalTarget, NodeRef, Target};
 pub use amendment::{Amendment, Endorsement, RuleChange};
@@ -127,7 +128,7 @@ pub use snapshot::{BeginFold, EventPlace, Pruned, Replay, STATE_FOLD, Snapshot, 
 pub use sync::{
     A2aItem, A2aRequest, A2aResponse, Advert, AdvertError, AdvertVersion, Gossip, HeadGossip, Numbered,
     PublicationsFrom, ServiceAdvert, SignedAdvert, StreamHead, Stretch, SyncRequest, SyncResponse, TraceRow,
-    WIRE_VERSION, vector_root,
+    vector_root,
 };
 pub use time::{Hlc, HybridClock, StampVerdict, Timestamp, judge_stamp};
 pub use tree::{
@@ -135,3 +136,4 @@ pub use tree::{
     TreeNeighbour, TreeProof, TreeProofError, TreeSibling, TreeStatement, TreeStep, branch_hash, child_hash, name_bit,
     name_key, no_children, node_hash, parting_bit,
 };
+pub use wire::{WIRE_VERSION, WIRE_VERSION_MIN, WIRE_VERSION_PARTS, WireVersions};

@@ -26,9 +26,6 @@ use crate::service::ContractRef;
 use crate::signature::{PublicKeys, SignatureError, Signer};
 use crate::time::{Hlc, Timestamp};
 
-/// The wire version of this program; a hello that names another is refused with both numbers.
-pub const WIRE_VERSION: u16 = 1;
-
 /// One item of an agent-to-agent frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,6 +5,7 @@ mod blobs;
 mod chains;
 mod codec;
 mod golden;
+mod later;
 mod leaf;
 mod merkle;
 mod names;

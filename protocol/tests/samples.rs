@@ -694,7 +694,7 @@ fn probes() -> Vec<ProbeSpec> {
 
 fn hello() -> Hello {
     Hello {
-        wire: weft_protocol::WIRE_VERSION,
+        wire: weft_protocol::WIRE_VERSION_MIN,
         build: "0.1.0".into(),
         cluster: cluster(),
         rules: Some(charter().rules_hash()),
@@ -736,6 +736,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         ("charter".to_owned(), encode(&charter())),
         ("token".to_owned(), encode(&token())),
         ("auth-hello".to_owned(), encode(&AuthFrame::Hello(Box::new(hello())))),
+        ("auth-hello-wire-2".to_owned(), encode(&AuthFrame::Hello(Box::new(Hello { wire: 2, ..hello() })))),
         ("auth-joiner".to_owned(), encode(&joiner)),
         ("auth-proof".to_owned(), encode(&AuthFrame::Proof(dual()))),
         (
@@ -934,6 +935,8 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let out_of_scope =
         Refusal::OutOfScope { agent: "words".parse().unwrap(), scope: restricted().to_string(), what: "counts".into() };
     all.push(("refusal-out-of-scope".to_owned(), encode(&out_of_scope)));
+    let too_old = Refusal::PeerTooOld { node: node(1), wire: 1, needed: 2 };
+    all.push(("refusal-peer-too-old".to_owned(), encode(&too_old)));
     all.push(("refusal-unenforceable".to_owned(), encode(&Refusal::Unenforceable { reason: "no Landlock".into() })));
     let (rule_id, expires) = ("GOV-006".into(), Timestamp(1_700_000_000_000_000));
     let deferred = Refusal::Deferred { rule: rule_id, deferral: DeferralId(12), expires };

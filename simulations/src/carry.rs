@@ -24,7 +24,10 @@ impl World {
     pub(crate) fn carry_out(&mut self, node: usize, output: Output) {
         match output {
             Output::Persist(batch) => self.persist(node, batch),
-            Output::Answer { ask: _, answer } => self.note_token(node, &answer),
+            Output::Answer { ask: _, answer } => {
+                self.note_token(node, &answer);
+                self.note_too_old(&answer);
+            }
             Output::AnswerJoin { ask, answer } => self.answer_join(ask, answer),
             Output::AnswerPart { ask, number, payload: _ } => {
                 self.tell_after(0, node, Input::PartsTaken { ask, count: number + 1 });

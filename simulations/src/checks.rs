@@ -74,6 +74,8 @@ checks! {
     IdsAreUnique = "ids-are-unique",
     /// Every frame fits its limit and decodes at the other end.
     FramesAreCanonical = "frames-are-canonical",
+    /// A node of an older version of the wire is sent nothing that this has not.
+    OlderUnderstand = "older-understand",
     /// A subscription is handed each publication once, and those of one publisher in the order of their numbers.
     PublicationsInOrder = "publications-in-order",
     /// What was published and is on its publisher's disk reaches every subscription that was there before.
@@ -113,6 +115,7 @@ impl Check {
             Self::ElsewhereIsKept => has(|it| matches!(it, Transition::SpawnOn { .. })),
             Self::StableStays => !has(|it| matches!(it, Transition::RestoreHome { .. })),
             Self::NoForkToPrevent | Self::NobodyIsConvicted => has(|it| matches!(it, Transition::RestoreHome { .. })),
+            Self::OlderUnderstand => scenario.older > 0,
             // A scenario may have no call that takes parts and is answered.
             Self::PartsAreWhole => false,
             Self::DenialsAreOnBoth => scenario.promises.iter().any(|name| name == Fault::DeniedElsewhere.name()),

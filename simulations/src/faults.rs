@@ -92,6 +92,8 @@ faults! {
     Refetched = "chains-fetched-back",
     /// A start that began a new chain.
     Reborn = "incarnations-begun",
+    /// Whoever asked was told that a member speaks too old a version of the wire.
+    ToldTooOld = "told-too-old",
     /// A node that wrote a second history because nobody who knew of the first could be reached.
     Forked = "forks-nobody-could-prevent",
 }

@@ -54,7 +54,8 @@ impl World {
         let (joiner, inviter) = (Arc::clone(&self.nodes[node].keys), Arc::clone(&self.nodes[0].keys));
         let (joiner_id, inviter_id) = (self.nodes[node].id(), self.nodes[0].id());
         let mut machines = Shaking {
-            dialer: Handshake::dialer_joiner(token, joiner, name, build, nonces[0], inviter_id),
+            dialer: Handshake::dialer_joiner(token, joiner, name, build, nonces[0], inviter_id)
+                .offering(self.wire_of(node).newest()),
             listener: Handshake::listener(view, inviter, nonces[1], joiner_id),
             frames: VecDeque::new(),
         };

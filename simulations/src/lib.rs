@@ -10,7 +10,7 @@
 //! Modules in reading order: `scenario` and `transition` (what may happen), `generate` (what does), `run` (from beginning to
 //! end), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
 //! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; `starts` (nodes that do not know how far their chain went); what is shown: `checks`, `reference` (the model),
-//! `publications`, `services`, `elsewhere`, `stability`, `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
+//! `publications`, `services`, `elsewhere`, `stability`, `versions`, `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
 //! `membership` stands alone: the rules of who counts and what is stable, as a model without a peer.
 
 mod carry;
@@ -40,6 +40,7 @@ mod stability;
 mod starts;
 mod trace;
 mod transition;
+mod versions;
 mod world;
 
 pub use disk::Unsynced;

@@ -12,7 +12,7 @@ use weft_protocol::limits::{
 };
 use weft_protocol::{
     A2aRequest, A2aResponse, AuthFrame, AuthRefusal, BlobRequest, BlobResponse, Gossip, NodeId, SyncRequest,
-    SyncResponse, Timestamp, TopicName, decode, encode,
+    SyncResponse, Timestamp, TopicName, WIRE_VERSION, WIRE_VERSION_MIN, decode, encode,
 };
 
 use crate::checks::Check;
@@ -218,6 +218,7 @@ impl World {
             Protocol::Blob => self.decoded::<BlobRequest>(bytes, FRAME_BYTES_MAX).map(Request::Blob),
         };
         let Some(mut content) = content else { return };
+        self.check_request_version(to, &content);
         if let (Some(mutation), Request::A2a(request)) = (self.mutation, &mut content) {
             mutation.skim(request);
         }
@@ -245,6 +246,7 @@ impl World {
             Protocol::Blob => self.decoded::<BlobResponse>(bytes, FRAME_BYTES_MAX).map(Response::Blob),
         };
         if let Some(content) = content {
+            self.check_response_version(to, &content);
             self.tell(to, Input::ResponseArrived { request, content });
         }
     }
@@ -338,7 +340,7 @@ impl World {
             return;
         };
         match self.authenticate(node, peer) {
-            Ok(()) => self.open_connection(node, peer),
+            Ok(wire) => self.open_connection(node, peer, wire),
             Err(reason) => self.tell_after(0, node, Input::DialFailed { node: to, reason }),
         }
     }
@@ -357,8 +359,26 @@ impl World {
         passes(node, peer) && passes(peer, node)
     }
 
-    /// Runs both sides of the handshake of members.
-    fn authenticate(&mut self, dialer: usize, listener: usize) -> Result<(), String> {
+    /// Runs both sides of the handshake of members, once more in an older version when the listener speaks no other.
+    fn authenticate(&mut self, dialer: usize, listener: usize) -> Result<u16, String> {
+        let (ours, mut offered) = (self.wire_of(dialer), self.wire_of(dialer).newest());
+        loop {
+            let next = match self.authenticate_in(offered, dialer, listener)? {
+                Ok(wire) => return Ok(wire),
+                Err(AuthRefusal::WireVersion { ours: theirs, .. }) => ours.after_refusal(offered, theirs),
+                Err(refusal) => return Err(refusal.to_string()),
+            };
+            offered = next.ok_or_else(|| "no version of the wire is spoken by both".to_owned())?;
+        }
+    }
+
+    /// One handshake, in which the dialer offers that version; the refusal of one side, if that is what came of it.
+    fn authenticate_in(
+        &mut self,
+        offered: u16,
+        dialer: usize,
+        listener: usize,
+    ) -> Result<Result<u16, AuthRefusal>, String> {
         let nonces = [self.peer_dice.bytes(), self.peer_dice.bytes()];
         let view = |node: usize| {
             let running = self.nodes[node].running.as_ref();
@@ -369,16 +389,18 @@ impl World {
         let dialer_keys = Arc::clone(&self.nodes[dialer].keys);
         let listener_keys = Arc::clone(&self.nodes[listener].keys);
         let mut machines = Shaking {
-            dialer: Handshake::dialer_member(dialer_view, dialer_keys, nonces[0], listener_id),
+            dialer: Handshake::dialer_member(dialer_view, dialer_keys, nonces[0], listener_id).offering(offered),
             listener: Handshake::listener(listener_view, listener_keys, nonces[1], dialer_id),
             frames: VecDeque::new(),
         };
         let frames = machines.dialer.start();
         machines.put(true, frames);
         match self.shake(&mut machines, dialer, listener) {
-            Shaken::Both(outcomes) if proven(&outcomes) == [Some(listener_id), Some(dialer_id)] => Ok(()),
+            Shaken::Both(outcomes) if proven(&outcomes) == [Some(listener_id), Some(dialer_id)] => {
+                Ok(Ok(spoken(&outcomes)))
+            }
             Shaken::Both(_) | Shaken::Asks(_) => Err("the handshake proved something else".to_owned()),
-            Shaken::Refused(refusal) => Err(refusal.to_string()),
+            Shaken::Refused(refusal) => Ok(Err(refusal)),
             Shaken::Lost => Err("the handshake was not completed in time".to_owned()),
         }
     }
@@ -422,9 +444,10 @@ impl World {
 
     /// Both sides have proven who they are. A connection of an earlier life of either is closed first; another one of the same
     /// lives changes nothing that anybody is told.
-    fn open_connection(&mut self, dialer: usize, listener: usize) {
+    fn open_connection(&mut self, dialer: usize, listener: usize, wire: u16) {
         let connection = self.next_connection;
         self.next_connection += 1;
+        let wire = if self.mutation == Some(Mutation::SpeakNewest) { WIRE_VERSION } else { wire };
         for (node, peer, dialled) in [(dialer, listener, true), (listener, dialer, false)] {
             let run = self.nodes[peer].run;
             let known = self.nodes[node].running.as_ref().and_then(|running| running.links.get(&peer).copied());
@@ -435,7 +458,7 @@ impl World {
             let Some(running) = self.nodes[node].running.as_mut() else { return };
             let first = running.links.insert(peer, link).is_none();
             if first {
-                let path = Path { address: crate::node::address_of(peer), transport: "quic", dialled };
+                let path = Path { address: crate::node::address_of(peer), transport: "quic", dialled, wire };
                 let peer = self.nodes[peer].id();
                 self.tell_after(0, node, Input::Connected { node: peer, path });
             } else {
@@ -520,6 +543,15 @@ fn proven(outcomes: &[HandshakeOutcome; 2]) -> [Option<NodeId>; 2] {
         HandshakeOutcome::Member { node, .. } => Some(*node),
         HandshakeOutcome::Admitted(_) => None,
     })
+}
+
+/// The version of the wire that both sides agreed on.
+fn spoken(outcomes: &[HandshakeOutcome; 2]) -> u16 {
+    let wires = outcomes.iter().filter_map(|outcome| match outcome {
+        HandshakeOutcome::Member { wire, .. } => Some(*wire),
+        HandshakeOutcome::Admitted(_) => None,
+    });
+    wires.min().unwrap_or(WIRE_VERSION_MIN)
 }
 
 /// Two sides of one handshake and the frames between them.

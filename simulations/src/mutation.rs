@@ -67,6 +67,8 @@ pub enum Mutation {
     OutliveLease,
     /// A start forgets which fences were granted.
     ForgetFences,
+    /// Takes every member for one of the newest version of the wire.
+    SpeakNewest,
 }
 
 impl Mutation {
@@ -111,7 +113,8 @@ impl Mutation {
             | Self::BreakTicks
             | Self::PromiseTwice
             | Self::OutliveLease
-            | Self::ForgetFences => {}
+            | Self::ForgetFences
+            | Self::SpeakNewest => {}
         }
     }
 
@@ -189,7 +192,8 @@ impl Mutation {
             | Self::StableEarly
             | Self::BreakTicks
             | Self::PromiseTwice
-            | Self::OutliveLease => {}
+            | Self::OutliveLease
+            | Self::SpeakNewest => {}
         }
     }
 

@@ -26,6 +26,9 @@ pub struct Scenario {
     /// Of them, those that join while things happen, not before.
     #[serde(default)]
     pub late: usize,
+    /// Of them, the last ones that speak no more than version 1 of the wire; never node 0.
+    #[serde(default)]
+    pub older: usize,
     /// Number of things that happen, besides those that undo others.
     pub steps: usize,
     /// Least and most time between two of them, in microseconds.
@@ -234,7 +237,7 @@ pub enum ScenarioError {
     },
 }
 
-const SHIPPED: [(&str, &str); 13] = [
+const SHIPPED: [(&str, &str); 14] = [
     ("calm", include_str!("../scenarios/calm.toml")),
     ("partition", include_str!("../scenarios/partition.toml")),
     ("crash", include_str!("../scenarios/crash.toml")),
@@ -245,6 +248,7 @@ const SHIPPED: [(&str, &str); 13] = [
     ("join", include_str!("../scenarios/join.toml")),
     ("failover", include_str!("../scenarios/failover.toml")),
     ("fences", include_str!("../scenarios/fences.toml")),
+    ("versions", include_str!("../scenarios/versions.toml")),
     ("elsewhere", include_str!("../scenarios/elsewhere.toml")),
     ("restore", include_str!("../scenarios/restore.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
@@ -304,6 +308,7 @@ impl Scenario {
         let checks = [
             ("nodes", "from 2 to 32", (2..=NODES_MAX).contains(&self.nodes)),
             ("late", "less than nodes", self.late < self.nodes),
+            ("older", "less than nodes", self.older < self.nodes),
             ("steps", "from 1 to 10000", (1..=STEPS_MAX).contains(&self.steps)),
             ("a range", "two numbers, the smaller one first", ranges.into_iter().chain(times).all(ordered)),
             ("a rate", "at most 1000", rates.iter().all(|rate| *rate <= 1_000)),

@@ -412,7 +412,9 @@ impl World {
         }
         let gates = Gates::new(sim.id(), &identity.charter.rules, &identity.charter.rules_hash());
         let gates = gates.expect("BUG: the charter holds the genesis rules of this program");
-        let peer = Peer::new(PeerConfig::default(), identity, &recovered, signer, gates, seed, now);
+        let mut config = PeerConfig::default();
+        config.discovery.wire = self.wire_of(node);
+        let peer = Peer::new(config, identity, &recovered, signer, gates, seed, now);
         self.nodes[node].running = Some(Running::new(peer, store, Reading::new(now, self.now_us), self.now_us));
         self.tell(node, Input::Woken);
         self.tell_after(0, node, Input::ListenChanged { addresses: vec![address_of(node)] });

@@ -64,6 +64,11 @@ fn half_cut(more: impl IntoIterator<Item = Step>) -> Vec<Step> {
 }
 
 #[test]
+fn a_node_that_speaks_the_newest_version_to_everybody() {
+    caught("versions", 0, Mutation::SpeakNewest, "older-understand");
+}
+
+#[test]
 fn a_member_that_promises_a_fence_twice() {
     caught_in(&half_cut([]), Mutation::PromiseTwice, "one-node-runs-it");
 }

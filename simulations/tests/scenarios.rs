@@ -46,6 +46,15 @@ fn one_percent_loss_loses_no_publication() {
 }
 
 #[test]
+fn two_versions_of_the_wire_live_in_one_cluster() {
+    for seed in 0..4 {
+        let report = run(&shipped("versions"), seed);
+        assert!(report.pass, "versions {seed}:\n{}", report.failures.join("\n"));
+        assert!(report.checks["parts-are-whole"].count > 0, "those of the newer version take parts of each other");
+    }
+}
+
+#[test]
 fn skew_passes() {
     passes("skew", 0..4);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weft_protocol::limits::ROTATIONS_MAX;
 use weft_protocol::{
     AuthRefusal, Certificate, Charter, ClusterId, Digest, KeyRotation, MemberKeys, NodeId, NodeName, PublicKeys, Role,
-    RotationFault, SignatureError, Signed, SignedError, Signer, Timestamp, follow_rotations,
+    RotationFault, SignatureError, Signed, SignedError, Signer, Timestamp, WireVersions, follow_rotations,
 };
 
 use super::members::Members;
@@ -49,6 +49,8 @@ pub struct AdmissionView {
     pub node: NodeId,
     /// The program's version, for the hello.
     pub build: String,
+    /// Which versions of the wire it speaks.
+    pub wire: WireVersions,
     /// Which cluster.
     pub cluster: ClusterId,
     /// What its id is the hash of.
@@ -82,6 +84,7 @@ impl AdmissionView {
     pub(crate) fn new(
         node: NodeId,
         build: &str,
+        wire: WireVersions,
         charter: &Arc<Charter>,
         members: &Members,
         signer: &Arc<dyn Signer>,
@@ -104,6 +107,7 @@ impl AdmissionView {
         Some(Self {
             node,
             build: build.to_owned(),
+            wire,
             cluster: charter.cluster_id(),
             charter: Arc::clone(charter),
             rules_hash: charter.rules_hash(),

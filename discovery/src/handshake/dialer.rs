@@ -7,7 +7,7 @@ use weft_protocol::{
     statement,
 };
 
-use super::{Moved, Step, check_hello, check_rules, member_hello, member_outcome};
+use super::{Moved, Step, check_answer, check_cluster, check_rules, member_hello, member_outcome};
 use crate::admission::{AdmissionView, Judged};
 
 #[derive(Debug)]
@@ -43,6 +43,10 @@ impl Dialer {
         Self { view, signer, remote, hello, state: State::Called }
     }
 
+    pub(super) const fn offer(&mut self, wire: u16) {
+        self.hello.wire = wire;
+    }
+
     pub(super) const fn hello(&self) -> &Hello {
         &self.hello
     }
@@ -50,7 +54,8 @@ impl Dialer {
     pub(super) fn frame_arrived(mut self, frame: AuthFrame, now: Timestamp) -> Moved<Self> {
         match (self.state, frame) {
             (State::Called, AuthFrame::Hello(hello)) => {
-                check_hello(&hello, self.view.cluster)?;
+                check_answer(&hello, &self.hello)?;
+                check_cluster(&hello, self.view.cluster)?;
                 check_rules(&hello, &self.view)?;
                 let Credential::Member(signed) = hello.credential.clone() else { return Err(AuthRefusal::NotAMember) };
                 let judged = self.view.judge(self.remote, &signed, &hello.rotations, now)?;
@@ -67,7 +72,7 @@ impl Dialer {
                 Ok((Some(self), Step::Send(vec![proof])))
             }
             (State::Proved(listener), AuthFrame::Accepted) => {
-                let outcome = member_outcome(&self.view, listener.judged, listener.signed);
+                let outcome = member_outcome(&self.view, listener.judged, listener.signed, self.hello.wire);
                 Ok((None, Step::Done { send: Vec::new(), outcome }))
             }
             (State::Called | State::Greeted(_) | State::Proved(_), _) => Err(AuthRefusal::Protocol),

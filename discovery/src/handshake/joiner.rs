@@ -6,10 +6,10 @@ use serde_bytes::ByteArray;
 use weft_protocol::limits::ROTATIONS_MAX;
 use weft_protocol::{
     Admission, AuthFrame, AuthRefusal, Certificate, Credential, Digest, Hello, Join, NodeId, NodeName, PublicKeys,
-    RotationFault, Signed, Signer, Timestamp, Token, WIRE_VERSION, check_proof, follow_rotations, prove, statement,
+    RotationFault, Signed, Signer, Timestamp, Token, WireVersions, check_proof, follow_rotations, prove, statement,
 };
 
-use super::{HandshakeOutcome, Moved, Step, check_hello};
+use super::{HandshakeOutcome, Moved, Step, check_answer, check_cluster};
 use crate::admission::Members;
 
 /// Most certificates an inviter sends along.
@@ -46,7 +46,7 @@ impl Joiner {
     ) -> Self {
         let keys = signer.public_keys().clone();
         let hello = Hello {
-            wire: WIRE_VERSION,
+            wire: WireVersions::default().newest(),
             build,
             cluster: token.cluster,
             rules: None,
@@ -57,6 +57,10 @@ impl Joiner {
         Self { token, signer, name, remote, hello, state: State::Called }
     }
 
+    pub(super) const fn offer(&mut self, wire: u16) {
+        self.hello.wire = wire;
+    }
+
     pub(super) const fn hello(&self) -> &Hello {
         &self.hello
     }
@@ -64,7 +68,8 @@ impl Joiner {
     pub(super) fn frame_arrived(mut self, frame: AuthFrame, now: Timestamp) -> Moved<Self> {
         match (self.state, frame) {
             (State::Called, AuthFrame::Hello(theirs)) => {
-                check_hello(&theirs, self.token.cluster)?;
+                check_answer(&theirs, &self.hello)?;
+                check_cluster(&theirs, self.token.cluster)?;
                 let keys = pinned_keys(&self.token, self.remote, &theirs)?;
                 let rules = theirs.rules.ok_or(AuthRefusal::NoRules)?;
                 self.state = State::Greeted { theirs, keys, rules };

@@ -7,7 +7,7 @@ use weft_protocol::{
     Timestamp, check_proof, prove, statement,
 };
 
-use super::{HandshakeOutcome, Moved, Step, check_hello, check_rules, member_hello, member_outcome};
+use super::{HandshakeOutcome, Moved, Step, check_cluster, check_offer, check_rules, member_hello, member_outcome};
 use crate::admission::{AdmissionView, Judged};
 
 #[derive(Debug)]
@@ -47,6 +47,7 @@ impl Listener {
     pub(super) fn frame_arrived(mut self, frame: AuthFrame, now: Timestamp) -> Moved<Self> {
         match (self.state, frame) {
             (State::Listening, AuthFrame::Hello(theirs)) => {
+                self.hello.wire = check_offer(&theirs, self.view.wire)?;
                 let claim = judge_claim(&self.view, self.remote, &theirs, now)?;
                 let (dialer, own) = ((self.remote, &*theirs), (self.view.node, &self.hello));
                 let said = statement(&self.view.cluster, dialer, own, self.view.node);
@@ -64,7 +65,7 @@ impl Listener {
                 check_proof(&proof, keys, &said).map_err(AuthRefusal::of_proof)?;
                 match claim {
                     Claim::Member { signed, judged } => {
-                        let outcome = member_outcome(&self.view, *judged, signed);
+                        let outcome = member_outcome(&self.view, *judged, signed, self.hello.wire);
                         Ok((None, Step::Done { send: vec![AuthFrame::Accepted], outcome }))
                     }
                     Claim::Joiner { keys, invite } => {
@@ -96,7 +97,7 @@ impl Listener {
 }
 
 fn judge_claim(view: &AdmissionView, remote: NodeId, theirs: &Hello, now: Timestamp) -> Result<Claim, AuthRefusal> {
-    check_hello(theirs, view.cluster)?;
+    check_cluster(theirs, view.cluster)?;
     match &theirs.credential {
         Credential::Member(signed) => {
             check_rules(theirs, view)?;

@@ -116,7 +116,7 @@ pub(crate) fn nobody(_: &Step) -> Result<Admission, AuthRefusal> {
 
 fn outcome(letter: char, role: Role, certificate: &Signed<Certificate>) -> End {
     let certificate = Box::new(certificate.clone());
-    End::Done(HandshakeOutcome::Member { node: node(letter), keys: public(letter), role, certificate })
+    End::Done(HandshakeOutcome::Member { node: node(letter), keys: public(letter), role, certificate, wire: 2 })
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn another_wire_version_and_other_rules_are_refused_with_both_values() {
         listener(&a, 'a', 2, 'b').frame_arrived(AuthFrame::Hello(hello), START)
     };
     let refuse = |error: AuthRefusal| Step::Refuse { send: AuthFrame::Refused(error.clone()), error };
-    assert_eq!(hello(|hello| hello.wire = 9), refuse(AuthRefusal::WireVersion { ours: 1, theirs: 9 }));
+    assert_eq!(hello(|hello| hello.wire = 9), refuse(AuthRefusal::WireVersion { ours: 2, theirs: 9 }));
     let theirs = weft_protocol::hash("rules", &[b"other"]);
     let ours = charter().rules_hash();
     assert_eq!(

@@ -18,4 +18,5 @@ mod redial;
 mod renewal;
 mod rotations;
 mod swim;
+mod versions;
 mod world;

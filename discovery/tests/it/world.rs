@@ -237,7 +237,7 @@ pub(crate) fn connected(letter: char) -> Input {
 }
 
 pub(crate) fn path(letter: char, dialled: bool) -> Path {
-    Path { address: format!("/sim/{letter}"), transport: "tcp", dialled }
+    Path { address: format!("/sim/{letter}"), transport: "tcp", dialled, wire: 2 }
 }
 
 /// The advert of `letter` in its run that began `started` seconds after the start.

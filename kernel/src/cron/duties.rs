@@ -291,6 +291,7 @@ fn result_of(refusal: &Refusal) -> CronResult {
         | Refusal::TooLarge { .. }
         | Refusal::Quarantined
         | Refusal::Unsupported { .. }
+        | Refusal::PeerTooOld { .. }
         | Refusal::Gone { .. }
         | Refusal::LimitReached { .. }
         | Refusal::Wider { .. }

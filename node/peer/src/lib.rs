@@ -11,7 +11,8 @@
 //! rotted on it), `blobs` (large bodies),
 //! `health` (whether anybody is reached); `services` (calls to services, with `balance`: which provider is taken, and
 //! `breaker`: which is left alone for a while); `failover` (agents that outlive their nodes: fences and leases, with
-//! `roaming`: what of that concerns the rest of the peer).
+//! `roaming`: what of that concerns the rest of the peer);
+//! `versions` (what members of an older version are told).
 
 mod balance;
 mod blobs;
@@ -35,6 +36,7 @@ mod services;
 mod start;
 mod starting;
 mod tails;
+mod versions;
 mod waiting;
 mod within_rate;
 

@@ -13,6 +13,8 @@ const ITEM_OVERHEAD_BYTES: usize = 2 * 1024;
 #[derive(Debug, Default)]
 struct Link {
     queue: VecDeque<A2aItem>,
+    /// The lowest version of the wire that a connection to it agreed on.
+    wire: Option<u16>,
     in_flight: usize,
 }
 
@@ -23,9 +25,15 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// A connection is open.
-    pub(crate) fn open(&mut self, node: NodeId) {
-        self.links.entry(node).or_default();
+    /// A connection is open, on which that version of the wire is spoken.
+    pub(crate) fn open(&mut self, node: NodeId, wire: u16) {
+        let link = self.links.entry(node).or_default();
+        link.wire = Some(link.wire.map_or(wire, |lowest| lowest.min(wire)));
+    }
+
+    /// The version of the wire that may be spoken to a member; none without a connection.
+    pub(crate) fn wire(&self, node: &NodeId) -> Option<u16> {
+        self.links.get(node)?.wire
     }
 
     /// No connection is open any more; the messages that had not left.
@@ -138,7 +146,7 @@ mod tests {
     #[test]
     fn what_waits_leaves_together_and_only_so_many_requests_at_a_time() {
         let mut links = Links::default();
-        links.open(node(2));
+        links.open(node(2), 2);
         for counter in 0..REQUESTS_IN_FLIGHT_MAX as u64 {
             assert_eq!(links.push(node(2), item(counter)), Ok(()));
             assert_eq!(links.take(), Some((node(2), A2aRequest { items: vec![item(counter)] })));
@@ -157,7 +165,7 @@ mod tests {
     #[test]
     fn the_loss_of_a_part_is_told_once_for_its_message() {
         let mut links = Links::default();
-        links.open(node(2));
+        links.open(node(2), 2);
         let message = MessageId { chain: ChainId { node: node(2), incarnation: Incarnation(1) }, counter: 1 };
         for number in 0..2 {
             let part = ReplyPart { message, number, payload: Payload::Text("x".to_owned()) };
@@ -168,16 +176,30 @@ mod tests {
             let payload = Payload::Text("x".repeat(REQUEST_BYTES_MAX / 2));
             A2aItem::Part(Box::new(ReplyPart { message, number, payload }))
         };
-        links.open(node(2));
+        links.open(node(2), 2);
         assert_eq!((links.push(node(2), large(0)), links.push(node(2), large(1))), (Ok(()), Ok(())));
         assert_eq!(links.take().map(|(_, request)| request.items.len()), Some(1), "a frame has a bound");
+    }
+
+    #[test]
+    fn of_several_connections_the_lowest_version_counts_until_all_are_closed() {
+        let mut links = Links::default();
+        assert_eq!(links.wire(&node(2)), None);
+        for (opened, counts) in [(2, 2), (1, 1), (2, 1)] {
+            links.open(node(2), opened);
+            assert_eq!(links.wire(&node(2)), Some(counts));
+        }
+        links.close(node(2));
+        assert_eq!(links.wire(&node(2)), None);
+        links.open(node(2), 2);
+        assert_eq!(links.wire(&node(2)), Some(2), "another life of it may speak more");
     }
 
     #[test]
     fn nothing_waits_for_a_member_without_a_connection_and_no_queue_grows_for_ever() {
         let mut links = Links::default();
         assert_eq!(links.push(node(2), item(0)), Err(item(0)));
-        links.open(node(2));
+        links.open(node(2), 2);
         for counter in 0..QUEUED_ITEMS_MAX as u64 {
             assert_eq!(links.push(node(2), item(counter)), Ok(()));
         }

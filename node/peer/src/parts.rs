@@ -1,23 +1,17 @@
 //! Answers in parts, on their way between the kernel, members and whoever asked.
 
 use weft_kernel::{self as kernel, Route, Syscall};
-use weft_protocol::{A2aItem, NodeId, Payload, Refusal};
+use weft_protocol::{A2aItem, NodeId, Payload, WIRE_VERSION_PARTS};
 
 use crate::event::{AskId, Output};
 use crate::peer::Peer;
 
 impl Peer {
-    /// Whether a member understands a call whose answer may come in parts: every member of this version does.
-    #[expect(clippy::unused_self, reason = "what a member understands is what it said of itself")]
-    const fn takes_parts(&self, _node: NodeId) -> bool {
-        true
-    }
-
     /// The route of a question: none to a member that does not understand it.
     pub(crate) fn route_of_parts(&self, syscall: &Syscall, route: Route) -> Route {
         match (syscall, route) {
-            (Syscall::Send { parts: true, .. }, Route::Remote(node)) if !self.takes_parts(node) => {
-                Route::nowhere(Refusal::Unsupported { what: "an answer in parts, by that node".to_owned() })
+            (Syscall::Send { parts: true, .. }, Route::Remote(node)) => {
+                self.check_version(node, WIRE_VERSION_PARTS).map_or_else(Route::nowhere, |()| Route::Remote(node))
             }
             (_, route) => route,
         }

@@ -83,7 +83,7 @@ pub struct Peer {
     steps: VecDeque<Step>,
     /// Empty between two inputs; kept for its room.
     kernel_out: Vec<kernel::Output>,
-    links: Links,
+    pub(crate) links: Links,
     pub(crate) inbound: Inbound,
     /// How much each member may still ask.
     pub(crate) rates: Rates,
@@ -97,6 +97,8 @@ pub struct Peer {
     elsewhere: BTreeSet<ServiceName>,
     outbound: BTreeMap<OutboundId, Outbound>,
     pub(crate) next_outbound: u64,
+    /// Conversations that members of an older version of the wire asked for, and that are being read.
+    pub(crate) traces_for_older: BTreeSet<InboundId>,
     tickets: BTreeMap<kernel::Ticket, FactsOwner>,
     /// What signs for this node once the record of a rotation that is on its way is on disk.
     next_signer: Option<Arc<dyn Signer>>,
@@ -223,6 +225,7 @@ impl Peer {
             elsewhere: BTreeSet::new(),
             outbound: BTreeMap::new(),
             next_outbound: 0,
+            traces_for_older: BTreeSet::new(),
             tickets: BTreeMap::new(),
             next_signer: None,
             next_ticket: 0,
@@ -318,7 +321,7 @@ impl Peer {
             Input::TranslationSeen { translated } => {
                 self.tell_discovery(discovery::Input::TranslationSeen { translated });
             }
-            Input::PathChanged { node, path } => self.tell_discovery(discovery::Input::Connected { node, path }),
+            Input::PathChanged { node, path } => self.path_changed(node, path),
             Input::WatchEnded { node } => self.tell_discovery(discovery::Input::WatchEnded { node }),
             Input::ListenChanged { addresses } => {
                 self.tell_discovery(discovery::Input::ListenChanged { addresses });
@@ -365,6 +368,7 @@ impl Peer {
                 let whole = pruned.is_empty();
                 let content =
                     if whole { SyncResponse::Trace(rows) } else { SyncResponse::PrunedTrace { rows, pruned } };
+                let content = self.trace_for(request, content);
                 out.push(respond(request, content));
             }
             Input::Verified(verdict) => self.tell_replication(replication::Input::Verified(verdict)),
@@ -731,11 +735,16 @@ impl Peer {
     // The mesh.
 
     fn connected(&mut self, node: NodeId, path: discovery::Path, out: &mut Vec<Output>) {
-        self.links.open(node);
+        self.links.open(node, path.wire);
         self.mending.connected(node, self.now);
         self.start_connected(node, out);
         self.tell_discovery(discovery::Input::Connected { node, path });
         self.tell_replication(replication::Input::Connected { node });
+    }
+
+    fn path_changed(&mut self, node: NodeId, path: discovery::Path) {
+        self.links.open(node, path.wire);
+        self.tell_discovery(discovery::Input::Connected { node, path });
     }
 
     fn disconnected(&mut self, node: NodeId) {
@@ -777,7 +786,10 @@ impl Peer {
                 let adverts = self.discovery.adverts_newer_than(&held, now);
                 out.push(respond(request, SyncResponse::Adverts(adverts)));
             }
-            Request::Sync(SyncRequest::Trace { trace }) => out.push(Output::ReadTrace { request, trace }),
+            Request::Sync(SyncRequest::Trace { trace }) => {
+                self.trace_asked(request, from);
+                out.push(Output::ReadTrace { request, trace });
+            }
             Request::Blob(blob) => {
                 let content = Response::Blob(self.serve_blob(from, &blob, now));
                 out.push(Output::Respond { request, content });
@@ -820,7 +832,7 @@ impl Peer {
                 self.inbound.hold(request, now.after_us(HOLD_US));
                 continue;
             };
-            match (item, role) {
+            match (self.item_from(from, item), role) {
                 (A2aItem::Envelope(envelope), Some(role)) => {
                     self.tell_kernel(kernel::Input::EnvelopeArrived { from, role, envelope });
                 }
@@ -853,10 +865,18 @@ impl Peer {
     /// Says no to a message that the kernel never heard of; its sender's own stamp stands in the receipt.
     pub(crate) fn refuse_unheard(&mut self, from: NodeId, message: MessageId, hlc: Hlc, refusal: Refusal) {
         let outcome = weft_protocol::Outcome::Refused(refusal);
-        let receipt = Box::new(Receipt { message, hlc, outcome, record: None, parts: None });
+        let receipt = Receipt { message, hlc, outcome, record: None, parts: None };
+        let receipt = Box::new(self.receipt_for(from, receipt));
         if let Err(receipt) = self.inbound.add(from, receipt) {
             self.transmit(from, A2aItem::Receipt(receipt));
         }
+    }
+
+    /// Says no to a message of this node in the place of the member that it was for, and that will never hear of it.
+    pub(crate) fn refused_here(&mut self, to: NodeId, message: MessageId, hlc: Hlc, refusal: Refusal) {
+        let outcome = weft_protocol::Outcome::Refused(refusal);
+        let receipt = Box::new(Receipt { message, hlc, outcome, record: None, parts: None });
+        self.tell_kernel(kernel::Input::ReceiptArrived { from: to, receipt });
     }
 
     fn receipt_arrived(&mut self, from: NodeId, receipt: Box<Receipt>) {
@@ -1112,12 +1132,14 @@ impl Peer {
     }
 
     pub(crate) fn transmit(&mut self, to: NodeId, item: A2aItem) {
+        let Some(item) = self.item_for(to, item) else { return };
         if let Err(item) = self.links.push(to, item) {
             self.item_lost(to, &item);
         }
     }
 
     fn acknowledge(&mut self, to: NodeId, receipt: Box<Receipt>, now: Timestamp) {
+        let receipt = Box::new(self.receipt_for(to, *receipt));
         let Some(receipt) = self.send_large_receipt(to, receipt, now) else { return };
         if let Err(receipt) = self.inbound.add(to, receipt) {
             self.transmit(to, A2aItem::Receipt(receipt));

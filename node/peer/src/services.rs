@@ -375,6 +375,7 @@ fn verdict(answer: &Result<Answer, Refusal>) -> Verdict {
             | Refusal::TooLarge { .. }
             | Refusal::Expired
             | Refusal::Unsupported { .. }
+            | Refusal::PeerTooOld { .. }
             | Refusal::NoWitness
             | Refusal::NoMajority { .. }
             | Refusal::NotWitnessed { .. }
@@ -401,6 +402,7 @@ fn may_follow(refusal: &Refusal, idempotent: bool) -> bool {
         | Refusal::ShuttingDown
         | Refusal::Restarting { .. }
         | Refusal::Unreachable { .. }
+        | Refusal::PeerTooOld { .. }
         | Refusal::Deadline { maybe_executed: false } => true,
         Refusal::Deadline { maybe_executed: true } => idempotent,
         // An agent that said that it failed has answered; what is wrong with the message is wrong everywhere.

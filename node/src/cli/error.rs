@@ -77,6 +77,7 @@ const EXIT_CODES: &[(&str, u8)] = &[
     ("unenforceable", exit::REFUSED),
     ("too-large", exit::REFUSED),
     ("unsupported", exit::REFUSED),
+    ("peer-too-old", exit::REFUSED),
     ("bad-token", exit::REFUSED),
     ("token-expired", exit::REFUSED),
     ("bad-config", exit::REFUSED),
@@ -238,6 +239,9 @@ fn refusal_hint(refusal: &Refusal) -> String {
         }
         Refusal::Cancelled { .. } => "weft trace shows how far it came",
         Refusal::BrokenOff { .. } => "what was printed is not the whole answer; call again when that may be done twice",
+        Refusal::PeerTooOld { .. } => {
+            "weft members shows what each speaks: upgrade the older of the two, or raise its network.wire_version_max; without --stream the answer comes whole"
+        }
         Refusal::NoMajority { .. } => "weft members shows who is there; without --failover it starts here",
         Refusal::NoWitness => "--receipt executed+durable; a witness is a third member: weft members",
         Refusal::Unreachable { .. } => "weft members shows who can be reached",
@@ -373,6 +377,7 @@ mod tests {
             ),
             (Refusal::BackendNotAvailable { backend: "wasm".into(), reason: "r".into(), instead: "i".into() }, 7),
             (Refusal::Unenforceable { reason: "r".into() }, 7),
+            (Refusal::PeerTooOld { node: weft_protocol::NodeId::from_bytes([1; 32]), wire: 1, needed: 2 }, 7),
             (
                 Refusal::Deferred {
                     rule: "r".into(),

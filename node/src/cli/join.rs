@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use weft_protocol::control::{EventsPage, MembersReport, StatusReport};
-use weft_protocol::{Admission, NodeName, Signer as _, Token, TokenError, cluster_name};
+use weft_protocol::{Admission, Signer as _, Token, TokenError, cluster_name};
 
 use super::args::JoinArgs;
 use super::client::{Client, segment};
@@ -34,7 +34,7 @@ pub(crate) async fn join(args: &JoinArgs, at: &At) -> Result<(), CliError> {
     say(output, "token", &format!("{}          {}", explain(&token), good("ok")));
     let begun = Instant::now();
     if home.cluster()?.is_none() {
-        admit(&home, &token, &place.name, output).await?;
+        admit(&home, &token, &place, output).await?;
     } else {
         say(output, "admitted", &format!("already, as {}", place.name));
     }
@@ -98,11 +98,13 @@ fn check_and_lock(place: &Place, token: &Token) -> Result<Home, CliError> {
 }
 
 /// Keys first, then the admission, then the cluster file: whatever ends in between, the same command goes on from there.
-async fn admit(home: &Home, token: &Token, name: &NodeName, output: Output) -> Result<(), CliError> {
+async fn admit(home: &Home, token: &Token, place: &Place, output: Output) -> Result<(), CliError> {
     let keys = Arc::new(identity::load_or_create(home.path())?);
     home.begin_joining(&token.cluster.to_string())?;
     let mut attempts = Vec::new();
-    let joined = network::join(&keys, token, name, |attempt: &Attempt| attempts.push(attempt_text(attempt))).await;
+    let (name, wire) = (&place.name, place.config.discovery.wire);
+    let report = |attempt: &Attempt| attempts.push(attempt_text(attempt));
+    let joined = network::join(&keys, token, name, wire, report).await;
     say(output, "dial", &attempts.join(" · "));
     let (admission, address) = match joined {
         Ok(joined) => joined,

@@ -39,13 +39,25 @@ pub(crate) async fn change(change: &str, args: &MemberArgs, before: &At) -> Resu
 async fn list_members(at: &At) -> Result<(), CliError> {
     let report: MembersReport = Client::of(at)?.get("/v1/members").await?;
     Output::new(at.json).report(&report, |report| {
-        let header =
-            ["name", "node", "role", "state", "path", "rtt", "agents", "events", "version", "seen", "certificate ends"];
+        let header = [
+            "name",
+            "node",
+            "role",
+            "state",
+            "path",
+            "rtt",
+            "agents",
+            "events",
+            "version",
+            "wire",
+            "seen",
+            "certificate ends",
+        ];
         table(header, report.members.iter().map(row).collect(), "no members")
     })
 }
 
-fn row(member: &MemberRow) -> [String; 11] {
+fn row(member: &MemberRow) -> [String; 12] {
     let state = match member.state.as_str() {
         "alive" if member.counts => good("alive"),
         "alive" => doubtful("alive, not counted"),
@@ -66,6 +78,7 @@ fn row(member: &MemberRow) -> [String; 11] {
         if member.agents.is_empty() { "-".to_owned() } else { member.agents.join(",") },
         count(member.chain.events),
         member.version.clone().unwrap_or_else(|| "-".to_owned()),
+        member.wire.map_or_else(|| "-".to_owned(), |wire| wire.to_string()),
         member.last_seen.as_deref().map_or_else(|| "never".to_owned(), ago),
         member.certificate_ends.clone().unwrap_or_else(|| "never".to_owned()),
     ]

@@ -7,7 +7,7 @@ use weft_kernel::RaisedEffect;
 use weft_protocol::limits::{
     AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX, PAGE_BYTES_MAX,
 };
-use weft_protocol::{BuiltinKind, Dimension, Resource, ResourceLimits};
+use weft_protocol::{BuiltinKind, Dimension, Resource, ResourceLimits, WIRE_VERSION, WIRE_VERSION_MIN, WireVersions};
 
 use super::value::{Value, show_bytes, show_time};
 use super::{Config, LogFormat};
@@ -72,6 +72,8 @@ pub(crate) struct Key {
 enum Field {
     Name,
     Listen,
+    /// The newest version of the wire that is spoken.
+    Wire,
     /// `label=value`.
     Labels,
     Log,
@@ -109,7 +111,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 44] = [
+pub(crate) static KEYS: [Key; 45] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -283,6 +285,12 @@ pub(crate) static KEYS: [Key; 44] = [
         10 * MS,
         MINUTE,
     ),
+    Key {
+        name: "network.wire_version_max",
+        about: "the version of the wire that this node speaks at most: 1, for a cluster in which some nodes were not upgraded, speaks like these",
+        changes: Changes::Restart,
+        field: Field::Wire,
+    },
     time(
         "replication.round",
         "mean time between two comparisons of chains with random members",
@@ -403,6 +411,13 @@ impl Key {
                 addresses.iter().try_for_each(|address| check_address(address).map_err(|error| error.to_string()))?;
                 config.listen = addresses;
             }
+            Field::Wire => {
+                let (least, most) = (u64::from(WIRE_VERSION_MIN), u64::from(WIRE_VERSION));
+                let newest = self.within(value.count().map_err(wants)?, least, most, value)?;
+                let spoken =
+                    u16::try_from(newest).ok().and_then(|newest| WireVersions::between(WIRE_VERSION_MIN, newest));
+                config.discovery.wire = spoken.unwrap_or_default();
+            }
             Field::Labels => config.discovery.labels = labels(&value.list().map_err(wants)?)?,
             Field::Log => {
                 let text = value.text().map_err(wants)?;
@@ -484,6 +499,7 @@ impl Key {
         match self.field {
             Field::Name => "1 to 63 of a-z 0-9 - _".to_owned(),
             Field::Listen => "multiaddresses".to_owned(),
+            Field::Wire => format!("{WIRE_VERSION_MIN} to {WIRE_VERSION}"),
             Field::Labels => format!("label=value, as role=gpu; at most {LABELS_MAX}"),
             Field::Log => "error, warn, info, debug, trace, or tracing's directives".to_owned(),
             Field::LogFormat => "text or json".to_owned(),
@@ -512,6 +528,7 @@ impl Key {
         match self.field {
             Field::Name => config.name.as_ref().map(ToString::to_string).unwrap_or_default(),
             Field::Listen => config.listen.join(","),
+            Field::Wire => config.discovery.wire.newest().to_string(),
             Field::Labels => {
                 let labels = config.discovery.labels.iter().map(|(label, value)| format!("{label}={value}"));
                 labels.collect::<Vec<_>>().join(",")
@@ -552,6 +569,7 @@ impl Key {
         match self.field {
             Field::Name => config.name.clone_from(&other.name),
             Field::Listen => config.listen.clone_from(&other.listen),
+            Field::Wire => config.discovery.wire = other.discovery.wire,
             Field::Labels => config.discovery.labels.clone_from(&other.discovery.labels),
             Field::Log => config.log.clone_from(&other.log),
             Field::LogFormat => config.log_format = other.log_format,

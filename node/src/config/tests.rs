@@ -66,7 +66,7 @@ fn wrong_files_are_refused_with_line_and_nearest_key() {
         (
             "\n[bounds]\nx = 1\n",
             2,
-            "unknown section `bounds`; sections are kernel, discovery, replication, anchor, limits, storage",
+            "unknown section `bounds`; sections are kernel, discovery, network, replication, anchor, limits, storage",
         ),
         ("[kernal]\ngrace = \"1s\"\n", 1, "unknown section `kernal`; did you mean `kernel`?"),
         ("[kernel]\n\ngracy = \"1s\"\n", 3, "unknown key `kernel.gracy`; did you mean `kernel.grace`?"),

@@ -355,3 +355,39 @@ fn bytes_of(folder: &std::path::Path) -> io::Result<u64> {
     let sizes = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len()));
     sizes.sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_protocol::{EVENT_VERSION, Hlc, Incarnation, Shutdown, encode};
+
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_later_program_is_shown_with_what_cannot_be_read_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, _) = Store::create_or_open(&folder.path().join("store.redb")).expect("a store");
+        let chain = ChainId { node: NodeId::from_bytes([1; 32]), incarnation: Incarnation(1) };
+        let row = |kind: &str, payload: Vec<u8>| {
+            let (kind, payload) = (kind.to_owned(), payload.into());
+            let event = Event {
+                version: EVENT_VERSION,
+                seq: 7,
+                hlc: Hlc(1),
+                source: "kernel".to_owned(),
+                kind,
+                cause: Vec::new(),
+                payload,
+                rule: None,
+            };
+            event_row(&store, &event, chain, "beta", true).expect("a row")
+        };
+        let shutdown = Fact::Shutdown(Shutdown { stopped: 1 });
+        let with_field = [&[0xa2], &shutdown.encode()[1..], &encode("later"), &encode(&1_u64)].concat();
+        let unread = row(shutdown.kind(), with_field);
+        assert!(unread.summary.starts_with("cannot be read: "), "{}", unread.summary);
+        assert_eq!((unread.seq, unread.kind.as_str(), &unread.detail), (7, "node.shutdown", &serde_json::Value::Null));
+        let unknown = row("future.kind", b"whatever".to_vec());
+        assert!(unknown.summary.contains("8 bytes"), "{}", unknown.summary);
+        assert!(!row(shutdown.kind(), shutdown.encode()).summary.contains("cannot be read"));
+    }
+}

@@ -80,6 +80,7 @@ fn status(code: &str) -> StatusCode {
         "shutting-down" | "restarting" => StatusCode::SERVICE_UNAVAILABLE,
         "invalid"
         | "unsupported"
+        | "peer-too-old"
         | "backend-not-available"
         | "unenforceable"
         | "usage"

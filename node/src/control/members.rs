@@ -11,7 +11,7 @@ use weft_protocol::control::{
     ChainHead, ErrorBody, InviteReport, InviteRequest, InviteRow, InvitesReport, MemberRow, MembersReport, RevokeReport,
 };
 use weft_protocol::limits::{CERTIFICATE_US_MAX, CERTIFICATE_US_MIN, INVITE_US_MAX, INVITE_USES_MAX};
-use weft_protocol::{InviteId, NodeId, Refusal, Role, Timestamp, WIRE_VERSION};
+use weft_protocol::{InviteId, NodeId, Refusal, Role, Timestamp};
 
 use super::failure::Failure;
 use super::request::JsonBody;
@@ -42,6 +42,7 @@ fn rows(peer: &Peer) -> Vec<MemberRow> {
         Some(chain) => ChainHead { events: chain.events, root: chain.root.to_string() },
         None => ChainHead { events: 0, root: String::new() },
     };
+    let newest = peer.discovery().view().wire.newest();
     let mut rows: Vec<MemberRow> = peer
         .discovery()
         .members()
@@ -49,7 +50,7 @@ fn rows(peer: &Peer) -> Vec<MemberRow> {
             let chain = head(&member.node);
             let ahead_us = ahead(&member.node).filter(|ahead_us| *ahead_us > 0);
             let counts = super::order::counts(peer, member.node);
-            MemberRow { counts, ..row(peer.node(), member, chain, ahead_us) }
+            MemberRow { counts, ..row((peer.node(), newest), member, chain, ahead_us) }
         })
         .collect();
     rows.sort_by(|one, other| (&one.name, &one.node).cmp(&(&other.name, &other.node)));
@@ -61,7 +62,8 @@ pub(crate) fn way(path: &weft_discovery::Path) -> &'static str {
     if path.relayed() { "relayed" } else { "direct" }
 }
 
-fn row(own: NodeId, member: MemberView, chain: ChainHead, ahead_us: Option<u64>) -> MemberRow {
+/// One member, as the own node sees it that speaks up to this version of the wire.
+fn row((own, newest): (NodeId, u16), member: MemberView, chain: ChainHead, ahead_us: Option<u64>) -> MemberRow {
     let is_own = member.node == own;
     let path = match (&member.path, is_own) {
         (_, true) => "self",
@@ -76,8 +78,7 @@ fn row(own: NodeId, member: MemberView, chain: ChainHead, ahead_us: Option<u64>)
         role: member.role.to_string(),
         path: path.to_owned(),
         transport: member.path.as_ref().map(|path| path.transport.to_owned()),
-        // The hello refuses every other version, so an open connection says it.
-        wire: (is_own || member.path.is_some()).then_some(WIRE_VERSION),
+        wire: if is_own { Some(newest) } else { member.path.as_ref().map(|path| path.wire) },
         address: member.path.map(|path| path.address),
         rtt_us: member.rtt_us,
         version: member.build,

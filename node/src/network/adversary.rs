@@ -82,7 +82,7 @@ async fn visit(token: &Token, address: &str, keys: &Arc<KeyPair>) -> Result<(), 
         Handshake::dialer_joiner(token.clone(), Arc::clone(keys) as _, name, "0".to_owned(), nonce, token.inviter);
     let nobody_asks_us = async |_, _, _| Err(AuthRefusal::Protocol);
     let bounds = Bounds { frame_bytes_max: ADMISSION_FRAME_BYTES_MAX, may_be_watched: false };
-    let talk = exchange(&mut muxer, Side::Dialer, handshake, run, bounds, nobody_asks_us).await;
+    let talk = exchange(&mut muxer, Side::Dialer, handshake, run, None, bounds, nobody_asks_us).await;
     match talk {
         Ok(_) => Ok(()),
         Err(AuthFailure::RefusedUs(refusal)) => Err(Some(refusal)),

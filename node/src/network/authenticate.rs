@@ -19,6 +19,7 @@ use weft_protocol::{Admission, AuthFrame, AuthRefusal, InviteId, Join, PublicKey
 
 use super::frame::{read_frame, write_frame};
 use super::links::Run;
+use super::offers::Offer;
 use super::watched::{self, WATCH};
 use crate::clock;
 
@@ -51,6 +52,22 @@ pub(super) enum AuthFailure {
     /// The other side let us in not.
     #[error("refused by that node: {0}; {next}", next = .0.next())]
     RefusedUs(AuthRefusal),
+    /// The other side does not speak the version of the wire that it was offered.
+    #[error("that node speaks at most version {theirs} of the wire, not {}", .offer.wire)]
+    OlderWire {
+        /// What it was offered.
+        offer: Offer,
+        /// Its newest.
+        theirs: u16,
+        /// Which run of it.
+        run: Run,
+    },
+    /// Another address of the same node was refused a version of the wire, and it is dialled anew with another one.
+    #[error("that node is dialled anew, in an older version of the wire")]
+    DialledAnew,
+    /// What was offered is meant for an earlier run of the node that answers.
+    #[error("that node was started again")]
+    OtherRun,
     /// We let the other side in not.
     #[error("refused by this node: {0}; {next}", next = .0.next())]
     RefusedThem(AuthRefusal),
@@ -84,7 +101,7 @@ pub(super) enum AuthFailure {
 }
 
 /// Runs one handshake on the first substream of `muxer`, in at most two seconds, and returns what it proved and the other
-/// side's run. `ask` is called for a joiner, at the listener alone.
+/// side's run. A dialer says what it offers; `ask` is called for a joiner, at the listener alone.
 ///
 /// # Errors
 /// [`AuthFailure`]; the other side was told a refusal of ours and had time to read it.
@@ -93,13 +110,14 @@ pub(super) async fn exchange(
     side: Side,
     handshake: Handshake,
     run: Run,
+    offer: Option<Offer>,
     bounds: Bounds,
     ask: impl AsyncFnOnce(PublicKeys, InviteId, Join) -> Result<Admission, AuthRefusal>,
 ) -> Result<(HandshakeOutcome, Run), AuthFailure> {
     let limited = async {
         let mut stream = open(muxer, side).await?;
         let talk = async {
-            let result = converse(&mut stream, handshake, run, bounds, ask).await;
+            let result = converse(&mut stream, handshake, run, offer, bounds, ask).await;
             let _already_closed = stream.close().await;
             // Whoever has the last word on this connection waits until it was heard.
             let last_word = match &result {
@@ -121,6 +139,7 @@ async fn converse(
     stream: &mut SubstreamBox,
     mut handshake: Handshake,
     run: Run,
+    offer: Option<Offer>,
     bounds: Bounds,
     ask: impl AsyncFnOnce(PublicKeys, InviteId, Join) -> Result<Admission, AuthRefusal>,
 ) -> Result<(HandshakeOutcome, Run), AuthFailure> {
@@ -141,6 +160,10 @@ async fn converse(
     }
     let mut their_run = [0; RUN_BYTES];
     stream.read_exact(&mut their_run).await?;
+    let their_run = Run::from_be_bytes(their_run);
+    if offer.is_some_and(|offer| offer.run.is_some_and(|run| run != their_run)) {
+        return Err(AuthFailure::OtherRun);
+    }
 
     let mut ask = Some(ask);
     loop {
@@ -165,15 +188,25 @@ async fn converse(
             Step::Send(frames) => send(stream, &frames).await?,
             Step::Done { send: frames, outcome } => {
                 send(stream, &frames).await?;
-                return Ok((outcome, Run::from_be_bytes(their_run)));
+                return Ok((outcome, their_run));
             }
             Step::Refuse { send: frame, error } => {
                 send(stream, &[frame]).await?;
                 return Err(AuthFailure::RefusedThem(error));
             }
-            Step::Refused(refusal) => return Err(AuthFailure::RefusedUs(refusal)),
+            Step::Refused(refusal) => return Err(refused_by(refusal, offer, their_run)),
             Step::Ask { .. } => return refuse(stream, AuthRefusal::Protocol).await,
         }
+    }
+}
+
+/// What a refusal of the other side's means to whoever offered this.
+fn refused_by(refusal: AuthRefusal, offer: Option<Offer>, run: Run) -> AuthFailure {
+    match (refusal, offer) {
+        (AuthRefusal::WireVersion { ours: theirs, theirs: _ }, Some(offer)) => {
+            AuthFailure::OlderWire { offer, theirs, run }
+        }
+        (refusal, _) => AuthFailure::RefusedUs(refusal),
     }
 }
 

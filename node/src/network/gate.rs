@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use weft_discovery::{AdmissionView, Handshake, HandshakeOutcome};
 use weft_protocol::limits::{AUTH_FRAME_BYTES_MAX, AUTH_US_MAX};
-use weft_protocol::{Admission, AuthRefusal, InviteId, Join, NodeId, PublicKeys};
+use weft_protocol::{Admission, AuthRefusal, InviteId, Join, NodeId, PublicKeys, WireVersions};
 
 use super::authenticate::{AuthFailure, Bounds, Side, exchange};
 use super::links::Run;
+use super::offers::{Offer, Offers};
 use super::refusals::Refusals;
 use crate::identity::{node_id, random};
 
@@ -30,7 +31,7 @@ pub(super) enum Knock {
         answer: oneshot::Sender<Result<Box<Admission>, AuthRefusal>>,
     },
     /// A member was authenticated. Its connection begins when `ready` is told; it is closed when `ready` is dropped.
-    Enter { node: NodeId, run: Run, ready: oneshot::Sender<()> },
+    Enter { node: NodeId, run: Run, wire: u16, ready: oneshot::Sender<()> },
     /// A member wants this connection kept for nothing but its end.
     Watched { node: NodeId, muxer: StreamMuxerBox },
 }
@@ -42,6 +43,7 @@ pub(super) struct Gate {
     view: watch::Receiver<Arc<AdmissionView>>,
     knocks: mpsc::Sender<Knock>,
     refusals: Refusals,
+    offers: Offers,
     dials: Arc<Mutex<BTreeMap<PeerId, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
@@ -54,9 +56,10 @@ impl Gate {
         view: watch::Receiver<Arc<AdmissionView>>,
         knocks: mpsc::Sender<Knock>,
         refusals: Refusals,
+        offers: Offers,
     ) -> Result<Self, AuthFailure> {
         let run = Run::from_be_bytes(random().map_err(AuthFailure::Entropy)?);
-        Ok(Self { run, view, knocks, refusals, dials: Arc::default() })
+        Ok(Self { run, view, knocks, refusals, offers, dials: Arc::default() })
     }
 
     /// Authenticates a new connection. It is heard of only when the other end is a member.
@@ -102,21 +105,45 @@ impl Gate {
         let signer = Arc::clone(&view.signer);
         let nonce = random().map_err(AuthFailure::Entropy)?;
         let turn = self.turn(peer);
-        let (side, handshake, _turn) = match acts_as(point) {
+        let ours = view.wire;
+        let (side, handshake, offer, _turn) = match acts_as(point) {
             Endpoint::Dialer => {
-                (Side::Dialer, Handshake::dialer_member(view, signer, nonce, node), Some(turn.lock().await))
+                // What was refused while this one waited for its turn is known then.
+                let turn = turn.lock().await;
+                let offer = self.offers.to(&node, ours).ok_or(AuthFailure::DialledAnew)?;
+                let handshake = Handshake::dialer_member(view, signer, nonce, node).offering(offer.wire);
+                (Side::Dialer, handshake, Some(offer), Some(turn))
             }
-            Endpoint::Listener => (Side::Listener, Handshake::listener(view, signer, nonce, node), None),
+            Endpoint::Listener => (Side::Listener, Handshake::listener(view, signer, nonce, node), None, None),
         };
-        let (outcome, run) = self.exchange(muxer, side, handshake, node).await?;
+        let talk = self.exchange(muxer, side, handshake, offer, node).await;
+        let (outcome, run) = talk.map_err(|failure| self.remembered(node, failure, ours))?;
         match outcome {
-            HandshakeOutcome::Member { node, .. } => {
+            HandshakeOutcome::Member { node, wire, .. } => {
                 let (ready, is_ready) = oneshot::channel();
-                self.knock(Knock::Enter { node, run, ready }).await?;
+                self.knock(Knock::Enter { node, run, wire, ready }).await?;
                 let entered = timeout(Duration::from_micros(AUTH_US_MAX), is_ready).await;
                 entered.map_err(|_| AuthFailure::TimedOut)?.map_err(|_| AuthFailure::Closing)
             }
             HandshakeOutcome::Admitted(_) => Err(AuthFailure::Admitted),
+        }
+    }
+
+    /// What a failure says of the versions that a node speaks is remembered for the next dial. One that leaves nothing to offer is a
+    /// refusal like others.
+    fn remembered(&self, node: NodeId, failure: AuthFailure, ours: WireVersions) -> AuthFailure {
+        match failure {
+            AuthFailure::OlderWire { offer, theirs, run } => {
+                if self.offers.refused(node, run, offer, theirs, ours) {
+                    return AuthFailure::OlderWire { offer, theirs, run };
+                }
+                AuthFailure::RefusedUs(AuthRefusal::WireVersion { ours: theirs, theirs: offer.wire })
+            }
+            AuthFailure::OtherRun => {
+                self.offers.outlived(&node);
+                AuthFailure::OtherRun
+            }
+            other => other,
         }
     }
 
@@ -125,6 +152,7 @@ impl Gate {
         muxer: &mut StreamMuxerBox,
         side: Side,
         handshake: Handshake,
+        offer: Option<Offer>,
         node: NodeId,
     ) -> Result<(HandshakeOutcome, Run), AuthFailure> {
         let ask = async |keys, invite, join| {
@@ -135,7 +163,7 @@ impl Gate {
         };
         let member = self.view.borrow().is_active(&node);
         let bounds = Bounds { frame_bytes_max: AUTH_FRAME_BYTES_MAX, may_be_watched: side == Side::Listener && member };
-        exchange(muxer, side, handshake, self.run, bounds, ask).await
+        exchange(muxer, side, handshake, self.run, offer, bounds, ask).await
     }
 
     async fn knock(&self, knock: Knock) -> Result<(), AuthFailure> {

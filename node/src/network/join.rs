@@ -2,7 +2,7 @@
 //! nothing else running.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -14,11 +14,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use weft_discovery::{Handshake, HandshakeOutcome};
 use weft_protocol::limits::ADMISSION_FRAME_BYTES_MAX;
-use weft_protocol::{Admission, AuthRefusal, KeyPair, NodeId, NodeName, Token};
+use weft_protocol::{Admission, AuthRefusal, KeyPair, NodeId, NodeName, Token, WireVersions};
 
 use super::authenticate::{AuthFailure, Bounds, Side, exchange};
 use super::links::Run;
+use super::offers::Offer;
 use super::translate::{innermost, transport_failure};
+use super::transport::Connections;
 use super::{address, transport};
 use crate::identity::{node_id, random, transport_keys};
 
@@ -45,6 +47,9 @@ pub(crate) enum AttemptFailure {
         /// Who.
         found: String,
     },
+    /// The inviter speaks an older version of the wire than it was offered, and is asked again in that one.
+    #[error("an older version of the wire is spoken there")]
+    OlderWire,
     /// The inviter answered, and refused.
     #[error("refused: {0}")]
     Refused(AuthRefusal),
@@ -100,37 +105,27 @@ pub(crate) async fn join(
     keys: &Arc<KeyPair>,
     token: &Token,
     name: &NodeName,
+    wire: WireVersions,
     mut report: impl FnMut(&Attempt),
 ) -> Result<(Admission, String), JoinError> {
     let unable = |error: &(dyn std::error::Error + 'static)| JoinError::Transport(innermost(error));
-    let mut transport = transport::bare(&transport_keys(keys)).map_err(|error| unable(&error))?;
+    let transport = transport::bare(&transport_keys(keys)).map_err(|error| unable(&error))?;
     let run = Run::from_be_bytes(random().map_err(|error| unable(&error))?);
-    let turn = Mutex::new(());
+    let asking = Asking {
+        keys,
+        token,
+        name,
+        wire,
+        run,
+        transport: std::sync::Mutex::new(transport),
+        turn: Mutex::new(wire.newest()),
+    };
     let mut dials = FuturesUnordered::new();
     for address in address::parse_all(&token.addresses) {
-        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
-        let dial = transport.dial(address.clone(), options);
-        let (keys, turn) = (Arc::clone(keys), &turn);
+        let asking = &asking;
         dials.push(async move {
             let begun = Instant::now();
-            let result = async {
-                let connected = dial.map_err(|error| AttemptFailure::NotReached(transport_failure(&error)))?.await;
-                let (peer, mut muxer) = connected.map_err(|error| AttemptFailure::NotReached(innermost(&error)))?;
-                let found = node_id(&peer).filter(|node| *node == token.inviter);
-                let inviter = found.ok_or_else(|| AttemptFailure::OtherNode { found: peer.to_string() })?;
-                // One after the other: an inviter that is asked by several connections at once would answer each.
-                let _turn = turn.lock().await;
-                let nonce =
-                    random().map_err(|error: getrandom::Error| AttemptFailure::NotReached(error.to_string()))?;
-                let build = env!("CARGO_PKG_VERSION").to_owned();
-                let handshake = Handshake::dialer_joiner(token.clone(), keys, name.clone(), build, nonce, inviter);
-                let nobody_asks_us = async |_, _, _| Err(AuthRefusal::Protocol);
-                let side = Side::Dialer;
-                let bounds = Bounds { frame_bytes_max: ADMISSION_FRAME_BYTES_MAX, may_be_watched: false };
-                let talk = exchange(&mut muxer, side, handshake, run, bounds, nobody_asks_us).await;
-                admission(talk.map(|(outcome, _)| outcome))
-            }
-            .await;
+            let result = asking.at(&address).await;
             (address, begun.elapsed(), result)
         });
     }
@@ -146,7 +141,7 @@ pub(crate) async fn join(
             Ok(admission) => return Ok((admission, address)),
             Err(AttemptFailure::Refused(refusal)) => return Err(JoinError::Refused(refusal)),
             Err(AttemptFailure::NotBelieved(refusal)) => return Err(JoinError::NotBelieved { address, refusal }),
-            Err(AttemptFailure::NotReached(_) | AttemptFailure::OtherNode { .. }) => {}
+            Err(AttemptFailure::NotReached(_) | AttemptFailure::OlderWire | AttemptFailure::OtherNode { .. }) => {}
         }
     }
     let other_node = attempts.iter().find_map(|attempt| match &attempt.result {
@@ -156,6 +151,61 @@ pub(crate) async fn join(
     match other_node {
         Some((address, found)) => Err(JoinError::OtherNode { address, expected: token.inviter, found }),
         None => Err(JoinError::NotReached { attempts }),
+    }
+}
+
+/// What every dial of one join shares.
+struct Asking<'a> {
+    keys: &'a Arc<KeyPair>,
+    token: &'a Token,
+    name: &'a NodeName,
+    wire: WireVersions,
+    run: Run,
+    transport: std::sync::Mutex<Connections>,
+    /// One after the other: an inviter that is asked by several connections at once would answer each. Which version of the wire
+    /// it is offered.
+    turn: Mutex<u16>,
+}
+
+impl Asking<'_> {
+    /// Asks at one address, and once more in an older version of the wire when the inviter speaks no other.
+    async fn at(&self, address: &Multiaddr) -> Result<Admission, AttemptFailure> {
+        match self.attempt(address).await {
+            Err(AttemptFailure::OlderWire) => self.attempt(address).await,
+            result => result,
+        }
+    }
+
+    async fn attempt(&self, address: &Multiaddr) -> Result<Admission, AttemptFailure> {
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let dial = self.transport.lock().unwrap_or_else(PoisonError::into_inner).dial(address.clone(), options);
+        let connected = dial.map_err(|error| AttemptFailure::NotReached(transport_failure(&error)))?.await;
+        let (peer, mut muxer) = connected.map_err(|error| AttemptFailure::NotReached(innermost(&error)))?;
+        let found = node_id(&peer).filter(|node| *node == self.token.inviter);
+        let inviter = found.ok_or_else(|| AttemptFailure::OtherNode { found: peer.to_string() })?;
+        let mut offered = self.turn.lock().await;
+        let nonce = random().map_err(|error: getrandom::Error| AttemptFailure::NotReached(error.to_string()))?;
+        let build = env!("CARGO_PKG_VERSION").to_owned();
+        let (token, keys) = (self.token.clone(), Arc::clone(self.keys));
+        let handshake = Handshake::dialer_joiner(token, keys, self.name.clone(), build, nonce, inviter);
+        let nobody_asks_us = async |_, _, _| Err(AuthRefusal::Protocol);
+        let offer = Offer { wire: *offered, run: None };
+        let bounds = Bounds { frame_bytes_max: ADMISSION_FRAME_BYTES_MAX, may_be_watched: false };
+        let handshake = handshake.offering(offer.wire);
+        let talk = exchange(&mut muxer, Side::Dialer, handshake, self.run, Some(offer), bounds, nobody_asks_us).await;
+        match talk {
+            Err(AuthFailure::OlderWire { theirs, .. }) => match self.wire.after_refusal(offer.wire, theirs) {
+                // Every version is offered once: below the newest there is only what the inviter named.
+                Some(next) if offer.wire == self.wire.newest() => {
+                    *offered = next;
+                    Err(AttemptFailure::OlderWire)
+                }
+                Some(_) | None => {
+                    Err(AttemptFailure::Refused(AuthRefusal::WireVersion { ours: theirs, theirs: offer.wire }))
+                }
+            },
+            talk => admission(talk.map(|(outcome, _)| outcome)),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use libp2p::swarm::ConnectionId;
 use tokio::sync::oneshot;
-use weft_protocol::NodeId;
+use weft_protocol::{NodeId, WIRE_VERSION_MIN};
 
 /// Connections kept to one member: one dialled by each side. A third one closes the oldest. One that another member passes on is
 /// closed when there is a direct one.
@@ -16,14 +16,29 @@ pub(super) type Run = u64;
 #[derive(Debug, Default)]
 struct Link {
     run: Run,
+    /// The lowest version of the wire that this life of it agreed on, and the one that was told of.
+    wire: Option<u16>,
+    told: Option<u16>,
     connections: Vec<ConnectionId>,
     /// Those that another member passes on.
     relayed: Vec<ConnectionId>,
     /// Connections of a new life that wait until those of the old one are closed.
-    waiting: Vec<(Run, oneshot::Sender<()>)>,
+    waiting: Vec<(Run, u16, oneshot::Sender<()>)>,
 }
 
-/// One entry for each node with an open connection.
+impl Link {
+    /// One more connection of that life was let in, and agreed on that version.
+    fn speak(&mut self, run: Run, wire: u16) {
+        let lowest = self.wire.filter(|_| self.run == run).map_or(wire, |lowest| lowest.min(wire));
+        (self.run, self.wire) = (run, Some(lowest));
+    }
+
+    fn spoken(&self) -> u16 {
+        self.wire.unwrap_or(WIRE_VERSION_MIN)
+    }
+}
+
+/// One entry for each node that was let in since the start.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     links: BTreeMap<NodeId, Link>,
@@ -38,18 +53,20 @@ pub(super) struct Opened {
     pub(super) surplus: Vec<ConnectionId>,
     /// Whether what runs to that node runs another way than before.
     pub(super) upgraded: bool,
+    /// Whether a lower version of the wire is spoken to it than before.
+    pub(super) lowered: bool,
 }
 
 impl Links {
     /// A node was authenticated and wants to be heard. Whether its connections of an earlier life must be closed first;
     /// then `ready` is told when the last of them is.
-    pub(super) fn enter(&mut self, node: NodeId, run: Run, ready: oneshot::Sender<()>) -> bool {
+    pub(super) fn enter(&mut self, node: NodeId, run: Run, wire: u16, ready: oneshot::Sender<()>) -> bool {
         let link = self.links.entry(node).or_default();
         let other_life = !link.connections.is_empty() && link.run != run;
         if other_life {
-            link.waiting.push((run, ready));
+            link.waiting.push((run, wire, ready));
         } else {
-            link.run = run;
+            link.speak(run, wire);
             let _gave_up_waiting = ready.send(());
         }
         other_life
@@ -70,7 +87,9 @@ impl Links {
         if relayed {
             link.relayed.push(connection);
         }
-        Opened { first, surplus, upgraded: !first && !relayed && !had_direct }
+        let before = link.told.replace(link.spoken());
+        let lowered = !first && before.is_some_and(|before| link.spoken() < before);
+        Opened { first, surplus, upgraded: !first && !relayed && !had_direct, lowered }
     }
 
     /// A connection is closed; whether it was the last to that node.
@@ -82,15 +101,16 @@ impl Links {
         if before == 0 || !link.connections.is_empty() {
             return false;
         }
-        if link.waiting.is_empty() {
-            self.links.remove(&node);
-            return true;
-        }
-        for (run, ready) in std::mem::take(&mut link.waiting) {
-            link.run = run;
+        for (run, wire, ready) in std::mem::take(&mut link.waiting) {
+            link.speak(run, wire);
             let _gave_up_waiting = ready.send(());
         }
         true
+    }
+
+    /// The version of the wire that is spoken to a node: the lowest that its connections agreed on.
+    pub(super) fn wire(&self, node: &NodeId) -> u16 {
+        self.links.get(node).map_or(WIRE_VERSION_MIN, Link::spoken)
     }
 
     /// Whether a connection to that node is open.
@@ -119,7 +139,7 @@ mod tests {
         let mut links = Links::default();
         let opened = |first, surplus: &[usize]| {
             let surplus = surplus.iter().map(|number| connection(*number)).collect();
-            Opened { first, surplus, upgraded: false }
+            Opened { first, surplus, upgraded: false, lowered: false }
         };
         assert_eq!(links.open(NODE, connection(1), false), opened(true, &[]));
         assert_eq!(links.open(NODE, connection(2), false), opened(false, &[]));
@@ -136,16 +156,16 @@ mod tests {
     fn a_new_life_waits_for_the_end_of_the_old_one() {
         let mut links = Links::default();
         let (ready, mut first) = oneshot::channel();
-        assert!(!links.enter(NODE, 7, ready));
+        assert!(!links.enter(NODE, 7, 2, ready));
         assert_eq!(first.try_recv(), Ok(()));
         links.open(NODE, connection(1), false);
 
         let (ready, mut same) = oneshot::channel();
-        assert!(!links.enter(NODE, 7, ready), "a second connection of the same life is welcome");
+        assert!(!links.enter(NODE, 7, 2, ready), "a second connection of the same life is welcome");
         assert_eq!(same.try_recv(), Ok(()));
 
         let (ready, mut next) = oneshot::channel();
-        assert!(links.enter(NODE, 8, ready));
+        assert!(links.enter(NODE, 8, 2, ready));
         assert_eq!(next.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         assert!(links.close(NODE, connection(1)));
         assert_eq!(next.try_recv(), Ok(()));
@@ -158,11 +178,32 @@ mod tests {
         assert!(links.open(NODE, connection(1), true).first);
         assert_eq!(links.open(NODE, connection(2), true).surplus, []);
         let direct = links.open(NODE, connection(3), false);
-        assert_eq!(direct, Opened { first: false, surplus: vec![connection(1), connection(2)], upgraded: true });
+        assert_eq!(
+            direct,
+            Opened { first: false, surplus: vec![connection(1), connection(2)], upgraded: true, lowered: false }
+        );
         assert_eq!(links.open(NODE, connection(4), true).surplus, [connection(4)], "it is not needed");
         for gone in [1, 2, 4] {
             assert!(!links.close(NODE, connection(gone)));
         }
         assert!(links.close(NODE, connection(3)));
+    }
+
+    #[test]
+    fn the_lowest_version_of_one_life_counts_and_the_next_life_begins_anew() {
+        let mut links = Links::default();
+        let enter = |links: &mut Links, run, wire| links.enter(NODE, run, wire, oneshot::channel().0);
+        assert!(!enter(&mut links, 7, 2));
+        assert_eq!((links.open(NODE, connection(1), false).lowered, links.wire(&NODE)), (false, 2));
+        assert!(!enter(&mut links, 7, 1));
+        assert_eq!((links.open(NODE, connection(2), false).lowered, links.wire(&NODE)), (true, 1));
+        assert!(!enter(&mut links, 7, 2));
+        assert_eq!((links.open(NODE, connection(3), false).lowered, links.wire(&NODE)), (false, 1));
+        assert!(enter(&mut links, 8, 2), "a new life waits");
+        assert_eq!(links.wire(&NODE), 1);
+        for gone in [1, 2, 3] {
+            links.close(NODE, connection(gone));
+        }
+        assert_eq!((links.open(NODE, connection(4), false).lowered, links.wire(&NODE)), (false, 2));
     }
 }

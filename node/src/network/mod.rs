@@ -5,7 +5,7 @@
 //! joiner is answered there and then.
 //!
 //! Modules in reading order: `transport` (QUIC and TCP+TLS), `authenticate` (the handshake on the first substream) with
-//! `frame`, `gate` (what it needs of the node) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
+//! `frame`, `gate` (what it needs of the node), `offers` (which version of the wire is spoken to whom) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
 //! and `topics`; `kept` (agent requests on one stream) and `swim`, both over `newest`, `watched` (who is alive), `lookup` (where a member is),
 //! `relays` (who passes connections on) and `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the
 //! peer's inputs); last what runs without a node: `join`, `fetch`, and `adversary` for the benchmark.
@@ -24,6 +24,7 @@ mod kept;
 mod links;
 mod lookup;
 mod newest;
+mod offers;
 mod refusals;
 mod relays;
 mod swim;
@@ -65,6 +66,7 @@ use self::gate::{Gate, Knock};
 use self::kept::Kept;
 use self::links::Links;
 use self::lookup::Lookups;
+use self::offers::Offers;
 use self::relays::Relays;
 use self::swim::Packets;
 use self::topics::Topics;
@@ -206,6 +208,7 @@ pub(crate) struct Network {
     view: watch::Sender<Arc<AdmissionView>>,
     knocks: mpsc::Receiver<Knock>,
     refusals: Refusals,
+    offers: Offers,
     links: Links,
     kept: Kept,
     packets: Packets,
@@ -243,7 +246,8 @@ impl Network {
         let (knock_sender, knocks) = mpsc::channel(KNOCKS_MAX);
         let refusals = Refusals::default();
         let node = view.node;
-        let gate = Gate::new(view_receiver, knock_sender, refusals.clone())
+        let offers = Offers::default();
+        let gate = Gate::new(view_receiver, knock_sender, refusals.clone(), offers.clone())
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
         let (transport, relayed) = transport::authenticated(&transport_keys, gate)
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
@@ -264,6 +268,7 @@ impl Network {
             view: view_sender,
             knocks,
             refusals,
+            offers,
             links: Links::default(),
             kept,
             packets,
@@ -542,9 +547,9 @@ impl Network {
                     self.watches.take(node, muxer);
                 }
             }
-            Knock::Enter { node, run, ready } => {
+            Knock::Enter { node, run, wire, ready } => {
                 let cut_off_meanwhile = self.view.borrow().quarantined.contains(&node);
-                if !cut_off_meanwhile && self.links.enter(node, run, ready) {
+                if !cut_off_meanwhile && self.links.enter(node, run, wire, ready) {
                     self.disconnect(node);
                 }
             }

@@ -106,12 +106,13 @@ impl Network {
             address: remote.to_string(),
             transport: address::transport_name(remote),
             dialled: endpoint.is_dialer(),
+            wire: self.links.wire(&node),
         };
         tracing::debug!(%node, address = path.address, dialled = path.dialled, "a connection is open");
         for surplus in opened.surplus {
             self.swarm.close_connection(surplus);
         }
-        if opened.upgraded {
+        if opened.upgraded || opened.lowered {
             self.tell(Input::PathChanged { node, path: path.clone() });
         }
         if path.dialled && path.transport != Path::RELAY {
@@ -143,8 +144,16 @@ impl Network {
 
     fn not_reached(&mut self, peer: &PeerId, error: &DialError) {
         let Some(node) = node_id(peer) else { return };
-        if !self.links.is_open(&node) {
-            self.dial_failed(node, dial_failure(error));
+        let again = self.offers.take_fresh(&node);
+        if self.links.is_open(&node) {
+            return;
+        }
+        match error {
+            DialError::Transport(errors) if again => {
+                tracing::debug!(%node, "it is dialled again, in an older version of the wire");
+                self.dial(node, errors.iter().map(|(address, _)| address.to_string()).collect());
+            }
+            _ => self.dial_failed(node, dial_failure(error)),
         }
     }
 

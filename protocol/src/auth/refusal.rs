@@ -12,12 +12,12 @@ use crate::signature::SignatureError;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuthRefusal {
-    /// Another version of the wire.
+    /// Another version of the wire. A dialer that also speaks what the refusing side does comes back with that.
     #[error("wire version {theirs} is not {ours}")]
     WireVersion {
-        /// The refusing side's.
+        /// A listener's newest; of a dialer the one that it offered.
         ours: u16,
-        /// The refused side's.
+        /// The one that the refused side named.
         theirs: u16,
     },
     /// Another cluster.
@@ -313,7 +313,9 @@ impl AuthRefusal {
     #[must_use]
     pub const fn next(&self) -> &'static str {
         match self {
-            Self::WireVersion { .. } => "install the same version of weft on both machines",
+            Self::WireVersion { .. } => {
+                "install the newer of both versions of weft on both machines; weft config show network.wire_version_max, on each, says whether one holds back"
+            }
             Self::WrongCluster { .. } => "weft join TOKEN --name other, with a token of that cluster",
             Self::WrongRules { .. } | Self::NoRules => {
                 "weft gate rules, on both nodes, says which of the two is not of this cluster"

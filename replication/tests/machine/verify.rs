@@ -1,6 +1,6 @@
 //! What verification accepts, learns and refuses: only what passed every check reaches a disk.
 
-use weft_protocol::{ChainError, ChainState, CommitGroup, HeadGossip, SyncResponse, Timestamp};
+use weft_protocol::{ChainError, ChainState, CommitGroup, Fact, HeadGossip, Shutdown, SyncResponse, Timestamp, encode};
 use weft_replication::{Input, Job, Output, VerifyError};
 
 use crate::world::{SECOND_US, START, World};
@@ -27,6 +27,35 @@ fn facts_are_learned_but_not_what_is_read_elsewhere() {
     let seqs: Vec<(u64, &str)> = verdict.facts().iter().map(|placed| (placed.seq, placed.fact.kind())).collect();
     let denied = "gate.denied";
     assert_eq!(seqs, [(0, "genesis"), (1, denied), (3, denied), (4, denied)], "events 2 and 5 are opaque");
+}
+
+#[test]
+fn what_a_later_program_says_is_replicated_and_not_believed() {
+    let opaque = |kind: &str, payload: &[u8]| Fact::Opaque { kind: kind.to_owned(), payload: payload.to_vec().into() };
+    let shutdown = Fact::Shutdown(Shutdown { stopped: 1 });
+    // A map of two fields in place of one: what the first says may mean something else beside the second.
+    let with_field = [&[0xa2], &shutdown.encode()[1..], &encode("later"), &encode(&1_u64)].concat();
+    let mut writer = Writer::new(1);
+    writer.write(START, 1, 0, true);
+    writer.say(START, opaque("future.kind", b"whatever"));
+    writer.say(START, opaque(shutdown.kind(), &with_field));
+    writer.say(START, shutdown);
+    let mut world = World::new(&[Writer::new(0), writer.clone(), Writer::new(2)], &[&[], &[], &[]]);
+    world.connect(0, 1);
+    world.run();
+    // And on to somebody who never meets its writer.
+    world.connect(0, 2);
+    world.run();
+    world.check_disks(&[&writer]);
+    for host in [0, 2] {
+        let host = &world.hosts[host];
+        assert_eq!(host.disk[&writer.chain], writer.groups, "byte for byte");
+        let learned = host.learned.iter().filter(|(chain, ..)| *chain == writer.chain).flat_map(|(_, facts, _)| facts);
+        let learned: Vec<(u64, &str)> = learned.map(|placed| (placed.seq, placed.fact.kind())).collect();
+        assert_eq!(learned, [(0, "genesis"), (3, "node.shutdown")], "only what could be read");
+        assert_eq!(host.machine.status().refused, 0);
+        assert!(host.reported.is_empty(), "nobody is convicted for being newer");
+    }
 }
 
 /// What becomes of a chain that begins at a time ahead of the verifier's clock.

@@ -340,9 +340,10 @@ impl World {
 
 fn facts_of(groups: &[CommitGroup]) -> Vec<PlacedFact> {
     let events = groups.iter().flat_map(|group| &group.events).map(|bytes| Event::decode(bytes).unwrap());
-    let facts = events.map(|event| {
-        let fact = Fact::decode(&event.kind, &event.payload).unwrap();
-        PlacedFact { seq: event.seq, hlc: event.hlc, fact }
+    // What cannot be read is kept and not believed, as by the store.
+    let facts = events.filter_map(|event| {
+        let fact = Fact::decode(&event.kind, &event.payload).ok()?;
+        Some(PlacedFact { seq: event.seq, hlc: event.hlc, fact })
     });
     facts.collect()
 }

@@ -8,6 +8,8 @@ use super::*;
 use crate::rates::HOLD_US;
 use crate::start::Memory;
 
+mod versions;
+
 const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
 
 /// A founder's peer, and all that it asked to be written.

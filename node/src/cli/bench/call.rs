@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use weft_kernel::{Answer, Syscall};
 use weft_peer::{Question, Reply};
 use weft_protocol::control::{InviteReport, InviteRequest, StatusReport, UpReport};
-use weft_protocol::{Delivery, Durability, Level, NodeName, Payload, Principal, Token};
+use weft_protocol::{Delivery, Durability, Level, NodeName, Payload, Principal, Token, WireVersions};
 
 use super::disk_limits::write_and_sync;
 use super::stock::{self, BODY_BYTES, Stock};
@@ -178,7 +178,8 @@ pub(super) async fn near_node(home: &Path, far: &FarNode) -> Result<Running, Cli
     let name: NodeName = "alpha".parse()?;
     let home = Home::open(HomeDir::new(home)?)?.with_state_in(home);
     let keys = std::sync::Arc::new(identity::load_or_create(home.path())?);
-    let (admission, address) = crate::network::join(&keys, &token, &name, |_| {}).await.map_err(CliError::from)?;
+    let (admission, address) =
+        crate::network::join(&keys, &token, &name, WireVersions::default(), |_| {}).await.map_err(CliError::from)?;
     let cluster = ClusterFile {
         charter: admission.charter,
         certificate: admission.certificate,

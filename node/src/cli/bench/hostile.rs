@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 use weft_protocol::control::{InviteReport, InviteRequest, StatusReport};
-use weft_protocol::{Durability, KeyPair, Token};
+use weft_protocol::{Durability, KeyPair, Token, WireVersions};
 
 use super::call::{FarNode, call, near_node, resident_bytes, until_reachable};
 use super::{Figure, failed, micros, percentile};
@@ -220,7 +220,8 @@ async fn rogue(token: Token, name: &str, address: String) -> Result<Rogue, CliEr
     let name = name.parse()?;
     let seed = random().map_err(|error| failed("entropy", &error))?;
     let keys = Arc::new(KeyPair::generate(seed));
-    let (admission, _) = crate::network::join(&keys, &token, &name, |_| {}).await.map_err(CliError::from)?;
+    let (admission, _) =
+        crate::network::join(&keys, &token, &name, WireVersions::default(), |_| {}).await.map_err(CliError::from)?;
     let rogue = Rogue::connect(keys, admission, name, token.inviter, address).await;
     rogue.map_err(|error| failed("a member", &error))
 }

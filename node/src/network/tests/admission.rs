@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use weft_protocol::{
     AuthRefusal, Certificate, Join, KeyPair, NodeId, PublicKeys, Role, Signed, Signer as _, Timestamp, Token,
+    WireVersions,
 };
 
 use super::cluster::{Cluster, Member, Node, PATIENCE, QUIC, TCP, assert_none, new_keys};
@@ -153,7 +154,8 @@ async fn joined(
     let mut attempts = Vec::new();
     let begun = Instant::now();
     let name = "gamma".parse().unwrap();
-    let joining = join(keys, &token, &name, |attempt| attempts.push(attempt.clone()));
+    let wire = WireVersions::default();
+    let joining = join(keys, &token, &name, wire, |attempt: &Attempt| attempts.push(attempt.clone()));
     let answering = inviter.until("JoinAttempt", |event| match event {
         NetworkEvent::JoinAttempt { keys, invite, join, answer } => Some((keys, invite, join, answer)),
         NetworkEvent::Peer(_) => None,
@@ -220,7 +222,7 @@ async fn a_token_that_is_worth_nothing_any_more_is_answered_at_once() {
 
 async fn join_with(token: &Token) -> JoinError {
     let keys = Arc::new(new_keys());
-    join(&keys, token, &"gamma".parse().unwrap(), |_| {}).await.unwrap_err()
+    join(&keys, token, &"gamma".parse().unwrap(), WireVersions::default(), |_| {}).await.unwrap_err()
 }
 
 #[tokio::test]

@@ -88,6 +88,7 @@ impl Cluster {
         AdmissionView {
             node: own.node(),
             build: "test".to_owned(),
+            wire: weft_protocol::WireVersions::default(),
             cluster: self.charter.cluster_id(),
             charter: Arc::clone(&self.charter),
             rules_hash: self.charter.rules_hash(),

@@ -10,4 +10,5 @@ mod lookup;
 mod members;
 mod repair;
 mod strangers;
+mod versions;
 mod watched;

@@ -304,7 +304,9 @@ async fn joined(lie: Lie, scene: &Scene, joiner: &Arc<KeyPair>) -> Outcome {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut failure = None;
-        let result = runtime.block_on(join(&keys, &token, &name, |attempt| failure = attempt.result.clone().err()));
+        let result = runtime.block_on(join(&keys, &token, &name, weft_protocol::WireVersions::default(), |attempt| {
+            failure = attempt.result.clone().err()
+        }));
         drop(runtime);
         drop(done.send((result, failure, cpu_us())));
     });
