@@ -4,9 +4,12 @@ mod append;
 mod call;
 mod chain;
 mod disk_limits;
+mod gossip;
+mod gossip_node;
 mod hostile;
 mod ipc;
 mod mesh;
+mod publish;
 mod signatures;
 mod stock;
 mod sync;
@@ -67,6 +70,7 @@ pub(crate) async fn run(command: &BenchCommand) -> Result<(), CliError> {
         BenchCommand::Ipc(args) => (args.json, ipc::measure(folder.path()).await?),
         BenchCommand::Idle(args) => (args.json, mesh::measure_idle(folder.path()).await?),
         BenchCommand::Mesh(args) => (args.json, mesh::measure(folder.path()).await?),
+        BenchCommand::Pub(args) => (args.json, publish::measure(folder.path()).await?),
         BenchCommand::Sync(args) => (args.json, sync::measure(folder.path()).await?),
     };
     Output::new(json).report(&Figures { results }, |figures| {

@@ -112,8 +112,23 @@ impl FarNode {
         listen: &[&str],
         settings: &[(&str, String)],
     ) -> Result<Self, CliError> {
+        Self::begin(home, name, &["up"], listen, settings).await
+    }
+
+    /// The same, let in by this token.
+    pub(super) async fn join(home: &Path, name: &str, token: &str) -> Result<Self, CliError> {
+        Self::begin(home, name, &["join", token], &[QUIC], &[]).await
+    }
+
+    async fn begin(
+        home: &Path,
+        name: &str,
+        first: &[&str],
+        listen: &[&str],
+        settings: &[(&str, String)],
+    ) -> Result<Self, CliError> {
         let home = HomeDir::new(home)?;
-        let child = spawn(&home, name, listen, settings).await?;
+        let child = spawn(&home, name, first, listen, settings).await?;
         let client = Client::at(home.clone())?;
         Ok(Self { home, child, client })
     }
@@ -127,7 +142,7 @@ impl FarNode {
     async fn restart_to_answer(mut self, name: &str) -> Result<f64, CliError> {
         self.down().await?;
         let begin = Instant::now();
-        self.child = spawn(&self.home, name, &[QUIC], &[]).await?;
+        self.child = spawn(&self.home, name, &["up"], &[QUIC], &[]).await?;
         let _answered: StatusReport = self.client.get("/v1/status").await?;
         let took_ms = micros(begin) / 1_000.0;
         self.down().await?;
@@ -148,10 +163,17 @@ impl Drop for FarNode {
     }
 }
 
-async fn spawn(home: &HomeDir, name: &str, listen: &[&str], settings: &[(&str, String)]) -> Result<Child, CliError> {
+async fn spawn(
+    home: &HomeDir,
+    name: &str,
+    first: &[&str],
+    listen: &[&str],
+    settings: &[(&str, String)],
+) -> Result<Child, CliError> {
     let program = std::env::current_exe().map_err(|error| failed(name, &error))?;
     let mut child = Command::new(program)
-        .args(["up", "--json", "--log", "error", "--name", name, "--home"])
+        .args(first)
+        .args(["--json", "--log", "error", "--name", name, "--home"])
         .arg(home.path())
         .env("XDG_STATE_HOME", home.path())
         .envs(settings.iter().map(|(name, value)| (name, value)))

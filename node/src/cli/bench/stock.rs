@@ -12,6 +12,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder};
 use tokio::time::Instant;
 
+use super::gossip_node::{self, Mesh};
 use super::{failed, micros, per_second, percentile};
 use crate::cli::CliError;
 
@@ -25,6 +26,9 @@ pub(crate) struct StockArgs {
     /// On a runtime of one thread.
     #[arg(long)]
     one_thread: bool,
+    /// As a node that publishes and subscribes, by this mesh.
+    #[arg(long)]
+    gossip: Option<Mesh>,
 }
 
 /// What one setting of the exchange comes to.
@@ -133,7 +137,12 @@ fn swarm() -> Result<StockSwarm, CliError> {
 /// # Errors
 /// When it cannot listen.
 pub(crate) async fn serve(args: &StockArgs) -> Result<(), CliError> {
-    if args.one_thread { on_one_thread(answer).await } else { answer().await }
+    let gossip = args.gossip;
+    let run = async move || match gossip {
+        Some(mesh) => gossip_node::run(mesh).await,
+        None => answer().await,
+    };
+    if args.one_thread { on_one_thread(run).await } else { run().await }
 }
 
 async fn answer() -> Result<(), CliError> {
