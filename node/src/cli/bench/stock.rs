@@ -13,7 +13,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder};
 use tokio::time::Instant;
 
 use super::gossip_node::{self, Mesh};
-use super::{failed, micros, per_second, percentile};
+use super::{failed, micros, nats, per_second, percentile};
 use crate::cli::CliError;
 
 /// Bytes of a request and of its response.
@@ -29,6 +29,9 @@ pub(crate) struct StockArgs {
     /// As a node that publishes and subscribes, by this mesh.
     #[arg(long)]
     gossip: Option<Mesh>,
+    /// As the answering side of requests through the NATS server at this address.
+    #[arg(long)]
+    nats: Option<String>,
 }
 
 /// What one setting of the exchange comes to.
@@ -68,7 +71,7 @@ async fn measure_one(
 }
 
 /// Runs a future on a thread and runtime of its own.
-async fn on_one_thread<T, F>(make: impl FnOnce() -> F + Send + 'static) -> Result<T, CliError>
+pub(super) async fn on_one_thread<T, F>(make: impl FnOnce() -> F + Send + 'static) -> Result<T, CliError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, CliError>>,
@@ -137,10 +140,11 @@ fn swarm() -> Result<StockSwarm, CliError> {
 /// # Errors
 /// When it cannot listen.
 pub(crate) async fn serve(args: &StockArgs) -> Result<(), CliError> {
-    let gossip = args.gossip;
-    let run = async move || match gossip {
-        Some(mesh) => gossip_node::run(mesh).await,
-        None => answer().await,
+    let (gossip, server) = (args.gossip, args.nats.clone());
+    let run = async move || match (gossip, server) {
+        (Some(mesh), _) => gossip_node::run(mesh).await,
+        (None, Some(server)) => nats::answer(&server).await,
+        (None, None) => answer().await,
     };
     if args.one_thread { on_one_thread(run).await } else { run().await }
 }
