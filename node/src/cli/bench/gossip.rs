@@ -1,9 +1,8 @@
 //! Five processes of libp2p's gossip, each connected to each: one publishes, four count. The baseline of publications.
 
+use std::io::Write as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
-
-use std::io::Write as _;
 
 use clap::ValueEnum as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -34,6 +33,11 @@ impl Settings {
         let meshes = [Mesh::Flood, Mesh::Own].into_iter();
         let threads = meshes.flat_map(|mesh| [true, false].map(|one_thread| (mesh, one_thread)));
         threads.flat_map(|(mesh, one_thread)| [16, 1].map(|burst| Self { mesh, one_thread, burst }))
+    }
+
+    /// Whether those who hear pass on what they hear, as the library does by itself.
+    pub(super) fn has_mesh(self) -> bool {
+        self.mesh == Mesh::Own
     }
 
     /// For people.

@@ -102,6 +102,11 @@ pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
         figure("pub_one_at_a_time_cpu_us", "µs", ours_alone.processor_us, &one, stock_alone.processor_us),
     ];
     let best = tried[0].1.per_s;
+    let with_mesh = tried.iter().find(|(settings, _)| settings.has_mesh());
+    figures.extend(with_mesh.map(|(settings, run)| {
+        let limit = format!("signed gossipsub, QUIC, {}", settings.name());
+        figure("pub_beside_a_mesh_per_s", "messages/s", ours.per_s, &limit, run.per_s)
+    }));
     figures.extend(tried.iter().map(|(settings, run)| {
         Figure::new("stock_gossip_per_s", "messages/s", run.per_s, format!("best of these; {}", settings.name()), best)
     }));
