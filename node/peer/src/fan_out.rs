@@ -46,10 +46,10 @@ impl Peer {
     /// Why nobody may publish now: a member that listens is behind with what was published before. One that takes nothing any more is
     /// not waited for.
     pub(crate) fn fan_out_full(&self, syscall: &Syscall) -> Option<Refusal> {
-        let topic = match syscall {
-            Syscall::Publish { topic, .. }
-            | Syscall::Send { target: Target { local: LocalTarget::Topic(topic), .. }, .. } => topic,
-            _ => return None,
+        let (Syscall::Publish { topic, .. }
+        | Syscall::Send { target: Target { local: LocalTarget::Topic(topic), .. }, .. }) = syscall
+        else {
+            return None;
         };
         let behind = |node: &NodeId| self.links.is_behind(node, BEHIND_MIN, self.now, STALLED_US);
         let full = self.links.any_waiting(BEHIND_MIN) && self.straight_to(topic)?.iter().any(behind);
