@@ -51,6 +51,26 @@ fn a_node_under_load_hears_others() {
     assert_eq!(alpha.weft(&["chain", "verify"]).code, 0);
 }
 
+/// More than a topic's history holds, and faster than another node takes them.
+#[test]
+fn what_it_publishes_another_hears_however_fast() {
+    const PUBLICATIONS: u64 = 12_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let alpha = Node::found(folder.path(), "alpha");
+    let beta = Node::join(folder.path(), "beta", &alpha.invite(&[]));
+    alpha.json(&["agent", "spawn", "load", "--grant", "publish:jobs"]);
+    beta.json(&["agent", "spawn", "load", "--grant", "subscribe:jobs"]);
+    assert_eq!(order(&beta, r#"{"listen":"jobs"}"#)["listens"], true);
+    alpha.json(&["pub", "jobs", "first", "--wait-for", "1"]);
+    let heard = || order(&beta, r#"{"heard":"jobs"}"#);
+    wait_for("the first", BOUND, || (heard()["heard"] == 1).then_some(()));
+    let report = order(&alpha, &format!(r#"{{"to":"topic:jobs","messages":{PUBLICATIONS},"bytes":8}}"#));
+    assert_eq!((&report["sent"], &report["refused"]), (&PUBLICATIONS.into(), &serde_json::json!({})), "{report}");
+    let all = wait_for("all of them", BOUND, || Some(heard()).filter(|heard| heard["heard"] == PUBLICATIONS + 1));
+    let (bytes, other) = (8 * PUBLICATIONS, 1);
+    assert_eq!((&all["bytes"], &all["other"], &all["gaps"]), (&bytes.into(), &other.into(), &0.into()), "{all}");
+}
+
 #[test]
 fn it_stops_when_nobody_waits() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -3,7 +3,7 @@
 mod load;
 
 use weft_protocol::limits::{PART_BYTES_MAX, PARTS_OPEN_MAX};
-use weft_protocol::{BuiltinKind, MessageId, Payload, Refusal, Timestamp};
+use weft_protocol::{BuiltinKind, MessageId, Payload, Publication, Refusal, Timestamp};
 
 use crate::builtin::load::Load;
 use crate::event::{Answer, Delivery};
@@ -75,6 +75,14 @@ impl Builtin {
         }
     }
 
+    /// Something was published that it subscribes to.
+    pub fn hear(&mut self, publication: &Publication, now: Timestamp) {
+        match &mut self.0 {
+            Behaviour::Load(load) => load.hear(publication, now),
+            Behaviour::Echo | Behaviour::Counter(_) | Behaviour::Clock => {}
+        }
+    }
+
     /// Nobody waits for its answer to this message any more.
     pub fn cancel(&mut self, message: &MessageId) {
         match &mut self.0 {
@@ -85,7 +93,7 @@ impl Builtin {
 
     /// When it wants [`Self::woken`].
     #[must_use]
-    pub const fn next_wakeup(&self) -> Option<Timestamp> {
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
         match &self.0 {
             Behaviour::Load(load) => load.next_wakeup(),
             Behaviour::Echo | Behaviour::Counter(_) | Behaviour::Clock => None,

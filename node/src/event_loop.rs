@@ -368,7 +368,7 @@ impl EventLoop {
                 self.runners.deliver(process, *delivery, now, &mut self.inputs);
             }
             Output::DeliverPublication { process, publication } => {
-                self.runners.deliver_publication(process, *publication);
+                self.runners.deliver_publication(process, *publication, now);
             }
             Output::CancelDelivery { process, message } => self.runners.cancel(process, message),
             Output::Warn { process, resource, measured, limit } => {

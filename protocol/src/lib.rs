@@ -136,4 +136,4 @@ pub use tree::{
     TreeNeighbour, TreeProof, TreeProofError, TreeSibling, TreeStatement, TreeStep, branch_hash, child_hash, name_bit,
     name_key, no_children, node_hash, parting_bit,
 };
-pub use wire::{WIRE_VERSION, WIRE_VERSION_MIN, WIRE_VERSION_PARTS, WireVersions};
+pub use wire::{WIRE_VERSION, WIRE_VERSION_MIN, WIRE_VERSION_PARTS, WIRE_VERSION_PUBLICATIONS, WireVersions};

@@ -44,6 +44,8 @@ pub enum A2aItem {
     Part(Box<ReplyPart>),
     /// How many parts of an answer the caller has taken.
     PartsTaken(PartsTaken),
+    /// What was published, by its publisher's node alone; nobody waits for a receipt.
+    Publication(Box<Publication>),
 }
 
 /// A request of `/weft/a2a/1`: everything that waited for this peer.

@@ -12,6 +12,8 @@ pub const WIRE_VERSION: u16 = 2;
 pub const WIRE_VERSION_MIN: u16 = 1;
 /// The first one in which the answer to a message may come in parts.
 pub const WIRE_VERSION_PARTS: u16 = 2;
+/// The version of the wire that a publication sent straight to a member came with.
+pub const WIRE_VERSION_PUBLICATIONS: u16 = 2;
 
 /// The versions that one side speaks: all from the oldest to the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

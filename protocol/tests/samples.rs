@@ -775,6 +775,9 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
             ];
             encode(&A2aRequest { items })
         }),
+        ("a2a-publication".to_owned(), {
+            encode(&A2aRequest { items: vec![A2aItem::Publication(Box::new(signed_publication()))] })
+        }),
         ("refusal-broken-off".to_owned(), {
             encode(&Refusal::BrokenOff { parts: 2, reason: "3 parts were sent".into() })
         }),

@@ -323,6 +323,10 @@ impl Judge {
                 A2aItem::Receipt(receipt) => self.receipt(actor, receipt),
                 A2aItem::LargeEnvelope(large) => self.envelope(actor, &large.envelope),
                 A2aItem::LargeReceipt(large) => self.receipt(actor, &large.receipt),
+                A2aItem::Publication(publication) => {
+                    self.topics.published(&mut self.book, publication, self.now_us);
+                    self.publication(actor, publication);
+                }
                 A2aItem::Cancel(_) | A2aItem::Part(_) | A2aItem::PartsTaken(_) => {}
             }),
             Request::Sync(SyncRequest::Hello { vector_root }) => {

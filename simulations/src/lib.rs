@@ -8,7 +8,7 @@
 //! It knows nothing of libp2p, of child processes, or of the local API, and measures no real time: that is for whoever calls it.
 //!
 //! Modules in reading order: `scenario` and `transition` (what may happen), `generate` (what does), `run` (from beginning to
-//! end), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
+//! end), `idle` (when nothing happens), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
 //! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; `starts` (nodes that do not know how far their chain went); what is shown: `checks`, `reference` (the model),
 //! `publications`, `services`, `elsewhere`, `stability`, `versions`, `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
 //! `membership` stands alone: the rules of who counts and what is stable, as a model without a peer.
@@ -21,6 +21,7 @@ mod disk;
 mod elsewhere;
 mod faults;
 mod generate;
+mod idle;
 mod invariants;
 mod joining;
 mod keys;
@@ -44,6 +45,7 @@ mod versions;
 mod world;
 
 pub use disk::Unsynced;
+pub use idle::idle;
 pub use mutation::Mutation;
 pub use network::LinkSettings;
 pub use report::{CheckReport, SimReport};

@@ -221,7 +221,7 @@ impl Mutation {
                 A2aItem::Receipt(receipt) => receipt.hlc = Hlc(1),
                 A2aItem::LargeEnvelope(large) => large.envelope.hlc = Hlc(1),
                 A2aItem::LargeReceipt(large) => large.receipt.hlc = Hlc(1),
-                A2aItem::Cancel(_) | A2aItem::Part(_) | A2aItem::PartsTaken(_) => {}
+                A2aItem::Cancel(_) | A2aItem::Part(_) | A2aItem::PartsTaken(_) | A2aItem::Publication(_) => {}
             }
         }
     }

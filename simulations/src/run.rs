@@ -72,7 +72,7 @@ fn run_plan(scenario: &Scenario, seed: u64, steps: &[Step], mutation: Option<Mut
 }
 
 /// The founder starts, and all that do not come late join.
-fn set_up(world: &mut World) {
+pub(crate) fn set_up(world: &mut World) {
     world.found();
     let together = world.scenario.nodes - world.scenario.late;
     for node in 1..together {

@@ -276,6 +276,7 @@ fn item_words(item: &A2aItem) -> String {
         A2aItem::Receipt(receipt) => format!("receipt {} {} {:?}", receipt.message, receipt.hlc, receipt.outcome),
         A2aItem::Cancel(message) => format!("cancel {message}"),
         A2aItem::Part(part) => format!("part {} of {}", part.number, part.message),
+        A2aItem::Publication(publication) => format!("publication {} {}", publication.id, publication.hlc),
         A2aItem::PartsTaken(taken) => format!("taken {} parts of {}", taken.count, taken.message),
         A2aItem::LargeEnvelope(large) => {
             format!("envelope {} {} by {}", large.envelope.id, large.envelope.hlc, large.body.address)

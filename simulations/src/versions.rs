@@ -58,6 +58,7 @@ fn later_item(item: &A2aItem) -> Option<&'static str> {
     match item {
         A2aItem::Part(_) => Some("a part"),
         A2aItem::PartsTaken(_) => Some("how many parts were taken"),
+        A2aItem::Publication(_) => Some("a publication sent straight"),
         A2aItem::Envelope(envelope) => message(envelope),
         A2aItem::LargeEnvelope(large) => message(&large.envelope),
         A2aItem::Receipt(receipt) => later_receipt(receipt),

@@ -96,10 +96,11 @@ impl Group {
 
     /// Whether there is anything to write.
     pub(super) fn is_empty(&self) -> bool {
-        self.hashes.is_empty() && self.has_records_alone()
+        self.hashes.is_empty() && self.topic_put.is_empty() && self.topic_drop.is_empty() && self.has_records_alone()
     }
 
-    /// From when on it is to be written, if steps of plain messages wait so long for others; none when there is nothing.
+    /// From when on it is to be written, if steps of plain messages, and publications beside them, wait so long for others; none
+    /// when there is nothing.
     pub(super) fn due_at(&self, linger_us: u64, now: Timestamp) -> Option<Timestamp> {
         let lingers = self.has_records_alone() && self.promises.is_empty() && self.hashes.len() < RECORDS_LINGER_MAX;
         match self.records_since {
@@ -109,13 +110,12 @@ impl Group {
         }
     }
 
-    /// Whether nothing is to be written but steps of plain messages.
+    /// Whether nothing is to be written but steps of plain messages and the publications that were such. Who hears those when they
+    /// are on disk waits with a promise.
     fn has_records_alone(&self) -> bool {
         self.events.is_empty()
             && self.outbox_put.is_empty()
             && self.outbox_drop.is_empty()
-            && self.topic_put.is_empty()
-            && self.topic_drop.is_empty()
             && self.dead_put.is_empty()
             && self.dead_drop.is_empty()
             && !self.checkpoint

@@ -20,6 +20,7 @@ mod breaker;
 mod config;
 mod event;
 mod failover;
+mod fan_out;
 mod health;
 mod inbound;
 mod large;

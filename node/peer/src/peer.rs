@@ -10,8 +10,8 @@ use weft_protocol::limits::{ENVELOPES_PER_FRAME_MAX, PAGE_BYTES_MAX, ROTATIONS_M
 use weft_protocol::{
     A2aItem, A2aRequest, A2aResponse, Admitted, Batch, Booted, ChainId, ChainState, CommitGroup, Configured, Cut,
     Event, Evidence, Fact, ForkSeen, Gossip, Hlc, KeyRotation, MemberChangeWanted, MemberVerb, MessageId, NodeCheck,
-    NodeId, Principal, PrunedRows, Publication, Receipt, Recovered, Refusal, Repaired, ResourceScored, Role,
-    ServiceName, Signer, Snapshot, SyncRequest, SyncResponse, Timestamp, TopicPattern,
+    NodeId, Principal, PrunedRows, Receipt, Recovered, Refusal, Repaired, ResourceScored, Role, ServiceName, Signer,
+    Snapshot, SyncRequest, SyncResponse, Timestamp, TopicPattern,
 };
 use weft_replication::{self as replication, Replication};
 
@@ -104,7 +104,7 @@ pub struct Peer {
     next_signer: Option<Arc<dyn Signer>>,
     next_ticket: u64,
     /// The time of the last input.
-    now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 impl std::fmt::Debug for Peer {
@@ -441,7 +441,10 @@ impl Peer {
     fn asked(&mut self, ask: AskId, by: Principal, question: Question, now: Timestamp, out: &mut Vec<Output>) {
         let discovery_ask = discovery::AskId(ask.0);
         match question {
-            Question::Kernel(syscall) => self.syscall(ask, by, syscall, now, out),
+            Question::Kernel(syscall) => match self.fan_out_full(&syscall) {
+                Some(refusal) => out.push(Output::Answer { ask, answer: Err(refusal) }),
+                None => self.syscall(ask, by, syscall, now, out),
+            },
             Question::Invite { role, ttl_us, uses, secret, certificate_ttl_us } => {
                 let asked = discovery::Input::InviteAsked {
                     ask: discovery_ask,
@@ -735,7 +738,7 @@ impl Peer {
     // The mesh.
 
     fn connected(&mut self, node: NodeId, path: discovery::Path, out: &mut Vec<Output>) {
-        self.links.open(node, path.wire);
+        self.links.open(node, path.wire, self.now);
         self.mending.connected(node, self.now);
         self.start_connected(node, out);
         self.tell_discovery(discovery::Input::Connected { node, path });
@@ -743,7 +746,7 @@ impl Peer {
     }
 
     fn path_changed(&mut self, node: NodeId, path: discovery::Path) {
-        self.links.open(node, path.wire);
+        self.links.open(node, path.wire, self.now);
         self.tell_discovery(discovery::Input::Connected { node, path });
     }
 
@@ -853,6 +856,7 @@ impl Peer {
                     self.tell_kernel(kernel::Input::PartsTakenArrived { from, taken });
                 }
                 (A2aItem::Cancel(message), _) => self.tell_kernel(kernel::Input::CancelArrived { from, message }),
+                (A2aItem::Publication(publication), _) => self.publication_arrived(from, publication),
             }
         }
     }
@@ -888,7 +892,7 @@ impl Peer {
         let Some(purpose) = self.outbound.remove(&request) else { return };
         match (purpose, content) {
             (Outbound::A2a { to, .. }, Response::A2a(response)) => {
-                self.links.finish(to);
+                self.links.finish(to, self.now);
                 for receipt in response.receipts {
                     self.receipt_arrived(to, Box::new(receipt));
                 }
@@ -934,7 +938,7 @@ impl Peer {
     fn failed(&mut self, purpose: Outbound, reason: &str, now: Timestamp, out: &mut Vec<Output>) {
         match purpose {
             Outbound::A2a { to, messages } => {
-                self.links.finish(to);
+                self.links.finish(to, self.now);
                 for message in messages {
                     self.tell_kernel(kernel::Input::TransmitFailed { to, message });
                 }
@@ -1091,17 +1095,6 @@ impl Peer {
             }
             From::Halt => out.push(Output::Halt),
         }
-    }
-
-    /// A publication travels on its topic; and once more on that of the wildcards when somebody hears it only there.
-    fn publish(&mut self, publication: Box<Publication>, out: &mut Vec<Output>) {
-        let topic = GossipTopic::Agents(publication.topic.clone());
-        let by_wildcard = self.discovery.is_heard_by_wildcard(&publication.topic);
-        let content = Box::new(Gossip::Publication(publication));
-        if by_wildcard {
-            out.push(Output::Gossip { topic: GossipTopic::Wildcards, content: content.clone() });
-        }
-        out.push(Output::Gossip { topic, content });
     }
 
     fn follow(&mut self, subscriptions: Vec<(TopicPattern, u32)>, since: Hlc, out: &mut Vec<Output>) {

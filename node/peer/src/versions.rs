@@ -1,6 +1,9 @@
 //! What a member that speaks an older version of the wire is told: never what it cannot read, and never in silence less than was asked.
 
-use weft_protocol::{A2aItem, Envelope, NodeId, Receipt, Refusal, SyncResponse, WIRE_VERSION_MIN, WIRE_VERSION_PARTS};
+use weft_protocol::{
+    A2aItem, Envelope, NodeId, Receipt, Refusal, SyncResponse, WIRE_VERSION_MIN, WIRE_VERSION_PARTS,
+    WIRE_VERSION_PUBLICATIONS,
+};
 
 use crate::event::InboundId;
 use crate::peer::Peer;
@@ -40,6 +43,7 @@ impl Peer {
             A2aItem::Part(_) | A2aItem::PartsTaken(_) => {
                 self.check_version(to, WIRE_VERSION_PARTS).is_ok().then_some(item)
             }
+            A2aItem::Publication(_) => self.check_version(to, WIRE_VERSION_PUBLICATIONS).is_ok().then_some(item),
             A2aItem::Cancel(_) => Some(item),
         }
     }
@@ -54,7 +58,8 @@ impl Peer {
             | A2aItem::LargeReceipt(_)
             | A2aItem::Cancel(_)
             | A2aItem::Part(_)
-            | A2aItem::PartsTaken(_) => {}
+            | A2aItem::PartsTaken(_)
+            | A2aItem::Publication(_) => {}
         }
         item
     }

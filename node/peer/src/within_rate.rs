@@ -64,5 +64,7 @@ fn cost_of(item: &A2aItem) -> (Cost, Option<(MessageId, Hlc)>) {
         // It answers what this node asked, and no more may come than this node said.
         A2aItem::Part(_) => (Cost::default(), None),
         A2aItem::Cancel(_) | A2aItem::PartsTaken(_) => (ONE, None),
+        // Nobody is told of one that is not taken: its gap is found, and it is asked for.
+        A2aItem::Publication(publication) => (Cost { bytes: publication.payload.size() as u64, ..ONE }, None),
     }
 }

@@ -1176,6 +1176,8 @@ pub(crate) enum BenchCommand {
     Idle(BenchArgs),
     /// Eight nodes on this machine: how soon they see each other, and miss one that was killed or stopped
     Mesh(BenchArgs),
+    /// Publications of one node that four others hear, beside libp2p's own gossip
+    Pub(BenchArgs),
     /// Catching up with a chain of 100,000 events
     Sync(BenchArgs),
 }

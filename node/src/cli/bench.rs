@@ -4,9 +4,13 @@ mod append;
 mod call;
 mod chain;
 mod disk_limits;
+mod gossip;
+mod gossip_node;
 mod hostile;
 mod ipc;
 mod mesh;
+mod nats;
+mod publish;
 mod signatures;
 mod stock;
 mod sync;
@@ -44,10 +48,26 @@ impl Figure {
     }
 }
 
+/// What there is no figure for.
+#[derive(Debug, Serialize)]
+struct NotMeasured {
+    metric: &'static str,
+    /// Why.
+    reason: String,
+}
+
 /// All figures of one run.
 #[derive(Debug, Serialize)]
 struct Figures {
     results: Vec<Figure>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_measured: Vec<NotMeasured>,
+}
+
+impl From<Vec<Figure>> for Figures {
+    fn from(results: Vec<Figure>) -> Self {
+        Self { results, not_measured: Vec::new() }
+    }
 }
 
 /// Runs a benchmark and prints its figures.
@@ -56,24 +76,29 @@ struct Figures {
 /// Whatever kept it from being measured; no figure is printed then.
 pub(crate) async fn run(command: &BenchCommand) -> Result<(), CliError> {
     let folder = Folder::new()?;
-    let (json, results) = match command {
+    let (json, figures): (bool, Figures) = match command {
         BenchCommand::Append(args) => {
             let path = folder.path().to_owned();
             let measured = tokio::task::spawn_blocking(move || append::measure(&path)).await;
-            (args.json, measured.map_err(|error| failed("append", &error))??)
+            (args.json, measured.map_err(|error| failed("append", &error))??.into())
         }
         BenchCommand::Call(args) => (args.json, call::measure(folder.path()).await?),
-        BenchCommand::Hostile(args) => (args.json, hostile::measure(folder.path()).await?),
-        BenchCommand::Ipc(args) => (args.json, ipc::measure(folder.path()).await?),
-        BenchCommand::Idle(args) => (args.json, mesh::measure_idle(folder.path()).await?),
-        BenchCommand::Mesh(args) => (args.json, mesh::measure(folder.path()).await?),
-        BenchCommand::Sync(args) => (args.json, sync::measure(folder.path()).await?),
+        BenchCommand::Hostile(args) => (args.json, hostile::measure(folder.path()).await?.into()),
+        BenchCommand::Ipc(args) => (args.json, ipc::measure(folder.path()).await?.into()),
+        BenchCommand::Idle(args) => (args.json, mesh::measure_idle(folder.path()).await?.into()),
+        BenchCommand::Mesh(args) => (args.json, mesh::measure(folder.path()).await?.into()),
+        BenchCommand::Pub(args) => (args.json, publish::measure(folder.path()).await?.into()),
+        BenchCommand::Sync(args) => (args.json, sync::measure(folder.path()).await?.into()),
     };
-    Output::new(json).report(&Figures { results }, |figures| {
+    Output::new(json).report(&figures, |figures| {
         let rows = figures.results.iter().map(|figure| {
             let Figure { metric, value, unit, limit, limit_value, ratio } = figure;
             format!("{metric:<34} {value:>12.1} {unit:<10} {limit_value:>12.1} {limit:<44} {ratio:>7.2}\n")
         });
+        let without = figures
+            .not_measured
+            .iter()
+            .map(|NotMeasured { metric, reason }| format!("{metric:<34} {reason}: not measured\n"));
         format!(
             "{:<34} {:>12} {:<10} {:>12} {:<44} {:>7}\n{}",
             "metric",
@@ -82,7 +107,7 @@ pub(crate) async fn run(command: &BenchCommand) -> Result<(), CliError> {
             "limit",
             "which is",
             "ratio",
-            rows.collect::<String>()
+            rows.chain(without).collect::<String>()
         )
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use weft_kernel::{Act, Builtin, Delivery};
 use weft_peer::{AskId, Input, Question, Reply};
-use weft_protocol::{AgentName, BuiltinKind, MessageId, Principal, ProcessId, Refusal, Timestamp};
+use weft_protocol::{AgentName, BuiltinKind, MessageId, Principal, ProcessId, Publication, Refusal, Timestamp};
 
 use crate::ask::Asker;
 
@@ -56,6 +56,12 @@ impl Builtins {
         builtin.deliver(delivery, now, &mut self.acts);
         carry_out(&self.asker, &mut self.asks, process, agent, &mut self.acts, inputs);
         None
+    }
+
+    /// Hands over a publication; whether the process is one of these.
+    pub(super) fn hear(&mut self, process: ProcessId, publication: &Publication, now: Timestamp) -> bool {
+        let builtin = self.running.get_mut(&process);
+        builtin.map(|(_, builtin)| builtin.hear(publication, now)).is_some()
     }
 
     pub(super) fn cancel(&mut self, process: ProcessId, message: &MessageId) {

@@ -181,7 +181,10 @@ impl Runners {
     }
 
     /// Hands over a publication. One that finds no room is lost; the gap in its numbers tells the agent.
-    pub(crate) fn deliver_publication(&mut self, process: ProcessId, publication: Publication) {
+    pub(crate) fn deliver_publication(&mut self, process: ProcessId, publication: Publication, now: Timestamp) {
+        if self.builtins.hear(process, &publication, now) {
+            return;
+        }
         if let Some(Running { orders, .. }) = self.running.get(&process)
             && orders.capacity() > ORDERS_MAX / 2
         {

@@ -410,6 +410,7 @@ read signal; echo "$signal" >&2
             forgetful: false,
             ed25519: None,
         },
+        Timestamp(0),
     );
     assert_eq!(node.answered().await, Ok(Some(Payload::Text("late".into()))));
     node.runners.stop(PROCESS, 5_000_000);

@@ -1,4 +1,5 @@
-//! Calls between two nodes in two processes, one at a time and 64 at once; and what an idle node costs.
+//! Calls between two nodes in two processes, one at a time and 64 at once, beside libp2p's own exchange and a broker's; and what an
+//! idle node costs.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,8 +15,9 @@ use weft_protocol::control::{InviteReport, InviteRequest, StatusReport, UpReport
 use weft_protocol::{Delivery, Durability, Level, NodeName, Payload, Principal, Token, WireVersions};
 
 use super::disk_limits::write_and_sync;
+use super::nats::{self, Nats};
 use super::stock::{self, BODY_BYTES, Stock};
-use super::{Figure, failed, median, micros, per_second, percentile};
+use super::{Figure, Figures, NotMeasured, failed, median, micros, per_second, percentile};
 use crate::ask::Asker;
 use crate::boot::Boot;
 use crate::cli::CliError;
@@ -35,7 +37,7 @@ const AT_ONCE: usize = AT_ONCE_CALLS as usize;
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// Measures in `folder`.
-pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
+pub(super) async fn measure(folder: &Path) -> Result<Figures, CliError> {
     let far = FarNode::start(&folder.join("beta"), "beta").await?;
     let near = near_node(&folder.join("alpha"), &far).await?;
     let asker = near.asker.clone();
@@ -53,6 +55,7 @@ pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
     let rss = resident_bytes(idle.child.id())?;
     let start_ms = idle.restart_to_answer("idle").await?;
 
+    let broker = nats::measure(folder, ONE_AT_A_TIME, IN_FLIGHT, AT_ONCE).await;
     let settings = stock::measure(ONE_AT_A_TIME, IN_FLIGHT, AT_ONCE).await?;
     let [several, one] = &settings;
     let quick = if one.p50_us < several.p50_us { one } else { several };
@@ -67,7 +70,7 @@ pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
         let what = format!("with {}", other.setting);
         Figure::new(name, "µs", setting.p50_us, what, other.p50_us)
     };
-    Ok(vec![
+    let results = vec![
         Figure::new("call_executed_p50_us", "µs", percentile(&mut executed, 50), quick_name.clone(), quick.p50_us),
         Figure::new("call_executed_p99_us", "µs", percentile(&mut executed, 99), quick_name, quick.p99_us),
         Figure::new("call_durable_p50_us", "µs", percentile(&mut durable, 50), durable_name, durable_limit_us),
@@ -89,7 +92,31 @@ pub(super) async fn measure(folder: &Path) -> Result<Vec<Figure>, CliError> {
         stock_figure("stock_p50_us", one, several),
         Figure::new("idle_rss_bytes", "bytes", rss, "a bare libp2p swarm on QUIC in this program", bare_rss),
         Figure::new("start_to_answer_ms", "ms", start_ms, "exec of the same program to its first line", bare_ms),
-    ])
+    ];
+    let ours = [percentile(&mut executed, 50), percentile(&mut executed, 99), at_once];
+    Ok(beside(broker, ours, Figures::from(results)))
+}
+
+/// Adds what the broker needs for the same: p50, p99 and exchanges per second; or why that is not known.
+fn beside(broker: Result<[Nats; 2], String>, ours: [f64; 3], mut figures: Figures) -> Figures {
+    let names = ["call_beside_nats_p50_us", "call_beside_nats_p99_us", "call_beside_nats_64_per_s"];
+    match broker {
+        Ok([several, one]) => {
+            let quick = if one.p50_us < several.p50_us { &one } else { &several };
+            let many = if one.at_once_per_s > several.at_once_per_s { &one } else { &several };
+            let what = |nats: &Nats| format!("nats-server {}, plain text, {}", nats.version, nats.setting);
+            let theirs = [(quick, quick.p50_us), (quick, quick.p99_us), (many, many.at_once_per_s)];
+            for ((name, unit), (ours, (nats, value))) in
+                names.into_iter().zip(["µs", "µs", "calls/s"]).zip(ours.into_iter().zip(theirs))
+            {
+                figures.results.push(Figure::new(name, unit, ours, what(nats), value));
+            }
+        }
+        Err(reason) => {
+            figures.not_measured.extend(names.map(|metric| NotMeasured { metric, reason: reason.clone() }));
+        }
+    }
+    figures
 }
 
 /// A node in a process of its own.
@@ -112,8 +139,23 @@ impl FarNode {
         listen: &[&str],
         settings: &[(&str, String)],
     ) -> Result<Self, CliError> {
+        Self::begin(home, name, &["up"], listen, settings).await
+    }
+
+    /// The same, let in by this token.
+    pub(super) async fn join(home: &Path, name: &str, token: &str) -> Result<Self, CliError> {
+        Self::begin(home, name, &["join", token], &[QUIC], &[]).await
+    }
+
+    async fn begin(
+        home: &Path,
+        name: &str,
+        first: &[&str],
+        listen: &[&str],
+        settings: &[(&str, String)],
+    ) -> Result<Self, CliError> {
         let home = HomeDir::new(home)?;
-        let child = spawn(&home, name, listen, settings).await?;
+        let child = spawn(&home, name, first, listen, settings).await?;
         let client = Client::at(home.clone())?;
         Ok(Self { home, child, client })
     }
@@ -127,7 +169,7 @@ impl FarNode {
     async fn restart_to_answer(mut self, name: &str) -> Result<f64, CliError> {
         self.down().await?;
         let begin = Instant::now();
-        self.child = spawn(&self.home, name, &[QUIC], &[]).await?;
+        self.child = spawn(&self.home, name, &["up"], &[QUIC], &[]).await?;
         let _answered: StatusReport = self.client.get("/v1/status").await?;
         let took_ms = micros(begin) / 1_000.0;
         self.down().await?;
@@ -148,10 +190,17 @@ impl Drop for FarNode {
     }
 }
 
-async fn spawn(home: &HomeDir, name: &str, listen: &[&str], settings: &[(&str, String)]) -> Result<Child, CliError> {
+async fn spawn(
+    home: &HomeDir,
+    name: &str,
+    first: &[&str],
+    listen: &[&str],
+    settings: &[(&str, String)],
+) -> Result<Child, CliError> {
     let program = std::env::current_exe().map_err(|error| failed(name, &error))?;
     let mut child = Command::new(program)
-        .args(["up", "--json", "--log", "error", "--name", name, "--home"])
+        .args(first)
+        .args(["--json", "--log", "error", "--name", name, "--home"])
         .arg(home.path())
         .env("XDG_STATE_HOME", home.path())
         .envs(settings.iter().map(|(name, value)| (name, value)))

@@ -12,7 +12,8 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder};
 use tokio::time::Instant;
 
-use super::{failed, micros, per_second, percentile};
+use super::gossip_node::{self, Mesh};
+use super::{failed, micros, nats, per_second, percentile};
 use crate::cli::CliError;
 
 /// Bytes of a request and of its response.
@@ -25,6 +26,12 @@ pub(crate) struct StockArgs {
     /// On a runtime of one thread.
     #[arg(long)]
     one_thread: bool,
+    /// As a node that publishes and subscribes, by this mesh.
+    #[arg(long)]
+    gossip: Option<Mesh>,
+    /// As the answering side of requests through the NATS server at this address.
+    #[arg(long)]
+    nats: Option<String>,
 }
 
 /// What one setting of the exchange comes to.
@@ -64,7 +71,7 @@ async fn measure_one(
 }
 
 /// Runs a future on a thread and runtime of its own.
-async fn on_one_thread<T, F>(make: impl FnOnce() -> F + Send + 'static) -> Result<T, CliError>
+pub(super) async fn on_one_thread<T, F>(make: impl FnOnce() -> F + Send + 'static) -> Result<T, CliError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, CliError>>,
@@ -133,7 +140,13 @@ fn swarm() -> Result<StockSwarm, CliError> {
 /// # Errors
 /// When it cannot listen.
 pub(crate) async fn serve(args: &StockArgs) -> Result<(), CliError> {
-    if args.one_thread { on_one_thread(answer).await } else { answer().await }
+    let (gossip, server) = (args.gossip, args.nats.clone());
+    let run = async move || match (gossip, server) {
+        (Some(mesh), _) => gossip_node::run(mesh).await,
+        (None, Some(server)) => nats::answer(&server).await,
+        (None, None) => answer().await,
+    };
+    if args.one_thread { on_one_thread(run).await } else { run().await }
 }
 
 async fn answer() -> Result<(), CliError> {

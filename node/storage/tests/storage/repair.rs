@@ -163,7 +163,7 @@ fn what_a_crash_left_behind_is_not_taken_for_what_was_promised() {
     let second = writer.says(1, "acknowledged");
     let never = [1, 2].map(|number| cut.says(number, &"never acknowledged ".repeat(400)));
     // What is written later covers what stands in front, so something else does; and all of it is more than the journal has room for.
-    let front: Vec<_> = (1..=12).map(|number| other.says(number, &"in front ".repeat(800))).collect();
+    let front: Vec<_> = (1..=24).map(|number| other.says(number, &"in front ".repeat(800))).collect();
     let front = front.into_iter().map(|group| (other.chain(), group));
     let groups = front.chain(never.iter().map(|group| (chain, group.clone()))).collect();
     let batch = Batch { groups, ..Batch::default() };
