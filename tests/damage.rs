@@ -57,8 +57,11 @@ fn rot_in_the_own_chain_of_a_running_node_is_told_and_repaired_by_the_next_start
     let mut pair = Pair::new();
     pair.scrub_often();
     let before = pair.alpha.json(&["chain", "status"]);
-    flip_under(&pair.alpha, NEEDLE.as_bytes());
-    wait_for("the scrub finds it", BOUND, || (pair.alpha.json(&["status"])["state"] == "damaged").then_some(()));
+    assert!(flip_under(&pair.alpha, NEEDLE.as_bytes()) > 0, "the bytes are in the store");
+    wait_for("the scrub finds it", BOUND, || {
+        flip_under(&pair.alpha, NEEDLE.as_bytes());
+        (pair.alpha.json(&["status"])["state"] == "damaged").then_some(())
+    });
     let status = pair.alpha.json(&["status"]);
     let (own, finds) = (status["node"].as_str().expect("a node"), status["scrub"]["finds"].as_array().expect("finds"));
     // The other's chain holds the same text.
@@ -111,9 +114,12 @@ fn rot_in_a_foreign_chain_of_a_running_node_is_mended_by_a_member() {
     pair.scrub_often();
     pair.wait_exchanged();
     pair.beta.down();
-    flip_under(&pair.alpha, FOREIGN.as_bytes());
+    assert!(flip_under(&pair.alpha, FOREIGN.as_bytes()) > 0, "the bytes are in the store");
     let find = || Some(pair.alpha.json(&["status"])["scrub"]["finds"][0].clone()).filter(|find| find.is_object());
-    let found = wait_for("the scrub finds it", BOUND, find);
+    let found = wait_for("the scrub finds it", BOUND, || {
+        flip_under(&pair.alpha, FOREIGN.as_bytes());
+        find()
+    });
     let beta = pair.beta.up["node"].as_str().expect("a node").to_owned();
     assert!(found["chain"].as_str().is_some_and(|chain| chain.starts_with(&beta)), "{found}");
     assert_eq!((&found["table"], &found["mended_at"]), (&"groups".into(), &serde_json::Value::Null), "{found}");
@@ -209,17 +215,17 @@ fn flip_byte(pair: &Pair, flip: Flip) -> Vec<u8> {
 }
 
 /// Flips one bit in every copy of these bytes in the store of a node that runs.
-fn flip_under(node: &Node, needle: &[u8]) {
+fn flip_under(node: &Node, needle: &[u8]) -> usize {
     let path = node.home.join("store.redb");
     let bytes = std::fs::read(&path).expect("the store");
     let places: Vec<usize> =
         bytes.windows(needle.len()).enumerate().filter(|(_, part)| *part == needle).map(|(at, _)| at).collect();
-    assert!(!places.is_empty(), "the bytes are not in the store");
     let file = std::fs::OpenOptions::new().write(true).open(&path).expect("the store is ours");
-    for place in places {
+    for place in &places {
         let at = place + needle.len() / 2;
         file.write_all_at(&[bytes[at] ^ 1], at as u64).expect("written");
     }
+    places.len()
 }
 
 fn start_again(home: &Path) -> Said {

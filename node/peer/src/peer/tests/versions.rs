@@ -2,7 +2,7 @@
 
 use weft_protocol::{
     Delivery, Durability, Envelope, LargeEnvelope, LargeReceipt, Level, LocalTarget, MessageRecord, Outcome,
-    PartsProof, PartsTaken, Payload, ReplyPart, Sender, Stage, TraceId, TraceRow,
+    PartsProof, PartsTaken, Payload, Publication, ReplyPart, Sender, Stage, TraceId, TraceRow,
 };
 
 use super::*;
@@ -28,6 +28,22 @@ fn envelope(parts: bool) -> Box<Envelope> {
         grant: None,
         cause: Vec::new(),
         parts,
+    })
+}
+
+fn publication() -> Box<Publication> {
+    Box::new(Publication {
+        id: id(1),
+        hlc: Hlc::from_wall(NOW),
+        trace: TraceId(1),
+        from: Sender { node: BETA, principal: Principal::Operator },
+        topic: "jobs.new".parse().expect("a topic"),
+        seq: 1,
+        prev: 0,
+        forgetful: false,
+        payload: Payload::Text("x".to_owned()),
+        grant: None,
+        ed25519: None,
     })
 }
 
@@ -77,6 +93,7 @@ fn a_member_of_the_first_version_is_sent_what_that_has_and_others_everything() {
         (large_receipt(Some(proof())), Some(large_receipt(None))),
         (A2aItem::Part(Box::new(part)), None),
         (A2aItem::PartsTaken(PartsTaken { message: id(1), count: 1 }), None),
+        (A2aItem::Publication(publication()), None),
         same(A2aItem::Cancel(id(1))),
     ];
     for (item, at_first) in cases {
