@@ -107,6 +107,19 @@ fn a_frame_that_rots_is_damage_wherever_it_stands() {
     }
 }
 
+/// Without the mark behind the last frame, each frame still says of the one before that it was acknowledged.
+#[test]
+fn a_frame_behind_another_says_that_the_other_was_promised() {
+    let bytes = killed(3).0.after_crash(Unsynced::Lost).bytes();
+    let starts = frames(&bytes);
+    for start in &starts[..starts.len() - 1] {
+        let mut rotten = bytes.clone();
+        rotten[start + 60] ^= 4;
+        let error = Store::open_backend(Disk::with(rotten)).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    }
+}
+
 /// The mark behind the last frame says that it was acknowledged; without the mark it may have been cut off by a crash.
 #[test]
 fn only_the_last_frame_may_be_unfinished() {
