@@ -29,6 +29,10 @@ pub(crate) const COMPARISONS_MAX: usize = 16;
 /// Most searches for a first divergence at a time; further suspicions are dropped and arise again.
 pub(crate) const INQUIRIES_MAX: usize = 8;
 
+/// Most bytes of our own commits kept in memory for members that fetch what was just announced (guess: what a busy node writes
+/// between two announcements, some times over).
+pub(crate) const RECENT_BYTES_MAX: usize = 256 * 1024;
+
 /// How long a member that was asked to vouch for something has before another one is asked too, in microseconds: a hundred
 /// round trips and syncs of a good link and disk (guess).
 pub(crate) const SEEK_PAUSE_US: u64 = 500_000;
@@ -48,6 +52,12 @@ pub struct ReplicationConfig {
     pub fault_pause_us: u64,
     /// Most bytes wanted in one page; clamped to what a frame carries.
     pub page_bytes: u64,
+    /// How long a commit of ours waits before others hear of it, in microseconds, so that who waits for it comes first (guess: a
+    /// round trip and a sync).
+    pub announce_linger_us: u64,
+    /// Least time between two announcements of ours, in microseconds (guess: shorter than anybody notices, and long enough that
+    /// announcements cost a busy node little).
+    pub announce_pause_us: u64,
 }
 
 impl Default for ReplicationConfig {
@@ -59,6 +69,8 @@ impl Default for ReplicationConfig {
             loss_pause_us: 500_000,
             fault_pause_us: 5_000_000,
             page_bytes: PAGE_BYTES_MAX as u64,
+            announce_linger_us: 1_000,
+            announce_pause_us: 20_000,
         }
     }
 }

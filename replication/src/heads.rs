@@ -88,7 +88,13 @@ impl Replication {
     }
 
     /// Our own chain grew on disk: only now may others hear of it.
-    pub(crate) fn on_own_chain_grew(&mut self, group: CommitGroup, commit: &Commit, outputs: &mut Vec<Output>) {
+    pub(crate) fn on_own_chain_grew(
+        &mut self,
+        group: CommitGroup,
+        commit: &Commit,
+        now: Timestamp,
+        outputs: &mut Vec<Output>,
+    ) {
         let facts = own_facts(&group);
         self.tree.learn(self.own.chain, &facts);
         self.snapshots.learn(&facts);
@@ -99,9 +105,7 @@ impl Replication {
             let anchors = commit.anchors.iter().map(|anchor| (anchor.chain, anchor.commit_no)).collect();
             self.stand(&head, [commit.hlc_first, commit.hlc_last], anchors, &facts);
         }
-        let whole = group.size() <= GOSSIP_COMMIT_BYTES_MAX;
-        let gossip = if whole { HeadGossip::Group(group) } else { HeadGossip::Head(group.signed) };
-        outputs.push(Output::Gossip(Box::new(gossip)));
+        self.announcing.grew(commit.commit_no, group, &self.config, now);
     }
 
     /// An announcement passed on by `from`. What continues our copy exactly is verified and stored; a gap is fetched; what we
@@ -129,10 +133,16 @@ impl Replication {
             return self.on_old_commit(chain, from, signed, &commit, outputs);
         }
         // Remembered even when it is on its way already: should what is on its way be refused, this member is asked.
-        self.note_ahead(chain, from, commit.commit_no.saturating_add(1));
+        self.note_ahead(chain, self.holder(&chain, from, group.as_ref()), commit.commit_no.saturating_add(1));
         if commit.commit_no == expected {
             self.on_next_commit(chain, from, group);
         }
+    }
+
+    /// Who can be asked for what is announced: whoever passed it on whole, and of a header its writer, because who passes that on
+    /// does not hold the rest yet.
+    fn holder(&self, chain: &ChainId, from: NodeId, group: Option<&CommitGroup>) -> NodeId {
+        if group.is_none() && self.links.contains_key(&chain.node) { chain.node } else { from }
     }
 
     /// Of a writer without keys, of another cluster, of us, or of a chain that does not grow any more.
@@ -148,7 +158,7 @@ impl Replication {
             self.refused += 1;
             return;
         }
-        self.note_ahead(commit.chain, from, commit.commit_no.saturating_add(1));
+        self.note_ahead(commit.chain, self.holder(&commit.chain, from, group.as_ref()), commit.commit_no.saturating_add(1));
         if commit.commit_no == 0 && self.copy_or_new(commit.chain).is_some() {
             self.on_next_commit(commit.chain, from, group);
         }

@@ -8,7 +8,7 @@
 //! It does not write our own chain (the kernel does), does not decide who is a member, never reads a clock or a disk, and
 //! knows nothing of transports.
 //!
-//! In reading order: `event` (the contract), `replication` (the machine), `heads` (what others say they hold) with `stretch` (finding what
+//! In reading order: `event` (the contract), `replication` (the machine), `announce` (when others hear of what we wrote), `heads` (what others say they hold) with `stretch` (finding what
 //! differs among many chains), `fetch` (getting
 //! what is missing), `copy` (one foreign chain and what is on its way into it), `verify` (the checks), `serve` (answering
 //! others), `fork` (what convicts), `forks` (what is proven), `evidence` (passing proof on, and the cut), `witnesses` (who vouches for
@@ -18,6 +18,7 @@
 //! `topic_log` (publications in order, none lost, and their history); `tree` (all resources that the chains tell of);
 //! `prune` (what of the own chain's rows may go).
 
+mod announce;
 mod config;
 mod copy;
 mod event;

@@ -6,11 +6,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use weft_protocol::limits::{INCARNATIONS_MAX, MEMBERS_MAX};
 use weft_protocol::{
-    Anchor, ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, Hlc, KeyRotation, MemberKeys,
+    Anchor, ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, HeadGossip, Hlc, KeyRotation, MemberKeys,
     NodeId, PlacedFact, PublicKeys, Recovered, RecoveredChain, StampVerdict, Statement, StatementBody, SyncResponse,
     Timestamp, judge_stamp, vector_root,
 };
 
+use crate::announce::Announcing;
 use crate::config::{CHAINS_MAX, KEYLESS_MAX, LINKS_MAX, ReplicationConfig};
 use crate::copy::{ChainCopy, Stored};
 use crate::event::{FetchId, Input, Output, RequestId};
@@ -37,6 +38,8 @@ pub struct Replication {
     pub(crate) config: ReplicationConfig,
     pub(crate) cluster: ClusterId,
     pub(crate) own: OwnChain,
+    /// What others are told of it.
+    pub(crate) announcing: Announcing,
     /// Who may write chains. Our own keys may be among them.
     pub(crate) members: BTreeMap<NodeId, MemberKeys>,
     pub(crate) quarantined: BTreeSet<NodeId>,
@@ -150,6 +153,7 @@ impl Replication {
             config,
             cluster,
             own: OwnChain::new(own, mine.first().copied()),
+            announcing: Announcing::default(),
             members,
             quarantined: BTreeSet::new(),
             copies: foreign.into_iter().map(|state| (state.chain(), ChainCopy::new(state.clone()))).collect(),
@@ -197,7 +201,8 @@ impl Replication {
             Input::MemberLearned { keys } => self.on_member_learned(keys, now, outputs),
             Input::MemberQuarantined { node } => self.on_member_quarantined(node),
             Input::MemberPardoned { node } => self.on_member_pardoned(node),
-            Input::OwnChainGrew { group, commit } => self.on_own_chain_grew(*group, &commit, outputs),
+            Input::OwnChainGrew { group, commit } => self.on_own_chain_grew(*group, &commit, now, outputs),
+            Input::Halting => outputs.extend(self.announcing.take(&self.config, now).map(gossip)),
             Input::Gossiped { from, gossip } => self.on_gossiped(from, *gossip, now, outputs),
             Input::RequestArrived { request, from, content } => self.on_request(request, from, content, now, outputs),
             Input::ResponseArrived { fetch, content } => self.on_response(fetch, Some(*content), now, outputs),
@@ -233,6 +238,7 @@ impl Replication {
         }
         self.advance(now, outputs);
         self.vote(now, outputs);
+        outputs.extend(self.announcing.take_due(&self.config, now).map(gossip));
     }
 
     /// A round that is due later than the new mean allows comes earlier.
@@ -246,7 +252,8 @@ impl Replication {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let round = (!self.links.is_empty()).then_some(self.next_round);
         let hello = self.links.values().filter_map(|link| link.hello_due).min();
-        let others = [self.vote_wakeup(), self.tick_wakeup(), self.seek.next_wakeup()];
+        let others =
+            [self.vote_wakeup(), self.tick_wakeup(), self.seek.next_wakeup(), self.announcing.next_wakeup()];
         [round, hello, self.retry_at, self.topics.next_wakeup()].into_iter().chain(others).flatten().min()
     }
 
@@ -557,6 +564,7 @@ impl Replication {
             link.hello_due = link.hello_due.map(|_| now);
         }
         self.copies.values_mut().for_each(ChainCopy::end_pauses);
+        self.announcing.restart(now);
     }
 
     fn on_woken(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
@@ -674,6 +682,10 @@ impl Replication {
             }
         }
     }
+}
+
+fn gossip(gossip: HeadGossip) -> Output {
+    Output::Gossip(Box::new(gossip))
 }
 
 /// What is held of a chain, as one stretch.

@@ -92,12 +92,17 @@ impl Replication {
                 outputs,
             );
         }
+        let bytes_max = bytes_max.min(PAGE_BYTES_MAX as u64);
+        let is_own = chain == self.own.chain;
+        if let Some(groups) = is_own.then(|| self.announcing.range(from_commit, bytes_max)).flatten() {
+            outputs.push(Output::Respond { request, content: Box::new(SyncResponse::Page { chain, groups }) });
+            return;
+        }
         let of_member = self.serving.values().filter(|member| **member == from).count();
         if self.serving.len() >= SERVING_MAX || of_member >= SERVING_PER_MEMBER_MAX {
             return refuse(request, "busy: too many ranges are being read; nothing changed, ask again later", outputs);
         }
         self.serving.insert(request, from);
-        let bytes_max = bytes_max.min(PAGE_BYTES_MAX as u64);
         outputs.push(Output::ReadRange { request, chain, from_commit, bytes_max });
     }
 

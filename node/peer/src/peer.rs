@@ -36,11 +36,13 @@ use crate::start::{Memory, Start};
 use crate::tails::Tails;
 use crate::waiting::{Parked, Waiting};
 
-/// What one of the three cores is to be told next.
+/// What one of the three cores is to be told next, and the end.
 pub(crate) enum Step {
     Kernel(kernel::Input),
     Discovery(discovery::Input),
     Replication(replication::Input),
+    /// This node goes down, once the steps before this one are done.
+    Halt,
 }
 
 /// What one of our requests to a member was for.
@@ -400,6 +402,7 @@ impl Peer {
                     self.find_lost();
                 }
                 Step::Replication(input) => self.replication.handle(input, now, &mut replication_out),
+                Step::Halt => out.push(Output::Halt),
             }
             for output in kernel_out.drain(..) {
                 self.kernel_asked(output, now, out);
@@ -1093,7 +1096,10 @@ impl Peer {
             From::LeaseUnused { agent, fence, refusal } => {
                 self.tell_failover(failover::Input::Unused { agent, fence, refusal }, now, out);
             }
-            From::Halt => out.push(Output::Halt),
+            From::Halt => {
+                self.tell_replication(replication::Input::Halting);
+                self.steps.push_back(Step::Halt);
+            }
         }
     }
 

@@ -23,22 +23,6 @@ fn gossip(world: &World, writer: &Writer, number: usize) -> Input {
 }
 
 #[test]
-fn our_own_commit_is_announced_whole_when_it_is_small_enough() {
-    let (mut world, mut writer) = level();
-    writer.write(START, 2, 0, true);
-    writer.write(START, 4, 10_000, true);
-    world.grow(1, &writer);
-    world.run();
-    let announced = &world.hosts[1].gossiped;
-    assert_eq!(announced[0], HeadGossip::Group(writer.groups[3].clone()));
-    assert_eq!(announced[1], HeadGossip::Head(writer.groups[4].signed.clone()), "over 32 KiB");
-    assert_eq!(announced.len(), 2);
-    assert_eq!(world.hosts[1].machine.heads(), [writer.head()]);
-    let status = &world.hosts[1].machine.chains(world.now)[0];
-    assert_eq!((status.events, status.commits, status.checkpoints, status.events_sealed), (12, 5, 5, 12));
-}
-
-#[test]
 fn what_continues_our_copy_is_verified_and_stored_without_asking() {
     let (mut world, mut writer) = level();
     writer.write(START, 3, 0, false);

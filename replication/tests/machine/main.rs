@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod announce;
 mod bounds;
 mod catch_up;
 mod cost;
