@@ -30,3 +30,13 @@ pub fn hash(label: &str, parts: &[&[u8]]) -> Digest {
 pub fn content_address(content: &[u8]) -> Digest {
     Digest::from_bytes(*blake3::hash(content).as_bytes())
 }
+
+/// The same of content that stands in parts.
+#[must_use]
+pub fn content_address_of(parts: &[&[u8]]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    Digest::from_bytes(*hasher.finalize().as_bytes())
+}

@@ -93,7 +93,7 @@ pub use failover::{
     Failover, FailoverDeclared, FenceEnd, FenceGranted, FenceHeld, FenceReleased, LeaseAnswer, are_labels,
 };
 pub use governance::{Branch, LeastEffect, Matcher, Rule, RuleId, RuleSet, Severity};
-pub use hash::{Digest, content_address, hash};
+pub use hash::{Digest, content_address, content_address_of, hash};
 pub use health::{Health, HealthChanged, HealthSubject, NodeCheck, ProbeCheck, ProbeKind, ProbeSpec, ProbeTiming};
 pub use id::{
     AgentName, ChainId, ClusterId, ContractVersion, GrantId, GroupName, Incarnation, InviteId, MessageId, MethodName,

@@ -15,6 +15,8 @@ const RECORDS_MAX: usize = 2_048;
 
 /// So many steps of plain messages wait for no others.
 const RECORDS_LINGER_MAX: usize = RECORDS_MAX / 2;
+/// Nor do so many events.
+const EVENTS_LINGER_MAX: usize = EVENTS_MAX / 2;
 
 /// Invariant: `events` hold consecutive places from `first_seq` on, with rising stamps.
 #[derive(Debug)]
@@ -29,8 +31,10 @@ pub(super) struct Group {
     /// The leaves of plain messages that no event holds the root of yet, and their hashes.
     pub(super) leaves: Leaves,
     pub(super) hashes: Vec<Digest>,
-    /// When the first of them was added.
-    records_since: Option<Timestamp>,
+    /// When the first was added of what nobody waits for: steps of plain messages, ends of those that were acknowledged.
+    lingers_since: Option<Timestamp>,
+    /// Whether there is something besides.
+    urgent: bool,
     pub(super) digests: Vec<DigestRow>,
     pub(super) bodies: Vec<(Digest, ByteBuf)>,
     pub(super) outbox_put: Vec<OutboxEntry>,
@@ -54,7 +58,8 @@ impl Group {
             last_hlc: Hlc(0),
             leaves: Leaves::default(),
             hashes: Vec::new(),
-            records_since: None,
+            lingers_since: None,
+            urgent: false,
             digests: Vec::new(),
             bodies: Vec::new(),
             outbox_put: Vec::new(),
@@ -80,8 +85,18 @@ impl Group {
 
     /// Adds the hash of one step of a plain message.
     pub(super) fn push_record(&mut self, hash: Digest, now: Timestamp) {
-        self.records_since.get_or_insert(now);
+        self.linger(now);
         self.hashes.push(hash);
+    }
+
+    /// What is added now may wait for others.
+    pub(super) fn linger(&mut self, now: Timestamp) {
+        self.lingers_since.get_or_insert(now);
+    }
+
+    /// What is added now waits for nothing.
+    pub(super) const fn hurry(&mut self) {
+        self.urgent = true;
     }
 
     pub(super) fn push(&mut self, event: Vec<u8>, leaf: Digest, hlc: Hlc) {
@@ -96,29 +111,26 @@ impl Group {
 
     /// Whether there is anything to write.
     pub(super) fn is_empty(&self) -> bool {
-        self.hashes.is_empty() && self.topic_put.is_empty() && self.topic_drop.is_empty() && self.has_records_alone()
-    }
-
-    /// From when on it is to be written, if steps of plain messages, and publications beside them, wait so long for others; none
-    /// when there is nothing.
-    pub(super) fn due_at(&self, linger_us: u64, now: Timestamp) -> Option<Timestamp> {
-        let lingers = self.has_records_alone() && self.promises.is_empty() && self.hashes.len() < RECORDS_LINGER_MAX;
-        match self.records_since {
-            _ if self.is_empty() => None,
-            Some(since) if lingers && since <= now => Some(since.after_us(linger_us)),
-            _ => Some(now),
-        }
-    }
-
-    /// Whether nothing is to be written but steps of plain messages and the publications that were such. Who hears those when they
-    /// are on disk waits with a promise.
-    fn has_records_alone(&self) -> bool {
         self.events.is_empty()
+            && self.hashes.is_empty()
+            && self.topic_put.is_empty()
+            && self.topic_drop.is_empty()
             && self.outbox_put.is_empty()
             && self.outbox_drop.is_empty()
             && self.dead_put.is_empty()
             && self.dead_drop.is_empty()
             && !self.checkpoint
+    }
+
+    /// From when on it is to be written, if what nobody waits for waits so long for others; none when there is nothing.
+    pub(super) fn due_at(&self, linger_us: u64, now: Timestamp) -> Option<Timestamp> {
+        let few = self.hashes.len() < RECORDS_LINGER_MAX && self.events.len() < EVENTS_LINGER_MAX;
+        let lingers = few && !self.urgent && self.promises.is_empty();
+        match self.lingers_since {
+            _ if self.is_empty() => None,
+            Some(since) if lingers && since <= now => Some(since.after_us(linger_us)),
+            _ => Some(now),
+        }
     }
 }
 

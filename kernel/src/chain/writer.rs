@@ -231,7 +231,9 @@ impl Writer {
             (next.seq, next.hlc) = (self.next_seq, self.tick(now));
             encoded = next.encode();
         }
-        self.push(encoded, next.hlc)
+        let placed = self.push(encoded, next.hlc);
+        self.back().hurry();
+        placed
     }
 
     /// Completes the group that takes events when it holds its share of all that waits for the disk. Whoever waits for what is being
@@ -269,12 +271,13 @@ impl Writer {
     }
 
     /// Appends one step of a durable message and stamps it, whatever stamp it carries; a body that does not fit is kept beside the
-    /// event that names it.
+    /// event that names it. When `awaited` is false it may wait for others.
     pub(crate) fn append_message(
         &mut self,
         source: &str,
         mut record: MessageRecord,
         cause: Vec<Digest>,
+        awaited: bool,
         now: Timestamp,
     ) -> (Hlc, RecordRef) {
         record.hlc = Hlc(u64::MAX);
@@ -293,7 +296,9 @@ impl Writer {
         let hlc = record.hlc;
         let encoded = event(self.next_seq, hlc, source, cause, &Fact::Message(Box::new(record))).encode();
         let placed = self.push(encoded, hlc);
-        self.back().bodies.extend(body);
+        let group = self.back();
+        group.bodies.extend(body);
+        if awaited { group.hurry() } else { group.linger(now) }
         (hlc, RecordRef { chain: self.durable.chain(), seq: placed.seq, leaf: placed.leaf })
     }
 
@@ -310,7 +315,9 @@ impl Writer {
 
     /// Keeps a message until it is acknowledged.
     pub(crate) fn keep(&mut self, entry: OutboxEntry) {
-        self.back().outbox_put.push(entry);
+        let group = self.back();
+        group.outbox_put.push(entry);
+        group.hurry();
     }
 
     /// Keeps a message no longer.
@@ -327,12 +334,16 @@ impl Writer {
 
     /// Keeps a message that was given up.
     pub(crate) fn keep_dead(&mut self, letter: DeadLetter) {
-        self.back().dead_put.push(letter);
+        let group = self.back();
+        group.dead_put.push(letter);
+        group.hurry();
     }
 
     /// Keeps a given-up message no longer.
     pub(crate) fn drop_dead(&mut self, message: MessageId) {
-        self.back().dead_drop.push(message);
+        let group = self.back();
+        group.dead_drop.push(message);
+        group.hurry();
     }
 
     /// Holds something back until all that is to be written so far is on disk; gives it back when that is so already.
@@ -520,6 +531,7 @@ impl Writer {
     /// Completes the group that takes events and begins the next.
     fn turn_over(&mut self, now: Timestamp) {
         self.gather_records(now);
+        self.back().hurry();
         self.open.push_back(Group::new(self.next_seq));
     }
 

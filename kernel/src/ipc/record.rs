@@ -67,7 +67,9 @@ impl Kernel {
         } else {
             "kernel".to_owned()
         };
-        let (hlc, place) = self.chain.append_message(&source, record, step.cause.to_vec(), now);
+        // Whoever asked has its answer when a message is acknowledged, and a repeated one would find the same.
+        let awaited = step.stage != Stage::Acknowledged;
+        let (hlc, place) = self.chain.append_message(&source, record, step.cause.to_vec(), awaited, now);
         (hlc, durable.then_some(place))
     }
 }

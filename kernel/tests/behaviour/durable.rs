@@ -1,6 +1,6 @@
 //! Durable messages: what leaves at once, what waits for which record, and that nothing is delivered twice.
 
-use weft_kernel::{Answer, Input, Output};
+use weft_kernel::{Answer, Input, KernelConfig, Output};
 use weft_protocol::{Fact, Principal, ProcessId, Refusal, Role, Stage};
 
 use crate::node::{acknowledged, effects, lines, message, text, transmitted};
@@ -189,4 +189,36 @@ fn a_busy_receiver_is_tried_again_until_the_deadline() {
     assert_eq!(rest[rest.len() - 2..], ["cancel m0", "answer 1 deadline: deadline passed"]);
     assert!(alpha.disk.outbox.is_empty());
     assert_ne!(alpha_id, from);
+}
+
+#[test]
+fn that_a_message_ended_waits_for_the_next_record_and_not_for_long() {
+    let mut pair = Pair::new();
+    let config = Box::new(KernelConfig::default());
+    let linger_us = config.records_linger_us;
+    pair.nodes[0].run(Input::Configured { config });
+    let receipted = |pair: &mut Pair, ask: u64| {
+        let asked = pair.asked(ask, Principal::Operator, message("echo@beta", "hi", "durable"));
+        let [alpha, beta] = &mut pair.nodes;
+        let sent = alpha.give(asked);
+        let written = lines(&sent).remove(0);
+        alpha.persist();
+        let envelope = Box::new(transmitted(&sent));
+        let id = envelope.id;
+        beta.run(Input::EnvelopeArrived { from: alpha.id(), role: Role::Worker, envelope });
+        let answered = beta.run(Input::AgentAnswered { process: ECHO, message: id, answer: Ok(None) });
+        let (from, receipt) = (beta.id(), Box::new(acknowledged(&answered)));
+        (written, lines(&alpha.give(Input::ReceiptArrived { from, receipt })))
+    };
+    let (_, ended) = receipted(&mut pair, 1);
+    assert_eq!(ended, ["answer 1 sent m0 executed+durable own#2 its#5"], "whoever asked waits for no disk");
+    let (written, _) = receipted(&mut pair, 2);
+    assert_eq!(written, "persist [ipc.message ipc.message] +m1 -m0", "one commit for an end and a beginning");
+
+    let alpha = &mut pair.nodes[0];
+    assert_eq!(alpha.disk.outbox.len(), 1);
+    alpha.pass(linger_us - 1);
+    assert_eq!(alpha.disk.outbox.len(), 1, "it waits");
+    alpha.pass(1);
+    assert!(alpha.disk.outbox.is_empty());
 }

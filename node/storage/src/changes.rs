@@ -17,14 +17,14 @@ const PUT: u8 = 0;
 /// An entry of the journal that is followed by a kind and a key, and a byte with its length before it.
 const REMOVE: u8 = 1;
 
-/// Changes of rows, in order. Keys of the index are made of the rows that they lead to, so the journal has none.
+/// Changes of rows, in order. Keys of the index are made of the rows that they lead to, when the database takes these: the journal has
+/// none, and nobody waits for them.
 #[derive(Debug)]
 pub(crate) struct Changes {
     salt: Salt,
     /// Room for the header of a frame, and the entries of the journal.
     frame: Vec<u8>,
     steps: Vec<Step>,
-    indexed: Vec<Vec<u8>>,
     unindexed: Vec<Vec<u8>>,
     /// Whether the entries say all that is to be done.
     is_repeatable: bool,
@@ -43,7 +43,7 @@ impl Changes {
     /// None yet, of a store with this salt.
     pub(crate) fn new(salt: Salt) -> Self {
         let frame = vec![0; HEADER_BYTES];
-        Self { salt, frame, steps: Vec::new(), indexed: Vec::new(), unindexed: Vec::new(), is_repeatable: true }
+        Self { salt, frame, steps: Vec::new(), unindexed: Vec::new(), is_repeatable: true }
     }
 
     /// What is mixed into the check of each row.
@@ -58,13 +58,14 @@ impl Changes {
 
     /// Writes one row in the place of what has its key.
     pub(crate) fn put(&mut self, kind: Kind, key: &[u8], body: &[u8]) {
-        self.put_row(&row::write(&self.salt, kind, key, body), kind, key.len());
-    }
-
-    fn put_row(&mut self, row: &[u8], kind: Kind, key_bytes: usize) {
         self.frame.push(PUT);
         let start = self.frame.len();
-        self.frame.extend_from_slice(row);
+        row::append(&mut self.frame, &self.salt, kind, key, body);
+        self.step(kind, key.len(), start);
+    }
+
+    /// The row that begins there is to be written.
+    fn step(&mut self, kind: Kind, key_bytes: usize, start: usize) {
         let key = start + row::ROW_HEADER_BYTES..start + row::ROW_HEADER_BYTES + key_bytes;
         self.steps.push(Step { kind, key, row: Some(start..self.frame.len()) });
     }
@@ -76,11 +77,6 @@ impl Changes {
         let start = self.frame.len();
         self.frame.extend_from_slice(key);
         self.steps.push(Step { kind, key: start..self.frame.len(), row: None });
-    }
-
-    /// Adds keys of the index.
-    pub(crate) fn index(&mut self, keys: impl IntoIterator<Item = Vec<u8>>) {
-        self.indexed.extend(keys);
     }
 
     /// Removes keys of the index, before any is added. A journal cannot repeat that: the rows that led there are gone.
@@ -103,8 +99,11 @@ impl Changes {
                 PUT => {
                     let (bytes, rest) = rest.split_at_checked(row::claimed_bytes(rest)?)?;
                     let row = row::read(&salt, bytes).ok()?;
-                    changes.put_row(bytes, row.kind, row.key.len());
-                    changes.index(keys_to(row).ok()?);
+                    keys_to(row).ok()?;
+                    changes.frame.push(PUT);
+                    let start = changes.frame.len();
+                    changes.frame.extend_from_slice(bytes);
+                    changes.step(row.kind, row.key.len(), start);
                     rest
                 }
                 REMOVE => {
@@ -127,21 +126,20 @@ pub(crate) fn apply<'a>(
 ) -> Result<(), redb::Error> {
     let mut tables = Tables { transaction, open: BTreeMap::new() };
     for changes in all {
-        let Changes { frame, steps, indexed, unindexed, .. } = changes;
-        for Step { kind, key, row } in steps {
-            let table = tables.of(Some(*kind))?;
-            match row {
-                Some(row) => table.insert(&frame[key.clone()], &frame[row.clone()])?,
-                None => table.remove(&frame[key.clone()])?,
-            };
+        let Changes { frame, steps, unindexed, .. } = changes;
+        for key in unindexed {
+            tables.of(None)?.remove(&key[..])?;
         }
-        if !unindexed.is_empty() || !indexed.is_empty() {
-            let table = tables.of(None)?;
-            for key in unindexed {
-                table.remove(&key[..])?;
-            }
-            for key in indexed {
-                table.insert(&key[..], &[][..])?;
+        for Step { kind, key, row } in steps {
+            let Some(row) = row else {
+                tables.of(Some(*kind))?.remove(&frame[key.clone()])?;
+                continue;
+            };
+            tables.of(Some(*kind))?.insert(&frame[key.clone()], &frame[row.clone()])?;
+            let (key, body) = (&frame[key.clone()], &frame[key.end..row.end]);
+            let leading = keys_to(row::Row { kind: *kind, key, body });
+            for key in leading.map_err(|error| redb::Error::Corrupted(error.to_string()))? {
+                tables.of(None)?.insert(&key[..], &[][..])?;
             }
         }
     }
@@ -202,7 +200,7 @@ pub(crate) fn keys_of_events<'a>(
 }
 
 /// The keys of the index that lead to the leaves of a digest, in order, so that neighbours share a page.
-pub(crate) fn keys_of_digest(digest: &DigestRow) -> Vec<Vec<u8>> {
+fn keys_of_digest(digest: &DigestRow) -> Vec<Vec<u8>> {
     let places = (0..).map(|leaf| Place { chain: digest.chain, seq: digest.seq, leaf });
     let named = digest.records.iter().map(|leaf| names_of_leaf(digest.chain, leaf));
     let keys = named.zip(places).filter_map(|(named, place)| named.map(|(message, trace)| (message, trace, place)));

@@ -92,7 +92,7 @@ pub(crate) fn seal(frame: &mut [u8], salt: &Salt, generation: u64) {
 }
 
 fn check(salt: &Salt, generation: u64, entries: &[u8]) -> [u8; 16] {
-    short_check(&[&salt[..], &generation.to_be_bytes(), entries].concat())
+    short_check(&[salt, &generation.to_be_bytes(), entries])
 }
 
 /// The frame that begins here, when it is whole.

@@ -36,9 +36,9 @@ pub(crate) enum FirstPage {
 pub(crate) fn write_first_page(salt: &Salt, journal_bytes: u32) -> Vec<u8> {
     let mut page = [&STORE_MAGIC[..], &LAYOUT_VERSION.to_be_bytes(), salt].concat();
     // One check where every layout has it, so that every program can tell which layout this is, and one of all.
-    page.extend_from_slice(&short_check(&page));
+    page.extend_from_slice(&short_check(&[&page]));
     page.extend_from_slice(&journal_bytes.to_be_bytes());
-    page.extend_from_slice(&short_check(&page));
+    page.extend_from_slice(&short_check(&[&page]));
     page.resize(PAGE_BYTES, 0);
     page
 }
@@ -46,7 +46,7 @@ pub(crate) fn write_first_page(salt: &Salt, journal_bytes: u32) -> Vec<u8> {
 /// Reads page 0.
 pub(crate) fn read_first_page(page: &[u8]) -> FirstPage {
     let Some((head, check)) = page.get(..52).map(|part| part.split_at(36)) else { return FirstPage::Unreadable };
-    if !head.starts_with(&STORE_MAGIC) || short_check(head) != check {
+    if !head.starts_with(&STORE_MAGIC) || short_check(&[head]) != check {
         return FirstPage::Unreadable;
     }
     let (version, salt) = head[16..].split_at(4);
@@ -64,7 +64,7 @@ pub(crate) fn read_first_page(page: &[u8]) -> FirstPage {
 fn read_journal_bytes(page: &[u8]) -> Option<u32> {
     let (head, check) = page.get(..72)?.split_at(56);
     let bytes = head[52..].try_into().map(u32::from_be_bytes).ok()?;
-    (short_check(head) == check && bytes <= JOURNAL_BYTES).then_some(bytes)
+    (short_check(&[head]) == check && bytes <= JOURNAL_BYTES).then_some(bytes)
 }
 
 /// Whether this page 0 may be that of a store whose making was cut off: nothing, or a beginning of what would stand there.
@@ -129,7 +129,7 @@ impl Mark {
             page.extend_from_slice(&head.commits.to_be_bytes());
             page.extend_from_slice(head.last_commit.as_bytes());
         }
-        let check = short_check(&page);
+        let check = short_check(&[&page]);
         page.extend_from_slice(&check);
         page
     }
@@ -153,7 +153,7 @@ impl Mark {
         let before = page.len() - rest.len();
         let check: [u8; 16] = take(&mut rest)?;
         let mark = Self { generation, salt, reserved: Reserved { counter, clock }, heads };
-        (short_check(&page[..before]) == check).then_some(mark)
+        (short_check(&[&page[..before]]) == check).then_some(mark)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The bytes of one stored row: a magic, a kind, a key, a body and a check over all, so that it can be found and believed
 //! outside of the database too.
 
-use weft_protocol::{ChainId, Commit, CommitGroup, Digest, SignedCommit, content_address};
+use weft_protocol::{ChainId, Commit, CommitGroup, Digest, SignedCommit, content_address_of};
 
 /// Random bytes of one store, mixed into each check: what a message contains cannot pose as a row.
 pub(crate) type Salt = [u8; 16];
@@ -61,19 +61,14 @@ pub(crate) struct Row<'a> {
 }
 
 fn check(salt: &Salt, kind: u8, key: &[u8], body: &[u8]) -> [u8; 16] {
-    let mut all = Vec::with_capacity(22 + key.len() + body.len());
-    all.extend_from_slice(salt);
-    all.push(kind);
-    all.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
-    all.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
-    all.extend_from_slice(key);
-    all.extend_from_slice(body);
-    short_check(&all)
+    let key_bytes = [u8::try_from(key.len()).unwrap_or(u8::MAX)];
+    let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+    short_check(&[salt, &[kind], &key_bytes, &body_bytes, key, body])
 }
 
-/// The first 16 bytes of a BLAKE3 hash.
-pub(crate) fn short_check(bytes: &[u8]) -> [u8; 16] {
-    let digest = content_address(bytes);
+/// The first 16 bytes of a BLAKE3 hash over these parts, one after another.
+pub(crate) fn short_check(parts: &[&[u8]]) -> [u8; 16] {
+    let digest = content_address_of(parts);
     let (short, _) = digest.as_bytes().split_at(16);
     short.try_into().expect("BUG: 16 of 32 bytes")
 }
@@ -83,8 +78,15 @@ pub(crate) fn short_check(bytes: &[u8]) -> [u8; 16] {
 /// # Panics
 /// When the key is longer than 255 bytes or the body than [`BODY_BYTES_MAX`]: a bug.
 pub(crate) fn write(salt: &Salt, kind: Kind, key: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut row = Vec::new();
+    append(&mut row, salt, kind, key, body);
+    row
+}
+
+/// The same, behind what is there.
+pub(crate) fn append(row: &mut Vec<u8>, salt: &Salt, kind: Kind, key: &[u8], body: &[u8]) {
     assert!(body.len() <= BODY_BYTES_MAX, "BUG: a row of {} bytes", body.len());
-    let mut row = Vec::with_capacity(ROW_HEADER_BYTES + key.len() + body.len());
+    row.reserve(ROW_HEADER_BYTES + key.len() + body.len());
     row.extend_from_slice(&ROW_MAGIC);
     row.push(kind as u8);
     row.push(u8::try_from(key.len()).expect("BUG: a key of more than 255 bytes"));
@@ -92,7 +94,6 @@ pub(crate) fn write(salt: &Salt, kind: Kind, key: &[u8], body: &[u8]) -> Vec<u8>
     row.extend_from_slice(&check(salt, kind as u8, key, body));
     row.extend_from_slice(key);
     row.extend_from_slice(body);
-    row
 }
 
 /// How many bytes the row that begins here claims to have; `None` when no row begins here.

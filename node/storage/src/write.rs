@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weft_protocol::{Batch, ChainId, CommitGroup, Evidence, PrunedRows, chain_root_hash, encode};
 
-use crate::changes::{Changes, keys_of_digest, keys_of_events};
+use crate::changes::Changes;
 use crate::error::StoreError;
 use crate::mark::Mark;
 use crate::prune::write_pruned;
@@ -53,7 +53,6 @@ pub(crate) fn write_batch(changes: &mut Changes, batch: &Batch, pruned: &[Pruned
     write_groups(changes, &batch.groups, mark.generation);
     for digest in &batch.digests {
         changes.put(Kind::Digest, &row::numbered_key(digest.chain, digest.seq), &encode(digest));
-        changes.index(keys_of_digest(digest));
     }
     for (address, body) in &batch.bodies {
         changes.put(Kind::Body, address.as_bytes(), body);
@@ -98,7 +97,6 @@ pub(crate) fn write_groups(changes: &mut Changes, groups: &[(ChainId, CommitGrou
         let commit = group.signed.decode().expect("BUG: decoded when the heads were compared");
         let key = row::numbered_key(*chain, commit.commit_no);
         changes.put(Kind::Group, &key, &row::write_group(generation, commit.first_seq, group));
-        changes.index(keys_of_events(*chain, commit.first_seq, group.events.iter().map(|event| &event[..])));
     }
 }
 
