@@ -261,8 +261,27 @@ impl Kernel {
         kernel
     }
 
-    /// Takes one input and appends what must be done for it, in order.
+    /// Takes one input and appends what must be done for it, in order, with what is to be written before anything else.
     pub fn handle(&mut self, input: Input, now: Timestamp, outputs: &mut Vec<Output>) {
+        self.absorb(input, now);
+        self.write(now, outputs);
+    }
+
+    /// The same but for what is to be written, which is asked for with [`Kernel::write`] when all this is done: a commit takes longer
+    /// to sign than anything else here takes, and nobody who does not wait for the disk needs to wait for that.
+    pub fn take_in(&mut self, input: Input, now: Timestamp, outputs: &mut Vec<Output>) {
+        self.absorb(input, now);
+        self.effects.drain_into(outputs);
+    }
+
+    /// Appends what is to be written by now.
+    pub fn write(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
+        self.now = now;
+        self.close(outputs);
+        self.effects.drain_into(outputs);
+    }
+
+    fn absorb(&mut self, input: Input, now: Timestamp) {
         self.now = now;
         match input {
             Input::Persisted => self.on_persisted(),
@@ -278,8 +297,6 @@ impl Kernel {
         self.hold_deferred();
         self.advertise_now();
         self.advertise_services();
-        self.close(outputs);
-        self.effects.drain_into(outputs);
     }
 
     /// When `Woken` is due.

@@ -157,6 +157,10 @@ impl EventLoop {
             for output in outputs.drain(..) {
                 self.carry_out(output, now);
             }
+            self.peer.write(now, &mut outputs);
+            for output in outputs.drain(..) {
+                self.carry_out(output, now);
+            }
             if let Some(over) = self.over.take()
                 && let Err(error) = self.start_over(over).await
             {

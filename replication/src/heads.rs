@@ -158,7 +158,11 @@ impl Replication {
             self.refused += 1;
             return;
         }
-        self.note_ahead(commit.chain, self.holder(&commit.chain, from, group.as_ref()), commit.commit_no.saturating_add(1));
+        self.note_ahead(
+            commit.chain,
+            self.holder(&commit.chain, from, group.as_ref()),
+            commit.commit_no.saturating_add(1),
+        );
         if commit.commit_no == 0 && self.copy_or_new(commit.chain).is_some() {
             self.on_next_commit(commit.chain, from, group);
         }

@@ -6,9 +6,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use weft_protocol::limits::{INCARNATIONS_MAX, MEMBERS_MAX};
 use weft_protocol::{
-    Anchor, ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, HeadGossip, Hlc, KeyRotation, MemberKeys,
-    NodeId, PlacedFact, PublicKeys, Recovered, RecoveredChain, StampVerdict, Statement, StatementBody, SyncResponse,
-    Timestamp, judge_stamp, vector_root,
+    Anchor, ChainId, ChainState, ClusterId, CommitGroup, Digest, Evidence, Fact, Head, HeadGossip, Hlc, KeyRotation,
+    MemberKeys, NodeId, PlacedFact, PublicKeys, Recovered, RecoveredChain, StampVerdict, Statement, StatementBody,
+    SyncResponse, Timestamp, judge_stamp, vector_root,
 };
 
 use crate::announce::Announcing;
@@ -252,8 +252,7 @@ impl Replication {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let round = (!self.links.is_empty()).then_some(self.next_round);
         let hello = self.links.values().filter_map(|link| link.hello_due).min();
-        let others =
-            [self.vote_wakeup(), self.tick_wakeup(), self.seek.next_wakeup(), self.announcing.next_wakeup()];
+        let others = [self.vote_wakeup(), self.tick_wakeup(), self.seek.next_wakeup(), self.announcing.next_wakeup()];
         [round, hello, self.retry_at, self.topics.next_wakeup()].into_iter().chain(others).flatten().min()
     }
 

@@ -115,12 +115,16 @@ impl World {
     fn persist(&mut self, node: usize, batch: Box<Batch>) {
         let delay_us = self.disk_dice.between(self.scenario.disk.write_us);
         let run = self.nodes[node].run;
+        if self.mutation == Some(Mutation::AcknowledgeBeforeWrite) {
+            self.tell_after(0, node, Input::Persisted);
+            let running = self.nodes[node].running.as_mut();
+            if let Some(writing) = running.and_then(|running| running.writing.as_mut()) {
+                return writing.append(*batch);
+            }
+        }
         let Some(running) = self.nodes[node].running.as_mut() else { return };
         if running.writing.replace(batch).is_some() {
             self.judge.book.complain(format!("node {node} wants two transactions at once"));
-        }
-        if self.mutation == Some(Mutation::AcknowledgeBeforeWrite) {
-            self.tell_after(0, node, Input::Persisted);
         }
         self.after(delay_us, Event::Written { node, run });
     }

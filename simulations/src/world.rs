@@ -259,6 +259,19 @@ impl World {
         if let Some((vector_root, tree)) = held {
             self.judge.tree(actor, vector_root, tree);
         }
+        self.do_all(node, outputs);
+        let mut written = Vec::new();
+        if let Some(running) = self.nodes[node].running.as_mut() {
+            running.peer.write(now, &mut written);
+        }
+        self.mutate(&mut written);
+        self.do_all(node, written);
+        self.await_wakeup(node);
+    }
+
+    /// Carries out what a peer wants.
+    fn do_all(&mut self, node: usize, outputs: Vec<Output>) {
+        let actor = self.nodes[node].actor();
         for output in outputs {
             self.trace.add(self.now_us, Some(node), format_args!("> {}", trace::output(&output)));
             if self.is_swallowed(&output) {
@@ -276,7 +289,6 @@ impl World {
             }
             self.carry_out(node, output);
         }
-        self.await_wakeup(node);
     }
 
     /// Sleeps until the wakeup the peer wants now, and never longer than the node's own loop does.

@@ -82,7 +82,7 @@ fn an_agent_that_outlives_its_lease() {
 
 #[test]
 fn a_member_that_forgets_over_a_start_what_it_promised() {
-    let again = [at(15_000_000, crash(2)), at(15_500_000, Transition::Restart { node: 2 })];
+    let again = [at(15_000_000, crash(2)), at(16_000_000, Transition::Restart { node: 2 })];
     caught_in(&half_cut(again), Mutation::ForgetFences, "one-node-runs-it");
 }
 
@@ -101,7 +101,7 @@ fn an_event_that_is_called_stable_too_early() {
 
 #[test]
 fn a_batch_acknowledged_before_it_is_written() {
-    caught("calm", 1, Mutation::AcknowledgeBeforeWrite, "spoken-is-durable");
+    caught("calm", 1, Mutation::AcknowledgeBeforeWrite, "acknowledged-is-kept");
 }
 
 #[test]

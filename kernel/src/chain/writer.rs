@@ -298,7 +298,11 @@ impl Writer {
         let placed = self.push(encoded, hlc);
         let group = self.back();
         group.bodies.extend(body);
-        if awaited { group.hurry() } else { group.linger(now) }
+        if awaited {
+            group.hurry()
+        } else {
+            group.linger(now)
+        }
         (hlc, RecordRef { chain: self.durable.chain(), seq: placed.seq, leaf: placed.leaf })
     }
 

@@ -291,7 +291,7 @@ impl Peer {
         wakeups.into_iter().flatten().min()
     }
 
-    /// Applies one input. The outputs must be carried out in order, before the next input is given.
+    /// Applies one input. The outputs must be carried out in order, and then those of [`Peer::write`], before the next input is given.
     pub fn handle(&mut self, input: Input, now: Timestamp, out: &mut Vec<Output>) {
         self.now = now;
         self.dispatch(input, now, out);
@@ -300,6 +300,20 @@ impl Peer {
         self.look_at_failover(now, out);
         self.ask_for_damaged(now, out);
         self.flush(now, out);
+    }
+
+    /// What is to be written of all that was applied. It comes apart, because what travels meanwhile need not wait until it is signed.
+    pub fn write(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        let mut kernel_out = std::mem::take(&mut self.kernel_out);
+        self.kernel.write(now, &mut kernel_out);
+        for output in kernel_out.drain(..) {
+            self.kernel_asked(output, now, out);
+        }
+        self.kernel_out = kernel_out;
+        self.run_steps(now, out);
+        if let Some(batch) = self.persist.take(now) {
+            out.push(Output::Persist(Box::new(batch)));
+        }
     }
 
     fn dispatch(&mut self, input: Input, now: Timestamp, out: &mut Vec<Output>) {
@@ -396,7 +410,7 @@ impl Peer {
         let mut replication_out = Vec::new();
         while let Some(step) = self.steps.pop_front() {
             match step {
-                Step::Kernel(input) => self.kernel.handle(input, now, &mut kernel_out),
+                Step::Kernel(input) => self.kernel.take_in(input, now, &mut kernel_out),
                 Step::Discovery(input) => {
                     self.discovery.handle(input, now, &mut discovery_out);
                     self.find_lost();
@@ -417,11 +431,8 @@ impl Peer {
         self.kernel_out = kernel_out;
     }
 
-    /// What waits for members, for our receipts and for the disk leaves as far as it may.
+    /// What waits for members and for our receipts leaves as far as it may.
     fn flush(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        if let Some(batch) = self.persist.take(now) {
-            out.push(Output::Persist(Box::new(batch)));
-        }
         while let Some((request, receipts)) = self.inbound.take_ready(now) {
             out.push(Output::Respond { request, content: Response::A2a(A2aResponse { receipts }) });
         }

@@ -61,6 +61,7 @@ impl World {
         while let Some(input) = inputs.pop_front() {
             let mut outputs = Vec::new();
             self.peer.handle(input, NOW, &mut outputs);
+            self.peer.write(NOW, &mut outputs);
             for output in outputs {
                 match output {
                     Output::Persist(batch) => {
