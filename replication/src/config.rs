@@ -70,7 +70,7 @@ impl Default for ReplicationConfig {
             fault_pause_us: 5_000_000,
             page_bytes: PAGE_BYTES_MAX as u64,
             announce_linger_us: 1_000,
-            announce_pause_us: 20_000,
+            announce_pause_us: 100_000,
         }
     }
 }
