@@ -133,14 +133,19 @@ impl Replication {
             return self.on_old_commit(chain, from, signed, &commit, outputs);
         }
         // Remembered even when it is on its way already: should what is on its way be refused, this member is asked.
-        self.note_ahead(chain, self.holder(&chain, from, group.as_ref()), commit.commit_no.saturating_add(1));
+        let holder = self.holder(&chain, from, group.as_ref());
+        self.note_ahead(chain, holder, commit.commit_no.saturating_add(1));
+        if group.is_none() && holder != chain.node {
+            let until = now.after_us(self.config.loss_pause_us);
+            self.copies.get_mut(&chain).into_iter().for_each(|copy| copy.pause(holder, until, now));
+        }
         if commit.commit_no == expected {
             self.on_next_commit(chain, from, group);
         }
     }
 
     /// Who can be asked for what is announced: whoever passed it on whole, and of a header its writer, because who passes that on
-    /// does not hold the rest yet.
+    /// does not hold the rest yet, and is asked a little later when its writer is not connected.
     fn holder(&self, chain: &ChainId, from: NodeId, group: Option<&CommitGroup>) -> NodeId {
         if group.is_none() && self.links.contains_key(&chain.node) { chain.node } else { from }
     }

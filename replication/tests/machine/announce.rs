@@ -158,3 +158,23 @@ fn a_header_that_somebody_passes_on_is_fetched_from_its_writer() {
     world.give(0, Input::Gossiped { from, gossip: Box::new(HeadGossip::Head(head)) });
     assert!(matches!(world.requests[..], [(0, 1, SyncRequest::Range { from_commit: 3, .. })]), "{:?}", world.requests);
 }
+
+#[test]
+fn when_its_writer_is_not_connected_whoever_passed_it_on_is_asked_a_little_later() {
+    let mut writer = Writer::new(2);
+    writer.write_many(START, 3);
+    let mut world = World::new(&[Writer::new(1), writer.clone(), Writer::new(3)], &[&[&writer], &[], &[&writer]]);
+    world.connect(0, 2);
+    world.run();
+    world.requests.clear();
+    writer.write_many(START, 2);
+    let (from, head) = (world.hosts[2].node, writer.groups[4].signed.clone());
+    world.give(0, Input::Gossiped { from, gossip: Box::new(HeadGossip::Head(head)) });
+    assert_eq!(world.requests, [], "it has it since a moment ago at most");
+    world.now = world.now.after_us(ReplicationConfig::default().loss_pause_us);
+    world.give(0, Input::Woken);
+    let asks = |(by, to, request): &(usize, usize, SyncRequest)| {
+        (*by, *to) == (0, 2) && matches!(request, SyncRequest::Range { from_commit: 3, .. })
+    };
+    assert_eq!(world.requests.iter().filter(|request| asks(request)).count(), 1, "{:?}", world.requests);
+}
