@@ -188,6 +188,7 @@ impl Network {
     }
 
     fn listening_changed(&mut self) {
+        self.mdns.listen_at(self.swarm.listeners());
         let addresses = address::advertised(self.swarm.listeners());
         if addresses != self.listening {
             // Whoever asks this node to pass connections on is told that it is found here.
