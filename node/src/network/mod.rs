@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: `transport` (QUIC and TCP+TLS), `authenticate` (the handshake on the first substream) with
 //! `frame`, `gate` (what it needs of the node), `offers` (which version of the wire is spoken to whom) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
-//! and `topics`; `kept` (agent requests on one stream) and `swim`, both over `newest`, `watched` (who is alive), `lookup` (where a member is) and `mdns` (the same, asked of the LAN),
+//! and `topics`; `kept` (agent requests on one stream) and `swim`, both over `newest`, `watched` (who is alive), `lookup` (where a member is) and `mdns` (the same, asked of the LAN), `providers` (who serves what),
 //! `relays` (who passes connections on) and `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the
 //! peer's inputs); last what runs without a node: `join`, `fetch`, and `adversary` for the benchmark.
 
@@ -26,6 +26,7 @@ mod lookup;
 mod mdns;
 mod newest;
 mod offers;
+mod providers;
 mod refusals;
 mod relays;
 mod swim;
@@ -70,6 +71,7 @@ use self::links::Links;
 use self::lookup::Lookups;
 use self::mdns::Found;
 use self::offers::Offers;
+use self::providers::Providing;
 use self::relays::Relays;
 use self::swim::Packets;
 use self::topics::Topics;
@@ -220,6 +222,7 @@ pub(crate) struct Network {
     watches: Watches,
     lookups: Lookups,
     mdns: Mdns,
+    providing: Providing,
     listeners: Vec<Listener>,
     relays: Relays,
     /// Whether this node was last seen at an address that it does not have.
@@ -258,6 +261,7 @@ impl Network {
         let (transport, relayed) = transport::authenticated(&transport_keys, gate)
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
         let topics = Topics::new(view.cluster);
+        let providing = Providing::new(view.cluster);
         let behaviour = Behaviour::new(&transport_keys, relayed, view.cluster, &view.build);
         let settings = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_TIME_MAX)
@@ -281,6 +285,7 @@ impl Network {
             watches,
             lookups: Lookups::default(),
             mdns,
+            providing,
             listeners: Vec::new(),
             relays: Relays::default(),
             translated: None,
@@ -407,8 +412,7 @@ impl Network {
 
     /// Whether this is a member in good standing to whom no connection is open.
     fn is_missed(&self, node: &NodeId) -> bool {
-        let view = self.view.borrow();
-        view.members.contains_key(node) && !view.quarantined.contains(node) && !self.links.is_open(node)
+        self.is_in_standing(node) && !self.links.is_open(node)
     }
 
     /// The LAN says where a member is; meanwhile it may be none any more, or be connected.
@@ -516,6 +520,7 @@ impl Network {
         let cut_off = |node: &NodeId| view.quarantined.contains(node) || !members.contains(node);
         for node in self.bypassed.iter().filter(|node| cut_off(node)) {
             table.remove_peer(&peer_id(*node));
+            self.providing.cut_off(table, *node);
         }
         fence.admit(members.iter().filter(|node| !cut_off(node)).map(|node| peer_id(*node)).collect());
         self.bypassed = members;

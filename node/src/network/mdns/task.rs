@@ -17,8 +17,8 @@ use super::socket::{GROUP, MdnsError, open, send};
 use super::Found;
 use crate::clock;
 
-/// Packets that are read. To read one costs some microseconds, so that a flood costs less than a hundredth of a processor, and a LAN
-/// of a hundred machines says less (guesses).
+/// Packets that are read: a flood of 150,000 in a second then costs 4 % of a core (measured, without optimisation), and a LAN of a
+/// hundred machines says less (guess).
 const PACKETS: Rate = Rate { per_s: 200, burst: 400 };
 /// After which a socket that could not be opened is tried again (guess: as often as a lookup of one member).
 const RETRY: Duration = Duration::from_secs(60);
