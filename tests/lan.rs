@@ -11,9 +11,7 @@ use crate::cluster::{BOUND, MDNS, Node, run_command, wait_for};
 fn members_that_both_moved_find_each_other_on_the_lan_when_both_want_to_be_found() {
     let lan = Lan::new("m", &["a", "b", "c"]);
     let folder = tempfile::tempdir().expect("a folder");
-    let start = |name: &str, words: &[&str], place: &str| {
-        lan.start(folder.path(), name, words, place)
-    };
+    let start = |name: &str, words: &[&str], place: &str| lan.start(folder.path(), name, words, place);
     let mut alpha = start("alpha", &["up"], "a");
     let mut beta = start("beta", &["join", &alpha.invite(&[])], "b");
     // Somebody else's cluster, on the same LAN, that hears all of it.

@@ -230,7 +230,9 @@ impl Discovery {
     /// Who is to be dialled, and when.
     fn dials(&self) -> impl Iterator<Item = (Timestamp, NodeId)> {
         let missing = self.peers.iter().filter(|(node, peer)| {
-            let idle = peer.link.is_none() && peer.dialling_since.is_none() && !(peer.addresses.is_empty() && peer.hints.is_empty());
+            let idle = peer.link.is_none()
+                && peer.dialling_since.is_none()
+                && !(peer.addresses.is_empty() && peer.hints.is_empty());
             idle && **node != self.node && !self.members.is_cut_off(node)
         });
         missing.map(|(node, peer)| (peer.next_dial, *node))

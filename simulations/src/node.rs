@@ -6,7 +6,9 @@ use std::sync::Arc;
 use weft_discovery::AdmissionView;
 use weft_kernel::{Builtin, Delivery};
 use weft_peer::{GossipTopic, InboundId, OutboundId, Peer, PeerIdentity, Said};
-use weft_protocol::{AgentName, Batch, ChainId, Hlc, MessageId, NodeId, NodeName, ProcessId, ServiceName, Signer as _, Timestamp};
+use weft_protocol::{
+    AgentName, Batch, ChainId, Hlc, MessageId, NodeId, NodeName, ProcessId, ServiceName, Signer as _, Timestamp,
+};
 use weft_storage::Store;
 
 use crate::clock::{Reading, WallClock};

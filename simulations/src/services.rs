@@ -2,7 +2,9 @@
 
 use weft_kernel::{Registration, Syscall};
 use weft_peer::{AskId, BreakerState, Input, ProviderView, Question, Reply};
-use weft_protocol::{AuditLevel, Delivery, Durability, Level, LocalTarget, NodeId, Refusal, ServiceName, Target, Timestamp};
+use weft_protocol::{
+    AuditLevel, Delivery, Durability, Level, LocalTarget, NodeId, Refusal, ServiceName, Target, Timestamp,
+};
 
 use crate::checks::Check;
 use crate::faults::Fault;

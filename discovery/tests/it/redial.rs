@@ -181,7 +181,11 @@ fn what_members_say_is_tried_first_and_what_worked_is_not_forgotten() {
     assert_eq!(machine.lines(found('d', "/sim/d")), [""; 0], "nobody looks for a stranger");
     let lies: Vec<String> = (0..16).map(|port| format!("/sim/lie/{port}")).collect();
     let told = machine.lines(Input::AddressesFound { node: node('b'), addresses: lies.clone() });
-    assert_eq!(told, [format!("dial b {} /sim/b", lies[..8].join(" "))], "a lie takes the place of what was said before");
+    assert_eq!(
+        told,
+        [format!("dial b {} /sim/b", lies[..8].join(" "))],
+        "a lie takes the place of what was said before"
+    );
     machine.give(connected('b'));
     assert_eq!(machine.lines(found('b', "/sim/other")), [""; 0]);
     machine.give(Input::Disconnected { node: node('b') });

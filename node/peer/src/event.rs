@@ -8,8 +8,8 @@ use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, Anchored, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId,
     ChainState, CommitGroup, Digest, EventPlace, ExitReason, Gossip, Hlc, InviteId, Join, MemberVerb, MessageId,
     NodeId, Payload, PhaseRecord, PlacedFact, Principal, ProcessId, Pruned, PrunedRows, PublicKeys, Publication,
-    Refusal, Repaired, Resource, ResourceScored, Role, ServiceName, SettingChange, SignedCommit, Signer, Statement, SyncRequest,
-    SyncResponse, TopicName,
+    Refusal, Repaired, Resource, ResourceScored, Role, ServiceName, SettingChange, SignedCommit, Signer, Statement,
+    SyncRequest, SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 

@@ -29,9 +29,9 @@ use crate::learned::{
 use crate::links::{Links, envelope_id, message_of};
 use crate::mending::{MendOutcome, Mending};
 use crate::persist::PersistQueue;
+use crate::providers::Providers;
 use crate::rates::{HOLD_US, Rates};
 use crate::route::{Routed, nowhere_for, route, see_watched};
-use crate::providers::Providers;
 use crate::services::{Attempt, Next, ProviderView, Services, World, balanced};
 use crate::start::{Memory, Start};
 use crate::tails::Tails;

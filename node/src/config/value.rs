@@ -74,7 +74,9 @@ impl Value {
     pub(super) fn text(&self) -> Result<&str, String> {
         match self {
             Self::Text(text) => Ok(text),
-            Self::Number(_) | Self::Switch(_) | Self::List(_) | Self::Other(_) => Err(format!("a text, and not {}", self.shown())),
+            Self::Number(_) | Self::Switch(_) | Self::List(_) | Self::Other(_) => {
+                Err(format!("a text, and not {}", self.shown()))
+            }
         }
     }
 
@@ -86,7 +88,9 @@ impl Value {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Ok(items.map(str::to_owned).collect())
             }
-            Self::Number(_) | Self::Switch(_) | Self::Other(_) => Err(format!("a list of texts, and not {}", self.shown())),
+            Self::Number(_) | Self::Switch(_) | Self::Other(_) => {
+                Err(format!("a list of texts, and not {}", self.shown()))
+            }
         }
     }
 }

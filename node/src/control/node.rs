@@ -8,8 +8,8 @@ use axum::extract::State;
 use weft_kernel::{Answer, BootEntry, ProcessState, Syscall};
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{
-    BootLogReport, BootRow, ClusterJson, DownReport, ErrorBody, HandedRow, LeaveReport, LimitRow, RefusalRow,
-    MdnsReport, ScrubReport, StatusReport, StoppedRow, UpReport,
+    BootLogReport, BootRow, ClusterJson, DownReport, ErrorBody, HandedRow, LeaveReport, LimitRow, MdnsReport,
+    RefusalRow, ScrubReport, StatusReport, StoppedRow, UpReport,
 };
 use weft_protocol::limits::{CALLS_MAX, MAILBOX_MESSAGES_MAX, MEMBERS_MAX, PROCESSES_MAX};
 use weft_protocol::{AgentName, BootPhase, ProcessId, Refusal, cluster_name};

@@ -165,7 +165,8 @@ impl Rogue {
             }
         }
         let node = keys.public_keys().node();
-        let mut network = Network::new(NetworkConfig { keys, listen: Vec::new(), view: discovery.view(), mdns: Mdns::off() }).await?;
+        let mut network =
+            Network::new(NetworkConfig { keys, listen: Vec::new(), view: discovery.view(), mdns: Mdns::off() }).await?;
         network.dial(target, vec![address]);
         let entered = async {
             loop {

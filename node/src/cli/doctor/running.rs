@@ -145,7 +145,8 @@ fn mdns(mdns: &MdnsReport, members: &MembersReport) -> Check {
     match mdns.state.as_str() {
         "on" if missed && mdns.asked > 0 && mdns.heard == 0 => {
             let message = format!("asked {} at {places}, and heard no other machine at all", mdns.asked);
-            let fix = "do a VPN, the Wi-Fi's isolation or a firewall keep multicast (UDP 5353) away? seeds work without";
+            let fix =
+                "do a VPN, the Wi-Fi's isolation or a firewall keep multicast (UDP 5353) away? seeds work without";
             Check::warn("mdns", message, fix)
         }
         "on" => Check::ok("mdns", format!("on at {places}: {asked}")),

@@ -63,7 +63,9 @@ mod tests {
 
     #[test]
     fn a_node_for_this_machine_alone_has_no_place_on_a_lan() {
-        assert!(places(&["/ip4/127.0.0.1/udp/4001/quic-v1", "/ip4/127.0.0.1/tcp/4001", "/ip6/::1/tcp/4001"]).is_empty());
+        assert!(
+            places(&["/ip4/127.0.0.1/udp/4001/quic-v1", "/ip4/127.0.0.1/tcp/4001", "/ip6/::1/tcp/4001"]).is_empty()
+        );
         assert!(Places::of([].into_iter()).is_empty());
     }
 
@@ -81,9 +83,8 @@ mod tests {
             ("10.0.0.7", vec!["/ip4/10.0.0.7/udp/4001/quic-v1", "/ip4/10.0.0.7/tcp/4001"]),
             ("192.168.1.7", vec!["/ip4/192.168.1.7/tcp/4001"]),
         ];
-        let expected = expected.map(|(ip, addresses)| {
-            (ip.to_owned(), addresses.into_iter().map(str::to_owned).collect::<Vec<_>>())
-        });
+        let expected = expected
+            .map(|(ip, addresses)| (ip.to_owned(), addresses.into_iter().map(str::to_owned).collect::<Vec<_>>()));
         assert_eq!(places(&listened), expected);
     }
 }

@@ -95,7 +95,12 @@ impl Seeking {
 
     /// The machine at `from` says that a node listens there. What can be used of that; only of one that is sought, and only
     /// addresses of that machine, so that nobody makes this node dial a third one.
-    pub(super) fn answer_heard(&mut self, from: Ipv4Addr, alias: Alias, texts: &[String]) -> Option<(NodeId, Vec<String>)> {
+    pub(super) fn answer_heard(
+        &mut self,
+        from: Ipv4Addr,
+        alias: Alias,
+        texts: &[String],
+    ) -> Option<(NodeId, Vec<String>)> {
         let sought = self.sought.get_mut(&alias).filter(|sought| sought.answers < ANSWERS_TAKEN_MAX)?;
         let usable = texts.iter().filter(|text| text.parse().is_ok_and(|address| is_at(&address, from)));
         let usable: Vec<String> = usable.take(ADDRESSES_TAKEN_MAX).cloned().collect();
@@ -192,9 +197,8 @@ mod tests {
     #[test]
     fn a_flood_of_false_answers_is_taken_twice() {
         let mut seeking = seeking(&[1]);
-        let taken = (1..1_000).filter(|port| {
-            seeking.answer_heard(THERE, alias(1), &[format!("/ip4/10.0.0.7/tcp/{port}")]).is_some()
-        });
+        let taken = (1..1_000)
+            .filter(|port| seeking.answer_heard(THERE, alias(1), &[format!("/ip4/10.0.0.7/tcp/{port}")]).is_some());
         assert_eq!(taken.count(), ANSWERS_TAKEN_MAX);
     }
 

@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use weft_peer::{Bucket, Rate};
 use weft_protocol::{ClusterId, NodeId, Timestamp};
 
+use super::Found;
 use super::board::MdnsBoard;
 use super::packet::{Alias, PACKET_BYTES_MAX, Packet, answer, parse, question};
 use super::places::Places;
 use super::seeking::Seeking;
 use super::socket::{GROUP, MdnsError, open, send};
-use super::Found;
 use crate::clock;
 
 /// Packets that are read: a flood of 150,000 in a second then costs 4 % of a core (measured, without optimisation), and a LAN of a
@@ -100,7 +100,9 @@ impl Task {
     fn failed(&mut self, error: &MdnsError) {
         let reason = error.to_string();
         if self.board.report().reason.as_ref() != Some(&reason) {
-            tracing::warn!("members on this LAN are not found by multicast: {reason}; network.mdns = false does without");
+            tracing::warn!(
+                "members on this LAN are not found by multicast: {reason}; network.mdns = false does without"
+            );
         }
         (self.socket, self.retry) = (None, Some(Instant::now() + RETRY));
         self.board.note(|report| {
@@ -143,19 +145,17 @@ impl Task {
             self.board.note(|report| report.heard += 1);
         }
         match parse(packet) {
-            Some(Packet::Question(aliases)) => {
-                if self.seeking.question_heard(&aliases, now) {
-                    let own = self.seeking.own();
-                    self.board.note(|report| report.answered += 1);
-                    self.say(|addresses| answer(own, addresses)).await;
-                }
+            Some(Packet::Question(aliases)) if self.seeking.question_heard(&aliases, now) => {
+                let own = self.seeking.own();
+                self.board.note(|report| report.answered += 1);
+                self.say(|addresses| answer(own, addresses)).await;
             }
             Some(Packet::Answer(answers)) => {
                 for (alias, texts) in answers {
                     self.answer_heard(*from.ip(), alias, &texts);
                 }
             }
-            None => {}
+            Some(Packet::Question(_)) | None => {}
         }
     }
 

@@ -3,7 +3,8 @@
 use weft_discovery::Path;
 use weft_kernel::Registration;
 use weft_protocol::{
-    Advert, AdvertVersion, AgentSpec, AuditLevel, Backend, BuiltinKind, LocalTarget, Payload, ServiceAdvert, SignedAdvert, Target,
+    Advert, AdvertVersion, AgentSpec, AuditLevel, Backend, BuiltinKind, LocalTarget, Payload, ServiceAdvert,
+    SignedAdvert, Target,
 };
 
 use super::*;

@@ -94,7 +94,8 @@ async fn run(
     listens: oneshot::Sender<(String, String)>,
 ) {
     let listen = vec![TCP.to_owned(), QUIC.to_owned()];
-    let mut network = Network::new(NetworkConfig { keys, listen, view: discovery.view(), mdns: Mdns::off() }).await.unwrap();
+    let mut network =
+        Network::new(NetworkConfig { keys, listen, view: discovery.view(), mdns: Mdns::off() }).await.unwrap();
     let of = |part: &str| network.listening.iter().find(|address| address.contains(part)).unwrap().clone();
     listens.send((of("/quic-v1"), of("/tcp/"))).unwrap();
     let mut spent = Spent::default();
