@@ -46,18 +46,23 @@ async fn a_provider_is_named_by_whom_it_is_connected_to_and_no_more_once_it_is_c
     until_kept(&hub, provider, 2).await;
     assert_eq!(named(&mut second, service(1)).await, [provider]);
     until_over(&second).await;
-    for node in [&hub, &second] {
-        node.tell(move |network| {
+    let cut_off = |at: &Node| {
+        at.tell(move |network| {
             let mut view = (**network.view.borrow()).clone();
             view.quarantined = std::sync::Arc::new([provider].into());
             network.publish_view(std::sync::Arc::new(view));
         });
-        until_kept(node, provider, 0).await;
-    }
+    };
+    // The hub does not know yet, and names it.
+    cut_off(&second);
+    until_kept(&second, provider, 0).await;
     second.rest();
     second.tell(|network| network.seek_providers(service(2)));
     until_over(&second).await;
     assert_none(&second.rest(), |event| matches!(event, NetworkEvent::Peer(Input::ProvidersFound { .. })));
+    assert_eq!(hub.read(move |network| network.providing.kept(&provider)).await, 2);
+    cut_off(&hub);
+    until_kept(&hub, provider, 0).await;
 }
 
 #[tokio::test]
