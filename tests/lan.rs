@@ -10,6 +10,9 @@ use crate::cluster::{BOUND, MDNS, Node, run_command, wait_for};
 #[test]
 fn members_that_both_moved_find_each_other_on_the_lan_when_both_want_to_be_found() {
     let lan = Lan::new("m", &["a", "b", "c"]);
+    // A tunnel that is down: nothing can be said there, and all the rest goes on.
+    ip(&format!("-n {} link add tunnel0 type dummy", lan.place("b")));
+    ip(&format!("-n {} addr add 10.1.0.2/24 dev tunnel0", lan.place("b")));
     let folder = tempfile::tempdir().expect("a folder");
     let start = |name: &str, words: &[&str], place: &str| lan.start(folder.path(), name, words, place);
     let mut alpha = start("alpha", &["up"], "a");
@@ -42,6 +45,7 @@ fn members_that_both_moved_find_each_other_on_the_lan_when_both_want_to_be_found
     alpha.wait_alive("beta", BOUND);
     println!("found {took:?} after the start");
     let (near, far) = (mdns(&beta), mdns(&alpha));
+    assert!(near["reason"].as_str().is_some_and(|reason| reason.contains("10.1.0.2")), "{near}");
     let found = near["found"].as_u64().max(far["found"].as_u64());
     let answered = near["answered"].as_u64().max(far["answered"].as_u64());
     assert!(found >= Some(1) && answered >= Some(1), "{near} {far}");

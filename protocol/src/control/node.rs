@@ -96,7 +96,7 @@ pub struct StatusReport {
 pub struct MdnsReport {
     /// `on`, `off` (`network.mdns`), `idle` while the node listens for its own machine alone, `failed`.
     pub state: String,
-    /// Why it failed, and what to do about it.
+    /// Why it failed, or does at one of the places, and what to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Addresses of the interfaces that take part.

@@ -149,7 +149,10 @@ fn mdns(mdns: &MdnsReport, members: &MembersReport) -> Check {
                 "do a VPN, the Wi-Fi's isolation or a firewall keep multicast (UDP 5353) away? seeds work without";
             Check::warn("mdns", message, fix)
         }
-        "on" => Check::ok("mdns", format!("on at {places}: {asked}")),
+        "on" => {
+            let but = mdns.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
+            Check::ok("mdns", format!("on at {places}: {asked}{but}"))
+        }
         "idle" => Check::ok("mdns", "the node listens for this machine alone"),
         "failed" => Check::warn("mdns", mdns.reason.as_deref().unwrap_or("failed"), "or set network.mdns = false"),
         _ => Check::ok("mdns", "off (network.mdns)"),

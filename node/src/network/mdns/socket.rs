@@ -32,11 +32,20 @@ pub(super) enum MdnsError {
     },
 }
 
-/// Opens it, joined at these addresses.
+/// An open socket, and what it could not join.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// Joined at one address at least.
+    pub(super) socket: UdpSocket,
+    /// The first of the addresses whose interface takes no part, as that of a tunnel may not.
+    pub(super) refused: Option<MdnsError>,
+}
+
+/// Opens it, joined at those of these addresses that can be joined.
 ///
 /// # Errors
-/// [`MdnsError`]; nothing is left open.
-pub(super) fn open(places: impl Iterator<Item = Ipv4Addr>) -> Result<UdpSocket, MdnsError> {
+/// [`MdnsError`] when that is none; nothing is left open.
+pub(super) fn open(places: impl Iterator<Item = Ipv4Addr>) -> Result<Opened, MdnsError> {
     let socket = |error: rustix::io::Errno| MdnsError::Socket(error.into());
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let new = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None).map_err(socket)?;
@@ -45,11 +54,22 @@ pub(super) fn open(places: impl Iterator<Item = Ipv4Addr>) -> Result<UdpSocket, 
     sockopt::set_ip_multicast_ttl(&new, TTL).map_err(socket)?;
     sockopt::set_ip_multicast_loop(&new, true).map_err(socket)?;
     bind(&new, &GROUP).map_err(|error| MdnsError::Port(error.into()))?;
+    let (mut joined, mut refused) = (0_usize, None);
     for place in places {
-        sockopt::set_ip_add_membership(&new, GROUP.ip(), &place)
-            .map_err(|error| MdnsError::Interface { place, error: error.into() })?;
+        match sockopt::set_ip_add_membership(&new, GROUP.ip(), &place) {
+            Ok(()) => joined += 1,
+            Err(error) => {
+                refused.get_or_insert(MdnsError::Interface { place, error: error.into() });
+            }
+        }
     }
-    UdpSocket::from_std(StdSocket::from(new)).map_err(MdnsError::Socket)
+    match refused {
+        Some(error) if joined == 0 => Err(error),
+        refused => {
+            let socket = UdpSocket::from_std(StdSocket::from(new)).map_err(MdnsError::Socket)?;
+            Ok(Opened { socket, refused })
+        }
+    }
 }
 
 /// Sends a packet to the group, out of the interface with this address.

@@ -14,7 +14,7 @@ use super::board::MdnsBoard;
 use super::packet::{Alias, PACKET_BYTES_MAX, Packet, answer, parse, question};
 use super::places::Places;
 use super::seeking::Seeking;
-use super::socket::{GROUP, MdnsError, open, send};
+use super::socket::{GROUP, MdnsError, Opened, open, send};
 use crate::clock;
 
 /// Packets that are read: a flood of 150,000 in a second then costs 4 % of a core (measured, without optimisation), and a LAN of a
@@ -84,12 +84,12 @@ impl Task {
         }
         let at: Vec<String> = places.iter().map(|(ip, _)| ip.to_string()).collect();
         match open(places.iter().map(|(ip, _)| ip)) {
-            Ok(socket) => {
-                tracing::debug!(?at, "members that are missed are asked for on the LAN");
+            Ok(Opened { socket, refused }) => {
+                tracing::debug!(?at, ?refused, "members that are missed are asked for on the LAN");
                 self.socket = Some(socket);
                 self.board.note(|report| {
                     report.state = "on".to_owned();
-                    report.reason = None;
+                    report.reason = refused.map(|error| error.to_string());
                     report.places = at;
                 });
             }
@@ -123,15 +123,21 @@ impl Task {
         }
     }
 
-    /// Says at each interface what is to be said there.
+    /// Says at each interface what is to be said there. It has failed when it can be said nowhere.
     async fn say(&mut self, packet: impl Fn(&[String]) -> Option<Vec<u8>>) {
         let places = self.places.borrow().clone();
+        let (mut said, mut refused) = (false, None);
         for (place, addresses) in places.iter() {
-            let Some(packet) = packet(addresses) else { continue };
-            let Some(socket) = &self.socket else { return };
-            if let Err(error) = send(socket, place, &packet).await {
-                self.failed(&error);
+            let (Some(packet), Some(socket)) = (packet(addresses), &self.socket) else { continue };
+            match send(socket, place, &packet).await {
+                Ok(()) => said = true,
+                Err(error) => refused = Some(error),
             }
+        }
+        match refused {
+            Some(error) if said => self.board.note(|report| report.reason = Some(error.to_string())),
+            Some(error) => self.failed(&error),
+            None => {}
         }
     }
 
