@@ -11,7 +11,7 @@ use crate::cluster::{BOUND, MDNS, Node, run_command, wait_for};
 fn members_that_both_moved_find_each_other_on_the_lan_when_both_want_to_be_found() {
     let lan = Lan::new("m", &["a", "b", "c"]);
     // A tunnel that is down: nothing can be said there, and all the rest goes on.
-    ip(&format!("-n {} link add tunnel0 type dummy", lan.place("b")));
+    ip(&format!("-n {} link add tunnel0 type veth peer name tunnel1", lan.place("b")));
     ip(&format!("-n {} addr add 10.1.0.2/24 dev tunnel0", lan.place("b")));
     let folder = tempfile::tempdir().expect("a folder");
     let start = |name: &str, words: &[&str], place: &str| lan.start(folder.path(), name, words, place);
