@@ -29,6 +29,8 @@ pub(super) const RECORD_TTL: Duration = Duration::from_secs(30 * 60);
 const SAID_AGAIN_US: u64 = 10 * 60 * 1_000_000;
 /// Least time between two rounds of saying it because another member has come, in microseconds (guess).
 const ROUND_PAUSE_US: u64 = 10_000_000;
+/// How often it is looked for what others have not said again, in microseconds (guess: every ping would be a pass over all).
+const LOOK_PAUSE_US: u64 = 60_000_000;
 /// Services that are said at once; each goes to twenty members (guess).
 const SAID_AT_ONCE: usize = 4;
 /// Services sought at once; of a further one nobody is asked (guess).
@@ -57,6 +59,8 @@ pub(super) struct Providing {
     /// Whether a member has come since the last round.
     stale: bool,
     kept: BTreeMap<NodeId, BTreeMap<Vec<u8>, Timestamp>>,
+    /// When it was last looked for what is over.
+    looked_at: Option<Timestamp>,
     sought: Vec<(QueryId, ServiceName)>,
 }
 
@@ -70,6 +74,7 @@ impl Providing {
             said_at: None,
             stale: false,
             kept: BTreeMap::new(),
+            looked_at: None,
             sought: Vec::new(),
         }
     }
@@ -104,7 +109,10 @@ impl Providing {
             self.unsaid.extend(self.provided.iter().cloned());
         }
         self.say(table);
-        self.forget(table, |_, until| until <= now);
+        if self.looked_at.is_none_or(|at| now < at || now.since_us(at) >= LOOK_PAUSE_US) {
+            self.looked_at = Some(now);
+            self.forget(table, |_, until| until <= now);
+        }
     }
 
     fn say(&mut self, table: &mut Table) {
@@ -282,7 +290,7 @@ mod tests {
         let ttl_us = u64::try_from(RECORD_TTL.as_micros()).unwrap();
         providing.go_on(&mut table, start.after_us(ttl_us - 1));
         assert_eq!(providing.kept.values().map(BTreeMap::len).sum::<usize>(), RECORDS_MAX);
-        providing.go_on(&mut table, start.after_us(ttl_us));
+        providing.go_on(&mut table, start.after_us(ttl_us - 1 + LOOK_PAUSE_US));
         assert!(providing.kept.is_empty());
     }
 }
