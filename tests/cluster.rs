@@ -12,10 +12,14 @@ use serde_json::{Value, json};
 /// How long any single thing may take before a test fails: far above what it takes, far below what hangs.
 pub(crate) const BOUND: Duration = Duration::from_secs(30);
 
+/// Nodes of tests are nobody's business on the LAN of whoever runs them.
+pub(crate) const MDNS: (&str, &str) = ("WEFT_NETWORK_MDNS", "false");
+
 /// The built binary.
 pub(crate) fn weft() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
     command.env_remove("RUST_LOG").env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
+    command.env(MDNS.0, MDNS.1);
     command
 }
 
@@ -198,7 +202,8 @@ pub(crate) fn state_of(home: &Path) -> PathBuf {
 fn with_prefix(prefix: &[String]) -> Command {
     let Some((program, words)) = prefix.split_first() else { return weft() };
     let mut command = Command::new(program);
-    command.args(words).arg(env!("CARGO_BIN_EXE_weft")).env_remove("RUST_LOG").stdin(Stdio::null());
+    command.args(words).arg(env!("CARGO_BIN_EXE_weft")).env_remove("RUST_LOG").env(MDNS.0, MDNS.1);
+    command.stdin(Stdio::null());
     command
 }
 

@@ -17,6 +17,7 @@ mod grants;
 mod health;
 mod journey;
 mod kill;
+mod lan;
 mod large;
 mod limits;
 mod load;

@@ -172,6 +172,7 @@ impl Discovery {
             Input::Disconnected { node } => self.on_disconnected(node, now, outputs),
             Input::DialFailed { node, reason } => self.on_dial_failed(node, &reason, now, outputs),
             Input::AddressesFound { node, addresses } => self.on_addresses_found(node, addresses, now),
+            Input::ProviderNamed { node } => self.on_provider_named(node, now, outputs),
             Input::Pinged { node, rtt_us } => self.on_pinged(node, rtt_us, now),
             Input::PingFailed { node } => self.on_ping_failed(node),
             Input::SwimArrived { from, packet } => self.on_swim_arrived(from, &packet, now, outputs),

@@ -74,6 +74,11 @@ pub enum Input {
         /// Where, best first.
         addresses: Vec<String>,
     },
+    /// Members say that this one serves what nobody known here advertises: a hint.
+    ProviderNamed {
+        /// Whoever that is.
+        node: NodeId,
+    },
     /// A ping came back.
     Pinged {
         /// From which member.

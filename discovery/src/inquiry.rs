@@ -23,6 +23,21 @@ impl Discovery {
         outputs.push(Output::RequestAdverts { to, held: self.held_adverts() });
     }
 
+    /// Somebody is said to serve what nobody here advertises. A member of whom no advert is held is asked for it, or dialled, which
+    /// ends in the same; its redials go on waiting as long as they did.
+    pub(crate) fn on_provider_named(&mut self, node: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
+        let lacks = self.directory.get(&node).is_none_or(|held| held.until <= now);
+        if node == self.node || !lacks || !self.members.contains(&node) || self.members.is_cut_off(&node) {
+            return;
+        }
+        let held = self.held_adverts();
+        match self.peers.get_mut(&node) {
+            Some(peer) if peer.link.is_some() => outputs.push(Output::RequestAdverts { to: node, held }),
+            Some(peer) => peer.next_dial = peer.next_dial.min(now),
+            None => {}
+        }
+    }
+
     fn connected_members(&self) -> Vec<NodeId> {
         let connected = self.peers.iter().filter(|(_, peer)| peer.link.is_some()).map(|(node, _)| *node);
         connected.filter(|node| self.members.contains(node) && !self.members.is_cut_off(node)).collect()

@@ -163,7 +163,7 @@ impl Discovery {
     pub(crate) fn on_addresses_found(&mut self, node: NodeId, addresses: Vec<String>, now: Timestamp) {
         let missed = self.peers.get_mut(&node).filter(|peer| peer.link.is_none());
         let Some(peer) = missed.filter(|_| !self.members.is_cut_off(&node)) else { return };
-        if peer.learn_addresses(addresses) {
+        if peer.take_hints(addresses) {
             peer.dial_soon(now);
         }
     }
@@ -222,7 +222,7 @@ impl Discovery {
         for (_, node) in due.into_iter().take(DIALS_MAX.saturating_sub(dialling)) {
             if let Some(peer) = self.peers.get_mut(&node) {
                 peer.dialling_since = Some(now);
-                outputs.push(Output::Dial { node, addresses: peer.addresses.clone() });
+                outputs.push(Output::Dial { node, addresses: peer.ways() });
             }
         }
     }
@@ -230,7 +230,9 @@ impl Discovery {
     /// Who is to be dialled, and when.
     fn dials(&self) -> impl Iterator<Item = (Timestamp, NodeId)> {
         let missing = self.peers.iter().filter(|(node, peer)| {
-            let idle = peer.link.is_none() && peer.dialling_since.is_none() && !peer.addresses.is_empty();
+            let idle = peer.link.is_none()
+                && peer.dialling_since.is_none()
+                && !(peer.addresses.is_empty() && peer.hints.is_empty());
             idle && **node != self.node && !self.members.is_cut_off(node)
         });
         missing.map(|(node, peer)| (peer.next_dial, *node))

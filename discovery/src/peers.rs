@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use weft_protocol::limits::MEMBERS_MAX;
+use weft_protocol::limits::{ADDRESSES_MAX, MEMBERS_MAX};
 use weft_protocol::{Hlc, NodeId, Timestamp};
 
 use crate::address::merged;
@@ -12,6 +12,8 @@ use crate::swim::Verdict;
 
 /// Most nodes in the table: every member once, and as many that are not known as members yet. One more is disconnected.
 const PEERS_MAX: usize = 2 * MEMBERS_MAX;
+/// Addresses at which others say a node is: half of those that are dialled, so that whatever is said, what worked before is tried.
+const HINTS_MAX: usize = ADDRESSES_MAX / 2;
 /// Longest kept reason of a failed dial, in characters (guess: a line).
 const REASON_CHARACTERS_MAX: usize = 200;
 
@@ -20,6 +22,8 @@ const REASON_CHARACTERS_MAX: usize = 200;
 pub(crate) struct Peer {
     /// Best first, at most 16.
     pub(crate) addresses: Vec<String>,
+    /// Where others said that it is, while it is missed; at most [`HINTS_MAX`].
+    pub(crate) hints: Vec<String>,
     /// The open connection.
     pub(crate) link: Option<Path>,
     /// Of the last ping on this connection.
@@ -52,6 +56,7 @@ impl Peer {
     const fn new(now: Timestamp) -> Self {
         Self {
             addresses: Vec::new(),
+            hints: Vec::new(),
             link: None,
             rtt_us: None,
             refuted: None,
@@ -76,6 +81,20 @@ impl Peer {
         changed
     }
 
+    /// Takes what others say in place of what they said before; whether that is news.
+    pub(crate) fn take_hints(&mut self, addresses: Vec<String>) -> bool {
+        let mut hints = merged(addresses, []);
+        hints.truncate(HINTS_MAX);
+        let news = hints != self.hints;
+        self.hints = hints;
+        news
+    }
+
+    /// Where to dial it, what others say first.
+    pub(crate) fn ways(&self) -> Vec<String> {
+        merged(self.hints.iter().cloned(), self.addresses.iter().cloned())
+    }
+
     /// Whether it went down in order and no later run of it is known.
     pub(crate) fn has_left(&self) -> bool {
         self.shut_down.is_some_and(|at| self.run_started.is_none_or(|started| at > started))
@@ -83,6 +102,7 @@ impl Peer {
 
     pub(crate) fn connected(&mut self, path: Path, verdict: Option<Verdict>, now: Timestamp) {
         self.link = Some(path);
+        self.hints.clear();
         self.refuted = verdict;
         self.ping_failed = false;
         self.rtt_us = None;

@@ -93,6 +93,8 @@ pub(crate) struct Config {
     pub(crate) rates: RateLimits,
     /// How old events must be before rows beside them may go, in microseconds; none: those never go.
     pub(crate) retention_rows_us: Option<u64>,
+    /// Whether members that are missed are asked for on the LAN.
+    pub(crate) mdns: bool,
     /// Who outside of the cluster holds something of the chain.
     pub(crate) anchor: AnchorConfig,
     /// In which time the scrub reads everything that is stored once, in microseconds; none: never.
@@ -113,6 +115,7 @@ impl Default for Config {
             replication: ReplicationConfig::default(),
             rates: RateLimits::default(),
             retention_rows_us: None,
+            mdns: true,
             anchor: AnchorConfig::default(),
             scrub_period_us: Some(SCRUB_PERIOD_US),
             origins: BTreeMap::new(),

@@ -61,7 +61,7 @@ use crate::ask::Asker;
 use crate::boot::Boot;
 use crate::config::Live;
 use crate::home::HomeDir;
-use crate::network::Refusals;
+use crate::network::{MdnsBoard, Refusals};
 use crate::runners::AgentProcesses;
 use crate::scrub::ScrubBoard;
 
@@ -88,6 +88,8 @@ pub(crate) struct Control {
     pub(crate) boot: Boot,
     /// What was read of the store in the background.
     pub(crate) scrub: ScrubBoard,
+    /// What is asked of the LAN.
+    pub(crate) mdns: MdnsBoard,
     /// What is configured.
     pub(crate) live: Live,
     /// What makes anchors.

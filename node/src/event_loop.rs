@@ -362,6 +362,8 @@ impl EventLoop {
             Output::UseRelays { nodes } => self.network.use_relays(nodes),
             Output::SendSwim { to, packet } => self.network.send_swim(to, packet),
             Output::LookUp { node } => self.network.look_up(node),
+            Output::SeekProviders { service } => self.network.seek_providers(service),
+            Output::Provide { services } => self.network.provide(services),
             Output::Disconnect { node } => self.network.disconnect(node),
             Output::Request { request, to, content } => self.network.request(request, to, content),
             Output::Respond { request, content } => self.network.respond(request, content),

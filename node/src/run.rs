@@ -26,7 +26,7 @@ use crate::event_loop::{Disk, EventLoop, Scrubbing};
 use crate::home::{ClusterFile, Home, HomeDir};
 use crate::identity::{self, Next};
 use crate::loop_thread::{Ended, LoopThread};
-use crate::network::NetworkConfig;
+use crate::network::{Mdns, NetworkConfig};
 use crate::repair::Repair;
 use crate::runners::{Runners, RunnersConfig};
 use crate::scrub::{ScrubBoard, Scrubber};
@@ -138,7 +138,8 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
 
     let listen = listen_addresses(home, config);
     let view = peer.discovery().view();
-    let thread = LoopThread::begin(NetworkConfig { keys: Arc::clone(&keys), listen, view }).await?;
+    let (mdns, mdns_board) = Mdns::begin_if(config.mdns, view.cluster, view.node);
+    let thread = LoopThread::begin(NetworkConfig { keys: Arc::clone(&keys), listen, view, mdns }).await?;
     keep_ports(home, config, &thread.bound)?;
     boot.info(&format!("listening: {}", thread.bound.join(" ")));
 
@@ -165,6 +166,7 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
         refusals: thread.refusals.clone(),
         boot: boot.clone(),
         scrub: scrub.clone(),
+        mdns: mdns_board,
         live: live.clone(),
         passed,
     };

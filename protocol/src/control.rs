@@ -54,8 +54,8 @@ pub use messages::{
     CallReport, CallRequest, PartEvent, PublicationEvent, PublishReport, PublishRequest, SendReport, SendRequest,
 };
 pub use node::{
-    BootLogReport, BootRow, ClusterJson, DownReport, HandedRow, LeaveReport, LimitRow, PhaseRow, ProbeReport,
-    RefusalRow, ScrubFindRow, ScrubPassRow, ScrubReport, StatusReport, StoppedRow, UpReport,
+    BootLogReport, BootRow, ClusterJson, DownReport, HandedRow, LeaveReport, LimitRow, MdnsReport, PhaseRow,
+    ProbeReport, RefusalRow, ScrubFindRow, ScrubPassRow, ScrubReport, StatusReport, StoppedRow, UpReport,
 };
 pub use services::{RegisterRequest, ServiceReport, ServiceRow, ServicesReport, UnregisterReport};
 pub use topics::{

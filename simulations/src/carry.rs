@@ -37,6 +37,12 @@ impl World {
             Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),
             // Nobody moves in this world, and everybody can be dialled.
             Output::LookUp { node: _ } | Output::UseRelays { nodes: _ } => {}
+            Output::SeekProviders { service } => self.seek_providers(node, service),
+            Output::Provide { services } => {
+                if let Some(running) = self.nodes[node].running.as_mut() {
+                    running.provided = services;
+                }
+            }
             Output::SendSwim { to, packet } => self.send_swim(node, to, &packet),
             Output::Disconnect { node: peer } => self.disconnect(node, peer),
             Output::Request { request, to, content } => self.request(node, request, to, &content),

@@ -77,6 +77,8 @@ impl Judge {
             Output::Persist(_)
             | Output::Dial { .. }
             | Output::LookUp { .. }
+            | Output::SeekProviders { .. }
+            | Output::Provide { .. }
             | Output::SendSwim { .. }
             | Output::UseRelays { .. }
             | Output::Disconnect { .. }

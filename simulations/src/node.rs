@@ -6,7 +6,9 @@ use std::sync::Arc;
 use weft_discovery::AdmissionView;
 use weft_kernel::{Builtin, Delivery};
 use weft_peer::{GossipTopic, InboundId, OutboundId, Peer, PeerIdentity, Said};
-use weft_protocol::{AgentName, Batch, ChainId, Hlc, MessageId, NodeId, NodeName, ProcessId, Signer as _, Timestamp};
+use weft_protocol::{
+    AgentName, Batch, ChainId, Hlc, MessageId, NodeId, NodeName, ProcessId, ServiceName, Signer as _, Timestamp,
+};
 use weft_storage::Store;
 
 use crate::clock::{Reading, WallClock};
@@ -140,6 +142,8 @@ pub(crate) struct Running {
     pub(crate) links: BTreeMap<usize, Link>,
     /// Running agents.
     pub(crate) agents: BTreeMap<ProcessId, Agent>,
+    /// What members that ask are told that it serves.
+    pub(crate) provided: Vec<ServiceName>,
     /// Requests of others that wait for our response.
     pub(crate) inbound: BTreeMap<InboundId, Inbound>,
     /// Our requests that wait for a response, and to whom they went.
@@ -225,6 +229,7 @@ impl Running {
             inbound: BTreeMap::new(),
             outbound: BTreeMap::new(),
             follows: BTreeSet::new(),
+            provided: Vec::new(),
             seen: BTreeSet::new(),
             writing: None,
             wakeup: None,

@@ -1,11 +1,14 @@
 //! What of services must be true: a call goes on at whoever is left, and a provider that fails is left alone as it should be.
 
 use weft_kernel::{Registration, Syscall};
-use weft_peer::{AskId, BreakerState, ProviderView, Question, Reply};
-use weft_protocol::{AuditLevel, Delivery, Durability, Level, LocalTarget, Refusal, ServiceName, Target, Timestamp};
+use weft_peer::{AskId, BreakerState, Input, ProviderView, Question, Reply};
+use weft_protocol::{
+    AuditLevel, Delivery, Durability, Level, LocalTarget, NodeId, Refusal, ServiceName, Target, Timestamp,
+};
 
 use crate::checks::Check;
 use crate::faults::Fault;
+use crate::node::Node;
 use crate::reference::{Ask, Asked};
 use crate::transition::AgentKind;
 use crate::world::{World, agent_name};
@@ -25,6 +28,19 @@ impl World {
         };
         let syscall = Syscall::RegisterService(Box::new(registration));
         self.ask(node, Question::Kernel(Box::new(syscall)), Asked::Other);
+    }
+
+    /// Answers a node that asks members who serves this: those who said so and run, when there is anybody to ask.
+    pub(crate) fn seek_providers(&mut self, node: usize, service: ServiceName) {
+        if self.nodes[node].running.as_ref().is_none_or(|running| running.links.is_empty()) {
+            return;
+        }
+        let provides = |of: &&Node| of.running.as_ref().is_some_and(|running| running.provided.contains(&service));
+        let nodes: Vec<NodeId> = self.nodes.iter().filter(provides).map(Node::id).collect();
+        if !nodes.is_empty() {
+            let delay_us = 2 * self.network_dice.between(self.scenario.network.latency_us);
+            self.tell_after(delay_us, node, Input::ProvidersFound { service, nodes });
+        }
     }
 
     /// Calls the service from a node.

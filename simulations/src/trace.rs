@@ -62,6 +62,10 @@ pub(crate) fn input(input: &Input) -> String {
         Input::Connected { node, path } => format!("connected {} dialled {}", node.short(), path.dialled),
         Input::Disconnected { node } => format!("disconnected {}", node.short()),
         Input::AddressesFound { node, addresses } => format!("addresses-found {} {addresses:?}", node.short()),
+        Input::ProvidersFound { service, nodes } => {
+            let nodes: Vec<String> = nodes.iter().map(|node| node.short().to_string()).collect();
+            format!("providers-found {service} {}", nodes.join(" "))
+        }
         Input::DialFailed { node, reason } => format!("dial-failed {} {reason}", node.short()),
         Input::Pinged { node, rtt_us } => format!("pinged {} {rtt_us}", node.short()),
         Input::PingFailed { node } => format!("ping-failed {}", node.short()),
@@ -148,6 +152,8 @@ pub(crate) fn output(output: &Output) -> String {
         Output::UseRelays { nodes } => format!("use-relays {}", nodes.len()),
         Output::SendSwim { to, packet } => format!("send-swim {} {}", to.short(), packet.len()),
         Output::LookUp { node } => format!("look-up {}", node.short()),
+        Output::SeekProviders { service } => format!("seek-providers {service}"),
+        Output::Provide { services } => format!("provide {}", services.len()),
         Output::Dial { node, addresses } => format!("dial {} {addresses:?}", node.short()),
         Output::Disconnect { node } => format!("disconnect {}", node.short()),
         Output::Request { request, to, content } => {

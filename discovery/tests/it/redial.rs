@@ -179,9 +179,32 @@ fn what_members_say_is_tried_first_and_what_worked_is_not_forgotten() {
     machine.give(failed('b'));
     assert_eq!(machine.lines(found('b', "/sim/moved")), [""; 0], "it is no news");
     assert_eq!(machine.lines(found('d', "/sim/d")), [""; 0], "nobody looks for a stranger");
+    let lies: Vec<String> = (0..16).map(|port| format!("/sim/lie/{port}")).collect();
+    let told = machine.lines(Input::AddressesFound { node: node('b'), addresses: lies.clone() });
+    assert_eq!(
+        told,
+        [format!("dial b {} /sim/b", lies[..8].join(" "))],
+        "a lie takes the place of what was said before"
+    );
     machine.give(connected('b'));
     assert_eq!(machine.lines(found('b', "/sim/other")), [""; 0]);
     machine.give(Input::Disconnected { node: node('b') });
     let lines = machine.wake();
     assert!(lines.iter().all(|line| !line.contains("/sim/other")), "it is connected, so it is where it is: {lines:?}");
+}
+
+#[test]
+fn a_member_that_is_named_as_a_provider_is_dialled_or_asked_and_nobody_else_is() {
+    let named = |letter| Input::ProviderNamed { node: node(letter) };
+    let mut machine = found_before(&['b']);
+    machine.wake();
+    machine.give(failed('b'));
+    assert_eq!(machine.lines(named('b')), ["dial b /sim/b"], "before its time");
+    assert_eq!(machine.lines(named('b')), [""; 0], "it is on its way");
+    assert_eq!(machine.lines(named('d')), [""; 0], "a stranger");
+    assert_eq!(machine.lines(named('a')), [""; 0], "this node itself");
+    machine.give(connected('b'));
+    assert_eq!(machine.lines(named('b')), ["request adverts of b, hold a0"]);
+    machine.give(arrived(&advert('b', 0, 1, &[])));
+    assert_eq!(machine.lines(named('b')), [""; 0], "it has said what it runs");
 }

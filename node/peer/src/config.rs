@@ -21,6 +21,9 @@ pub(crate) const LINGER_US: u64 = 2_000;
 pub(crate) const PARKED_MAX: usize = 1_024;
 /// How long a message waits for the directory, in microseconds (guess: several gossip rounds).
 pub(crate) const PARKED_US_MAX: u64 = 1_000_000;
+/// Nodes that are asked for their adverts because members name them as providers of one service (guess: two that lie, and some that
+/// do not).
+pub(crate) const PROVIDERS_NAMED_MAX: usize = 8;
 
 /// What one member may ask of this node, where a user may want another bound than ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

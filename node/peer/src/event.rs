@@ -8,8 +8,8 @@ use weft_protocol::{
     A2aRequest, A2aResponse, Admission, AgentSpec, Anchored, AuthRefusal, Batch, BlobRequest, BlobResponse, ChainId,
     ChainState, CommitGroup, Digest, EventPlace, ExitReason, Gossip, Hlc, InviteId, Join, MemberVerb, MessageId,
     NodeId, Payload, PhaseRecord, PlacedFact, Principal, ProcessId, Pruned, PrunedRows, PublicKeys, Publication,
-    Refusal, Repaired, Resource, ResourceScored, Role, SettingChange, SignedCommit, Signer, Statement, SyncRequest,
-    SyncResponse, TopicName,
+    Refusal, Repaired, Resource, ResourceScored, Role, ServiceName, SettingChange, SignedCommit, Signer, Statement,
+    SyncRequest, SyncResponse, TopicName,
 };
 use weft_replication::{Job, Verdict};
 
@@ -216,6 +216,13 @@ pub enum Input {
         node: NodeId,
         /// Where, best first; at most 16.
         addresses: Vec<String>,
+    },
+    /// Members name these as providers of a service that was sought: a hint.
+    ProvidersFound {
+        /// Which service.
+        service: ServiceName,
+        /// Who; at most 8 are looked at.
+        nodes: Vec<NodeId>,
     },
     /// A ping came back.
     Pinged {
@@ -494,6 +501,16 @@ pub enum Output {
     LookUp {
         /// Which member.
         node: NodeId,
+    },
+    /// Ask other members who serves this; give `ProvidersFound` when one of them names somebody.
+    SeekProviders {
+        /// Which service.
+        service: ServiceName,
+    },
+    /// From now on members that ask are told that this node serves these, and no others.
+    Provide {
+        /// All of them.
+        services: Vec<ServiceName>,
     },
     /// Send that node a packet of SWIM, if a connection to it is open; it may be lost.
     SendSwim {

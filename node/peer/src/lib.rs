@@ -10,7 +10,7 @@
 //! each member), `inbound` (requests that wait for our receipts), `persist` (what waits for the disk), `mending` (what
 //! rotted on it), `blobs` (large bodies),
 //! `health` (whether anybody is reached); `services` (calls to services, with `balance`: which provider is taken, and
-//! `breaker`: which is left alone for a while); `failover` (agents that outlive their nodes: fences and leases, with
+//! `breaker`: which is left alone for a while, and `providers`: who is asked for one that nobody advertises); `failover` (agents that outlive their nodes: fences and leases, with
 //! `roaming`: what of that concerns the rest of the peer);
 //! `versions` (what members of an older version are told).
 
@@ -30,6 +30,7 @@ mod mending;
 mod parts;
 mod peer;
 mod persist;
+mod providers;
 mod rates;
 mod roaming;
 mod route;

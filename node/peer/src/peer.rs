@@ -29,6 +29,7 @@ use crate::learned::{
 use crate::links::{Links, envelope_id, message_of};
 use crate::mending::{MendOutcome, Mending};
 use crate::persist::PersistQueue;
+use crate::providers::Providers;
 use crate::rates::{HOLD_US, Rates};
 use crate::route::{Routed, nowhere_for, route, see_watched};
 use crate::services::{Attempt, Next, ProviderView, Services, World, balanced};
@@ -94,6 +95,7 @@ pub struct Peer {
     waiting: Waiting,
     pub(crate) blobs: Blobs,
     pub(crate) services: Services,
+    pub(crate) providers: Providers,
     pub(crate) failover: Failover,
     /// What the kernel was last told that others serve.
     elsewhere: BTreeSet<ServiceName>,
@@ -223,6 +225,7 @@ impl Peer {
             waiting: Waiting::default(),
             blobs: Blobs::default(),
             services: Services::new(seed.wrapping_add(3)),
+            providers: Providers::default(),
             failover,
             elsewhere: BTreeSet::new(),
             outbound: BTreeMap::new(),
@@ -328,6 +331,7 @@ impl Peer {
             Input::AddressesFound { node, addresses } => {
                 self.tell_discovery(discovery::Input::AddressesFound { node, addresses });
             }
+            Input::ProvidersFound { service, nodes } => self.providers_found(&service, nodes),
             Input::DialFailed { node, reason } => self.tell_discovery(discovery::Input::DialFailed { node, reason }),
             Input::Pinged { node, rtt_us } => self.tell_discovery(discovery::Input::Pinged { node, rtt_us }),
             Input::PingFailed { node } => self.tell_discovery(discovery::Input::PingFailed { node }),
@@ -628,6 +632,9 @@ impl Peer {
                 self.waiting.put_back(ask, Parked { by, syscall, until });
             }
             (Some(Next::Later { by, syscall, deadline_us }), None) => {
+                if let Some(service) = balanced(&syscall) {
+                    self.seek_providers(service, now, out);
+                }
                 self.park(ask, by, syscall, deadline_us, now);
             }
             (Some(next), _) => self.carry_on(next, out),
@@ -1081,6 +1088,7 @@ impl Peer {
                 out.push(Output::Notify { ask: AskId(ask.0), cursor, publication });
             }
             From::AdvertiseServices { services } => {
+                self.provide(&services, out);
                 self.tell_discovery(discovery::Input::ServicesChanged { services });
             }
             From::Start { process, spec } => out.push(Output::Start { process, spec }),

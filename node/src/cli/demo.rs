@@ -177,6 +177,7 @@ impl Demo {
             .args(["--json", "--name", name, "--log", "error", "--home"])
             .arg(&home)
             .env("XDG_STATE_HOME", &self.folder)
+            .env("WEFT_NETWORK_MDNS", "false")
             .args(["--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--listen", "/ip4/127.0.0.1/tcp/0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -76,6 +76,8 @@ enum Field {
     Wire,
     /// `label=value`.
     Labels,
+    /// `true` or `false`.
+    Switch(fn(&mut Config) -> &mut bool),
     Log,
     LogFormat,
     BootAgents,
@@ -111,7 +113,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 45] = [
+pub(crate) static KEYS: [Key; 46] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -291,6 +293,12 @@ pub(crate) static KEYS: [Key; 45] = [
         changes: Changes::Restart,
         field: Field::Wire,
     },
+    Key {
+        name: "network.mdns",
+        about: "members that are missed are asked for on the LAN, and this node answers who asks for it; a node that listens on loopback alone does neither",
+        changes: Changes::Restart,
+        field: Field::Switch(|config| &mut config.mdns),
+    },
     time(
         "replication.round",
         "mean time between two comparisons of chains with random members",
@@ -419,6 +427,7 @@ impl Key {
                 config.discovery.wire = spoken.unwrap_or_default();
             }
             Field::Labels => config.discovery.labels = labels(&value.list().map_err(wants)?)?,
+            Field::Switch(field) => *field(config) = value.switch().map_err(wants)?,
             Field::Log => {
                 let text = value.text().map_err(wants)?;
                 crate::cli::check_filter(text)?;
@@ -501,6 +510,7 @@ impl Key {
             Field::Listen => "multiaddresses".to_owned(),
             Field::Wire => format!("{WIRE_VERSION_MIN} to {WIRE_VERSION}"),
             Field::Labels => format!("label=value, as role=gpu; at most {LABELS_MAX}"),
+            Field::Switch(_) => "true or false".to_owned(),
             Field::Log => "error, warn, info, debug, trace, or tracing's directives".to_owned(),
             Field::LogFormat => "text or json".to_owned(),
             Field::BootAgents => "of echo, counter, clock, load".to_owned(),
@@ -533,6 +543,7 @@ impl Key {
                 let labels = config.discovery.labels.iter().map(|(label, value)| format!("{label}={value}"));
                 labels.collect::<Vec<_>>().join(",")
             }
+            Field::Switch(field) => field(&mut config.clone()).to_string(),
             Field::Log => config.log.clone(),
             Field::LogFormat => match config.log_format {
                 LogFormat::Text => "text".to_owned(),
@@ -571,6 +582,7 @@ impl Key {
             Field::Listen => config.listen.clone_from(&other.listen),
             Field::Wire => config.discovery.wire = other.discovery.wire,
             Field::Labels => config.discovery.labels.clone_from(&other.discovery.labels),
+            Field::Switch(field) => *field(config) = *field(&mut other.clone()),
             Field::Log => config.log.clone_from(&other.log),
             Field::LogFormat => config.log_format = other.log_format,
             Field::BootAgents => config.boot_agents.clone_from(&other.boot_agents),

@@ -151,6 +151,7 @@ fn written(value: &DeValue<'_>) -> Value {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
             texts.collect::<Option<_>>().map_or(Value::Other("list of other things"), Value::List)
         }
+        DeValue::Boolean(on) => Value::Switch(*on),
         other => Value::Other(other.type_str()),
     }
 }

@@ -9,6 +9,8 @@ pub(super) enum Value {
     Text(String),
     /// A whole number.
     Number(i64),
+    /// `true` or `false`.
+    Switch(bool),
     /// A list of texts.
     List(Vec<String>),
     /// Something that no key takes, by the name of its type.
@@ -21,6 +23,7 @@ impl Value {
         match self {
             Self::Text(text) => format!("`{text}`"),
             Self::Number(number) => number.to_string(),
+            Self::Switch(on) => on.to_string(),
             Self::List(items) => format!("[{}]", items.join(", ")),
             Self::Other(kind) => format!("a {kind}"),
         }
@@ -41,7 +44,7 @@ impl Value {
         match self {
             Self::Number(number) => u64::try_from(*number).map_err(|_| refused()),
             Self::Text(text) => text.parse().map_err(|_| refused()),
-            Self::List(_) | Self::Other(_) => Err(refused()),
+            Self::Switch(_) | Self::List(_) | Self::Other(_) => Err(refused()),
         }
     }
 
@@ -51,7 +54,19 @@ impl Value {
         match self {
             Self::Number(number) => u64::try_from(*number).map_err(|_| refused()),
             Self::Text(text) => crate::cli::bytes(text).ok_or_else(refused),
-            Self::List(_) | Self::Other(_) => Err(refused()),
+            Self::Switch(_) | Self::List(_) | Self::Other(_) => Err(refused()),
+        }
+    }
+
+    /// Whether something is done.
+    pub(super) fn switch(&self) -> Result<bool, String> {
+        match self {
+            Self::Switch(on) => Ok(*on),
+            Self::Text(text) if text == "true" => Ok(true),
+            Self::Text(text) if text == "false" => Ok(false),
+            Self::Text(_) | Self::Number(_) | Self::List(_) | Self::Other(_) => {
+                Err(format!("true or false, and not {}", self.shown()))
+            }
         }
     }
 
@@ -59,7 +74,9 @@ impl Value {
     pub(super) fn text(&self) -> Result<&str, String> {
         match self {
             Self::Text(text) => Ok(text),
-            Self::Number(_) | Self::List(_) | Self::Other(_) => Err(format!("a text, and not {}", self.shown())),
+            Self::Number(_) | Self::Switch(_) | Self::List(_) | Self::Other(_) => {
+                Err(format!("a text, and not {}", self.shown()))
+            }
         }
     }
 
@@ -71,7 +88,9 @@ impl Value {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Ok(items.map(str::to_owned).collect())
             }
-            Self::Number(_) | Self::Other(_) => Err(format!("a list of texts, and not {}", self.shown())),
+            Self::Number(_) | Self::Switch(_) | Self::Other(_) => {
+                Err(format!("a list of texts, and not {}", self.shown()))
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ use axum::extract::State;
 use weft_kernel::{Answer, BootEntry, ProcessState, Syscall};
 use weft_peer::{Peer, Question, Reply};
 use weft_protocol::control::{
-    BootLogReport, BootRow, ClusterJson, DownReport, ErrorBody, HandedRow, LeaveReport, LimitRow, RefusalRow,
-    ScrubReport, StatusReport, StoppedRow, UpReport,
+    BootLogReport, BootRow, ClusterJson, DownReport, ErrorBody, HandedRow, LeaveReport, LimitRow, MdnsReport,
+    RefusalRow, ScrubReport, StatusReport, StoppedRow, UpReport,
 };
 use weft_protocol::limits::{CALLS_MAX, MAILBOX_MESSAGES_MAX, MEMBERS_MAX, PROCESSES_MAX};
 use weft_protocol::{AgentName, BootPhase, ProcessId, Refusal, cluster_name};
@@ -45,6 +45,7 @@ pub(crate) async fn status(State(served): State<Arc<Served>>) -> Result<Json<Sta
     };
     report.phases = served.control.boot.log().phases().iter().map(phase_row).collect();
     report.scrub = served.control.scrub.report();
+    report.mdns = served.control.mdns.report();
     report.limits.push(open_files());
     report.refusals = served.control.refusals.list().into_iter().map(refusal).collect();
     Ok(Json(report))
@@ -98,6 +99,7 @@ async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> 
             phases: Vec::new(),
             limits: limits(peer),
             scrub: ScrubReport::default(),
+            mdns: MdnsReport::default(),
         }
     };
     asker.read(read).await

@@ -2,7 +2,8 @@
 //!
 //! Every connection is a member's, so only members speak it. A member enters the table with the addresses that it says it
 //! listens at, and leaves it when it is cut off; whom members name beside each other is dialled only when this node knows it as a
-//! member (`fence`). Records of others are not stored: a member's signed advert says what it serves, and this only where to ask.
+//! member (`fence`). It holds no records but those of providers (`providers`): a member's signed advert says what it serves, and this
+//! only whom to ask.
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use weft_peer::Input;
 use weft_protocol::limits::ADDRESSES_MAX;
 use weft_protocol::{ClusterId, NodeId};
 
+use super::providers::{RECORD_TTL, store};
 use crate::identity::{node_id, peer_id};
 
 /// How long one lookup may take.
@@ -40,12 +42,14 @@ pub(super) fn table(local: PeerId, cluster: ClusterId) -> Table {
         .set_kbucket_inserts(BucketInserts::Manual)
         .set_record_filtering(StoreInserts::FilterBoth)
         .set_caching(Caching::Disabled)
-        // Nothing is stored that could be replicated, and members that are missing are dialled by their own clock.
+        .set_provider_record_ttl(Some(RECORD_TTL))
+        // Nothing is stored that could be replicated, providers say again themselves that they are, and members that are missing
+        // are dialled by their own clock.
         .set_replication_interval(None)
         .set_publication_interval(None)
         .set_provider_publication_interval(None)
         .set_periodic_bootstrap_interval(None);
-    let mut table = kad::Behaviour::with_config(local, MemoryStore::new(local), config);
+    let mut table = kad::Behaviour::with_config(local, store(local), config);
     table.set_mode(Some(Mode::Server));
     table
 }

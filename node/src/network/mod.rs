@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: `transport` (QUIC and TCP+TLS), `authenticate` (the handshake on the first substream) with
 //! `frame`, `gate` (what it needs of the node), `offers` (which version of the wire is spoken to whom) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
-//! and `topics`; `kept` (agent requests on one stream) and `swim`, both over `newest`, `watched` (who is alive), `lookup` (where a member is),
+//! and `topics`; `kept` (agent requests on one stream) and `swim`, both over `newest`, `watched` (who is alive), `lookup` (where a member is) and `mdns` (the same, asked of the LAN), `providers` (who serves what),
 //! `relays` (who passes connections on) and `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the
 //! peer's inputs); last what runs without a node: `join`, `fetch`, and `adversary` for the benchmark.
 
@@ -23,8 +23,10 @@ mod join;
 mod kept;
 mod links;
 mod lookup;
+mod mdns;
 mod newest;
 mod offers;
+mod providers;
 mod refusals;
 mod relays;
 mod swim;
@@ -59,6 +61,7 @@ use weft_protocol::{
 pub(crate) use self::adversary::{Rogue, callers_that_leave, half_open, strangers};
 pub(crate) use self::fetch::{FetchError, Fetcher};
 pub(crate) use self::join::{Attempt, JoinError, join};
+pub(crate) use self::mdns::{Mdns, MdnsBoard};
 pub(crate) use self::refusals::{RecentRefusal, Refusals};
 
 use self::behaviour::{Behaviour, topic_score};
@@ -66,7 +69,9 @@ use self::gate::{Gate, Knock};
 use self::kept::Kept;
 use self::links::Links;
 use self::lookup::Lookups;
+use self::mdns::Found;
 use self::offers::Offers;
+use self::providers::Providing;
 use self::relays::Relays;
 use self::swim::Packets;
 use self::topics::Topics;
@@ -91,6 +96,8 @@ pub(crate) struct NetworkConfig {
     pub(crate) listen: Vec<String>,
     /// Who is a member, until [`Network::publish_view`] says otherwise.
     pub(crate) view: Arc<AdmissionView>,
+    /// What asks the LAN where members are.
+    pub(crate) mdns: Mdns,
 }
 
 /// Why the mesh could not be entered. Nothing was changed.
@@ -214,6 +221,8 @@ pub(crate) struct Network {
     packets: Packets,
     watches: Watches,
     lookups: Lookups,
+    mdns: Mdns,
+    providing: Providing,
     listeners: Vec<Listener>,
     relays: Relays,
     /// Whether this node was last seen at an address that it does not have.
@@ -239,7 +248,7 @@ impl Network {
     /// # Errors
     /// [`NetworkError`] with the first address that cannot be served.
     pub(crate) async fn new(config: NetworkConfig) -> Result<Self, NetworkError> {
-        let NetworkConfig { keys, listen, view } = config;
+        let NetworkConfig { keys, listen, view, mdns } = config;
         let transport_keys = transport_keys(&keys);
         let local = transport_keys.public().to_peer_id();
         let (view_sender, view_receiver) = watch::channel(Arc::clone(&view));
@@ -252,6 +261,7 @@ impl Network {
         let (transport, relayed) = transport::authenticated(&transport_keys, gate)
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
         let topics = Topics::new(view.cluster);
+        let providing = Providing::new(view.cluster);
         let behaviour = Behaviour::new(&transport_keys, relayed, view.cluster, &view.build);
         let settings = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_TIME_MAX)
@@ -274,6 +284,8 @@ impl Network {
             packets,
             watches,
             lookups: Lookups::default(),
+            mdns,
+            providing,
             listeners: Vec::new(),
             relays: Relays::default(),
             translated: None,
@@ -338,6 +350,7 @@ impl Network {
                 told = self.kept.next() => self.told(told),
                 (from, packet) = self.packets.next() => self.tell(Input::SwimArrived { from, packet }),
                 ended = self.watches.next() => self.watch_ended(ended),
+                Some(found) = self.mdns.next() => self.found_near(found),
                 event = self.swarm.select_next_some() => self.happened(event),
             }
         }
@@ -389,9 +402,25 @@ impl Network {
         }
     }
 
-    /// Asks members where another one is; `AddressesFound` follows when one of them knows.
+    /// Asks members, and the LAN, where another one is; `AddressesFound` follows when one of them knows.
     pub(crate) fn look_up(&mut self, node: NodeId) {
         self.lookups.begin(&mut self.swarm.behaviour_mut().table, node);
+        if self.is_missed(&node) {
+            self.mdns.seek(node);
+        }
+    }
+
+    /// Whether this is a member in good standing to whom no connection is open.
+    fn is_missed(&self, node: &NodeId) -> bool {
+        self.is_in_standing(node) && !self.links.is_open(node)
+    }
+
+    /// The LAN says where a member is; meanwhile it may be none any more, or be connected.
+    fn found_near(&mut self, found: Found) {
+        let Found { node, addresses } = found;
+        if self.is_missed(&node) {
+            self.tell(Input::AddressesFound { node, addresses });
+        }
     }
 
     /// Closes all connections to a node; `Disconnected` follows when there were any.
@@ -491,6 +520,7 @@ impl Network {
         let cut_off = |node: &NodeId| view.quarantined.contains(node) || !members.contains(node);
         for node in self.bypassed.iter().filter(|node| cut_off(node)) {
             table.remove_peer(&peer_id(*node));
+            self.providing.cut_off(table, *node);
         }
         fence.admit(members.iter().filter(|node| !cut_off(node)).map(|node| peer_id(*node)).collect());
         self.bypassed = members;

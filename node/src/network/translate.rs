@@ -16,6 +16,7 @@ use weft_protocol::{Gossip, NodeId, decode};
 use super::behaviour::BehaviourEvent;
 use super::kept::Told;
 use super::{Exchange, Network, Responder, address};
+use crate::clock;
 use crate::identity::node_id;
 
 /// Most characters of a reason that are passed on.
@@ -86,10 +87,7 @@ impl Network {
                 Err(error) => tracing::debug!(peer = %event.remote_peer_id, %error, "there is no direct way"),
             },
             BehaviourEvent::Kept(()) => {}
-            BehaviourEvent::Table(event) => {
-                let found = self.lookups.happened(event);
-                found.into_iter().for_each(|found| self.tell(found));
-            }
+            BehaviourEvent::Table(event) => self.table_told(event),
             BehaviourEvent::Identify(event) => self.identified(event),
         }
     }
@@ -172,6 +170,7 @@ impl Network {
         for address in listens {
             table.add_address(&peer_id, address);
         }
+        self.providing.member_came();
     }
 
     /// A member says at which address it sees this node. One that this node does not listen at was put there on the way.
@@ -188,6 +187,7 @@ impl Network {
     }
 
     fn listening_changed(&mut self) {
+        self.mdns.listen_at(self.swarm.listeners());
         let addresses = address::advertised(self.swarm.listeners());
         if addresses != self.listening {
             // Whoever asks this node to pass connections on is told that it is found here.
@@ -206,6 +206,8 @@ impl Network {
             Ok(rtt) => {
                 // As good a time as any to look whether somebody passes nothing on any more who should.
                 self.reserve();
+                // And whether something is to be said again.
+                self.providing.go_on(&mut self.swarm.behaviour_mut().table, clock::wall());
                 let rtt_us = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
                 self.tell(Input::Pinged { node, rtt_us });
             }

@@ -86,6 +86,34 @@ pub struct StatusReport {
     /// What was read of the store in the background, and what was found.
     #[serde(default)]
     pub scrub: ScrubReport,
+    /// What is asked of the LAN, and what it says.
+    #[serde(default)]
+    pub mdns: MdnsReport,
+}
+
+/// Members that are missed are asked for on the LAN, by multicast DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct MdnsReport {
+    /// `on`, `off` (`network.mdns`), `idle` while the node listens for its own machine alone, `failed`.
+    pub state: String,
+    /// Why it failed, or does at one of the places, and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Addresses of the interfaces that take part.
+    #[serde(default)]
+    pub places: Vec<String>,
+    /// How often since the start it was asked for a member.
+    #[serde(default)]
+    pub asked: u64,
+    /// How often this node answered.
+    #[serde(default)]
+    pub answered: u64,
+    /// Packets of other machines that were heard, whatever they are about.
+    #[serde(default)]
+    pub heard: u64,
+    /// Answers that said where a missed member is.
+    #[serde(default)]
+    pub found: u64,
 }
 
 /// The scrub: everything that is stored is read and checked, once in each period.

@@ -8,6 +8,7 @@ use super::*;
 use crate::rates::HOLD_US;
 use crate::start::Memory;
 
+mod providers;
 mod versions;
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000_000);

@@ -203,6 +203,7 @@ async fn spawn(
         .args(["--json", "--log", "error", "--name", name, "--home"])
         .arg(home.path())
         .env("XDG_STATE_HOME", home.path())
+        .env("WEFT_NETWORK_MDNS", "false")
         .envs(settings.iter().map(|(name, value)| (name, value)))
         .args(listen.iter().flat_map(|address| ["--listen", address]))
         .stdin(Stdio::null())
@@ -243,6 +244,7 @@ pub(super) async fn near_node(home: &Path, far: &FarNode) -> Result<Running, Cli
     let listen = vec![QUIC.to_owned()];
     let mut config: Config = crate::config::load(&home, &Flags::default())?;
     config.listen = listen;
+    config.mdns = false;
     let live = Live::new(HomeDir::new(home.path())?, Flags::default(), None, config);
     let keys = identity::load(home.path())?;
     start(home, live, keys, Boot::new()).await

@@ -219,6 +219,7 @@ async fn through_the_loop(home: &Path) -> Result<Loop, CliError> {
     let mut config = crate::config::load(&home, &Flags::default())?;
     config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()];
     config.name = Some("alpha".parse()?);
+    config.mdns = false;
     let keys = keys_of(&home, &config)?;
     let live = Live::new(HomeDir::new(home.path())?, Flags::default(), None, config);
     let running = start(home, live, keys, Boot::new()).await?;

@@ -155,6 +155,7 @@ fn run(home: &HomeDir, name: &str, first: &[&str]) -> Result<Child, CliError> {
         .args(["--json", "--log", "error", "--name", name, "--home"])
         .arg(home.path())
         .env("XDG_STATE_HOME", home.path())
+        .env("WEFT_NETWORK_MDNS", "false")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use weft_protocol::control::{AgentsReport, MemberRow, MembersReport, ScrubFindRow, StatusReport};
+use weft_protocol::control::{AgentsReport, MdnsReport, MemberRow, MembersReport, ScrubFindRow, StatusReport};
 use weft_protocol::limits::CLOCK_MERGE_US_MAX;
 
 use super::Check;
@@ -17,7 +17,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(2);
 pub(super) async fn check(client: &Client, status: &StatusReport) -> Vec<Check> {
     let mut checks = vec![state(status), scrub(status), start(status), ports(status).await];
     match client.get::<MembersReport>("/v1/members").await {
-        Ok(report) => checks.extend([clock(&report), members(&report)]),
+        Ok(report) => checks.extend([clock(&report), members(&report), mdns(&status.mdns, &report)]),
         Err(error) => checks.push(Check::of_error("members", &error)),
     }
     match client.get::<AgentsReport>("/v1/agents").await {
@@ -135,6 +135,28 @@ fn members(report: &MembersReport) -> Check {
     }
     let message = format!("{} of {} not reached: {}", missing.len(), others.len(), missing.join(", "));
     Check::warn("members", message, "weft status there; is it up, and its port open?")
+}
+
+/// Whether missed members are asked for on the LAN. That nobody answers matters only while somebody is missed.
+fn mdns(mdns: &MdnsReport, members: &MembersReport) -> Check {
+    let places = mdns.places.join(" and ");
+    let asked = format!("asked {}, found {}, answered {}", mdns.asked, mdns.found, mdns.answered);
+    let missed = members.members.iter().any(|member| member.path == "none" && member.state != "left");
+    match mdns.state.as_str() {
+        "on" if missed && mdns.asked > 0 && mdns.heard == 0 => {
+            let message = format!("asked {} at {places}, and heard no other machine at all", mdns.asked);
+            let fix =
+                "do a VPN, the Wi-Fi's isolation or a firewall keep multicast (UDP 5353) away? seeds work without";
+            Check::warn("mdns", message, fix)
+        }
+        "on" => {
+            let but = mdns.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
+            Check::ok("mdns", format!("on at {places}: {asked}{but}"))
+        }
+        "idle" => Check::ok("mdns", "the node listens for this machine alone"),
+        "failed" => Check::warn("mdns", mdns.reason.as_deref().unwrap_or("failed"), "or set network.mdns = false"),
+        _ => Check::ok("mdns", "off (network.mdns)"),
+    }
 }
 
 /// Agents that could not be started, such as one whose program is not there.

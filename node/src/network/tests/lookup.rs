@@ -8,7 +8,7 @@ use crate::identity::peer_id;
 use crate::network::Network;
 
 /// A founder and two members that are connected to it alone.
-async fn star(cluster: &Cluster) -> (Node, Node, Node) {
+pub(super) async fn star(cluster: &Cluster) -> (Node, Node, Node) {
     let (alpha, beta, gamma) = (cluster.founder.clone(), cluster.admit("beta"), cluster.admit("gamma"));
     let start = |member: Member, others: [Member; 2]| async move {
         let view = cluster.view(&member, &[&others[0], &others[1]]);
