@@ -26,7 +26,7 @@ pub struct Ticket(pub u64);
 pub struct Path {
     /// The remote multiaddress.
     pub address: String,
-    /// `quic`, `tcp`, or `relay` through another member.
+    /// `quic`, `tcp`, `tcp+noise` when Noise encrypts it and not TLS, or `relay` through another member.
     pub transport: &'static str,
     /// Whether we dialled.
     pub dialled: bool,

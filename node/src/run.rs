@@ -138,7 +138,9 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
 
     let listen = listen_addresses(home, config);
     let view = peer.discovery().view();
-    let thread = LoopThread::begin(NetworkConfig { keys: Arc::clone(&keys), listen, view }).await?;
+    let thread =
+        LoopThread::begin(NetworkConfig { keys: Arc::clone(&keys), listen, tcp_security: config.tcp_security, view })
+            .await?;
     keep_ports(home, config, &thread.bound)?;
     boot.info(&format!("listening: {}", thread.bound.join(" ")));
 

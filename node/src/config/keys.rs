@@ -13,7 +13,7 @@ use super::value::{Value, show_bytes, show_time};
 use super::{Config, LogFormat};
 use crate::anchor::calendar::Calendar;
 use crate::cli::nearest;
-use crate::network::check_address;
+use crate::network::{TcpSecurity, check_address};
 
 const MS: u64 = 1_000;
 const SECOND: u64 = 1_000 * MS;
@@ -74,6 +74,7 @@ enum Field {
     Listen,
     /// The newest version of the wire that is spoken.
     Wire,
+    TcpSecurity,
     /// `label=value`.
     Labels,
     Log,
@@ -111,7 +112,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 45] = [
+pub(crate) static KEYS: [Key; 46] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -291,6 +292,12 @@ pub(crate) static KEYS: [Key; 45] = [
         changes: Changes::Restart,
         field: Field::Wire,
     },
+    Key {
+        name: "network.tcp_security",
+        about: "what whoever dials this node over TCP may encrypt by: tls+noise lets programs in whose libp2p speaks no TLS, without a post-quantum key exchange",
+        changes: Changes::Restart,
+        field: Field::TcpSecurity,
+    },
     time(
         "replication.round",
         "mean time between two comparisons of chains with random members",
@@ -418,6 +425,11 @@ impl Key {
                     u16::try_from(newest).ok().and_then(|newest| WireVersions::between(WIRE_VERSION_MIN, newest));
                 config.discovery.wire = spoken.unwrap_or_default();
             }
+            Field::TcpSecurity => {
+                let text = value.text().map_err(wants)?;
+                let named = TcpSecurity::ALL.into_iter().find(|security| security.name() == text);
+                config.tcp_security = named.ok_or_else(|| format!("`{text}` is neither tls nor tls+noise"))?;
+            }
             Field::Labels => config.discovery.labels = labels(&value.list().map_err(wants)?)?,
             Field::Log => {
                 let text = value.text().map_err(wants)?;
@@ -500,6 +512,7 @@ impl Key {
             Field::Name => "1 to 63 of a-z 0-9 - _".to_owned(),
             Field::Listen => "multiaddresses".to_owned(),
             Field::Wire => format!("{WIRE_VERSION_MIN} to {WIRE_VERSION}"),
+            Field::TcpSecurity => TcpSecurity::ALL.map(TcpSecurity::name).join(" or "),
             Field::Labels => format!("label=value, as role=gpu; at most {LABELS_MAX}"),
             Field::Log => "error, warn, info, debug, trace, or tracing's directives".to_owned(),
             Field::LogFormat => "text or json".to_owned(),
@@ -529,6 +542,7 @@ impl Key {
             Field::Name => config.name.as_ref().map(ToString::to_string).unwrap_or_default(),
             Field::Listen => config.listen.join(","),
             Field::Wire => config.discovery.wire.newest().to_string(),
+            Field::TcpSecurity => config.tcp_security.name().to_owned(),
             Field::Labels => {
                 let labels = config.discovery.labels.iter().map(|(label, value)| format!("{label}={value}"));
                 labels.collect::<Vec<_>>().join(",")
@@ -570,6 +584,7 @@ impl Key {
             Field::Name => config.name.clone_from(&other.name),
             Field::Listen => config.listen.clone_from(&other.listen),
             Field::Wire => config.discovery.wire = other.discovery.wire,
+            Field::TcpSecurity => config.tcp_security = other.tcp_security,
             Field::Labels => config.discovery.labels.clone_from(&other.discovery.labels),
             Field::Log => config.log.clone_from(&other.log),
             Field::LogFormat => config.log_format = other.log_format,

@@ -23,7 +23,7 @@ use weft_protocol::{
 
 use super::authenticate::{AuthFailure, Bounds, Side, exchange};
 use super::links::Run;
-use super::{Network, NetworkConfig, NetworkError, NetworkEvent, transport};
+use super::{Network, NetworkConfig, NetworkError, NetworkEvent, TcpSecurity, transport};
 use crate::clock;
 use crate::identity::{random, transport_keys};
 
@@ -165,7 +165,13 @@ impl Rogue {
             }
         }
         let node = keys.public_keys().node();
-        let mut network = Network::new(NetworkConfig { keys, listen: Vec::new(), view: discovery.view() }).await?;
+        let mut network = Network::new(NetworkConfig {
+            keys,
+            listen: Vec::new(),
+            tcp_security: TcpSecurity::Tls,
+            view: discovery.view(),
+        })
+        .await?;
         network.dial(target, vec![address]);
         let entered = async {
             loop {

@@ -4,7 +4,7 @@
 //! A connection is authenticated inside the transport: a node that is no member never reaches the protocols below it, and a
 //! joiner is answered there and then.
 //!
-//! Modules in reading order: `transport` (QUIC and TCP+TLS), `authenticate` (the handshake on the first substream) with
+//! Modules in reading order: `transport` (QUIC and TCP) with `secured` (TLS or Noise over TCP), `authenticate` (the handshake on the first substream) with
 //! `frame`, `gate` (what it needs of the node), `offers` (which version of the wire is spoken to whom) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
 //! and `topics`; `kept` (agent requests on one stream) and `swim`, both over `newest`, `watched` (who is alive), `lookup` (where a member is),
 //! `relays` (who passes connections on) and `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the
@@ -27,6 +27,7 @@ mod newest;
 mod offers;
 mod refusals;
 mod relays;
+mod secured;
 mod swim;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,7 @@ pub(crate) use self::adversary::{Rogue, callers_that_leave, half_open, strangers
 pub(crate) use self::fetch::{FetchError, Fetcher};
 pub(crate) use self::join::{Attempt, JoinError, join};
 pub(crate) use self::refusals::{RecentRefusal, Refusals};
+pub(crate) use self::secured::TcpSecurity;
 
 use self::behaviour::{Behaviour, topic_score};
 use self::gate::{Gate, Knock};
@@ -89,6 +91,8 @@ pub(crate) struct NetworkConfig {
     pub(crate) keys: Arc<KeyPair>,
     /// Multiaddresses to listen on; port 0 takes a free one. None, for a node that only dials.
     pub(crate) listen: Vec<String>,
+    /// What those that come by TCP may be encrypted by.
+    pub(crate) tcp_security: TcpSecurity,
     /// Who is a member, until [`Network::publish_view`] says otherwise.
     pub(crate) view: Arc<AdmissionView>,
 }
@@ -239,7 +243,7 @@ impl Network {
     /// # Errors
     /// [`NetworkError`] with the first address that cannot be served.
     pub(crate) async fn new(config: NetworkConfig) -> Result<Self, NetworkError> {
-        let NetworkConfig { keys, listen, view } = config;
+        let NetworkConfig { keys, listen, tcp_security, view } = config;
         let transport_keys = transport_keys(&keys);
         let local = transport_keys.public().to_peer_id();
         let (view_sender, view_receiver) = watch::channel(Arc::clone(&view));
@@ -249,7 +253,7 @@ impl Network {
         let offers = Offers::default();
         let gate = Gate::new(view_receiver, knock_sender, refusals.clone(), offers.clone())
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
-        let (transport, relayed) = transport::authenticated(&transport_keys, gate)
+        let (transport, relayed) = transport::authenticated(&transport_keys, tcp_security, gate)
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
         let topics = Topics::new(view.cluster);
         let behaviour = Behaviour::new(&transport_keys, relayed, view.cluster, &view.build);
@@ -547,9 +551,9 @@ impl Network {
                     self.watches.take(node, muxer);
                 }
             }
-            Knock::Enter { node, run, wire, ready } => {
+            Knock::Enter { node, life, ready } => {
                 let cut_off_meanwhile = self.view.borrow().quarantined.contains(&node);
-                if !cut_off_meanwhile && self.links.enter(node, run, wire, ready) {
+                if !cut_off_meanwhile && self.links.enter(node, life, ready) {
                     self.disconnect(node);
                 }
             }

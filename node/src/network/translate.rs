@@ -104,7 +104,10 @@ impl Network {
         };
         let path = Path {
             address: remote.to_string(),
-            transport: address::transport_name(remote),
+            transport: match address::transport_name(remote) {
+                "tcp" if self.links.is_by_noise(&node) => "tcp+noise",
+                name => name,
+            },
             dialled: endpoint.is_dialer(),
             wire: self.links.wire(&node),
         };
