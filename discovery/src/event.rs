@@ -93,6 +93,11 @@ pub enum Input {
         /// As it was sent.
         packet: Vec<u8>,
     },
+    /// Something has to go to that member, to which no connection is open; `NotReached` says when it cannot.
+    LinkWanted {
+        /// Which member.
+        node: NodeId,
+    },
     /// The other end of the connection that is kept for nothing else ended it, or ceased to be.
     WatchEnded {
         /// Whose.
@@ -272,6 +277,13 @@ pub enum Output {
         node: NodeId,
         /// Where, best first.
         addresses: Vec<String>,
+        /// Whether the connection is kept when nothing passes.
+        kept: bool,
+    },
+    /// What waits for a connection to that member waits in vain.
+    NotReached {
+        /// Which member.
+        node: NodeId,
     },
     /// Ask other members where this one is; give `AddressesFound` when one of them knows.
     LookUp {

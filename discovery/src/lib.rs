@@ -8,11 +8,13 @@
 //!
 //! Modules in reading order: `event`, `config`, `discovery` (the machine); `admission` with `members` (the fold), `invites`,
 //! `joining`, `pending` and `view`; `handshake`; `swim` (who misses whom); `peers` with `liveness` (the table of nodes, their state,
-//! redialling) and `reach` (who passes connections on); `directory`, `own_advert` and `inquiry`; `reads` (all that may be asked of the machine between two inputs).
+//! redialling), `mesh` with `standing` (whom links are kept to), `detour` (SWIM between those that are not connected) and `reach` (who
+//! passes connections on); `directory`, `own_advert` and `inquiry`; `reads` (all that may be asked of the machine between two inputs).
 
 mod address;
 mod admission;
 mod config;
+mod detour;
 mod directory;
 mod discovery;
 mod event;
@@ -24,6 +26,7 @@ mod own_advert;
 mod peers;
 mod reach;
 mod reads;
+mod standing;
 mod swim;
 
 pub use admission::{AdmissionView, AdmittedMember};

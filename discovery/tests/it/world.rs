@@ -281,7 +281,8 @@ pub(crate) fn admission(outputs: &[Output]) -> Box<Admission> {
 pub(crate) fn line(output: &Output) -> String {
     match output {
         Output::LookUp { node } => format!("look-up {}", letter(*node)),
-        Output::Dial { node, addresses } => format!("dial {} {}", letter(*node), addresses.join(" ")),
+        Output::Dial { node, addresses, kept: _ } => format!("dial {} {}", letter(*node), addresses.join(" ")),
+        Output::NotReached { node } => format!("not reached {}", letter(*node)),
         Output::UseRelays { nodes } => format!("relays {}", nodes.iter().map(|node| letter(*node)).collect::<String>()),
         Output::SendSwim { to, packet } => format!("swim {} {}", letter(*to), packet.len()),
         Output::Disconnect { node } => format!("disconnect {}", letter(*node)),

@@ -485,6 +485,8 @@ pub enum Output {
     },
     /// Dial that member.
     Dial {
+        /// Whether the connection is kept when nothing passes.
+        kept: bool,
         /// Which.
         node: NodeId,
         /// Where, best first.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use weft_kernel::RaisedEffect;
 use weft_protocol::limits::{
-    AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX, PAGE_BYTES_MAX,
+    AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBERS_MAX,
+    PAGE_BYTES_MAX,
 };
 use weft_protocol::{BuiltinKind, Dimension, Resource, ResourceLimits, WIRE_VERSION, WIRE_VERSION_MIN, WireVersions};
 
@@ -112,7 +113,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 46] = [
+pub(crate) static KEYS: [Key; 48] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -285,6 +286,19 @@ pub(crate) static KEYS: [Key; 46] = [
         |config| &mut config.discovery.inquiry_interval_us,
         10 * MS,
         MINUTE,
+    ),
+    Key {
+        name: "discovery.full_mesh_max",
+        about: "up to so many members all are connected to each other; above, each to its neighbours, and to others while something passes",
+        changes: Changes::Running,
+        field: Field::Count(|config| &mut config.discovery.full_mesh_max, 2, MEMBERS_MAX),
+    },
+    time(
+        "discovery.link_idle",
+        "a connection to a member that is no neighbour is closed when nothing has passed for so long",
+        |config| &mut config.discovery.link_idle_us,
+        SECOND,
+        24 * HOUR,
     ),
     Key {
         name: "network.wire_version_max",

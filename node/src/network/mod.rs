@@ -217,6 +217,8 @@ pub(crate) struct Network {
     kept: Kept,
     packets: Packets,
     watches: Watches,
+    /// Members that were dialled for what has to go to them now.
+    for_a_while: BTreeSet<NodeId>,
     lookups: Lookups,
     listeners: Vec<Listener>,
     relays: Relays,
@@ -277,6 +279,7 @@ impl Network {
             kept,
             packets,
             watches,
+            for_a_while: BTreeSet::new(),
             lookups: Lookups::default(),
             listeners: Vec::new(),
             relays: Relays::default(),
@@ -355,6 +358,17 @@ impl Network {
     /// Dials a member at all these addresses. `Connected` or `DialFailed` follows, unless a connection is open or a dial of
     /// the same node is under way.
     pub(crate) fn dial(&mut self, node: NodeId, addresses: Vec<String>) {
+        self.for_a_while.remove(&node);
+        self.begin_dial(node, addresses);
+    }
+
+    /// The same for a connection that is closed when nothing passes any more: its end tells nothing, and nobody watches for it.
+    pub(crate) fn dial_for_a_while(&mut self, node: NodeId, addresses: Vec<String>) {
+        self.for_a_while.insert(node);
+        self.begin_dial(node, addresses);
+    }
+
+    fn begin_dial(&mut self, node: NodeId, addresses: Vec<String>) {
         if node == self.node {
             return self.dial_failed(node, "this is the node itself".into());
         }

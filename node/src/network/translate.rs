@@ -121,7 +121,7 @@ impl Network {
         if path.dialled && path.transport != Path::RELAY {
             self.relays.reached(node, remote);
         }
-        if path.dialled && path.transport == "quic" {
+        if path.dialled && path.transport == "quic" && !self.for_a_while.contains(&node) {
             self.watches.want(node);
         }
         if opened.first {
@@ -154,7 +154,7 @@ impl Network {
         match error {
             DialError::Transport(errors) if again => {
                 tracing::debug!(%node, "it is dialled again, in an older version of the wire");
-                self.dial(node, errors.iter().map(|(address, _)| address.to_string()).collect());
+                self.begin_dial(node, errors.iter().map(|(address, _)| address.to_string()).collect());
             }
             _ => self.dial_failed(node, dial_failure(error)),
         }
