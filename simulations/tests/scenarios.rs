@@ -55,6 +55,11 @@ fn two_versions_of_the_wire_live_in_one_cluster() {
 }
 
 #[test]
+fn a_partial_mesh_is_one_cluster() {
+    passes("partial", 0..1);
+}
+
+#[test]
 fn skew_passes() {
     passes("skew", 0..4);
 }

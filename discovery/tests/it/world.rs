@@ -147,9 +147,12 @@ impl Machine {
     }
 
     pub(crate) fn start_run(identity: Identity, recovered: &Recovered) -> Self {
+        Self::start_with(identity, recovered, DiscoveryConfig::default())
+    }
+
+    pub(crate) fn start_with(identity: Identity, recovered: &Recovered, config: DiscoveryConfig) -> Self {
         let letter = letter(identity.certificate.peek().unwrap().keys.node());
         let signer: Arc<dyn Signer> = keys(letter);
-        let config = DiscoveryConfig::default();
         Self { discovery: Discovery::new(config, identity, Vec::new(), recovered, signer, 7, START), now: START }
     }
 

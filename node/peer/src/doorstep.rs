@@ -107,16 +107,13 @@ impl Peer {
     }
 }
 
-/// Whether a request is a reason to keep a link. What compares chains and adverts goes over whatever link there is, and over others
+/// Whether a request is a reason to keep a link. What compares chains, adverts and publications goes over whatever link there is, and over others
 /// without it.
 pub(crate) fn is_use(content: &Request) -> bool {
     match content {
         Request::A2a(_) | Request::Blob(_) => true,
         Request::Sync(sync) => match sync {
-            SyncRequest::Trace { .. }
-            | SyncRequest::Lease { .. }
-            | SyncRequest::Streams { .. }
-            | SyncRequest::Publications { .. } => true,
+            SyncRequest::Trace { .. } | SyncRequest::Lease { .. } => true,
             SyncRequest::Hello { .. }
             | SyncRequest::Range { .. }
             | SyncRequest::Stretch { .. }
@@ -124,6 +121,8 @@ pub(crate) fn is_use(content: &Request) -> bool {
             | SyncRequest::Head { .. }
             | SyncRequest::LastTick { .. }
             | SyncRequest::Witness { .. }
+            | SyncRequest::Streams { .. }
+            | SyncRequest::Publications { .. }
             | SyncRequest::Adverts { .. } => false,
         },
     }
