@@ -277,8 +277,11 @@ pub enum Output {
         node: NodeId,
         /// Where, best first.
         addresses: Vec<String>,
-        /// Whether the connection is kept when nothing passes.
-        kept: bool,
+    },
+    /// From now on connections to these members are kept when nothing passes, and no others; without any set, those to all.
+    KeepLinks {
+        /// All of them.
+        to: Option<BTreeSet<NodeId>>,
     },
     /// What waits for a connection to that member waits in vain.
     NotReached {

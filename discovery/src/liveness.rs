@@ -230,10 +230,9 @@ impl Discovery {
             .collect();
         due.sort_unstable();
         for (_, _, node) in due.into_iter().take(DIALS_MAX.saturating_sub(dialling)) {
-            let kept = self.is_kept(&node);
             if let Some(peer) = self.peers.get_mut(&node) {
                 peer.dialling_since = Some(now);
-                outputs.push(Output::Dial { node, addresses: peer.addresses.clone(), kept });
+                outputs.push(Output::Dial { node, addresses: peer.addresses.clone() });
             }
         }
     }

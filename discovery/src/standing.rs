@@ -100,7 +100,9 @@ impl Discovery {
     pub(crate) fn look_at_mesh(&mut self, outputs: &mut Vec<Output>) {
         let own = self.node;
         if self.active_others().count() < self.config.full_mesh_max {
-            self.standing.partial = None;
+            if self.standing.partial.take().is_some() {
+                outputs.push(Output::KeepLinks { to: None });
+            }
             return;
         }
         let verdicts = self.swim.verdicts();
@@ -112,7 +114,11 @@ impl Discovery {
         let there: BTreeSet<NodeId> = all.iter().copied().filter(|node| *node == own || is_there(node)).collect();
         let same = self.standing.partial.as_ref().is_some_and(|before| before.all == all && before.there == there);
         if !same {
-            self.standing.partial = Some(Partial::new(own, all, there));
+            let partial = Partial::new(own, all, there);
+            if self.standing.partial.as_ref().is_none_or(|before| before.neighbours != partial.neighbours) {
+                outputs.push(Output::KeepLinks { to: Some(partial.neighbours.clone()) });
+            }
+            self.standing.partial = Some(partial);
             self.report_reach(outputs);
         }
     }

@@ -354,8 +354,8 @@ impl EventLoop {
                 self.notify(ask, Notified { cursor, publication: *publication })
             }
             Output::AnswerPart { ask, number, payload } => self.answer_part(ask, Part { number, payload }),
-            Output::Dial { node, addresses, kept: true } => self.network.dial(node, addresses),
-            Output::Dial { node, addresses, kept: false } => self.network.dial_for_a_while(node, addresses),
+            Output::Dial { node, addresses } => self.network.dial(node, addresses),
+            Output::KeepLinks { to } => self.network.keep_links(to),
             Output::UseRelays { nodes } => self.network.use_relays(nodes),
             Output::SendSwim { to, packet } => self.network.send_swim(to, packet),
             Output::LookUp { node } => self.network.look_up(node),

@@ -34,7 +34,9 @@ impl World {
             }
             Output::Notify { .. } | Output::DeliverPublication { .. } | Output::Warn { .. } | Output::Signal { .. } => {
             }
-            Output::Dial { node: to, addresses, kept: _ } => self.begin_dial(node, to, addresses),
+            // A link that is not kept is closed by the peer.
+            Output::KeepLinks { .. } => {}
+            Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),
             // Nobody moves in this world, and everybody can be dialled.
             Output::LookUp { node: _ } | Output::UseRelays { nodes: _ } => {}
             Output::SendSwim { to, packet } => self.send_swim(node, to, &packet),

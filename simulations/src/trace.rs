@@ -148,7 +148,8 @@ pub(crate) fn output(output: &Output) -> String {
         Output::UseRelays { nodes } => format!("use-relays {}", nodes.len()),
         Output::SendSwim { to, packet } => format!("send-swim {} {}", to.short(), packet.len()),
         Output::LookUp { node } => format!("look-up {}", node.short()),
-        Output::Dial { node, addresses, kept: _ } => format!("dial {} {addresses:?}", node.short()),
+        Output::Dial { node, addresses } => format!("dial {} {addresses:?}", node.short()),
+        Output::KeepLinks { to } => format!("keep-links {:?}", to.as_ref().map(std::collections::BTreeSet::len)),
         Output::Disconnect { node } => format!("disconnect {}", node.short()),
         Output::Request { request, to, content } => {
             format!("request {} {} {}", request.0, to.short(), request_words(content))

@@ -52,7 +52,9 @@ fn neighbours_alone_are_dialled_until_something_has_to_go_elsewhere() {
     let of_a = neighbours().neighbours(node('a'));
     let dials: Vec<String> =
         of_a.iter().map(|node| letter(*node)).map(|letter| format!("dial {letter} /sim/{letter}")).collect();
-    assert_eq!(machine.wake(), dials);
+    let keep = format!("keep {}", of_a.iter().map(|node| letter(*node)).collect::<String>());
+    let lines = machine.wake();
+    assert_eq!((&lines[0], &lines[1..]), (&keep, dials.as_slice()));
     let (far, between) = far_from_a();
     machine.give(connected(between));
     assert!(machine.discovery.is_on_demand(&node(far)) && !machine.discovery.is_on_demand(&node(between)));
@@ -171,4 +173,16 @@ fn whoever_passes_a_packet_on_cannot_begin_a_run_of_its_sender() {
     let answers = sent(&mut honest, brought(run_of_far(0)));
     assert_eq!(honest.discovery.counters().swim_refused, 1);
     assert!(answers.iter().any(|(to, _)| *to == between), "it is answered by the same way: {answers:?}");
+}
+
+#[test]
+fn with_few_members_everybody_is_a_neighbour() {
+    let mut machine = a_in_a_partial_mesh();
+    machine.wake();
+    let (far, _) = far_from_a();
+    let wide = DiscoveryConfig { full_mesh_max: 8, ..config() };
+    let lines = machine.lines(Input::Configured { config: Box::new(wide) });
+    assert_eq!(lines[0], "keep all");
+    assert!(lines.contains(&format!("dial {far} /sim/{far}")), "{lines:?}");
+    assert!(machine.discovery.is_kept(&node(far)) && !machine.discovery.is_partial());
 }

@@ -1,6 +1,6 @@
 //! A cluster in one hand: keys by letter, machines, and outputs as lines of text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use weft_discovery::{
@@ -284,7 +284,11 @@ pub(crate) fn admission(outputs: &[Output]) -> Box<Admission> {
 pub(crate) fn line(output: &Output) -> String {
     match output {
         Output::LookUp { node } => format!("look-up {}", letter(*node)),
-        Output::Dial { node, addresses, kept: _ } => format!("dial {} {}", letter(*node), addresses.join(" ")),
+        Output::Dial { node, addresses } => format!("dial {} {}", letter(*node), addresses.join(" ")),
+        Output::KeepLinks { to } => {
+            let letters = |to: &BTreeSet<NodeId>| to.iter().map(|node| letter(*node)).collect::<String>();
+            format!("keep {}", to.as_ref().map_or_else(|| "all".to_owned(), letters))
+        }
         Output::NotReached { node } => format!("not reached {}", letter(*node)),
         Output::UseRelays { nodes } => format!("relays {}", nodes.iter().map(|node| letter(*node)).collect::<String>()),
         Output::SendSwim { to, packet } => format!("swim {} {}", letter(*to), packet.len()),

@@ -1,5 +1,6 @@
 //! What can happen to a node, and all that it can ask of the world: the one face that the event loop and the simulator share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weft_discovery::{AdmissionView, Path};
@@ -483,10 +484,13 @@ pub enum Output {
         /// What.
         publication: Box<Publication>,
     },
+    /// From now on connections to these members are kept when nothing passes, and no others; without any set, those to all.
+    KeepLinks {
+        /// All of them.
+        to: Option<BTreeSet<NodeId>>,
+    },
     /// Dial that member.
     Dial {
-        /// Whether the connection is kept when nothing passes.
-        kept: bool,
         /// Which.
         node: NodeId,
         /// Where, best first.

@@ -1240,7 +1240,8 @@ impl Peer {
             From::LookUp { node } => out.push(Output::LookUp { node }),
             From::UseRelays { nodes } => out.push(Output::UseRelays { nodes }),
             From::SendSwim { to, packet } => out.push(Output::SendSwim { to, packet }),
-            From::Dial { node, addresses, kept } => out.push(Output::Dial { node, addresses, kept }),
+            From::Dial { node, addresses } => out.push(Output::Dial { node, addresses }),
+            From::KeepLinks { to } => out.push(Output::KeepLinks { to }),
             From::NotReached { node } => self.door_stays_closed(node, now, out),
             From::Disconnect { node } => out.push(Output::Disconnect { node }),
             From::RequestAdverts { to, held } => {

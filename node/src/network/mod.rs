@@ -217,8 +217,8 @@ pub(crate) struct Network {
     kept: Kept,
     packets: Packets,
     watches: Watches,
-    /// Members that were dialled for what has to go to them now.
-    for_a_while: BTreeSet<NodeId>,
+    /// To whom connections are kept; none in a full mesh.
+    keeps: Option<BTreeSet<NodeId>>,
     lookups: Lookups,
     listeners: Vec<Listener>,
     relays: Relays,
@@ -279,7 +279,7 @@ impl Network {
             kept,
             packets,
             watches,
-            for_a_while: BTreeSet::new(),
+            keeps: None,
             lookups: Lookups::default(),
             listeners: Vec::new(),
             relays: Relays::default(),
@@ -358,17 +358,6 @@ impl Network {
     /// Dials a member at all these addresses. `Connected` or `DialFailed` follows, unless a connection is open or a dial of
     /// the same node is under way.
     pub(crate) fn dial(&mut self, node: NodeId, addresses: Vec<String>) {
-        self.for_a_while.remove(&node);
-        self.begin_dial(node, addresses);
-    }
-
-    /// The same for a connection that is closed when nothing passes any more: its end tells nothing, and nobody watches for it.
-    pub(crate) fn dial_for_a_while(&mut self, node: NodeId, addresses: Vec<String>) {
-        self.for_a_while.insert(node);
-        self.begin_dial(node, addresses);
-    }
-
-    fn begin_dial(&mut self, node: NodeId, addresses: Vec<String>) {
         if node == self.node {
             return self.dial_failed(node, "this is the node itself".into());
         }
@@ -381,6 +370,16 @@ impl Network {
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error) => self.dial_failed(node, translate::dial_failure(&error)),
         }
+    }
+
+    /// From now on connections to these members are kept when nothing passes, and no others; without any set, those to all.
+    pub(crate) fn keep_links(&mut self, to: Option<BTreeSet<NodeId>>) {
+        self.keeps = to;
+    }
+
+    /// Whether a connection to that member lasts. The end of another one tells nothing, and where such a member is its neighbours know.
+    fn keeps(&self, node: &NodeId) -> bool {
+        self.keeps.as_ref().is_none_or(|kept| kept.contains(node))
     }
 
     /// Sends a member a packet of SWIM, which may be lost.

@@ -98,12 +98,12 @@ impl Secured {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         match acts_as(&point) {
-            Endpoint::Dialer => self.as_dialer(socket).await,
-            Endpoint::Listener => self.as_listener(socket).await,
+            Endpoint::Dialer => self.encrypt_dialled(socket).await,
+            Endpoint::Listener => self.encrypt_accepted(socket).await,
         }
     }
 
-    async fn as_dialer<S>(self, socket: S) -> Result<Streams, SecureError>
+    async fn encrypt_dialled<S>(self, socket: S) -> Result<Streams, SecureError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -114,7 +114,7 @@ impl Secured {
         Ok((peer, Security::Tls, StreamMuxerBox::new(muxer)))
     }
 
-    async fn as_listener<S>(self, socket: S) -> Result<Streams, SecureError>
+    async fn encrypt_accepted<S>(self, socket: S) -> Result<Streams, SecureError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {

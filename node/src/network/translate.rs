@@ -121,7 +121,7 @@ impl Network {
         if path.dialled && path.transport != Path::RELAY {
             self.relays.reached(node, remote);
         }
-        if path.dialled && path.transport == "quic" && !self.for_a_while.contains(&node) {
+        if path.dialled && path.transport == "quic" && self.keeps(&node) {
             self.watches.want(node);
         }
         if opened.first {
@@ -154,7 +154,7 @@ impl Network {
         match error {
             DialError::Transport(errors) if again => {
                 tracing::debug!(%node, "it is dialled again, in an older version of the wire");
-                self.begin_dial(node, errors.iter().map(|(address, _)| address.to_string()).collect());
+                self.dial(node, errors.iter().map(|(address, _)| address.to_string()).collect());
             }
             _ => self.dial_failed(node, dial_failure(error)),
         }
@@ -168,6 +168,10 @@ impl Network {
         if let Some(node) = node_id(&peer_id).filter(|node| self.links.is_open(node)) {
             let over_tcp = listens.iter().filter(|address| address::transport_name(address) == "tcp");
             self.watches.know(node, over_tcp.cloned().collect());
+        }
+        // With few entries the table looks for more as soon as one is made, and would connect again whom this node let go.
+        if node_id(&peer_id).is_some_and(|node| !self.keeps(&node)) {
+            return;
         }
         let table = &mut self.swarm.behaviour_mut().table;
         // Where it was before is of no use.

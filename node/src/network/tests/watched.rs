@@ -102,13 +102,16 @@ async fn when_nobody_listens_there_any_more_the_other_connections_are_closed() {
 }
 
 #[tokio::test]
-async fn whoever_is_dialled_for_a_while_is_not_watched() {
+async fn a_member_to_which_no_link_is_kept_is_not_watched() {
     let cluster = Cluster::new(7);
     let (alpha, beta) = (cluster.founder.clone(), cluster.admit("beta"));
     let mut first = Node::start(&alpha, cluster.view(&alpha, &[&beta]), &[QUIC, TCP]).await;
     let second = Node::start(&beta, cluster.view(&beta, &[&alpha]), &[QUIC, TCP]).await;
     let (node, addresses) = (second.node, second.addresses().await);
-    first.tell(move |network| network.dial_for_a_while(node, addresses));
+    first.tell(move |network| {
+        network.keep_links(Some(std::collections::BTreeSet::new()));
+        network.dial(node, addresses);
+    });
     first.until_connected(node).await;
     // By then each has said where it listens, after which a watch begins at once.
     for _ in 0..2 {

@@ -55,7 +55,7 @@ fn is_request(output: &Output, far: NodeId) -> bool {
 fn a_request_waits_for_the_link_that_it_needs() {
     let (mut world, far) = partial();
     let outputs = ask(&mut world, far, NOW);
-    let dials = |output: &Output| matches!(output, Output::Dial { node, kept: false, .. } if *node == far);
+    let dials = |output: &Output| matches!(output, Output::Dial { node, .. } if *node == far);
     assert!(outputs.iter().any(dials), "{outputs:?}");
     assert!(!outputs.iter().any(|output| is_request(output, far)), "it waits: {outputs:?}");
     let outputs = give(&mut world, connected(far), NOW);
