@@ -56,7 +56,9 @@ fn two_versions_of_the_wire_live_in_one_cluster() {
 
 #[test]
 fn a_partial_mesh_is_one_cluster() {
-    passes("partial", 0..1);
+    let report = run(&shipped("partial"), 0);
+    assert!(report.pass, "partial 0:\n{}", report.failures.join("\n"));
+    assert_eq!(report, run(&shipped("partial"), 0));
 }
 
 #[test]
