@@ -121,6 +121,13 @@ fn a_changed_file_counts_after_a_hangup_and_a_wrong_one_changes_nothing() {
     let checks = said.json()["checks"].clone();
     let wrong: Vec<&Value> = checks.as_array().expect("checks").iter().filter(|row| row["verdict"] != "ok").collect();
     assert!(wrong.iter().any(|row| row["name"] == "config" && row["verdict"] == "fail"), "{wrong:?}");
+
+    std::fs::write(&file, "[network]\ntcp_security = \"tls+noise\"\n").expect("written");
+    let checks = node.weft(&["doctor", "--json"]).json()["checks"].clone();
+    let config = checks.as_array().and_then(|rows| rows.iter().find(|row| row["name"] == "config")).cloned();
+    let config = config.expect("a check of the settings");
+    assert_eq!(config["verdict"], "warn", "{config}");
+    assert!(config["message"].as_str().is_some_and(|text| text.contains("post-quantum")), "{config}");
 }
 
 #[test]

@@ -34,6 +34,11 @@ pub struct DiscoveryConfig {
     pub labels: std::collections::BTreeMap<String, String>,
     /// Which versions of the wire this node speaks.
     pub wire: WireVersions,
+    /// Up to so many members everybody is connected to everybody; above, each to its neighbours (guess: the connections that a small
+    /// machine keeps without noticing).
+    pub full_mesh_max: usize,
+    /// A connection to a member that is no neighbour is closed when nothing has passed for so long (guess).
+    pub link_idle_us: u64,
     /// How long a missing advert is waited for before somebody is asked again (guess: a few gossip rounds).
     pub inquiry_interval_us: u64,
 }
@@ -55,6 +60,8 @@ impl Default for DiscoveryConfig {
             load_interval_us: 1_000_000,
             labels: std::collections::BTreeMap::new(),
             wire: WireVersions::default(),
+            full_mesh_max: 64,
+            link_idle_us: 60_000_000,
             inquiry_interval_us: 500_000,
         }
     }

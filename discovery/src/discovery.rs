@@ -17,6 +17,7 @@ use crate::event::{Identity, Input, Output};
 use crate::own_advert::{OwnAdvert, Speaker};
 use crate::peers::Peers;
 use crate::reach::Reach;
+use crate::standing::Standing;
 use crate::swim::Swim;
 
 /// What was refused since this run began.
@@ -56,6 +57,7 @@ pub struct Discovery {
     pub(crate) peers: Peers,
     pub(crate) swim: Swim,
     pub(crate) reach: Reach,
+    pub(crate) standing: Standing,
     pub(crate) directory: Directory,
     pub(crate) own_advert: OwnAdvert,
     /// When to ask again for adverts that never came; set while some are missing and somebody can be asked.
@@ -132,6 +134,7 @@ impl Discovery {
             peers: Peers::default(),
             swim,
             reach: Reach::default(),
+            standing: Standing::default(),
             directory: Directory::default(),
             own_advert,
             inquire_at: None,
@@ -167,6 +170,7 @@ impl Discovery {
     /// Takes one input; what the world must do about it is added to `outputs`, in order.
     pub fn handle(&mut self, input: Input, now: Timestamp, outputs: &mut Vec<Output>) {
         self.now = now;
+        let begin = outputs.len();
         match input {
             Input::Connected { node, path } => self.on_connected(node, path, now, outputs),
             Input::Disconnected { node } => self.on_disconnected(node, now, outputs),
@@ -176,6 +180,7 @@ impl Discovery {
             Input::Pinged { node, rtt_us } => self.on_pinged(node, rtt_us, now),
             Input::PingFailed { node } => self.on_ping_failed(node),
             Input::SwimArrived { from, packet } => self.on_swim_arrived(from, &packet, now, outputs),
+            Input::LinkWanted { node } => self.on_link_wanted(node, now, outputs),
             Input::WatchEnded { node } => self.on_watch_ended(node, now, outputs),
             Input::TranslationSeen { translated } => self.on_translation_seen(translated, outputs),
             Input::ListenChanged { addresses } => self.on_listen_changed(addresses),
@@ -206,6 +211,7 @@ impl Discovery {
             Input::Woken => {}
         }
         self.do_due(now, outputs);
+        self.take_detours(begin, outputs);
         self.wakeup = self.soonest();
     }
 
@@ -217,6 +223,7 @@ impl Discovery {
         self.close_ended(now, outputs);
         self.renew_due(now, outputs);
         self.swim.do_due(now, outputs);
+        self.look_at_mesh(outputs);
         self.dial_due(now, outputs);
         self.inquire(now, outputs);
         if let Some(advert) = self.own_advert.take_due(&self.config, now) {

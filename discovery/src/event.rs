@@ -26,7 +26,7 @@ pub struct Ticket(pub u64);
 pub struct Path {
     /// The remote multiaddress.
     pub address: String,
-    /// `quic`, `tcp`, or `relay` through another member.
+    /// `quic`, `tcp`, `tcp+noise` when Noise encrypts it and not TLS, or `relay` through another member.
     pub transport: &'static str,
     /// Whether we dialled.
     pub dialled: bool,
@@ -97,6 +97,11 @@ pub enum Input {
         from: NodeId,
         /// As it was sent.
         packet: Vec<u8>,
+    },
+    /// Something has to go to that member, to which no connection is open; `NotReached` says when it cannot.
+    LinkWanted {
+        /// Which member.
+        node: NodeId,
     },
     /// The other end of the connection that is kept for nothing else ended it, or ceased to be.
     WatchEnded {
@@ -277,6 +282,16 @@ pub enum Output {
         node: NodeId,
         /// Where, best first.
         addresses: Vec<String>,
+    },
+    /// From now on connections to these members are kept when nothing passes, and no others; without any set, those to all.
+    KeepLinks {
+        /// All of them.
+        to: Option<BTreeSet<NodeId>>,
+    },
+    /// What waits for a connection to that member waits in vain.
+    NotReached {
+        /// Which member.
+        node: NodeId,
     },
     /// Ask other members where this one is; give `AddressesFound` when one of them knows.
     LookUp {

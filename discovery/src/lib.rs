@@ -8,21 +8,25 @@
 //!
 //! Modules in reading order: `event`, `config`, `discovery` (the machine); `admission` with `members` (the fold), `invites`,
 //! `joining`, `pending` and `view`; `handshake`; `swim` (who misses whom); `peers` with `liveness` (the table of nodes, their state,
-//! redialling) and `reach` (who passes connections on); `directory`, `own_advert` and `inquiry`; `reads` (all that may be asked of the machine between two inputs).
+//! redialling), `mesh` with `standing` (whom links are kept to), `detour` (SWIM between those that are not connected) and `reach` (who
+//! passes connections on); `directory`, `own_advert` and `inquiry`; `reads` (all that may be asked of the machine between two inputs).
 
 mod address;
 mod admission;
 mod config;
+mod detour;
 mod directory;
 mod discovery;
 mod event;
 mod handshake;
 mod inquiry;
 mod liveness;
+mod mesh;
 mod own_advert;
 mod peers;
 mod reach;
 mod reads;
+mod standing;
 mod swim;
 
 pub use admission::{AdmissionView, AdmittedMember};
@@ -31,4 +35,5 @@ pub use discovery::{Counters, Discovery};
 pub use event::{Answer, AskId, Identity, Input, InviteState, Output, Path, RecordAction, Ticket};
 pub use handshake::{Handshake, HandshakeOutcome, Step};
 pub use liveness::MemberState;
+pub use mesh::Mesh;
 pub use reads::{MemberView, Resolution};

@@ -12,6 +12,7 @@ use crate::config::DiscoveryConfig;
 use crate::discovery::Discovery;
 use crate::event::{Output, Path};
 use crate::peers::Peer;
+use crate::swim::Verdict;
 
 /// Most dials in flight: the transport's own limit of pending connections. Whoever waits longest is dialled next.
 const DIALS_MAX: usize = 32;
@@ -70,10 +71,14 @@ impl Discovery {
     /// The state of a node that is not quarantined. What the cluster says of it counts, unless that is older than a connection
     /// that it proved itself on; of a node that takes no part in SWIM the connection and its pings tell.
     pub(crate) fn judged(&self, node: &NodeId, peer: &Peer) -> MemberState {
+        self.judged_by(peer, self.swim.verdict(node))
+    }
+
+    /// The same by what the cluster says.
+    pub(crate) fn judged_by(&self, peer: &Peer, verdict: Option<Verdict>) -> MemberState {
         if peer.link.is_none() && peer.has_left() {
             return MemberState::Left;
         }
-        let verdict = self.swim.verdict(node);
         let refuted = peer.link.is_some() && peer.refuted.is_some() && verdict == peer.refuted;
         match verdict.map(|verdict| verdict.state()) {
             Some(_) if refuted => MemberState::Alive,
@@ -101,6 +106,7 @@ impl Discovery {
             outputs.push(Output::RememberAddresses { node, addresses: peer.addresses.clone() });
         }
         if was_down {
+            self.standing.reported(node, true);
             outputs.push(Output::ReportReachability { node, reachable: true });
             outputs.push(Output::RequestAdverts { to: node, held: self.held_adverts() });
             self.own_advert.repeat();
@@ -115,8 +121,13 @@ impl Discovery {
         peer.disconnected(now);
         peer.next_dial = now.after_us(redial_us(peer, &self.config, now, &mut self.generator));
         let left = peer.has_left();
-        outputs.push(Output::ReportReachability { node, reachable: false });
-        if !left {
+        let kept = self.is_kept(&node);
+        // Whoever is no neighbour is linked to again when something has to go to it, and watched by its own.
+        if kept || left {
+            self.standing.reported(node, false);
+            outputs.push(Output::ReportReachability { node, reachable: false });
+        }
+        if kept && !left {
             self.swim.suspect(node, now, outputs);
         }
         self.forget_stranger(node);
@@ -127,17 +138,6 @@ impl Discovery {
     pub(crate) fn on_watch_ended(&mut self, node: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
         if self.peers.get(&node).is_some_and(|peer| peer.link.is_some()) {
             self.swim.suspect(node, now, outputs);
-        }
-    }
-
-    pub(crate) fn on_swim_arrived(&mut self, from: NodeId, packet: &[u8], now: Timestamp, outputs: &mut Vec<Output>) {
-        let belongs = |node: &NodeId| {
-            let peer = self.peers.get(node).filter(|_| !self.members.is_cut_off(node));
-            let known = peer.is_some() || *node == self.node;
-            known.then(|| peer.and_then(|peer| peer.run_started))
-        };
-        if belongs(&from).is_none() || !self.swim.packet_arrived(from, packet, belongs, now, outputs) {
-            self.counters.swim_refused += 1;
         }
     }
 
@@ -157,6 +157,7 @@ impl Discovery {
             peer.looked_up = Some(now);
             outputs.push(Output::LookUp { node });
         }
+        self.not_reached(node, now, outputs);
     }
 
     /// Members say where one is that is missed. If it is not there, what worked before is still known.
@@ -212,14 +213,23 @@ impl Discovery {
     /// Gives up dials that nobody reported on and dials whoever is due, longest first.
     pub(crate) fn dial_due(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
         let overdue = |since: Timestamp| now >= since.after_us(self.config.dial_us_max);
-        for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.dialling_since.is_some_and(overdue)) {
+        let mut given_up = Vec::new();
+        for (node, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.dialling_since.is_some_and(overdue)) {
             peer.dial_failed("the transport did not report in time");
             peer.next_dial = now.after_us(redial_us(peer, &self.config, now, &mut self.generator));
+            given_up.push(*node);
         }
+        given_up.into_iter().for_each(|node| self.not_reached(node, now, outputs));
+        self.let_wanted_go(outputs);
         let dialling = self.peers.iter().filter(|(_, peer)| peer.dialling_since.is_some()).count();
-        let mut due: Vec<(Timestamp, NodeId)> = self.dials().filter(|(when, _)| *when <= now).collect();
+        // Whom something waits for goes first.
+        let mut due: Vec<(bool, Timestamp, NodeId)> = self
+            .dials()
+            .filter(|(when, _)| *when <= now)
+            .map(|(when, node)| (!self.standing.is_wanted(&node), when, node))
+            .collect();
         due.sort_unstable();
-        for (_, node) in due.into_iter().take(DIALS_MAX.saturating_sub(dialling)) {
+        for (_, _, node) in due.into_iter().take(DIALS_MAX.saturating_sub(dialling)) {
             if let Some(peer) = self.peers.get_mut(&node) {
                 peer.dialling_since = Some(now);
                 outputs.push(Output::Dial { node, addresses: peer.ways() });
@@ -233,7 +243,8 @@ impl Discovery {
             let idle = peer.link.is_none()
                 && peer.dialling_since.is_none()
                 && !(peer.addresses.is_empty() && peer.hints.is_empty());
-            idle && **node != self.node && !self.members.is_cut_off(node)
+            let wanted = self.is_kept(node) || self.standing.is_wanted(node);
+            idle && wanted && **node != self.node && !self.members.is_cut_off(node)
         });
         missing.map(|(node, peer)| (peer.next_dial, *node))
     }

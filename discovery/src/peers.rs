@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     pub(crate) next_dial: Timestamp,
     /// When members were last asked where it is.
     pub(crate) looked_up: Option<Timestamp>,
+    /// When a neighbour of it was last asked for its advert.
+    pub(crate) exchanged: Option<Timestamp>,
     /// What the transport said of the last dial.
     pub(crate) last_failure: Option<String>,
 }
@@ -69,6 +71,7 @@ impl Peer {
             failures: 0,
             next_dial: now,
             looked_up: None,
+            exchanged: None,
             last_failure: None,
         }
     }

@@ -29,7 +29,11 @@ impl Discovery {
         let fits = |node: &NodeId| {
             let path = self.peers.get(node).and_then(|peer| peer.link.as_ref());
             let reached = path.is_some_and(|path| path.dialled && !path.relayed());
-            self.reach.translated && reached && self.members.contains(node) && !self.members.is_cut_off(node)
+            self.reach.translated
+                && reached
+                && self.is_kept(node)
+                && self.members.contains(node)
+                && !self.members.is_cut_off(node)
         };
         let kept = self.reach.relays.iter().filter(|node| fits(node)).copied();
         let others = self.peers.iter().map(|(node, _)| *node).filter(|node| !self.reach.relays.contains(node));

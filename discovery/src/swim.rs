@@ -89,17 +89,29 @@ impl Swim {
         Some(Verdict { identity: *member.id(), refutations: member.incarnation(), state: member.state() })
     }
 
+    /// The same of everybody that is known, by node.
+    pub(crate) fn verdicts(&self) -> BTreeMap<NodeId, Verdict> {
+        let members = self.foca.iter_membership_state();
+        let verdict = |member: &Member<SwimIdentity>| Verdict {
+            identity: *member.id(),
+            refutations: member.incarnation(),
+            state: member.state(),
+        };
+        members.map(|member| (member.id().node, verdict(member))).collect()
+    }
+
     /// A connection to a node is open: it is asked whom it knows, and learns of us.
     pub(crate) fn greet(&mut self, node: NodeId, now: Timestamp, outputs: &mut Vec<Output>) {
         let identity = self.heard.get(&node).copied().unwrap_or_else(|| SwimIdentity::unknown_run(node));
         self.run(now, outputs, |foca, gathered| foca.announce(identity, gathered));
     }
 
-    /// A packet came on a connection of that node. `belongs` tells a member that is not cut off, with the latest run of it
+    /// A packet of that node came, `directly` on a connection of its own, or from a member that passed it on, who could say of its
+    /// run what it likes. `belongs` tells a member that is not cut off, with the latest run of it
     /// that its own words tell of, if any do. Whether the packet was one.
     pub(crate) fn packet_arrived(
         &mut self,
-        from: NodeId,
+        (from, directly): (NodeId, bool),
         packet: &[u8],
         belongs: impl Fn(&NodeId) -> Option<Option<Hlc>>,
         now: Timestamp,
@@ -112,8 +124,12 @@ impl Swim {
             told.is_none_or(|told| identity.started <= told)
         };
         let Some(sifted) = packet::sift(from, packet, believed) else { return false };
-        let sender = self.heard.entry(from).or_insert(sifted.sender);
-        *sender = sifted.sender.max(*sender);
+        if directly {
+            let sender = self.heard.entry(from).or_insert(sifted.sender);
+            *sender = sifted.sender.max(*sender);
+        } else if !believed(&sifted.sender) {
+            return false;
+        }
         self.run(now, outputs, |foca, gathered| foca.handle_data(&sifted.packet, gathered))
     }
 

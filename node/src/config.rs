@@ -26,6 +26,7 @@ use weft_protocol::{AgentSpec, Backend, BuiltinKind, NodeCheck, NodeName, ProbeT
 use weft_replication::ReplicationConfig;
 
 use crate::home::HomeDir;
+use crate::network::TcpSecurity;
 
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::keys::{KEYS, Key};
@@ -77,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) name: Option<NodeName>,
     /// Multiaddresses to listen on. Empty: QUIC and TCP on all interfaces, at ports chosen once and kept.
     pub(crate) listen: Vec<String>,
+    /// What those that come by TCP may be encrypted by.
+    pub(crate) tcp_security: TcpSecurity,
     /// Which log lines are written, as tracing's filter directives.
     pub(crate) log: String,
     /// How they look.
@@ -107,6 +110,7 @@ impl Default for Config {
         Self {
             name: None,
             listen: Vec::new(),
+            tcp_security: TcpSecurity::default(),
             log: LOG_DEFAULT.to_owned(),
             log_format: LogFormat::default(),
             boot_agents: vec![BuiltinKind::Echo],

@@ -359,6 +359,7 @@ impl EventLoop {
             }
             Output::AnswerPart { ask, number, payload } => self.answer_part(ask, Part { number, payload }),
             Output::Dial { node, addresses } => self.network.dial(node, addresses),
+            Output::KeepLinks { to } => self.network.keep_links(to),
             Output::UseRelays { nodes } => self.network.use_relays(nodes),
             Output::SendSwim { to, packet } => self.network.send_swim(to, packet),
             Output::LookUp { node } => self.network.look_up(node),

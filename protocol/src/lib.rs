@@ -24,6 +24,7 @@ mod chain;
 mod codec;
 mod cron;
 mod deferral;
+mod detour;
 mod effect;
 mod envelope;
 mod epoch;
@@ -71,6 +72,7 @@ pub use chain::{ChainError, ChainState, CheckedGroup, verify_commit, verify_comm
 pub use codec::{decode, encode};
 pub use cron::{CronAdded, CronFired, CronId, CronMissed, CronRemoved, CronResult, MissedRule};
 pub use deferral::{Decided, Deferral, DeferralEnded, DeferralId, PersonName, Warned};
+pub use detour::SwimDetour;
 pub use effect::{Dimension, EffectVector, Environment, Thousandths, Thresholds};
 pub use envelope::{
     ContractPart, Delivery, Durability, Envelope, Level, Outcome, Payload, Principal, ProcessEnd, Publication, Receipt,

@@ -81,6 +81,8 @@ pub const STRETCHES_MAX: usize = 16;
 
 /// Longest packet of SWIM, in bytes: the members of a full mesh (64, of about 50 bytes each) fit twice (guess).
 pub const SWIM_PACKET_BYTES_MAX: usize = 8 * 1024;
+/// What is left free of it for the ids of those between whom it is passed on: two of 34 bytes, and their names.
+pub const SWIM_DETOUR_BYTES: usize = 128;
 
 /// Most agents, or topics, that the scope of one agent names (guess).
 pub const SCOPE_ENTRIES_MAX: usize = 64;

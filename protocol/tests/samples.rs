@@ -24,7 +24,7 @@ use weft_protocol::{
     ResourceEntry, ResourceKind, ResourceLimits, ResourceScored, ResourceUse, RestartPlanned, RestartPolicy, Role,
     RotationFault, Rule, RuleChange, SUITE, SandboxPolicy, ScopedAgent, Scoring, Sender, ServiceAdvert, ServiceEnd,
     ServiceEnded, ServiceEntry, SettingChange, Severity, Shutdown, Signal, Signed, SignedCommit, SignedTick,
-    SignedTickClaim, Signer, Stage, Strategy, StreamHead, Stretch, SyncRequest, SyncResponse, TailReturned,
+    SignedTickClaim, Signer, Stage, Strategy, StreamHead, Stretch, SwimDetour, SyncRequest, SyncResponse, TailReturned,
     Thousandths, Tick, Timestamp, Token, TopicSubscribed, TopicUnsubscribed, TraceId, TraceRow, TreeClaim,
     TreeNeighbour, TreeProof, TreeSibling, TreeStatement, TreeStep, Unlinked, Warned, Watched, encode, no_children,
     node_hash,
@@ -838,6 +838,10 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
             encode(&SyncRequest::Publications { topic, chain: chain(), from })
         }),
         ("sync-ask-head".to_owned(), encode(&SyncRequest::Head { chain: chain() })),
+        (
+            "swim-detour".to_owned(),
+            encode(&SwimDetour { from: node(1), to: node(2), packet: ByteBuf::from(vec![7; 3]) }),
+        ),
         ("sync-ask-witness".to_owned(), encode(&SyncRequest::Witness { places: vec![(chain(), 5)] })),
         ("level-witnessed".to_owned(), encode(&"executed+witnessed(2)".parse::<Level>().unwrap())),
         (

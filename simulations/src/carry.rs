@@ -34,6 +34,8 @@ impl World {
             }
             Output::Notify { .. } | Output::DeliverPublication { .. } | Output::Warn { .. } | Output::Signal { .. } => {
             }
+            // A link that is not kept is closed by the peer.
+            Output::KeepLinks { .. } => {}
             Output::Dial { node: to, addresses } => self.begin_dial(node, to, addresses),
             // Nobody moves in this world, and everybody can be dialled.
             Output::LookUp { node: _ } | Output::UseRelays { nodes: _ } => {}

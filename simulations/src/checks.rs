@@ -98,6 +98,12 @@ checks! {
     NoForkToPrevent = "no-fork-to-prevent",
     /// At no instant do two nodes run an agent that outlives its node.
     OneNodeRunsIt = "one-node-runs-it",
+    /// In a partial mesh everybody who runs knows of whoever has been gone for long that it is not there.
+    DeathsAreKnown = "deaths-are-known",
+    /// In a partial mesh a call to a node that is there is answered, whether or not the two are connected.
+    CallsArrive = "calls-arrive",
+    /// In a partial mesh links are kept to neighbours alone, once nothing passes, and they are fewer than all.
+    NeighboursAlone = "neighbours-alone",
     /// Nobody ever holds proof of two histories.
     NobodyIsConvicted = "nobody-is-convicted",
 }
@@ -115,6 +121,7 @@ impl Check {
             Self::ElsewhereIsKept => has(|it| matches!(it, Transition::SpawnOn { .. })),
             Self::StableStays => !has(|it| matches!(it, Transition::RestoreHome { .. })),
             Self::NoForkToPrevent | Self::NobodyIsConvicted => has(|it| matches!(it, Transition::RestoreHome { .. })),
+            Self::DeathsAreKnown | Self::CallsArrive | Self::NeighboursAlone => scenario.full_mesh_max.is_some(),
             Self::OlderUnderstand => scenario.older > 0,
             // A scenario may have no call that takes parts and is answered.
             Self::PartsAreWhole => false,

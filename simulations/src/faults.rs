@@ -86,6 +86,8 @@ faults! {
     AnsweredAgain = "calls-answered-after-return",
     /// An agent that outlives its node began on another one than before.
     RanElsewhere = "agents-resumed-elsewhere",
+    /// A call that was answered by a node which the caller was not connected to when it began.
+    CalledFar = "calls-to-far-nodes-answered",
     /// A home that was put back from an old copy and lacked commits that had been written.
     Restored = "homes-restored",
     /// A start that fetched what its home lacked of its own chain.

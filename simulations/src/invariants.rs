@@ -76,6 +76,7 @@ impl Judge {
         match output {
             Output::Persist(_)
             | Output::Dial { .. }
+            | Output::KeepLinks { .. }
             | Output::LookUp { .. }
             | Output::SeekProviders { .. }
             | Output::Provide { .. }

@@ -30,6 +30,7 @@ mod mesh;
 mod mutation;
 mod network;
 mod node;
+mod partial;
 mod publications;
 mod reference;
 mod report;

@@ -57,7 +57,7 @@ impl World {
         self.nodes.iter().position(|node| node.id() == id)
     }
 
-    fn connection(&self, node: usize, peer: usize) -> Option<u64> {
+    pub(crate) fn connection(&self, node: usize, peer: usize) -> Option<u64> {
         let running = self.nodes[node].running.as_ref()?;
         running.links.get(&peer).map(|link| link.connection)
     }

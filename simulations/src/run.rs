@@ -105,6 +105,14 @@ fn settle(world: &mut World) {
         let lacking = world.undelivered();
         world.judge.book.check(Check::PublicationsReachAll, lacking.is_empty(), || lacking.join("; "));
     }
+    if !world.is_over() && world.scenario.full_mesh_max.is_some() {
+        let few = |world: &World| world.links() < world.nodes.len() * (world.nodes.len() - 1) * 3 / 4;
+        let alone = |world: &World| world.needless_links().is_empty() && few(world);
+        wait(world, world.scenario.quiet_us_max, 1, alone);
+        let (links, needless) = (world.links(), world.needless_links().join("; "));
+        let holds = alone(world);
+        world.judge.book.check(Check::NeighboursAlone, holds, || format!("{links} links; {needless}"));
+    }
 }
 
 /// Lets time pass until `done` holds at so many looks in a row; false when that takes longer than `us_max`.

@@ -9,7 +9,7 @@ use crate::network::LinkSettings;
 use crate::transition::{Step, Transition};
 
 /// Most nodes of one run: each keeps two images of its database in memory.
-const NODES_MAX: usize = 32;
+const NODES_MAX: usize = 128;
 /// Most steps of one run.
 const STEPS_MAX: usize = 10_000;
 
@@ -21,7 +21,7 @@ pub struct Scenario {
     pub name: String,
     /// What it is for, in a sentence.
     pub about: String,
-    /// Number of nodes, from 2 to 32. Node 0 founds the cluster.
+    /// Number of nodes, from 2 to 128. Node 0 founds the cluster.
     pub nodes: usize,
     /// Of them, those that join while things happen, not before.
     #[serde(default)]
@@ -29,6 +29,9 @@ pub struct Scenario {
     /// Of them, the last ones that speak no more than version 1 of the wire; never node 0.
     #[serde(default)]
     pub older: usize,
+    /// Up to how many members all are connected to each other, when that is not what a node does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_mesh_max: Option<usize>,
     /// Number of things that happen, besides those that undo others.
     pub steps: usize,
     /// Least and most time between two of them, in microseconds.
@@ -237,7 +240,7 @@ pub enum ScenarioError {
     },
 }
 
-const SHIPPED: [(&str, &str); 14] = [
+const SHIPPED: [(&str, &str); 15] = [
     ("calm", include_str!("../scenarios/calm.toml")),
     ("partition", include_str!("../scenarios/partition.toml")),
     ("crash", include_str!("../scenarios/crash.toml")),
@@ -249,6 +252,7 @@ const SHIPPED: [(&str, &str); 14] = [
     ("failover", include_str!("../scenarios/failover.toml")),
     ("fences", include_str!("../scenarios/fences.toml")),
     ("versions", include_str!("../scenarios/versions.toml")),
+    ("partial", include_str!("../scenarios/partial.toml")),
     ("elsewhere", include_str!("../scenarios/elsewhere.toml")),
     ("restore", include_str!("../scenarios/restore.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
@@ -306,7 +310,7 @@ impl Scenario {
         let scripted = self.script.iter().fold(0_u64, |sum, step| sum.saturating_add(step.times));
         let known = |promise: &String| Fault::named(promise).is_some();
         let checks = [
-            ("nodes", "from 2 to 32", (2..=NODES_MAX).contains(&self.nodes)),
+            ("nodes", "from 2 to 128", (2..=NODES_MAX).contains(&self.nodes)),
             ("late", "less than nodes", self.late < self.nodes),
             ("older", "less than nodes", self.older < self.nodes),
             ("steps", "from 1 to 10000", (1..=STEPS_MAX).contains(&self.steps)),
@@ -350,7 +354,7 @@ mod tests {
     fn unknown_keys_and_numbers_out_of_range_are_refused() {
         assert!(refusal(|text| format!("surprise = 1\n{text}")).contains("unknown field `surprise`"));
         assert!(refusal(|text| text.replace("[weights]", "[weights]\ncal = 1")).contains("unknown field `cal`"));
-        assert_eq!(refusal(|text| text.replace("nodes = 3", "nodes = 1")), "calm: nodes must be from 2 to 32");
+        assert_eq!(refusal(|text| text.replace("nodes = 3", "nodes = 1")), "calm: nodes must be from 2 to 128");
         let promise = refusal(|text| text.replace("[weights]", "promises = [\"miracles\"]\n[weights]"));
         assert_eq!(promise, "calm: promises must be names that reports give to faults and events");
     }

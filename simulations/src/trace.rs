@@ -155,6 +155,7 @@ pub(crate) fn output(output: &Output) -> String {
         Output::SeekProviders { service } => format!("seek-providers {service}"),
         Output::Provide { services } => format!("provide {}", services.len()),
         Output::Dial { node, addresses } => format!("dial {} {addresses:?}", node.short()),
+        Output::KeepLinks { to } => format!("keep-links {:?}", to.as_ref().map(std::collections::BTreeSet::len)),
         Output::Disconnect { node } => format!("disconnect {}", node.short()),
         Output::Request { request, to, content } => {
             format!("request {} {} {}", request.0, to.short(), request_words(content))

@@ -26,6 +26,7 @@ use crate::mesh::Frame;
 use crate::mutation::Mutation;
 use crate::network::Network;
 use crate::node::{Armed, Memo, Node, Running, address_of};
+use crate::partial::Farness;
 use crate::reference::{Ask, Asked};
 use crate::roaming::Roaming;
 use crate::scenario::Scenario;
@@ -36,6 +37,9 @@ use crate::transition::{AgentKind, Step, Transition};
 
 /// How long a node's loop sleeps at most, so that a wall clock that jumps forward is noticed.
 const SLEEP_US_MAX: u64 = 1_000_000;
+/// How long links to nodes that are no neighbours are kept in a partial mesh, in microseconds: less than the shipped minute, so that
+/// runs are short.
+const LINK_IDLE_US: u64 = 3_000_000;
 /// What nodes say they are.
 const BUILD: &str = "simulation";
 /// How long an invite of the founder lives, in microseconds: longer than any run.
@@ -110,6 +114,8 @@ pub(crate) struct World {
     pub(crate) guests: GuestBook,
     /// Where the agent that outlives its node runs.
     pub(crate) roaming: Roaming,
+    /// Who is far from whom, and gone.
+    pub(crate) farness: Farness,
     /// Whether the steps of the plan have begun.
     pub(crate) begun: bool,
     /// Whether everything was made whole after them.
@@ -154,6 +160,7 @@ impl World {
             served: false,
             guests: GuestBook::default(),
             roaming: Roaming::default(),
+            farness: Farness::default(),
             begun: false,
             mended: false,
             wakeups: BTreeMap::new(),
@@ -282,6 +289,7 @@ impl World {
             if let Output::Answer { ask, answer } = &output {
                 self.judge_service(*ask, answer);
                 self.judge_guest(node, *ask, answer);
+                self.judge_far_call(node, *ask, answer);
                 self.look_if_drained(node, answer);
             }
             if !(damaged && matches!(output, Output::Halt)) {
@@ -426,6 +434,11 @@ impl World {
         let gates = gates.expect("BUG: the charter holds the genesis rules of this program");
         let mut config = PeerConfig::default();
         config.discovery.wire = self.wire_of(node);
+        if let Some(most) = self.scenario.full_mesh_max {
+            config.discovery.full_mesh_max = most;
+            config.discovery.link_idle_us = LINK_IDLE_US;
+        }
+        self.note_up(node);
         let peer = Peer::new(config, identity, &recovered, signer, gates, seed, now);
         self.nodes[node].running = Some(Running::new(peer, store, Reading::new(now, self.now_us), self.now_us));
         self.tell(node, Input::Woken);
@@ -515,6 +528,7 @@ impl World {
         let run = self.nodes[node].run;
         self.nodes[node].armed = None;
         self.roaming.down(node);
+        self.note_down(node);
         self.judge.reference.forget_asks(node, run);
         self.joining.retain(|_, joining| joining.inviter != node);
     }
@@ -523,6 +537,7 @@ impl World {
 
     fn transit(&mut self, transition: Transition) {
         self.judge_stability();
+        self.judge_deaths(&transition);
         self.trace.add(self.now_us, None, format_args!("{transition:?}"));
         match transition {
             Transition::Spawn { node, agent } => self.when_running(node, |world| world.spawn(node, agent)),
@@ -667,6 +682,9 @@ impl World {
             (AgentKind::Guest, Some(on)) => Asked::Guest { on, steady: self.steady_guest(node, on) },
             _ => Asked::Send { payload, durable },
         };
+        if let Some(to) = to.filter(|_| wants_reply) {
+            self.note_far_call(AskId(self.next_ask), node, to);
+        }
         self.ask(node, Question::Kernel(Box::new(syscall)), asked);
     }
 

@@ -55,6 +55,13 @@ fn two_versions_of_the_wire_live_in_one_cluster() {
 }
 
 #[test]
+fn a_partial_mesh_is_one_cluster() {
+    let report = run(&shipped("partial"), 0);
+    assert!(report.pass, "partial 0:\n{}", report.failures.join("\n"));
+    assert_eq!(report, run(&shipped("partial"), 0));
+}
+
+#[test]
 fn skew_passes() {
     passes("skew", 0..4);
 }

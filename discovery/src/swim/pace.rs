@@ -5,7 +5,7 @@ use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
 
 use foca::{Config, Notification, PeriodicParams, Runtime, Timer};
-use weft_protocol::limits::SWIM_PACKET_BYTES_MAX;
+use weft_protocol::limits::{SWIM_DETOUR_BYTES, SWIM_PACKET_BYTES_MAX};
 use weft_protocol::{NodeId, Timestamp};
 
 use super::identity::SwimIdentity;
@@ -35,7 +35,7 @@ pub(super) fn settings(config: &DiscoveryConfig) -> Config {
         suspect_to_down_after: Duration::from_micros(config.dead_after_us),
         // One entry for each member: there is no need to forget any.
         remove_down_after: None,
-        max_packet_size: NonZeroUsize::new(SWIM_PACKET_BYTES_MAX).expect("BUG: a packet has room"),
+        max_packet_size: NonZeroUsize::new(SWIM_PACKET_BYTES_MAX - SWIM_DETOUR_BYTES).expect("BUG: a packet has room"),
         notify_down_members: true,
         periodic_announce: every(period * PERIODS_BETWEEN_QUESTIONS, NonZeroUsize::MIN),
         periodic_announce_to_down_members: every(period * PERIODS_BETWEEN_ATTEMPTS, NonZeroUsize::MIN),

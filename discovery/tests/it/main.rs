@@ -10,6 +10,7 @@ mod join_repeated;
 mod liveness;
 mod members;
 mod own_advert;
+mod partial;
 mod place;
 mod quarantine;
 mod reach;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_discovery::{Identity, Input, MemberState, Output};
+use weft_discovery::{DiscoveryConfig, Identity, Input, MemberState, Output};
 use weft_protocol::{Hlc, Recovered, RecoveredChain, Role, Timestamp};
 
 use crate::world::{
@@ -14,14 +14,14 @@ use crate::world::{
 const WAY_US: u64 = 1_000;
 
 /// All of them, and what is between them.
-struct Mesh {
-    machines: BTreeMap<char, Machine>,
+pub(crate) struct Mesh {
+    pub(crate) machines: BTreeMap<char, Machine>,
     /// Packets on their way, by arrival.
     packets: BTreeMap<(Timestamp, u64), (char, char, Vec<u8>)>,
     sent: u64,
     now: Timestamp,
     /// Who is not run.
-    stopped: BTreeSet<char>,
+    pub(crate) stopped: BTreeSet<char>,
     /// What came to them meanwhile and lies before their door.
     unread: Vec<(char, char, Vec<u8>)>,
     /// Between whom nothing passes.
@@ -31,12 +31,17 @@ struct Mesh {
 impl Mesh {
     /// The first letters, all connected to each other.
     fn of(count: usize) -> Self {
+        Self::linked(count, &DiscoveryConfig::default(), |_, _| true)
+    }
+
+    /// The first letters, each connected to those that it is linked to.
+    pub(crate) fn linked(count: usize, config: &DiscoveryConfig, linked: impl Fn(char, char) -> bool) -> Self {
         let letters = &LETTERS[..count];
-        let machines = letters.iter().map(|letter| (*letter, member(*letter, letters))).collect();
+        let machines = letters.iter().map(|letter| (*letter, member_with(*letter, letters, config.clone()))).collect();
         let (packets, stopped, cut) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let mut mesh = Self { machines, packets, sent: 0, now: START, stopped, unread: Vec::new(), cut };
         for one in letters {
-            for other in letters.iter().filter(|other| *other != one) {
+            for other in letters.iter().filter(|other| *other != one && linked(*one, **other)) {
                 mesh.give(*one, connected(*other));
             }
         }
@@ -44,13 +49,18 @@ impl Mesh {
         mesh
     }
 
-    fn give(&mut self, letter: char, input: Input) {
+    pub(crate) fn give(&mut self, letter: char, input: Input) {
         let machine = self.machines.get_mut(&letter).unwrap();
         machine.now = self.now;
         for output in machine.give(input) {
             if let Output::SendSwim { to, packet } = output {
                 self.sent += 1;
+                let reachable = self.machines.get(&letter).is_some_and(|machine| machine.discovery.is_reachable(to));
                 let to = self::letter(to);
+                if !reachable {
+                    // Lost, as the transport loses what it has no connection for.
+                    continue;
+                }
                 self.packets.insert((self.now.after_us(WAY_US), self.sent), (letter, to, packet));
             }
         }
@@ -65,7 +75,7 @@ impl Mesh {
         }
     }
 
-    fn run(&mut self, duration_us: u64) {
+    pub(crate) fn run(&mut self, duration_us: u64) {
         self.run_until(duration_us, |_| false);
     }
 
@@ -104,26 +114,30 @@ impl Mesh {
         others.map(|(_, machine)| machine.state(of)).collect()
     }
 
-    fn all_say(&self, of: char, state: MemberState) -> bool {
+    pub(crate) fn all_say(&self, of: char, state: MemberState) -> bool {
         self.states_of(of).iter().all(|said| *said == state)
     }
 
-    fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.machines.values().map(|machine| machine.discovery.counters().swim_refused).sum()
     }
 }
 
 /// A machine that holds the admissions of all of these.
 fn member(letter: char, members: &[char]) -> Machine {
-    let recovered = Recovered { chains: vec![admissions(members)], ..Recovered::default() };
-    let role = if letter == 'a' { Role::Admin } else { Role::Worker };
-    Machine::start(letter, certificate('a', letter, role), &recovered)
+    member_with(letter, members, DiscoveryConfig::default())
 }
 
-/// The founder's chain with the admissions of all others.
+pub(crate) fn member_with(letter: char, members: &[char], config: DiscoveryConfig) -> Machine {
+    let recovered = Recovered { chains: vec![admissions(members)], ..Recovered::default() };
+    let role = if letter == 'a' { Role::Admin } else { Role::Worker };
+    Machine::start_with(identity(letter, certificate('a', letter, role)), &recovered, config)
+}
+
+/// The founder's chain with its own admission and those of all others.
 fn admissions(members: &[char]) -> RecoveredChain {
-    let others = members.iter().filter(|member| **member != 'a');
-    chain('a', others.map(|member| admitted(&certificate('a', *member, Role::Worker))).collect())
+    let role = |member| if member == 'a' { Role::Admin } else { Role::Worker };
+    chain('a', members.iter().map(|member| admitted(&certificate('a', *member, role(*member)))).collect())
 }
 
 #[test]
@@ -251,7 +265,7 @@ fn a_new_run_is_alive_although_the_old_one_died() {
 }
 
 /// Every packet that `from` sends when it is given this.
-fn sent(machine: &mut Machine, input: Input) -> Vec<(char, Vec<u8>)> {
+pub(crate) fn sent(machine: &mut Machine, input: Input) -> Vec<(char, Vec<u8>)> {
     let packets = machine.give(input).into_iter().filter_map(|output| match output {
         Output::SendSwim { to, packet } => Some((letter(to), packet)),
         _ => None,

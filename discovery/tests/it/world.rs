@@ -1,6 +1,6 @@
 //! A cluster in one hand: keys by letter, machines, and outputs as lines of text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use weft_discovery::{
@@ -147,9 +147,12 @@ impl Machine {
     }
 
     pub(crate) fn start_run(identity: Identity, recovered: &Recovered) -> Self {
+        Self::start_with(identity, recovered, DiscoveryConfig::default())
+    }
+
+    pub(crate) fn start_with(identity: Identity, recovered: &Recovered, config: DiscoveryConfig) -> Self {
         let letter = letter(identity.certificate.peek().unwrap().keys.node());
         let signer: Arc<dyn Signer> = keys(letter);
-        let config = DiscoveryConfig::default();
         Self { discovery: Discovery::new(config, identity, Vec::new(), recovered, signer, 7, START), now: START }
     }
 
@@ -282,6 +285,11 @@ pub(crate) fn line(output: &Output) -> String {
     match output {
         Output::LookUp { node } => format!("look-up {}", letter(*node)),
         Output::Dial { node, addresses } => format!("dial {} {}", letter(*node), addresses.join(" ")),
+        Output::KeepLinks { to } => {
+            let letters = |to: &BTreeSet<NodeId>| to.iter().map(|node| letter(*node)).collect::<String>();
+            format!("keep {}", to.as_ref().map_or_else(|| "all".to_owned(), letters))
+        }
+        Output::NotReached { node } => format!("not reached {}", letter(*node)),
         Output::UseRelays { nodes } => format!("relays {}", nodes.iter().map(|node| letter(*node)).collect::<String>()),
         Output::SendSwim { to, packet } => format!("swim {} {}", letter(*to), packet.len()),
         Output::Disconnect { node } => format!("disconnect {}", letter(*node)),

@@ -1,5 +1,6 @@
 //! What can happen to a node, and all that it can ask of the world: the one face that the event loop and the simulator share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weft_discovery::{AdmissionView, Path};
@@ -489,6 +490,11 @@ pub enum Output {
         cursor: Cursor,
         /// What.
         publication: Box<Publication>,
+    },
+    /// From now on connections to these members are kept when nothing passes, and no others; without any set, those to all.
+    KeepLinks {
+        /// All of them.
+        to: Option<BTreeSet<NodeId>>,
     },
     /// Dial that member.
     Dial {

@@ -12,6 +12,8 @@ use crate::peer::Peer;
 /// Most members that a publication goes to straight: above it each publication would cost its node more than gossip does (guess:
 /// some times as many as gossip tells by itself).
 const STRAIGHT_MAX: usize = 16;
+/// The same in a partial mesh, where some are connected to for it (guess: as many as are all connected in a full one).
+const STRAIGHT_PARTIAL_MAX: usize = 64;
 /// Items that wait for a listening member before publishers are told to come again: four full frames, besides those on their way.
 const BEHIND_MIN: usize = 256;
 /// How long publishers wait for a member that takes nothing, in microseconds; what it misses then it asks for when it is back (guess).
@@ -38,12 +40,18 @@ impl Peer {
         out.push(Output::Gossip { topic, content });
     }
 
-    /// The members that listen, when they are few, all connected and of a version that reads it.
+    /// The members that listen, when they are few, each connected or connected to for this, and of a version that reads it. Of one that
+    /// is not connected that shows when it is: what it cannot read it asks for then.
     fn straight_to(&self, topic: &TopicName) -> Option<Vec<NodeId>> {
         let listeners: Vec<NodeId> = self.discovery.subscribers(topic).into_iter().map(|(node, _)| node).collect();
-        let few = (1..=STRAIGHT_MAX).contains(&listeners.len());
-        (few && listeners.iter().all(|node| self.wire(node).is_some_and(|wire| wire >= WIRE_VERSION_PUBLICATIONS)))
-            .then_some(listeners)
+        // Gossip reaches whoever listens over others that do: in a partial mesh there may be none between two of them.
+        let most = if self.discovery.is_partial() { STRAIGHT_PARTIAL_MAX } else { STRAIGHT_MAX };
+        let few = (1..=most).contains(&listeners.len());
+        let reads = |node: &NodeId| {
+            let wire = self.wire(node);
+            wire.map_or_else(|| self.waits_for_link(node), |wire| wire >= WIRE_VERSION_PUBLICATIONS)
+        };
+        (few && listeners.iter().all(reads)).then_some(listeners)
     }
 
     /// Why nobody may publish now: a member that listens is behind with what was published before. One that takes nothing any more is

@@ -18,6 +18,7 @@ mod balance;
 mod blobs;
 mod breaker;
 mod config;
+mod doorstep;
 mod event;
 mod failover;
 mod fan_out;

@@ -18,6 +18,8 @@ struct Link {
     in_flight: usize,
     /// When the member last answered a request, or was connected.
     answered: Timestamp,
+    /// When something last passed for which the link is kept open, or it was opened.
+    used: Timestamp,
 }
 
 /// One queue for each connected member. Invariant: a member without a connection has no queue.
@@ -31,7 +33,20 @@ impl Links {
     pub(crate) fn open(&mut self, node: NodeId, wire: u16, now: Timestamp) {
         let link = self.links.entry(node).or_default();
         link.wire = Some(link.wire.map_or(wire, |lowest| lowest.min(wire)));
-        link.answered = now;
+        (link.answered, link.used) = (now, now);
+    }
+
+    /// Something passes for which the link is kept open.
+    pub(crate) fn used(&mut self, node: NodeId, now: Timestamp) {
+        if let Some(link) = self.links.get_mut(&node) {
+            link.used = now;
+        }
+    }
+
+    /// When that was last so, of each link on which nothing waits or is on its way.
+    pub(crate) fn used_at(&self) -> impl Iterator<Item = (NodeId, Timestamp)> {
+        let idle = self.links.iter().filter(|(_, link)| link.queue.is_empty() && link.in_flight == 0);
+        idle.map(|(node, link)| (*node, link.used))
     }
 
     /// The version of the wire that may be spoken to a member; none without a connection.

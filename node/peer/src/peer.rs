@@ -17,6 +17,7 @@ use weft_replication::{self as replication, Replication};
 
 use crate::blobs::{Blobs, FetchKey};
 use crate::config::{PeerConfig, PeerIdentity};
+use crate::doorstep::{Doorstep, is_use};
 use crate::event::{
     AskId, GossipTopic, InboundId, Input, OutboundId, Output, Prune, Question, Reply, Request, Response,
 };
@@ -87,6 +88,7 @@ pub struct Peer {
     /// Empty between two inputs; kept for its room.
     kernel_out: Vec<kernel::Output>,
     pub(crate) links: Links,
+    pub(crate) doorstep: Doorstep,
     pub(crate) inbound: Inbound,
     /// How much each member may still ask.
     pub(crate) rates: Rates,
@@ -218,6 +220,7 @@ impl Peer {
                 .chain([Step::Discovery(discovery::Input::Woken)])
                 .collect(),
             links: Links::default(),
+            doorstep: Doorstep::default(),
             inbound: Inbound::default(),
             rates: Rates::new(config.rates),
             persist,
@@ -290,6 +293,7 @@ impl Peer {
             self.failover.next_wakeup(),
             self.start.next_wakeup(self.now),
             self.persist.due_at(self.now),
+            self.next_let_go(),
         ];
         wakeups.into_iter().flatten().min()
     }
@@ -302,6 +306,7 @@ impl Peer {
         self.look_at_start(now, out);
         self.look_at_failover(now, out);
         self.ask_for_damaged(now, out);
+        self.let_links_go(now, out);
         self.flush(now, out);
     }
 
@@ -451,6 +456,15 @@ impl Peer {
         let request = OutboundId(self.next_outbound);
         self.next_outbound += 1;
         self.outbound.insert(request, purpose);
+        if self.waits_for_link(&to) {
+            if let Some(request) = self.request_waits(to, request, content) {
+                self.request_failed(request, "too much waits for that member".to_owned(), self.now, out);
+            }
+            return;
+        }
+        if is_use(&content) {
+            self.links.used(to, self.now);
+        }
         out.push(Output::Request { request, to, content });
     }
 
@@ -762,6 +776,7 @@ impl Peer {
         self.links.open(node, path.wire, self.now);
         self.mending.connected(node, self.now);
         self.start_connected(node, out);
+        self.door_opened(node, out);
         self.tell_discovery(discovery::Input::Connected { node, path });
         self.tell_replication(replication::Input::Connected { node });
     }
@@ -791,6 +806,9 @@ impl Peer {
         if let Err(busy) = self.within_rate(from, &content, now) {
             out.push(Output::Respond { request, content: busy });
             return;
+        }
+        if is_use(&content) {
+            self.links.used(from, now);
         }
         match content {
             Request::A2a(a2a) => self.a2a_arrived(request, from, a2a, now, out),
@@ -950,7 +968,13 @@ impl Peer {
         }
     }
 
-    fn request_failed(&mut self, request: OutboundId, reason: String, now: Timestamp, out: &mut Vec<Output>) {
+    pub(crate) fn request_failed(
+        &mut self,
+        request: OutboundId,
+        reason: String,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
         if let Some(purpose) = self.outbound.remove(&request) {
             self.failed(purpose, &reason, now, out);
         }
@@ -1150,6 +1174,9 @@ impl Peer {
     }
 
     pub(crate) fn transmit(&mut self, to: NodeId, item: A2aItem) {
+        if self.waits_for_link(&to) {
+            return self.item_waits(to, item);
+        }
         let Some(item) = self.item_for(to, item) else { return };
         if let Err(item) = self.links.push(to, item) {
             self.item_lost(to, &item);
@@ -1239,6 +1266,8 @@ impl Peer {
             From::UseRelays { nodes } => out.push(Output::UseRelays { nodes }),
             From::SendSwim { to, packet } => out.push(Output::SendSwim { to, packet }),
             From::Dial { node, addresses } => out.push(Output::Dial { node, addresses }),
+            From::KeepLinks { to } => out.push(Output::KeepLinks { to }),
+            From::NotReached { node } => self.door_stays_closed(node, now, out),
             From::Disconnect { node } => out.push(Output::Disconnect { node }),
             From::RequestAdverts { to, held } => {
                 let content = Request::Sync(SyncRequest::Adverts { held });

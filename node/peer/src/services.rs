@@ -171,7 +171,7 @@ impl Services {
         let others = world.discovery.providers(service).into_iter().map(|(node, advert)| Provider {
             node,
             own: false,
-            reachable: world.discovery.is_reachable(node),
+            reachable: world.discovery.is_reachable(node) || world.discovery.is_on_demand(&node),
             load: advert.load.saturating_add(outstanding(node)),
             admits_at: self.breakers.admits_at(service, node),
         });

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use weft_kernel::RaisedEffect;
 use weft_protocol::limits::{
-    AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX, PAGE_BYTES_MAX,
+    AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBERS_MAX,
+    PAGE_BYTES_MAX,
 };
 use weft_protocol::{BuiltinKind, Dimension, Resource, ResourceLimits, WIRE_VERSION, WIRE_VERSION_MIN, WireVersions};
 
@@ -13,7 +14,7 @@ use super::value::{Value, show_bytes, show_time};
 use super::{Config, LogFormat};
 use crate::anchor::calendar::Calendar;
 use crate::cli::nearest;
-use crate::network::check_address;
+use crate::network::{TcpSecurity, check_address};
 
 const MS: u64 = 1_000;
 const SECOND: u64 = 1_000 * MS;
@@ -74,6 +75,7 @@ enum Field {
     Listen,
     /// The newest version of the wire that is spoken.
     Wire,
+    TcpSecurity,
     /// `label=value`.
     Labels,
     /// `true` or `false`.
@@ -113,7 +115,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 46] = [
+pub(crate) static KEYS: [Key; 49] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -288,6 +290,19 @@ pub(crate) static KEYS: [Key; 46] = [
         MINUTE,
     ),
     Key {
+        name: "discovery.full_mesh_max",
+        about: "up to so many members all are connected to each other; above, each to its neighbours, and to others while something passes",
+        changes: Changes::Running,
+        field: Field::Count(|config| &mut config.discovery.full_mesh_max, 2, MEMBERS_MAX),
+    },
+    time(
+        "discovery.link_idle",
+        "a connection to a member that is no neighbour is closed when nothing has passed for so long",
+        |config| &mut config.discovery.link_idle_us,
+        SECOND,
+        24 * HOUR,
+    ),
+    Key {
         name: "network.wire_version_max",
         about: "the version of the wire that this node speaks at most: 1, for a cluster in which some nodes were not upgraded, speaks like these",
         changes: Changes::Restart,
@@ -298,6 +313,12 @@ pub(crate) static KEYS: [Key; 46] = [
         about: "members that are missed are asked for on the LAN, and this node answers who asks for it; a node that listens on loopback alone does neither",
         changes: Changes::Restart,
         field: Field::Switch(|config| &mut config.mdns),
+    },
+    Key {
+        name: "network.tcp_security",
+        about: "what whoever dials this node over TCP may encrypt by: tls+noise lets programs in whose libp2p speaks no TLS, without a post-quantum key exchange",
+        changes: Changes::Restart,
+        field: Field::TcpSecurity,
     },
     time(
         "replication.round",
@@ -426,6 +447,11 @@ impl Key {
                     u16::try_from(newest).ok().and_then(|newest| WireVersions::between(WIRE_VERSION_MIN, newest));
                 config.discovery.wire = spoken.unwrap_or_default();
             }
+            Field::TcpSecurity => {
+                let text = value.text().map_err(wants)?;
+                let named = TcpSecurity::ALL.into_iter().find(|security| security.name() == text);
+                config.tcp_security = named.ok_or_else(|| format!("`{text}` is neither tls nor tls+noise"))?;
+            }
             Field::Labels => config.discovery.labels = labels(&value.list().map_err(wants)?)?,
             Field::Switch(field) => *field(config) = value.switch().map_err(wants)?,
             Field::Log => {
@@ -509,6 +535,7 @@ impl Key {
             Field::Name => "1 to 63 of a-z 0-9 - _".to_owned(),
             Field::Listen => "multiaddresses".to_owned(),
             Field::Wire => format!("{WIRE_VERSION_MIN} to {WIRE_VERSION}"),
+            Field::TcpSecurity => TcpSecurity::ALL.map(TcpSecurity::name).join(" or "),
             Field::Labels => format!("label=value, as role=gpu; at most {LABELS_MAX}"),
             Field::Switch(_) => "true or false".to_owned(),
             Field::Log => "error, warn, info, debug, trace, or tracing's directives".to_owned(),
@@ -539,6 +566,7 @@ impl Key {
             Field::Name => config.name.as_ref().map(ToString::to_string).unwrap_or_default(),
             Field::Listen => config.listen.join(","),
             Field::Wire => config.discovery.wire.newest().to_string(),
+            Field::TcpSecurity => config.tcp_security.name().to_owned(),
             Field::Labels => {
                 let labels = config.discovery.labels.iter().map(|(label, value)| format!("{label}={value}"));
                 labels.collect::<Vec<_>>().join(",")
@@ -581,6 +609,7 @@ impl Key {
             Field::Name => config.name.clone_from(&other.name),
             Field::Listen => config.listen.clone_from(&other.listen),
             Field::Wire => config.discovery.wire = other.discovery.wire,
+            Field::TcpSecurity => config.tcp_security = other.tcp_security,
             Field::Labels => config.discovery.labels.clone_from(&other.discovery.labels),
             Field::Switch(field) => *field(config) = *field(&mut other.clone()),
             Field::Log => config.log.clone_from(&other.log),

@@ -23,7 +23,7 @@ use weft_protocol::{
 
 use super::authenticate::{AuthFailure, Bounds, Side, exchange};
 use super::links::Run;
-use super::{Mdns, Network, NetworkConfig, NetworkError, NetworkEvent, transport};
+use super::{Mdns, Network, NetworkConfig, NetworkError, NetworkEvent, TcpSecurity, transport};
 use crate::clock;
 use crate::identity::{random, transport_keys};
 
@@ -165,8 +165,14 @@ impl Rogue {
             }
         }
         let node = keys.public_keys().node();
-        let mut network =
-            Network::new(NetworkConfig { keys, listen: Vec::new(), view: discovery.view(), mdns: Mdns::off() }).await?;
+        let mut network = Network::new(NetworkConfig {
+            keys,
+            listen: Vec::new(),
+            tcp_security: TcpSecurity::Tls,
+            view: discovery.view(),
+            mdns: Mdns::off(),
+        })
+        .await?;
         network.dial(target, vec![address]);
         let entered = async {
             loop {

@@ -10,7 +10,7 @@ use weft_peer::{Input, OutboundId, Request, Response};
 use weft_protocol::limits::PAGE_BYTES_MAX;
 use weft_protocol::{ChainId, CommitGroup, KeyPair, NodeId, SyncRequest, SyncResponse};
 
-use super::{Mdns, Network, NetworkConfig, NetworkError, NetworkEvent};
+use super::{Mdns, Network, NetworkConfig, NetworkError, NetworkEvent, TcpSecurity};
 
 /// How long one page may take (the limit of a request and a little more).
 const PAGE_TIME_MAX: Duration = Duration::from_secs(11);
@@ -75,7 +75,8 @@ impl Fetcher {
         }
         let (mute, dialled): (Vec<_>, Vec<_>) = ways.into_iter().partition(|(_, addresses)| addresses.is_empty());
         let listen = if mute.is_empty() { Vec::new() } else { quick_to_leave(listen) };
-        let network = Network::new(NetworkConfig { keys, listen, view, mdns: Mdns::off() }).await?;
+        let config = NetworkConfig { keys, listen, tcp_security: TcpSecurity::Tls, view, mdns: Mdns::off() };
+        let network = Network::new(config).await?;
         let mut fetcher = Self { network, connected: Vec::new(), next_request: 0 };
         let mut failed = BTreeMap::new();
         let mut dialling: BTreeSet<NodeId> = dialled.iter().map(|(node, _)| *node).collect();

@@ -15,9 +15,10 @@ use weft_protocol::limits::{AUTH_FRAME_BYTES_MAX, AUTH_US_MAX};
 use weft_protocol::{Admission, AuthRefusal, InviteId, Join, NodeId, PublicKeys, WireVersions};
 
 use super::authenticate::{AuthFailure, Bounds, Side, exchange};
-use super::links::Run;
+use super::links::{Life, Run};
 use super::offers::{Offer, Offers};
 use super::refusals::Refusals;
+use super::secured::Security;
 use crate::identity::{node_id, random};
 
 /// What a handshake wants of the event loop.
@@ -31,7 +32,7 @@ pub(super) enum Knock {
         answer: oneshot::Sender<Result<Box<Admission>, AuthRefusal>>,
     },
     /// A member was authenticated. Its connection begins when `ready` is told; it is closed when `ready` is dropped.
-    Enter { node: NodeId, run: Run, wire: u16, ready: oneshot::Sender<()> },
+    Enter { node: NodeId, life: Life, ready: oneshot::Sender<()> },
     /// A member wants this connection kept for nothing but its end.
     Watched { node: NodeId, muxer: StreamMuxerBox },
 }
@@ -44,7 +45,7 @@ pub(super) struct Gate {
     knocks: mpsc::Sender<Knock>,
     refusals: Refusals,
     offers: Offers,
-    dials: Arc<Mutex<BTreeMap<PeerId, Arc<tokio::sync::Mutex<()>>>>>,
+    dials: Arc<Mutex<BTreeMap<NodeId, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
 impl Gate {
@@ -69,12 +70,13 @@ impl Gate {
     pub(super) async fn authenticate(
         self,
         peer: PeerId,
+        security: Security,
         mut muxer: StreamMuxerBox,
         point: ConnectedPoint,
     ) -> Result<(PeerId, StreamMuxerBox), AuthFailure> {
         let node = node_id(&peer).ok_or(AuthFailure::UnknownKey)?;
         check_expected(&point, peer)?;
-        let result = self.run_handshake(node, peer, &mut muxer, &point).await;
+        let result = self.run_handshake(node, security, &mut muxer, &point).await;
         let address = point.get_remote_address().to_string();
         match result {
             Ok(()) => Ok((peer, muxer)),
@@ -97,14 +99,14 @@ impl Gate {
     async fn run_handshake(
         &self,
         node: NodeId,
-        peer: PeerId,
+        security: Security,
         muxer: &mut StreamMuxerBox,
         point: &ConnectedPoint,
     ) -> Result<(), AuthFailure> {
         let view = Arc::clone(&self.view.borrow());
         let signer = Arc::clone(&view.signer);
         let nonce = random().map_err(AuthFailure::Entropy)?;
-        let turn = self.turn(peer);
+        let turn = self.turn(node);
         let ours = view.wire;
         let (side, handshake, offer, _turn) = match acts_as(point) {
             Endpoint::Dialer => {
@@ -121,7 +123,8 @@ impl Gate {
         match outcome {
             HandshakeOutcome::Member { node, wire, .. } => {
                 let (ready, is_ready) = oneshot::channel();
-                self.knock(Knock::Enter { node, run, wire, ready }).await?;
+                let life = Life { run, wire, security };
+                self.knock(Knock::Enter { node, life, ready }).await?;
                 let entered = timeout(Duration::from_micros(AUTH_US_MAX), is_ready).await;
                 entered.map_err(|_| AuthFailure::TimedOut)?.map_err(|_| AuthFailure::Closing)
             }
@@ -172,16 +175,16 @@ impl Gate {
 
     /// Of several dials to one node the first that connects authenticates, and the others wait for what becomes of it:
     /// otherwise the other side would let in connections that we drop.
-    fn turn(&self, peer: PeerId) -> Arc<tokio::sync::Mutex<()>> {
+    fn turn(&self, node: NodeId) -> Arc<tokio::sync::Mutex<()>> {
         let mut dials = self.dials.lock().unwrap_or_else(PoisonError::into_inner);
         dials.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(dials.entry(peer).or_default())
+        Arc::clone(dials.entry(node).or_default())
     }
 }
 
 /// Which end this node plays: two that dial each other at once, to get through what translates addresses, have agreed on one
 /// listener.
-const fn acts_as(point: &ConnectedPoint) -> Endpoint {
+pub(super) const fn acts_as(point: &ConnectedPoint) -> Endpoint {
     match point {
         ConnectedPoint::Dialer { role_override, .. } => *role_override,
         ConnectedPoint::Listener { .. } => Endpoint::Listener,

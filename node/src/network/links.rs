@@ -6,6 +6,8 @@ use libp2p::swarm::ConnectionId;
 use tokio::sync::oneshot;
 use weft_protocol::{NodeId, WIRE_VERSION_MIN};
 
+use super::secured::Security;
+
 /// Connections kept to one member: one dialled by each side. A third one closes the oldest. One that another member passes on is
 /// closed when there is a direct one.
 const CONNECTIONS_MAX: usize = 2;
@@ -13,9 +15,22 @@ const CONNECTIONS_MAX: usize = 2;
 /// A number that a node draws at each start: a connection with another number is of another life of that node.
 pub(super) type Run = u64;
 
+/// What the handshake of one connection told of the node behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Life {
+    /// Which life of it.
+    pub(super) run: Run,
+    /// The version of the wire that was agreed on.
+    pub(super) wire: u16,
+    /// What encrypts the connection.
+    pub(super) security: Security,
+}
+
 #[derive(Debug, Default)]
 struct Link {
     run: Run,
+    /// Whether a connection of this life of it was encrypted by Noise.
+    noise: bool,
     /// The lowest version of the wire that this life of it agreed on, and the one that was told of.
     wire: Option<u16>,
     told: Option<u16>,
@@ -23,13 +38,15 @@ struct Link {
     /// Those that another member passes on.
     relayed: Vec<ConnectionId>,
     /// Connections of a new life that wait until those of the old one are closed.
-    waiting: Vec<(Run, u16, oneshot::Sender<()>)>,
+    waiting: Vec<(Life, oneshot::Sender<()>)>,
 }
 
 impl Link {
-    /// One more connection of that life was let in, and agreed on that version.
-    fn speak(&mut self, run: Run, wire: u16) {
+    /// One more connection of that life was let in.
+    fn speak(&mut self, life: Life) {
+        let Life { run, wire, security } = life;
         let lowest = self.wire.filter(|_| self.run == run).map_or(wire, |lowest| lowest.min(wire));
+        self.noise = security == Security::Noise || (self.noise && self.run == run);
         (self.run, self.wire) = (run, Some(lowest));
     }
 
@@ -60,13 +77,13 @@ pub(super) struct Opened {
 impl Links {
     /// A node was authenticated and wants to be heard. Whether its connections of an earlier life must be closed first;
     /// then `ready` is told when the last of them is.
-    pub(super) fn enter(&mut self, node: NodeId, run: Run, wire: u16, ready: oneshot::Sender<()>) -> bool {
+    pub(super) fn enter(&mut self, node: NodeId, life: Life, ready: oneshot::Sender<()>) -> bool {
         let link = self.links.entry(node).or_default();
-        let other_life = !link.connections.is_empty() && link.run != run;
+        let other_life = !link.connections.is_empty() && link.run != life.run;
         if other_life {
-            link.waiting.push((run, wire, ready));
+            link.waiting.push((life, ready));
         } else {
-            link.speak(run, wire);
+            link.speak(life);
             let _gave_up_waiting = ready.send(());
         }
         other_life
@@ -101,8 +118,8 @@ impl Links {
         if before == 0 || !link.connections.is_empty() {
             return false;
         }
-        for (run, wire, ready) in std::mem::take(&mut link.waiting) {
-            link.speak(run, wire);
+        for (life, ready) in std::mem::take(&mut link.waiting) {
+            link.speak(life);
             let _gave_up_waiting = ready.send(());
         }
         true
@@ -111,6 +128,11 @@ impl Links {
     /// The version of the wire that is spoken to a node: the lowest that its connections agreed on.
     pub(super) fn wire(&self, node: &NodeId) -> u16 {
         self.links.get(node).map_or(WIRE_VERSION_MIN, Link::spoken)
+    }
+
+    /// Whether the life of that node that is spoken to came by a connection that Noise encrypts.
+    pub(super) fn is_by_noise(&self, node: &NodeId) -> bool {
+        self.links.get(node).is_some_and(|link| link.noise)
     }
 
     /// Whether a connection to that node is open.
@@ -129,6 +151,10 @@ mod tests {
     use super::*;
 
     const NODE: NodeId = NodeId::from_bytes([1; 32]);
+
+    const fn life(run: Run, wire: u16) -> Life {
+        Life { run, wire, security: Security::Tls }
+    }
 
     fn connection(number: usize) -> ConnectionId {
         ConnectionId::new_unchecked(number)
@@ -156,16 +182,16 @@ mod tests {
     fn a_new_life_waits_for_the_end_of_the_old_one() {
         let mut links = Links::default();
         let (ready, mut first) = oneshot::channel();
-        assert!(!links.enter(NODE, 7, 2, ready));
+        assert!(!links.enter(NODE, life(7, 2), ready));
         assert_eq!(first.try_recv(), Ok(()));
         links.open(NODE, connection(1), false);
 
         let (ready, mut same) = oneshot::channel();
-        assert!(!links.enter(NODE, 7, 2, ready), "a second connection of the same life is welcome");
+        assert!(!links.enter(NODE, life(7, 2), ready), "a second connection of the same life is welcome");
         assert_eq!(same.try_recv(), Ok(()));
 
         let (ready, mut next) = oneshot::channel();
-        assert!(links.enter(NODE, 8, 2, ready));
+        assert!(links.enter(NODE, life(8, 2), ready));
         assert_eq!(next.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         assert!(links.close(NODE, connection(1)));
         assert_eq!(next.try_recv(), Ok(()));
@@ -190,9 +216,22 @@ mod tests {
     }
 
     #[test]
+    fn noise_counts_for_one_life() {
+        let mut links = Links::default();
+        let enter = |links: &mut Links, life| links.enter(NODE, life, oneshot::channel().0);
+        assert!(!enter(&mut links, Life { security: Security::Noise, ..life(7, 2) }));
+        links.open(NODE, connection(1), false);
+        assert!(!enter(&mut links, life(7, 2)));
+        assert!(links.is_by_noise(&NODE), "one of its connections is encrypted so");
+        assert!(enter(&mut links, life(8, 2)), "a new life waits");
+        links.close(NODE, connection(1));
+        assert!(!links.is_by_noise(&NODE));
+    }
+
+    #[test]
     fn the_lowest_version_of_one_life_counts_and_the_next_life_begins_anew() {
         let mut links = Links::default();
-        let enter = |links: &mut Links, run, wire| links.enter(NODE, run, wire, oneshot::channel().0);
+        let enter = |links: &mut Links, run, wire| links.enter(NODE, life(run, wire), oneshot::channel().0);
         assert!(!enter(&mut links, 7, 2));
         assert_eq!((links.open(NODE, connection(1), false).lowered, links.wire(&NODE)), (false, 2));
         assert!(!enter(&mut links, 7, 1));

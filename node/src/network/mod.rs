@@ -4,7 +4,7 @@
 //! A connection is authenticated inside the transport: a node that is no member never reaches the protocols below it, and a
 //! joiner is answered there and then.
 //!
-//! Modules in reading order: `transport` (QUIC and TCP+TLS), `authenticate` (the handshake on the first substream) with
+//! Modules in reading order: `transport` (QUIC and TCP) with `secured` (TLS or Noise over TCP), `authenticate` (the handshake on the first substream) with
 //! `frame`, `gate` (what it needs of the node), `offers` (which version of the wire is spoken to whom) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
 //! and `topics`; `kept` (agent requests on one stream) and `swim`, both over `newest`, `watched` (who is alive), `lookup` (where a member is) and `mdns` (the same, asked of the LAN), `providers` (who serves what),
 //! `relays` (who passes connections on) and `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the
@@ -29,6 +29,7 @@ mod offers;
 mod providers;
 mod refusals;
 mod relays;
+mod secured;
 mod swim;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ pub(crate) use self::fetch::{FetchError, Fetcher};
 pub(crate) use self::join::{Attempt, JoinError, join};
 pub(crate) use self::mdns::{Mdns, MdnsBoard};
 pub(crate) use self::refusals::{RecentRefusal, Refusals};
+pub(crate) use self::secured::TcpSecurity;
 
 use self::behaviour::{Behaviour, topic_score};
 use self::gate::{Gate, Knock};
@@ -94,6 +96,8 @@ pub(crate) struct NetworkConfig {
     pub(crate) keys: Arc<KeyPair>,
     /// Multiaddresses to listen on; port 0 takes a free one. None, for a node that only dials.
     pub(crate) listen: Vec<String>,
+    /// What those that come by TCP may be encrypted by.
+    pub(crate) tcp_security: TcpSecurity,
     /// Who is a member, until [`Network::publish_view`] says otherwise.
     pub(crate) view: Arc<AdmissionView>,
     /// What asks the LAN where members are.
@@ -220,6 +224,8 @@ pub(crate) struct Network {
     kept: Kept,
     packets: Packets,
     watches: Watches,
+    /// To whom connections are kept; none in a full mesh.
+    keeps: Option<BTreeSet<NodeId>>,
     lookups: Lookups,
     mdns: Mdns,
     providing: Providing,
@@ -248,7 +254,7 @@ impl Network {
     /// # Errors
     /// [`NetworkError`] with the first address that cannot be served.
     pub(crate) async fn new(config: NetworkConfig) -> Result<Self, NetworkError> {
-        let NetworkConfig { keys, listen, view, mdns } = config;
+        let NetworkConfig { keys, listen, tcp_security, view, mdns } = config;
         let transport_keys = transport_keys(&keys);
         let local = transport_keys.public().to_peer_id();
         let (view_sender, view_receiver) = watch::channel(Arc::clone(&view));
@@ -258,7 +264,7 @@ impl Network {
         let offers = Offers::default();
         let gate = Gate::new(view_receiver, knock_sender, refusals.clone(), offers.clone())
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
-        let (transport, relayed) = transport::authenticated(&transport_keys, gate)
+        let (transport, relayed) = transport::authenticated(&transport_keys, tcp_security, gate)
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
         let topics = Topics::new(view.cluster);
         let providing = Providing::new(view.cluster);
@@ -283,6 +289,7 @@ impl Network {
             kept,
             packets,
             watches,
+            keeps: None,
             lookups: Lookups::default(),
             mdns,
             providing,
@@ -376,6 +383,16 @@ impl Network {
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error) => self.dial_failed(node, translate::dial_failure(&error)),
         }
+    }
+
+    /// From now on connections to these members are kept when nothing passes, and no others; without any set, those to all.
+    pub(crate) fn keep_links(&mut self, to: Option<BTreeSet<NodeId>>) {
+        self.keeps = to;
+    }
+
+    /// Whether a connection to that member lasts. The end of another one tells nothing, and where such a member is its neighbours know.
+    fn keeps(&self, node: &NodeId) -> bool {
+        self.keeps.as_ref().is_none_or(|kept| kept.contains(node))
     }
 
     /// Sends a member a packet of SWIM, which may be lost.
@@ -577,9 +594,9 @@ impl Network {
                     self.watches.take(node, muxer);
                 }
             }
-            Knock::Enter { node, run, wire, ready } => {
+            Knock::Enter { node, life, ready } => {
                 let cut_off_meanwhile = self.view.borrow().quarantined.contains(&node);
-                if !cut_off_meanwhile && self.links.enter(node, run, wire, ready) {
+                if !cut_off_meanwhile && self.links.enter(node, life, ready) {
                     self.disconnect(node);
                 }
             }

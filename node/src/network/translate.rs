@@ -102,7 +102,10 @@ impl Network {
         };
         let path = Path {
             address: remote.to_string(),
-            transport: address::transport_name(remote),
+            transport: match address::transport_name(remote) {
+                "tcp" if self.links.is_by_noise(&node) => "tcp+noise",
+                name => name,
+            },
             dialled: endpoint.is_dialer(),
             wire: self.links.wire(&node),
         };
@@ -116,7 +119,7 @@ impl Network {
         if path.dialled && path.transport != Path::RELAY {
             self.relays.reached(node, remote);
         }
-        if path.dialled && path.transport == "quic" {
+        if path.dialled && path.transport == "quic" && self.keeps(&node) {
             self.watches.want(node);
         }
         if opened.first {
@@ -163,6 +166,10 @@ impl Network {
         if let Some(node) = node_id(&peer_id).filter(|node| self.links.is_open(node)) {
             let over_tcp = listens.iter().filter(|address| address::transport_name(address) == "tcp");
             self.watches.know(node, over_tcp.cloned().collect());
+        }
+        // With few entries the table looks for more as soon as one is made, and would connect again whom this node let go.
+        if node_id(&peer_id).is_some_and(|node| !self.keeps(&node)) {
+            return;
         }
         let table = &mut self.swarm.behaviour_mut().table;
         // Where it was before is of no use.

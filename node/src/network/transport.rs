@@ -1,6 +1,7 @@
-//! QUIC, TCP+TLS, and both through a member that passes them on; each connection authenticated before anything above the transport hears of it.
+//! QUIC, TCP, and both through a member that passes them on; each connection authenticated before anything above the transport hears of it.
 //!
-//! Both negotiate X25519MLKEM768 first, which is what libp2p's TLS does unless it is told otherwise.
+//! TLS, which encrypts both unless a node is told to take Noise over TCP as well, negotiates X25519MLKEM768 first: what libp2p's TLS does
+//! unless it is told otherwise.
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use libp2p::{PeerId, quic, relay, tcp, tls, yamux};
 
 use super::fence::ARRIVALS;
 use super::gate::Gate;
+use super::secured::{Secured, SecuredError, Security, TcpSecurity};
 use super::throttle::Throttled;
 
 /// How long an address may take to be connected and encrypted.
@@ -29,9 +31,11 @@ const QUIC_KEEP_ALIVE: Duration = Duration::from_millis(1_500);
 
 /// Connections whose other end holds the key of the peer id, and no more than that.
 pub(super) type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+/// The same, with what encrypts them.
+type Encrypted = Boxed<(PeerId, Security, StreamMuxerBox)>;
 
 /// How streams share a connection that has none by itself.
-fn streams() -> yamux::Config {
+pub(super) fn streams() -> yamux::Config {
     let mut streams = yamux::Config::default();
     streams.set_max_num_streams(STREAMS_MAX as usize);
     streams
@@ -40,21 +44,25 @@ fn streams() -> yamux::Config {
 /// Encrypted connections over TCP that are not authenticated yet.
 ///
 /// # Errors
-/// When no TLS certificate can be made of the keys.
-pub(super) fn bare_tcp(keys: &Keypair) -> Result<Connections, tls::certificate::GenError> {
+/// [`SecuredError`].
+fn over_tcp(keys: &Keypair, security: TcpSecurity) -> Result<Encrypted, SecuredError> {
+    let secured = Secured::new(keys, security)?;
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .upgrade(Version::V1Lazy)
-        .authenticate(tls::Config::new(keys)?)
-        .multiplex(streams())
-        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+        .and_then(move |socket, point| Box::pin(secured.secure(socket, point)));
     Ok(TransportTimeout::new(tcp, CONNECT_TIME_MAX).boxed())
 }
 
-/// Encrypted connections that are not authenticated yet.
+/// Encrypted connections over TCP to whoever is dialled, not authenticated yet.
 ///
 /// # Errors
-/// When no TLS certificate can be made of the keys.
-pub(super) fn bare(keys: &Keypair) -> Result<Connections, tls::certificate::GenError> {
+/// [`SecuredError`].
+pub(super) fn bare_tcp(keys: &Keypair) -> Result<Connections, SecuredError> {
+    let tcp = over_tcp(keys, TcpSecurity::Tls)?;
+    Ok(tcp.map(|(peer, _, muxer), _| (peer, muxer)).boxed())
+}
+
+/// Encrypted connections that are not authenticated yet.
+fn encrypted(keys: &Keypair, security: TcpSecurity) -> Result<Encrypted, SecuredError> {
     let mut config = quic::Config::new(keys);
     config.handshake_timeout = CONNECT_TIME_MAX;
     config.max_concurrent_stream_limit = STREAMS_MAX;
@@ -62,33 +70,43 @@ pub(super) fn bare(keys: &Keypair) -> Result<Connections, tls::certificate::GenE
     config.max_idle_timeout = QUIC_IDLE_MS_MAX;
     config.keep_alive_interval = QUIC_KEEP_ALIVE;
     let quic = Throttled::new(quic::tokio::Transport::new(config), ARRIVALS);
-    let quic = quic.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let quic = quic.map(|(peer, connection), _| (peer, Security::Tls, StreamMuxerBox::new(connection)));
 
     let quic = TransportTimeout::new(quic, CONNECT_TIME_MAX);
-    let either = quic.or_transport(bare_tcp(keys)?).map(|either, _| match either {
+    let either = quic.or_transport(over_tcp(keys, security)?).map(|either, _| match either {
         Either::Left(connection) | Either::Right(connection) => connection,
     });
     Ok(either.boxed())
 }
 
+/// Encrypted connections to whoever is dialled, not authenticated yet.
+///
+/// # Errors
+/// [`SecuredError`].
+pub(super) fn bare(keys: &Keypair) -> Result<Connections, SecuredError> {
+    let both = encrypted(keys, TcpSecurity::Tls)?;
+    Ok(both.map(|(peer, _, muxer), _| (peer, muxer)).boxed())
+}
+
 /// Connections whose other end is a member, directly or passed on by another member; and what belongs to the latter in the swarm.
 ///
 /// # Errors
-/// Those of [`bare`].
+/// [`SecuredError`].
 pub(super) fn authenticated(
     keys: &Keypair,
+    security: TcpSecurity,
     gate: Gate,
-) -> Result<(Connections, relay::client::Behaviour), tls::certificate::GenError> {
+) -> Result<(Connections, relay::client::Behaviour), SecuredError> {
     let (relayed, behaviour) = relay::client::new(keys.public().to_peer_id());
     let relayed = relayed
         .upgrade(Version::V1)
         .authenticate(tls::Config::new(keys)?)
         .multiplex(streams())
-        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
-    let either = TransportTimeout::new(relayed, CONNECT_TIME_MAX).or_transport(bare(keys)?);
+        .map(|(peer, connection), _| (peer, Security::Tls, StreamMuxerBox::new(connection)));
+    let either = TransportTimeout::new(relayed, CONNECT_TIME_MAX).or_transport(encrypted(keys, security)?);
     let either = either.map(|either, _| match either {
         Either::Left(connection) | Either::Right(connection) => connection,
     });
-    let authenticate = move |(peer, muxer), point| Box::pin(gate.authenticate(peer, muxer, point));
+    let authenticate = move |(peer, security, muxer), point| Box::pin(gate.authenticate(peer, security, muxer, point));
     Ok((either.and_then(authenticate).boxed(), behaviour))
 }

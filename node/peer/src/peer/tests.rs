@@ -2,12 +2,13 @@
 
 use serde_bytes::ByteArray;
 use weft_kernel::genesis_rules;
-use weft_protocol::{Certificate, Charter, Digest, EventPlace, Incarnation, KeyPair, Pruned, Signed};
+use weft_protocol::{Certificate, Charter, Digest, EventPlace, Incarnation, KeyPair, Pruned, PublicKeys, Signed};
 
 use super::*;
 use crate::rates::HOLD_US;
 use crate::start::Memory;
 
+mod doorstep;
 mod providers;
 mod versions;
 
@@ -22,35 +23,47 @@ struct World {
 
 impl World {
     fn new(recovered: impl Fn(ChainId) -> Recovered) -> Self {
+        Self::among(&[], PeerConfig::default(), recovered)
+    }
+
+    /// The same in a cluster with these, each of which has an address.
+    fn among(others: &[PublicKeys], config: PeerConfig, recovered: impl Fn(ChainId) -> Recovered) -> Self {
         let keys = Arc::new(KeyPair::generate([5; 32]));
         let founder = keys.public_keys().clone();
         let charter =
             Charter { founder: founder.clone(), rules: genesis_rules().into(), nonce: ByteArray::new([1; 16]) };
-        let certificate = Certificate {
-            cluster: charter.cluster_id(),
-            keys: founder.clone(),
-            name: "alpha".parse().expect("a name"),
-            role: Role::Admin,
-            grants: Vec::new(),
-            issuer: founder.node(),
-            issued: NOW,
-            not_after: None,
+        let certify = |subject: &PublicKeys, name: &str, role: Role| {
+            let certificate = Certificate {
+                cluster: charter.cluster_id(),
+                keys: subject.clone(),
+                name: name.parse().expect("a name"),
+                role,
+                grants: Vec::new(),
+                issuer: founder.node(),
+                issued: NOW,
+                not_after: None,
+            };
+            Signed::new(&certificate, &*keys)
         };
+        let certificate = certify(&founder, "alpha", Role::Admin);
+        let members =
+            (0..).zip(others).map(|(number, it)| certify(it, &format!("other{number}"), Role::Worker)).collect();
+        let addresses = others.iter().map(|it| (it.node(), vec![format!("/sim/{}", it.node().short())])).collect();
         let incarnation = Incarnation(1);
         let chain = ChainId { node: founder.node(), incarnation };
         let gates = Gates::new(founder.node(), &charter.rules, &charter.rules_hash()).expect("the genesis rules");
         let identity = PeerIdentity {
             name: "alpha".parse().expect("a name"),
             charter,
-            certificate: Signed::new(&certificate, &*keys),
+            certificate,
             incarnation,
             disowned: Vec::new(),
             memory: Memory::Fresh,
             build: "test".to_owned(),
-            members: Vec::new(),
-            addresses: Vec::new(),
+            members,
+            addresses,
         };
-        let peer = Peer::new(PeerConfig::default(), identity, &recovered(chain), keys, gates, 7, NOW);
+        let peer = Peer::new(config, identity, &recovered(chain), keys, gates, 7, NOW);
         let mut world = Self { peer, written: Vec::new(), answers: Vec::new() };
         world.give(Input::Woken);
         world

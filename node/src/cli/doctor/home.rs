@@ -8,6 +8,7 @@ use crate::cli::CliError;
 use crate::config::{Flags, load};
 use crate::home::HomeDir;
 use crate::identity;
+use crate::network::TcpSecurity;
 
 /// The folder, and the token that opens the door.
 pub(super) fn folder(home: &HomeDir) -> Check {
@@ -61,6 +62,11 @@ pub(super) fn cluster(home: &HomeDir) -> Check {
 /// The configuration, as the next start would read it.
 pub(super) fn settings(home: &HomeDir) -> Check {
     match load(home, &Flags::default()) {
+        Ok(config) if config.tcp_security == TcpSecurity::TlsOrNoise => Check::warn(
+            "config",
+            "network.tcp_security is tls+noise: connections that Noise encrypts have no post-quantum key exchange",
+            "weft members shows who came so (tcp+noise); without any, set it to tls",
+        ),
         Ok(_) => Check::ok("config", "every key is known and in its range"),
         Err(error) => Check::of_error("config", &CliError::from(error)),
     }

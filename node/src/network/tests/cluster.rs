@@ -15,7 +15,7 @@ use weft_protocol::{
 
 use crate::clock;
 use crate::identity::random;
-use crate::network::{Mdns, Network, NetworkConfig, NetworkEvent};
+use crate::network::{Mdns, Network, NetworkConfig, NetworkEvent, TcpSecurity};
 
 /// How long anything may take before a test has failed: far beyond what it takes on the slowest machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -163,8 +163,18 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) async fn start(member: &Member, view: AdmissionView, listen: &[&str]) -> Self {
+        Self::start_with(member, view, listen, TcpSecurity::Tls).await
+    }
+
+    pub(super) async fn start_with(
+        member: &Member,
+        view: AdmissionView,
+        listen: &[&str],
+        tcp_security: TcpSecurity,
+    ) -> Self {
         let listen = listen.iter().map(|&address| address.to_owned()).collect();
-        let config = NetworkConfig { keys: Arc::clone(&member.keys), listen, view: Arc::new(view), mdns: Mdns::off() };
+        let (keys, view) = (Arc::clone(&member.keys), Arc::new(view));
+        let config = NetworkConfig { keys, listen, tcp_security, view, mdns: Mdns::off() };
         let mut network = Network::new(config).await.unwrap();
         let (commands, mut incoming) = mpsc::channel::<Command>(QUEUED_MAX);
         let (outgoing, events) = mpsc::channel(QUEUED_MAX);

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::cluster::{Cluster, Node, QUIC, TCP};
+use crate::network::TcpSecurity;
 
 /// X25519MLKEM768 among the named groups of TLS (draft-kwiatkowski-tls-ecdhe-mlkem).
 const X25519_MLKEM768: u16 = 0x11ec;
@@ -177,11 +178,16 @@ fn frames(content: &[u8], pieces: &mut Vec<(usize, Vec<u8>)>) {
 }
 
 /// Two members who are connected through a forwarder, which stays until the test ends.
-async fn connected_through(nonce: u8, transport: &str, through: impl AsyncFnOnce(&str) -> String) {
+async fn connected_through(
+    nonce: u8,
+    transport: &str,
+    security: TcpSecurity,
+    through: impl AsyncFnOnce(&str) -> String,
+) {
     let cluster = Cluster::new(nonce);
     let (alpha, beta) = (cluster.founder.clone(), cluster.admit("beta"));
-    let mut first = Node::start(&alpha, cluster.view(&alpha, &[&beta]), &[transport]).await;
-    let mut second = Node::start(&beta, cluster.view(&beta, &[&alpha]), &[transport]).await;
+    let mut first = Node::start_with(&alpha, cluster.view(&alpha, &[&beta]), &[transport], security).await;
+    let mut second = Node::start_with(&beta, cluster.view(&beta, &[&alpha]), &[transport], security).await;
     let listens = second.addresses().await.remove(0);
     let (node, forwarder) = (second.node, through(&listens).await);
     first.tell(move |network| network.dial(node, vec![forwarder]));
@@ -197,9 +203,18 @@ fn socket(address: &str) -> SocketAddr {
 
 #[tokio::test]
 async fn over_tcp_members_agree_on_a_post_quantum_group() {
+    agree_over_tcp(1, TcpSecurity::Tls).await;
+}
+
+#[tokio::test]
+async fn members_that_take_noise_agree_on_it_all_the_same() {
+    agree_over_tcp(3, TcpSecurity::TlsOrNoise).await;
+}
+
+async fn agree_over_tcp(nonce: u8, security: TcpSecurity) {
     let seen: Seen = Arc::default();
     let keep = Arc::clone(&seen);
-    connected_through(1, TCP, async |listens: &str| {
+    connected_through(nonce, TCP, security, async |listens: &str| {
         let (listener, to) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), socket(listens));
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
@@ -214,6 +229,9 @@ async fn over_tcp_members_agree_on_a_post_quantum_group() {
         format!("/ip4/127.0.0.1/tcp/{port}")
     })
     .await;
+    // Whoever could take away what is offered in the clear would find nothing to leave.
+    let offered = String::from_utf8_lossy(&seen.lock().unwrap()[0].concat()).into_owned();
+    assert!(offered.contains("/tls/1.0.0") && !offered.contains("/noise"), "whoever dials offers TLS alone");
     let [client, server] = seen.lock().unwrap().each_ref().map(|pieces| tls_handshake(&pieces.concat()));
     assert_post_quantum(&client, &server);
 }
@@ -237,7 +255,7 @@ async fn pass_on(
 async fn over_quic_members_agree_on_a_post_quantum_group() {
     let seen: Seen = Arc::default();
     let keep = Arc::clone(&seen);
-    connected_through(2, QUIC, async |listens: &str| {
+    connected_through(2, QUIC, TcpSecurity::Tls, async |listens: &str| {
         let (here, there) =
             (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let port = here.local_addr().unwrap().port();

@@ -13,7 +13,7 @@ use weft_protocol::{
 };
 
 use super::cluster::{Cluster, Member, Node, QUIC, TCP, assert_none};
-use crate::network::{Mdns, Network, NetworkConfig, NetworkEvent};
+use crate::network::{Mdns, Network, NetworkConfig, NetworkEvent, TcpSecurity};
 
 async fn two(cluster: &Cluster, listen: &[&str]) -> (Member, Node, Member, Node) {
     let (alpha, beta) = (cluster.founder.clone(), cluster.admit("beta"));
@@ -223,7 +223,8 @@ async fn the_end_of_a_program_is_told_before_it_is_gone() {
         let mut stays = Node::start(&cluster.founder, view, &[transport]).await;
         let (node, addresses) = (stays.node, stays.addresses().await);
         let view = Arc::new(cluster.view(&beta, &[]));
-        let config = NetworkConfig { keys: Arc::clone(&beta.keys), listen: Vec::new(), view, mdns: Mdns::off() };
+        let (keys, tcp_security) = (Arc::clone(&beta.keys), TcpSecurity::Tls);
+        let config = NetworkConfig { keys, listen: Vec::new(), tcp_security, view, mdns: Mdns::off() };
         // A runtime of its own that ends with it: nothing of it runs on.
         let ends = tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -8,6 +8,7 @@ mod kept;
 mod key_exchange;
 mod lookup;
 mod members;
+mod noise;
 mod providers;
 mod repair;
 mod strangers;

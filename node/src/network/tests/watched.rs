@@ -102,6 +102,27 @@ async fn when_nobody_listens_there_any_more_the_other_connections_are_closed() {
 }
 
 #[tokio::test]
+async fn a_member_to_which_no_link_is_kept_is_not_watched() {
+    let cluster = Cluster::new(7);
+    let (alpha, beta) = (cluster.founder.clone(), cluster.admit("beta"));
+    let mut first = Node::start(&alpha, cluster.view(&alpha, &[&beta]), &[QUIC, TCP]).await;
+    let second = Node::start(&beta, cluster.view(&beta, &[&alpha]), &[QUIC, TCP]).await;
+    let (node, addresses) = (second.node, second.addresses().await);
+    first.tell(move |network| {
+        network.keep_links(Some(std::collections::BTreeSet::new()));
+        network.dial(node, addresses);
+    });
+    first.until_connected(node).await;
+    // By then each has said where it listens, after which a watch begins at once.
+    for _ in 0..2 {
+        let pinged = |input| if let Input::Pinged { .. } = input { Some(()) } else { None };
+        first.until_input("Pinged", pinged).await;
+    }
+    assert!(!first.read(move |network| network.watches.addresses_of(&node)).await.is_empty(), "it knows where");
+    assert_eq!((first.read(|it| it.watches.count()).await, second.read(|it| it.watches.count()).await), (0, 0));
+}
+
+#[tokio::test]
 async fn strangers_watch_nobody() {
     let cluster = Cluster::new(6);
     let alpha = cluster.founder.clone();

@@ -12,7 +12,7 @@ use weft_protocol::{KeyPair, NodeId, Timestamp};
 
 use super::super::cluster::{PATIENCE, QUIC, TCP};
 use crate::clock;
-use crate::network::{Mdns, Network, NetworkConfig, NetworkEvent, RecentRefusal};
+use crate::network::{Mdns, Network, NetworkConfig, NetworkEvent, RecentRefusal, TcpSecurity};
 
 /// More than a test says before the node listens.
 const COMMANDS_MAX: usize = 64;
@@ -94,8 +94,15 @@ async fn run(
     listens: oneshot::Sender<(String, String)>,
 ) {
     let listen = vec![TCP.to_owned(), QUIC.to_owned()];
-    let mut network =
-        Network::new(NetworkConfig { keys, listen, view: discovery.view(), mdns: Mdns::off() }).await.unwrap();
+    let mut network = Network::new(NetworkConfig {
+        keys,
+        listen,
+        tcp_security: TcpSecurity::Tls,
+        view: discovery.view(),
+        mdns: Mdns::off(),
+    })
+    .await
+    .unwrap();
     let of = |part: &str| network.listening.iter().find(|address| address.contains(part)).unwrap().clone();
     listens.send((of("/quic-v1"), of("/tcp/"))).unwrap();
     let mut spent = Spent::default();
