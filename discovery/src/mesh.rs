@@ -142,34 +142,47 @@ mod tests {
                 }
             }
         }
+    }
 
-        #[test]
-        fn nobody_has_many(seed: u64, count in 65_usize..=512) {
-            let members = members(seed, count);
+    /// Worlds in which ids fall as they may. They are always the same ones, as with enough of them some are as unlucky as one likes.
+    fn worlds() -> impl Iterator<Item = (BTreeSet<NodeId>, f64)> {
+        let counts = [66_usize, 97, 160, 193, 300, 400, 512];
+        let worlds = (0..8).flat_map(move |seed| counts.map(|count| (mixed(seed), count)));
+        worlds.map(|(seed, count)| (members(seed, count), (count as f64).sqrt()))
+    }
+
+    #[test]
+    fn nobody_has_many() {
+        for (members, root) in worlds() {
             let mesh = Mesh::of(&members);
             let degrees: Vec<usize> = members.iter().map(|node| mesh.neighbours(*node).len()).collect();
-            let root = (count as f64).sqrt();
-            let mean = degrees.iter().sum::<usize>() as f64 / count as f64;
-            prop_assert!(mean <= 3.0 * root, "{mean} of {count}");
+            let mean = degrees.iter().sum::<usize>() as f64 / members.len() as f64;
+            assert!(mean <= 3.0 * root, "{mean} of {}", members.len());
             let most = degrees.into_iter().max().unwrap_or(0);
-            prop_assert!(most as f64 <= 5.0 * root, "{most} of {count}");
+            assert!(most as f64 <= 5.0 * root, "{most} of {}", members.len());
         }
+    }
 
-        #[test]
-        fn whoever_comes_or_goes_changes_little(seed: u64, count in 66_usize..400) {
-            let all = members(seed, count);
-            let newcomer = *all.iter().nth(count / 2).expect("one of them");
+    #[test]
+    fn whoever_comes_or_goes_changes_little() {
+        let mut looked_at = 0;
+        for (all, root) in worlds() {
+            let newcomer = *all.iter().nth(all.len() / 2).expect("one of them");
             let before: BTreeSet<NodeId> = all.iter().copied().filter(|node| *node != newcomer).collect();
-            prop_assume!(Mesh::of(&all).groups.len() == Mesh::of(&before).groups.len());
+            if Mesh::of(&all).groups.len() != Mesh::of(&before).groups.len() {
+                continue;
+            }
+            looked_at += 1;
             let (before, after) = (links(&before), links(&all));
             let of_others = |links: &BTreeSet<(NodeId, NodeId)>| -> BTreeSet<(NodeId, NodeId)> {
                 links.iter().filter(|(one, other)| *one != newcomer && *other != newcomer).copied().collect()
             };
             let (kept, of_others) = (of_others(&after), of_others(&before));
-            prop_assert!(kept.is_subset(&of_others), "nobody else is connected anew");
+            assert!(kept.is_subset(&of_others), "nobody else is connected anew");
             let gone = of_others.difference(&kept).count();
-            prop_assert!(gone as f64 <= 6.0 * (count as f64).sqrt(), "{gone} of {}", before.len());
+            assert!(gone as f64 <= 6.0 * root, "{gone} of {}", before.len());
         }
+        assert!(looked_at > 40, "{looked_at} worlds");
     }
 
     #[test]
