@@ -40,23 +40,24 @@ impl Announcing {
         self.due.get_or_insert(now.after_us(config.announce_linger_us).max(self.not_before));
     }
 
-    /// What is to be announced by now.
-    pub(crate) fn take_due(&mut self, config: &ReplicationConfig, now: Timestamp) -> Option<HeadGossip> {
-        self.due.filter(|due| *due <= now)?;
-        self.take(config, now)
+    /// What was not announced yet, each commit by itself: nobody can fetch it from a node that is gone.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = HeadGossip> {
+        self.due = None;
+        let unsaid = std::mem::take(&mut self.unsaid);
+        let said = self.recent.len().saturating_sub(unsaid);
+        self.recent.iter().skip(said).map(|(_, group)| whole_if_small(group))
     }
 
-    /// What was not announced yet, without waiting any longer.
-    pub(crate) fn take(&mut self, config: &ReplicationConfig, now: Timestamp) -> Option<HeadGossip> {
-        self.due.take()?;
+    /// What is to be announced by now.
+    pub(crate) fn take_due(&mut self, config: &ReplicationConfig, now: Timestamp) -> Option<HeadGossip> {
+        self.due.take_if(|due| *due <= now)?;
         self.not_before = now.after_us(config.announce_pause_us);
         let unsaid = std::mem::take(&mut self.unsaid);
         while self.recent.len() > unsaid {
             self.forget_first();
         }
         let (_, last) = self.recent.back()?;
-        let whole = unsaid == 1 && last.size() <= GOSSIP_COMMIT_BYTES_MAX;
-        Some(if whole { HeadGossip::Group(last.clone()) } else { HeadGossip::Head(last.signed.clone()) })
+        Some(if unsaid == 1 { whole_if_small(last) } else { HeadGossip::Head(last.signed.clone()) })
     }
 
     /// When the next announcement is due.
@@ -90,4 +91,9 @@ impl Announcing {
             self.recent_bytes -= group.size();
         }
     }
+}
+
+fn whole_if_small(group: &CommitGroup) -> HeadGossip {
+    let whole = group.size() <= GOSSIP_COMMIT_BYTES_MAX;
+    if whole { HeadGossip::Group(group.clone()) } else { HeadGossip::Head(group.signed.clone()) }
 }

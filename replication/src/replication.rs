@@ -202,7 +202,7 @@ impl Replication {
             Input::MemberQuarantined { node } => self.on_member_quarantined(node),
             Input::MemberPardoned { node } => self.on_member_pardoned(node),
             Input::OwnChainGrew { group, commit } => self.on_own_chain_grew(*group, &commit, now, outputs),
-            Input::Halting => outputs.extend(self.announcing.take(&self.config, now).map(gossip)),
+            Input::Halting => outputs.extend(self.announcing.take_all().map(gossip)),
             Input::Gossiped { from, gossip } => self.on_gossiped(from, *gossip, now, outputs),
             Input::RequestArrived { request, from, content } => self.on_request(request, from, content, now, outputs),
             Input::ResponseArrived { fetch, content } => self.on_response(fetch, Some(*content), now, outputs),

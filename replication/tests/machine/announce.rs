@@ -125,7 +125,11 @@ fn a_node_that_goes_down_says_at_once_what_it_has_not_said() {
     let (mut world, mut writer) = writing();
     writer.write_many(START, 1);
     grow(&mut world, &writer);
-    assert_eq!(gossiped(world.ask(HOST, Input::Halting)), [HeadGossip::Group(writer.groups[0].clone())]);
+    after(&mut world, 1_000);
+    writer.write_many(START, 2);
+    grow(&mut world, &writer);
+    let each = [1, 2].map(|number: usize| HeadGossip::Group(writer.groups[number].clone()));
+    assert_eq!(gossiped(world.ask(HOST, Input::Halting)), each, "nobody can ask it any more");
     assert_eq!(gossiped(world.ask(HOST, Input::Halting)), []);
 }
 
