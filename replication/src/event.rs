@@ -55,7 +55,7 @@ pub enum Input {
         /// Its header.
         commit: Box<Commit>,
     },
-    /// This node goes down after this: what others were not told of yet they hear now.
+    /// This node goes down: what others were not told of yet they hear now.
     Halting,
     /// A commit was announced on the topic `heads`.
     Gossiped {

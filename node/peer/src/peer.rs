@@ -1160,6 +1160,9 @@ impl Peer {
         self.look_for_rotation(&group);
         self.failover_announced(&group, now, out);
         self.tell_replication(replication::Input::OwnChainGrew { group, commit: Box::new(commit) });
+        if self.kernel.state() == kernel::NodeState::ShuttingDown {
+            self.tell_replication(replication::Input::Halting);
+        }
     }
 
     /// The record of a rotation is on disk: what this node shows and what signs for it change before anything else is said.
