@@ -33,6 +33,7 @@ fn partial() -> (World, NodeId) {
 fn give(world: &mut World, input: Input, now: Timestamp) -> Vec<Output> {
     let mut outputs = Vec::new();
     world.peer.handle(input, now, &mut outputs);
+    world.peer.write(now, &mut outputs);
     outputs
 }
 

@@ -75,6 +75,7 @@ impl Pair {
         while let Some(input) = inputs.pop_front() {
             let before = self.outputs.len();
             self.peer.handle(input, self.now, &mut self.outputs);
+            self.peer.write(self.now, &mut self.outputs);
             inputs.extend(self.outputs[before..].iter().filter_map(|output| match output {
                 Output::Persist(_) => Some(Input::Persisted),
                 Output::Start { process, .. } => Some(Input::AgentStarted { process: *process, pid: None }),
