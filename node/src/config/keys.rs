@@ -163,7 +163,7 @@ pub(crate) static KEYS: [Key; 49] = [
     },
     time(
         "kernel.records_linger",
-        "how long the records of plain messages may wait for others before they are written",
+        "how long records of plain messages, and that durable ones were acknowledged, may wait for others before they are written",
         |config| &mut config.kernel.records_linger_us,
         0,
         10 * SECOND,
