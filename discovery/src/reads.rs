@@ -165,9 +165,7 @@ impl Discovery {
     pub fn node_by_ref(&self, node: &NodeRef) -> Result<NodeId, Refusal> {
         let found: Vec<NodeId> = match node {
             NodeRef::Id(id) => self.members.contains(id).then_some(*id).into_iter().collect(),
-            NodeRef::Name(name) => {
-                self.members.iter().filter(|(_, member)| member.name == name).map(|(id, _)| id).collect()
-            }
+            NodeRef::Name(name) => self.members.named(name),
         };
         match found.as_slice() {
             [] => Err(Refusal::NoResponder { target: format!("no member {node}") }),

@@ -34,6 +34,10 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// plain messages (guess).
 const GATHERED_MAX: usize = 256;
 
+/// Most inputs that are here together after which what waits for members leaves, and is written. Measured with 64 calls in flight: an
+/// eighth more of them a second than with one; with 64 all leave in one frame, and the two ends take turns.
+const TOGETHER_MAX: usize = 16;
+
 /// Most inputs in a row that are handled while what they cause goes on causing more, before anything outside is looked at:
 /// half a millisecond of plain messages (guess).
 const TAKEN_MAX: usize = 1_024;
@@ -141,7 +145,7 @@ impl EventLoop {
         }
         // The first advert must say where this node is: gossip of the next one may find nobody ready.
         self.inputs.push_back(Input::Woken);
-        let (mut taken, mut gathered) = (0, 0);
+        let (mut taken, mut gathered, mut together) = (0, 0, 0);
         while !self.halted {
             if self.inputs.is_empty() {
                 self.wait(&mut gathered).await;
@@ -152,15 +156,18 @@ impl EventLoop {
             let Some(input) = self.inputs.pop_front() else { continue };
             taken += 1;
             let now = self.clock.now();
-            self.peer.handle(input, now, &mut outputs);
+            self.peer.take_in(input, now, &mut outputs);
             self.handled = true;
-            for output in outputs.drain(..) {
-                self.carry_out(output, now);
+            self.carry_out_all(&mut outputs, now);
+            together += 1;
+            if together < TOGETHER_MAX && self.is_more_here(&mut gathered) {
+                continue;
             }
+            together = 0;
+            self.peer.depart(now, &mut outputs);
+            self.carry_out_all(&mut outputs, now);
             self.peer.write(now, &mut outputs);
-            for output in outputs.drain(..) {
-                self.carry_out(output, now);
-            }
+            self.carry_out_all(&mut outputs, now);
             if let Some(over) = self.over.take()
                 && let Err(error) = self.start_over(over).await
             {
@@ -173,6 +180,21 @@ impl EventLoop {
         self.scrubbing.rest().await;
         self.disk.shutdown().await;
         ended
+    }
+
+    /// Whether the next input is here already, without a wake-up: then what leaves for members leaves together with what that brings.
+    fn is_more_here(&mut self, gathered: &mut usize) -> bool {
+        if self.halted || self.over.is_some() {
+            return false;
+        }
+        if self.inputs.is_empty()
+            && *gathered < GATHERED_MAX
+            && let Some(event) = self.gather()
+        {
+            *gathered += 1;
+            self.take_in(event);
+        }
+        !self.inputs.is_empty()
     }
 
     /// Ends this peer, of which nobody has heard anything yet, and goes on with the next.
@@ -343,6 +365,12 @@ impl EventLoop {
     fn start(&mut self, process: ProcessId, spec: AgentSpec) {
         let limits = self.peer.kernel().process(process).map_or_else(|| spec.limits.clone(), |known| known.limits);
         self.inputs.extend(self.runners.start(process, spec, limits));
+    }
+
+    fn carry_out_all(&mut self, outputs: &mut Vec<Output>, now: Timestamp) {
+        for output in outputs.drain(..) {
+            self.carry_out(output, now);
+        }
     }
 
     fn carry_out(&mut self, output: Output, now: Timestamp) {

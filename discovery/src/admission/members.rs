@@ -56,12 +56,14 @@ pub(crate) struct Member<'a> {
 }
 
 /// Invariant: every certificate in `valid` verifies, is of this cluster, and was signed by the founder or by a node with an
-/// admin's certificate in `valid`, or is this node's own.
+/// admin's certificate in `valid`, or is this node's own. `names` has exactly the names in `valid`.
 #[derive(Debug)]
 pub(crate) struct Members {
     cluster: ClusterId,
     founder: PublicKeys,
     valid: BTreeMap<NodeId, BTreeMap<(Timestamp, Digest), Valid>>,
+    /// Who has a certificate with that name, the latest or not.
+    names: BTreeMap<NodeName, BTreeSet<NodeId>>,
     /// Of those whose keys gave way to others: all that they had.
     rotated: BTreeMap<NodeId, MemberKeys>,
     held: BTreeMap<NodeId, BTreeMap<Digest, Signed<Certificate>>>,
@@ -75,6 +77,7 @@ impl Members {
             cluster,
             founder,
             valid: BTreeMap::new(),
+            names: BTreeMap::new(),
             rotated: BTreeMap::new(),
             held: BTreeMap::new(),
             quarantined: BTreeSet::new(),
@@ -84,8 +87,9 @@ impl Members {
 
     /// Takes the certificate of this very node, which the handshake that admitted it has verified.
     pub(crate) fn trust(&mut self, certificate: Certificate, signed: Signed<Certificate>) {
-        let key = (certificate.issued, signed.digest());
-        self.valid.entry(certificate.keys.node()).or_default().insert(key, Valid { certificate, signed });
+        let (node, key) = (certificate.keys.node(), (certificate.issued, signed.digest()));
+        self.valid.entry(node).or_default().insert(key, Valid { certificate, signed });
+        self.name(node);
     }
 
     /// Folds one admission, as it stands on the chain of `issuer`.
@@ -210,6 +214,7 @@ impl Members {
         let node = certificate.keys.node();
         let key = (certificate.issued, signed.digest());
         let room = self.valid.len() < MEMBERS_MAX;
+        self.unname(node);
         match self.valid.get_mut(&node) {
             Some(certificates) => {
                 certificates.insert(key, Valid { certificate, signed });
@@ -223,6 +228,22 @@ impl Members {
                 folded.joined.insert(node);
             }
             None => folded.refused += 1,
+        }
+        self.name(node);
+    }
+
+    fn name(&mut self, node: NodeId) {
+        for valid in self.valid.get(&node).into_iter().flat_map(BTreeMap::values) {
+            self.names.entry(valid.certificate.name.clone()).or_default().insert(node);
+        }
+    }
+
+    fn unname(&mut self, node: NodeId) {
+        for valid in self.valid.get(&node).into_iter().flat_map(BTreeMap::values) {
+            let name = &valid.certificate.name;
+            if self.names.get_mut(name).is_some_and(|nodes| nodes.remove(&node) && nodes.is_empty()) {
+                self.names.remove(name);
+            }
         }
     }
 
@@ -293,6 +314,12 @@ impl Members {
         self.valid
             .iter()
             .filter_map(|(node, certificates)| Some((*node, projected(certificates, self.rotated.get(node))?)))
+    }
+
+    /// Those who go by that name.
+    pub(crate) fn named(&self, name: &NodeName) -> Vec<NodeId> {
+        let once = self.names.get(name).into_iter().flatten().copied();
+        once.filter(|node| self.get(node).is_some_and(|member| member.name == name)).collect()
     }
 
     /// All certificates of a member, by hash.

@@ -186,6 +186,19 @@ fn a_node_is_named_by_its_name_or_id() {
     assert_eq!(machine.discovery.display_name(node('d')), node('d').to_string());
 }
 
+#[test]
+fn a_member_that_was_given_another_name_goes_by_that_alone() {
+    let mut machine = Machine::with_members(&['b']);
+    let renamed = crate::world::certificate_with('a', 'b', Role::Worker, |certificate| {
+        certificate.issued = START.after_us(1);
+        certificate.name = name('d');
+    });
+    machine.give(Input::AdmissionSeen { issuer: node('a'), certificate: Box::new(renamed), invite: None });
+    let by = |text: &str| machine.discovery.node_by_ref(&text.parse::<NodeRef>().unwrap());
+    assert_eq!(by("node-d"), Ok(node('b')));
+    assert_eq!(by("node-b").unwrap_err().code(), "no-responder");
+}
+
 fn served(load: u64) -> ServiceAdvert {
     ServiceAdvert { service: "sum".parse().unwrap(), agent: agent("adder"), contract: None, load }
 }

@@ -300,6 +300,12 @@ impl Peer {
 
     /// Applies one input. The outputs must be carried out in order, and then those of [`Peer::write`], before the next input is given.
     pub fn handle(&mut self, input: Input, now: Timestamp, out: &mut Vec<Output>) {
+        self.take_in(input, now, out);
+        self.depart(now, out);
+    }
+
+    /// Applies one of several inputs that are here together. After the last of them follow [`Peer::depart`] and [`Peer::write`].
+    pub fn take_in(&mut self, input: Input, now: Timestamp, out: &mut Vec<Output>) {
         self.now = now;
         self.dispatch(input, now, out);
         self.run_steps(now, out);
@@ -307,7 +313,18 @@ impl Peer {
         self.look_at_failover(now, out);
         self.ask_for_damaged(now, out);
         self.let_links_go(now, out);
-        self.flush(now, out);
+    }
+
+    /// What waits for members and for our receipts leaves as far as it may.
+    pub fn depart(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        while let Some((request, receipts)) = self.inbound.take_ready(now) {
+            out.push(Output::Respond { request, content: Response::A2a(A2aResponse { receipts }) });
+        }
+        while let Some((to, request)) = self.links.take() {
+            let messages = request.items.iter().filter_map(message_of).collect();
+            let content = Request::A2a(request);
+            self.request(to, content, Outbound::A2a { to, messages }, out);
+        }
     }
 
     /// What is to be written of all that was applied. It comes apart, because what travels meanwhile need not wait until it is signed.
@@ -438,18 +455,6 @@ impl Peer {
             }
         }
         self.kernel_out = kernel_out;
-    }
-
-    /// What waits for members and for our receipts leaves as far as it may.
-    fn flush(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        while let Some((request, receipts)) = self.inbound.take_ready(now) {
-            out.push(Output::Respond { request, content: Response::A2a(A2aResponse { receipts }) });
-        }
-        while let Some((to, request)) = self.links.take() {
-            let messages = request.items.iter().filter_map(message_of).collect();
-            let content = Request::A2a(request);
-            self.request(to, content, Outbound::A2a { to, messages }, out);
-        }
     }
 
     pub(crate) fn request(&mut self, to: NodeId, content: Request, purpose: Outbound, out: &mut Vec<Output>) {

@@ -8,6 +8,7 @@ use super::*;
 use crate::rates::HOLD_US;
 use crate::start::Memory;
 
+mod departures;
 mod doorstep;
 mod providers;
 mod versions;
