@@ -101,6 +101,11 @@ faults! {
 }
 
 impl Fault {
+    /// The names of all.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|fault| fault.name())
+    }
+
     /// The one of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|fault| fault.name() == name)
