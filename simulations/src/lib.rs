@@ -50,7 +50,7 @@ mod world;
 pub use disk::Unsynced;
 pub use idle::idle;
 pub use mutation::Mutation;
-pub use network::LinkSettings;
+pub use network::{LinkClass, LinkSettings};
 pub use report::{CheckReport, SimReport};
 pub use run::{run, run_and_shrink, run_mutated, run_steps};
 pub use scenario::{

@@ -29,6 +29,8 @@ pub(crate) enum Accepts {
     Node,
     /// Nodes of the scenario, at least one and not all.
     Side,
+    /// Nodes of the scenario, at least one.
+    Group,
     /// Names that reports give to faults and events.
     Promises,
     /// Whatever its type says.
@@ -50,9 +52,13 @@ impl Accepts {
             ("", "steps") => Self::Number(1, STEPS_MAX),
             ("", "quiet_us_max") => Self::Number(1, TIME_US_MAX),
             ("", "promises") => Self::Promises,
+            ("groups", _) => Self::Group,
+            ("links", "between") => Self::Any,
             ("", "pause_us") | ("network", "latency_us") | ("disk", "write_us" | "read_us") => Self::Span,
             ("agents", "start_us" | "answer_us" | "slow_answer_us") => Self::Span,
-            ("network", "loss_per_mille" | "duplicate_per_mille") => RATE,
+            ("links", "latency_us") => Self::Span,
+            ("network" | "links", "loss_per_mille" | "duplicate_per_mille") => RATE,
+            ("network" | "links" | "transition", "bytes_per_s") => Self::Number(1_000, COUNT_MAX),
             ("agents", "never_per_mille" | "large_per_mille") => RATE,
             ("clock", "offset_us_max") => Self::Number(0, 20_000_000),
             ("clock", "drift_ppm_max") => Self::Number(0, 10_000),
@@ -62,7 +68,9 @@ impl Accepts {
             ("transition", "node" | "to" | "from" | "on") => Self::Node,
             ("transition", "side") => Self::Side,
             ("transition", "per_mille") => RATE,
-            ("transition", "deadline_us" | "up_to_us") => TIME,
+            ("transition", "joiners") => Self::Group,
+            ("transition", "times") => Self::Number(1, 1_000),
+            ("transition", "deadline_us" | "up_to_us" | "apart_us" | "together_us" | "up_us" | "down_us") => TIME,
             ("transition", "by_us" | "offset_us") => Self::Number(-TIME_US_MAX, TIME_US_MAX),
             ("transition", "drift_ppm") => Self::Number(-10_000, 10_000),
             ("transition", "topic" | "copy") => Self::Number(0, COUNT_MAX),
@@ -90,6 +98,10 @@ impl Accepts {
                 let side = value.as_array().map(Vec::as_slice).unwrap_or_default();
                 let holds = !side.is_empty() && side.len() < nodes && side.iter().all(node);
                 (holds, format!("some of the nodes from 0 to {}, and not all", nodes - 1))
+            }
+            Self::Group => {
+                let group = value.as_array().map(Vec::as_slice).unwrap_or_default();
+                (!group.is_empty() && group.iter().all(node), format!("nodes, from 0 to {}", nodes - 1))
             }
             Self::Promises => {
                 let names: Vec<&str> = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -137,9 +149,10 @@ pub(crate) fn wrong(scenario: &Scenario) -> Option<Wrong> {
             Value::Object(table) => table
                 .iter()
                 .find_map(|(inner, value)| refused(&[key.as_str(), inner.as_str()], key, inner, value, nodes)),
-            Value::Array(steps) if key == "script" => {
-                steps.iter().zip(0_usize..).find_map(|(step, number)| step_refused(step, &number.to_string(), nodes))
-            }
+            Value::Array(steps) if key == "script" || key == "links" => steps
+                .iter()
+                .zip(0_usize..)
+                .find_map(|(step, number)| step_refused(step, key, &number.to_string(), nodes)),
             value => refused(&[key.as_str()], "", key, value, nodes),
         };
         if found.is_some() {
@@ -157,10 +170,10 @@ fn refused(path: &[&str], section: &str, key: &str, value: &Value, nodes: usize)
     Some(Wrong::new(path, expected))
 }
 
-fn step_refused(step: &Value, number: &str, nodes: usize) -> Option<Wrong> {
+fn step_refused(step: &Value, list: &str, number: &str, nodes: usize) -> Option<Wrong> {
     step.as_object()?.iter().find_map(|(key, value)| {
         if key != "transition" {
-            return refused(&["script", number, key.as_str()], "script", key, value, nodes);
+            return refused(&[list, number, key.as_str()], list, key, value, nodes);
         }
         let (what, fields) = value.as_object()?.iter().next()?;
         let mut fields = fields.as_object()?.iter();
@@ -175,6 +188,14 @@ fn step_refused(step: &Value, number: &str, nodes: usize) -> Option<Wrong> {
 fn together(scenario: &Scenario) -> Option<Wrong> {
     let scripted = scenario.script.iter().fold(0_u64, |sum, step| sum.saturating_add(step.times));
     let without = scenario.weights == Weights::default() && scenario.script.is_empty();
+    for (class, number) in scenario.links.iter().zip(0_usize..) {
+        if let Some(unknown) = class.between.iter().find(|name| !scenario.groups.contains_key(*name)) {
+            let near = crate::reading::nearest(unknown, scenario.groups.keys().map(String::as_str));
+            let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let expected = format!("two names of [groups], of which `{unknown}` is none{hint}");
+            return Some(Wrong::new(&["links", &number.to_string(), "between"], expected));
+        }
+    }
     let checks = [
         (scenario.late >= scenario.nodes, "late", "less than nodes"),
         (scenario.older >= scenario.nodes, "older", "less than nodes"),

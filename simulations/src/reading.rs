@@ -167,7 +167,7 @@ fn unknown(kind: &str, word: &str, known: Vec<&str>, path: &[String]) -> String 
     if let Some(near) = nearest(word, known.iter().copied()) {
         return format!("unknown {kind} `{word}`; did you mean `{near}`?");
     }
-    let sections = ["network", "disk", "clock", "agents", "weights", "script", "transition"];
+    let sections = ["network", "disk", "clock", "agents", "weights", "links", "script", "transition"];
     let weighed = |section: &str| section == "weights" && !crate::scenario::weight_names().any(|name| name == word);
     let home = sections.into_iter().find(|section| Accepts::of(section, word).is_some() && !weighed(section));
     match (kind, home) {
@@ -194,7 +194,7 @@ fn example(key: &str, path: &[String]) -> String {
         (Some(Accepts::Number(..)), _) if key.ends_with("_us") || key.ends_with("_us_max") => "1_000_000",
         (Some(Accepts::Number(..)), _) => "3",
         (Some(Accepts::Node), _) => "1",
-        (Some(Accepts::Side), _) => "[0]",
+        (Some(Accepts::Side | Accepts::Group), _) => "[0]",
         (_, "agent") => "\"echo\"",
         (_, "durable" | "writing") => "false",
         (_, "unsynced") => "\"lost\"",

@@ -1,10 +1,11 @@
 //! What a run is made of, read from TOML: how many nodes, how the world behaves, and how often what happens.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::network::LinkSettings;
+use crate::network::{LinkClass, LinkSettings};
 use crate::ranges::wrong;
 use crate::reading::read;
 use crate::transition::{Step, Transition};
@@ -37,6 +38,12 @@ pub struct Scenario {
     /// Links.
     #[serde(default)]
     pub network: LinkSettings,
+    /// Groups of nodes, by name, for the classes of links.
+    #[serde(default)]
+    pub groups: BTreeMap<String, Vec<usize>>,
+    /// Links between groups that are not like the others.
+    #[serde(default)]
+    pub links: Vec<LinkClass>,
     /// Disks.
     #[serde(default)]
     pub disk: DiskSettings,
@@ -189,6 +196,24 @@ pub struct Weights {
     pub duplicate: u64,
     /// Frames are held up for a while.
     pub delay: u64,
+    /// Nodes are separated and joined by turns.
+    pub flap: u64,
+    /// Frames are held back for a while.
+    pub reorder: u64,
+    /// What is carried loses bits for a while.
+    pub corrupt: u64,
+    /// The links of a node are slow for a while.
+    pub slow_link: u64,
+    /// A disk has no room for a while.
+    pub disk_full: u64,
+    /// A disk is slow for a while.
+    pub slow_disk: u64,
+    /// A process is stopped for a while.
+    pub freeze: u64,
+    /// A node loses power again and again.
+    pub churn: u64,
+    /// The late nodes come all at once, and not each at its time.
+    pub join_storm: u64,
     /// A clock jumps forward.
     pub clock_forward: u64,
     /// A clock jumps back.
