@@ -121,7 +121,11 @@ impl World {
     // The disk.
 
     fn persist(&mut self, node: usize, batch: Box<Batch>) {
-        let delay_us = self.disk_dice.between(self.scenario.disk.write_us);
+        let slow_us = self.nodes[node].slow_disk_us;
+        let delay_us = self.disk_dice.between(self.scenario.disk.write_us) + slow_us;
+        if slow_us > 0 {
+            self.faults.count(Fault::DiskSlow);
+        }
         let run = self.nodes[node].run;
         if self.mutation == Some(Mutation::AcknowledgeBeforeWrite) {
             self.tell_after(0, node, Input::Persisted);
@@ -161,7 +165,7 @@ impl World {
                 self.nodes[node].armed = Some(armed);
                 self.have_written(node, &batch, before, after);
             }
-            (Err(_), Some(Armed::Power(unsynced))) => {
+            (Err(_), Some(Armed::Power(unsynced))) if !self.nodes[node].disk.is_full() => {
                 // A torn write is counted by the disk, which alone knows whether there was one to tear.
                 match unsynced {
                     Unsynced::Lost => self.faults.count(Fault::Crash),
@@ -172,7 +176,7 @@ impl World {
                 self.crash(node, unsynced);
             }
             (Ok(()), None) => self.have_written(node, &batch, before, after),
-            (Err(error), Some(Armed::Disk)) => {
+            (Err(error), armed) if armed == Some(Armed::Disk) || self.nodes[node].disk.is_full() => {
                 self.trace.add(self.now_us, Some(node), format_args!("disk fails: {error}"));
                 self.look_at_disk(node);
                 if let Some(running) = self.nodes[node].running.as_mut() {
@@ -180,7 +184,7 @@ impl World {
                 }
                 self.tell(node, Input::PersistFailed);
             }
-            (Err(error), None) => {
+            (Err(error), _) => {
                 let damaged = self.nodes[node].running.as_ref().is_some_and(|running| running.damaged);
                 if !damaged {
                     self.judge.book.complain(format!("node {node} cannot write to a good disk: {error}"));
@@ -231,6 +235,7 @@ impl World {
         let Some(running) = self.nodes[node].running.as_ref() else { return };
         if idle
             && !running.damaged
+            && !self.nodes[node].disk.is_full()
             && running.writing.is_none()
             && let Err(error) = running.store.settle()
         {

@@ -24,6 +24,10 @@ pub(crate) enum Stream {
     Checks = 8,
     /// Histories of the membership model.
     Membership = 9,
+    /// What links do besides, when a scenario wants it.
+    Rare = 10,
+    /// What a member that lies says.
+    Malice = 11,
 }
 
 /// A generator that gives the same numbers for the same seed and stream on every machine.

@@ -35,6 +35,8 @@ pub(crate) struct DiskCounts {
     pub(crate) torn: u64,
     /// Operations that failed on a disk that was to fail.
     pub(crate) errors: u64,
+    /// Operations that failed because there was no room.
+    pub(crate) refused: u64,
     /// Writes, syncs and changes of length that took effect.
     pub(crate) operations: u64,
 }
@@ -57,6 +59,8 @@ struct Inner {
     ends: Option<(u64, End)>,
     /// Earlier durable images, oldest first, while somebody means to go back to one.
     earlier: Option<Vec<Vec<u8>>>,
+    /// Whether there is no room.
+    full: bool,
     /// Whether syncs only pretend.
     lies: bool,
     counts: DiskCounts,
@@ -95,6 +99,16 @@ impl Disk {
     /// Takes back [`Disk::end_after`].
     pub(crate) fn keep_on(&self) {
         self.inner().ends = None;
+    }
+
+    /// From now on there is room for what is written, or none.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.inner().full = full;
+    }
+
+    /// Whether there is no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.inner().full
     }
 
     /// From now on a sync does nothing and says that it did.
@@ -206,6 +220,10 @@ fn tear(image: &mut Vec<u8>, pending: Vec<Pending>, counts: &mut DiskCounts, dic
 impl Inner {
     /// Counts one operation; fails when the disk does nothing any more.
     fn operate(&mut self) -> io::Result<()> {
+        if self.full {
+            self.counts.refused += 1;
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
         match &mut self.ends {
             Some((0, end)) => {
                 self.counts.errors += u64::from(*end == End::Broken);
@@ -306,7 +324,7 @@ mod tests {
         assert_eq!(content(&disk), [2; 2_048]);
         disk.crash(Unsynced::Lost, &mut dice());
         assert_eq!(content(&disk), [1; 2_048]);
-        assert_eq!(disk.counts(), DiskCounts { syncs: 1, lost: 2, torn: 0, errors: 0, operations: 4 });
+        assert_eq!(disk.counts(), DiskCounts { syncs: 1, lost: 2, torn: 0, errors: 0, refused: 0, operations: 4 });
     }
 
     #[test]
@@ -345,6 +363,17 @@ mod tests {
         disk.crash(Unsynced::Lost, &mut dice());
         disk.write(0, &[5]).expect("good again");
         assert_eq!(disk.counts().errors, 2);
+    }
+
+    #[test]
+    fn a_full_disk_refuses_until_there_is_room() {
+        let disk = disk();
+        disk.set_full(true);
+        let error = disk.write(0, &[3]).expect_err("no room");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        disk.set_full(false);
+        disk.write(0, &[3]).expect("room again");
+        assert_eq!(disk.counts().refused, 1);
     }
 
     #[test]

@@ -96,11 +96,34 @@ faults! {
     Reborn = "incarnations-begun",
     /// Whoever asked was told that a member speaks too old a version of the wire.
     ToldTooOld = "told-too-old",
+    /// A frame stopped between two sides that are apart by turns.
+    FrameFlapped = "frames-stopped-by-flapping",
+    /// A frame that was held back and overtaken.
+    FrameHeldBack = "frames-held-back",
+    /// A frame that waited for others on a slow link.
+    FrameQueued = "frames-queued",
+    /// A commit, a chunk or a gossip that arrived with a bit flipped.
+    Corrupted = "answers-corrupted",
+    /// An operation that failed because the disk was full.
+    DiskFull = "disk-full-errors",
+    /// A write that took longer than usual.
+    DiskSlow = "writes-slowed",
+    /// Something that waited for a process that was stopped.
+    Frozen = "events-held-by-freeze",
+    /// A loss of power of a node that comes and goes.
+    Churned = "crashes-of-churn",
+    /// A node that was admitted while others joined.
+    StormJoin = "joins-in-a-storm",
     /// A node that wrote a second history because nobody who knew of the first could be reached.
     Forked = "forks-nobody-could-prevent",
 }
 
 impl Fault {
+    /// The names of all.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|fault| fault.name())
+    }
+
     /// The one of that name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|fault| fault.name() == name)
@@ -132,6 +155,9 @@ impl FaultCounts {
         self.add(Fault::FrameDelayed, counts.delayed);
         self.add(Fault::FramePartitioned, counts.partitioned);
         self.add(Fault::FrameCut, counts.cut);
+        self.add(Fault::FrameFlapped, counts.flapped);
+        self.add(Fault::FrameHeldBack, counts.held_back);
+        self.add(Fault::FrameQueued, counts.queued);
     }
 
     /// Adds what one disk counted.
@@ -139,6 +165,7 @@ impl FaultCounts {
         self.add(Fault::WriteLost, counts.lost);
         self.add(Fault::Torn, counts.torn);
         self.add(Fault::DiskError, counts.errors);
+        self.add(Fault::DiskFull, counts.refused);
     }
 
     /// The faults that `scenario` promises and that never struck.
@@ -160,6 +187,15 @@ fn promised(scenario: &Scenario) -> Vec<Fault> {
         (Fault::FrameLost, weights.loss + network.loss_per_mille),
         (Fault::FrameDoubled, weights.duplicate + network.duplicate_per_mille),
         (Fault::FrameOvertook, network.latency_us[1] - network.latency_us[0]),
+        (Fault::FrameFlapped, weights.flap),
+        (Fault::FrameHeldBack, weights.reorder),
+        (Fault::FrameQueued, weights.slow_link),
+        (Fault::Corrupted, weights.corrupt),
+        (Fault::DiskFull, weights.disk_full),
+        (Fault::DiskSlow, weights.slow_disk),
+        (Fault::Frozen, weights.freeze),
+        (Fault::Churned, weights.churn),
+        (Fault::StormJoin, weights.join_storm),
         (Fault::FrameDelayed, weights.delay),
         (Fault::FramePartitioned, weights.partition),
         (Fault::FrameCut, weights.one_way),

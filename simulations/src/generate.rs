@@ -25,6 +25,10 @@ const DOWN_US: [u64; 2] = [50_000, 6_000_000];
 const GOES_DOWN_US: [u64; 2] = [3_000_000, 8_000_000];
 /// How long a subscription takes at most, in microseconds: what members have to say how far publishers are, and a little more.
 const SUBSCRIBED_US: u64 = 3_000_000;
+/// How long nodes are apart, and together, when that comes and goes, in microseconds: around the time in which they notice.
+const FLAPS_US: [u64; 2] = [200_000, 3_000_000];
+/// How long a process is stopped, in microseconds: below and above the time in which others notice (guess).
+const FREEZE_US: [u64; 2] = [300_000, 9_000_000];
 /// How long a late node has to be admitted before it is counted upon, in microseconds (guess: two attempts).
 const JOIN_US: u64 = 2_000_000;
 /// Runs that the search for a smaller failing plan may take: it doubles as its bound in time (guess).
@@ -49,6 +53,14 @@ enum Choice {
     Loss,
     Duplicate,
     Delay,
+    Flap,
+    Reorder,
+    Corrupt,
+    SlowLink,
+    DiskFull,
+    SlowDisk,
+    Freeze,
+    Churn,
     ClockForward,
     ClockBack,
     ClockFreeze,
@@ -78,6 +90,14 @@ fn choices(weights: &Weights) -> Vec<(u64, Choice)> {
         (weights.loss, Choice::Loss),
         (weights.duplicate, Choice::Duplicate),
         (weights.delay, Choice::Delay),
+        (weights.flap, Choice::Flap),
+        (weights.reorder, Choice::Reorder),
+        (weights.corrupt, Choice::Corrupt),
+        (weights.slow_link, Choice::SlowLink),
+        (weights.disk_full, Choice::DiskFull),
+        (weights.slow_disk, Choice::SlowDisk),
+        (weights.freeze, Choice::Freeze),
+        (weights.churn, Choice::Churn),
         (weights.clock_forward, Choice::ClockForward),
         (weights.clock_back, Choice::ClockBack),
         (weights.clock_freeze, Choice::ClockFreeze),
@@ -131,13 +151,30 @@ impl Plan<'_> {
         for node in 0..self.scenario.nodes - self.scenario.late {
             self.push(Transition::Spawn { node, agent: AgentKind::Echo });
         }
-        for node in self.scenario.nodes - self.scenario.late..self.scenario.nodes {
+        let late: Vec<usize> = (self.scenario.nodes - self.scenario.late..self.scenario.nodes).collect();
+        if self.scenario.weights.join_storm > 0 {
+            self.storm(late);
+            return;
+        }
+        for node in late {
             let span_us = self.scenario.pause_us[1].saturating_mul(self.scenario.steps as u64) / 2;
             let (at_us, agent) = (self.dice.below(span_us), AgentKind::Echo);
             self.up_from_us[node] = at_us + JOIN_US;
             self.steps.push(Step { at_us, transition: Transition::Join { node } });
             self.steps.push(Step { at_us: at_us + JOIN_US, transition: Transition::Spawn { node, agent } });
         }
+    }
+
+    /// All that are late come at one moment.
+    fn storm(&mut self, late: Vec<usize>) {
+        let at_us = self.dice.below(self.scenario.pause_us[1].saturating_mul(self.scenario.steps as u64) / 4);
+        let admitted_us = at_us + JOIN_US * 2;
+        for node in late.iter().copied() {
+            self.up_from_us[node] = admitted_us;
+            let spawn = Transition::Spawn { node, agent: AgentKind::Echo };
+            self.steps.push(Step { at_us: admitted_us, transition: spawn });
+        }
+        self.steps.push(Step { at_us, transition: Transition::JoinStorm { joiners: late } });
     }
 
     /// Where topics matter, somebody listens to all of them from the beginning, and is told something at the end.
@@ -272,6 +309,49 @@ impl Plan<'_> {
             Choice::Delay => {
                 let up_to_us = self.dice.between([50_000, 1_500_000]);
                 self.disturb(Transition::DelaySpike { up_to_us });
+            }
+            Choice::Flap => {
+                self.await_network();
+                let side = self.side();
+                let [apart_us, together_us] = [(); 2].map(|()| self.dice.between(FLAPS_US));
+                self.disturb(Transition::Flap { side, apart_us, together_us });
+            }
+            Choice::Reorder => {
+                let (per_mille, by_us) = (self.dice.between([100, 400]), self.dice.between([20_000, 500_000]));
+                self.disturb(Transition::Reorder { per_mille, by_us });
+            }
+            Choice::Corrupt => {
+                let per_mille = self.dice.between([100, 400]);
+                self.disturb(Transition::Corrupt { per_mille });
+            }
+            Choice::SlowLink => {
+                let bytes_per_s = self.dice.between([8_000, 60_000]);
+                self.disturb(Transition::SlowLink { node, bytes_per_s });
+            }
+            Choice::DiskFull => {
+                self.strike(node, Transition::DiskFull { node });
+                let at_us = self.up_from_us[node] - 2;
+                self.steps.push(Step { at_us, transition: Transition::DiskRoom { node } });
+            }
+            Choice::SlowDisk => {
+                let by_us = self.dice.between([20_000, 600_000]);
+                self.push(Transition::SlowDisk { node, by_us });
+                let at_us = self.now_us + self.dice.between(LASTS_US);
+                self.steps.push(Step { at_us, transition: Transition::SlowDisk { node, by_us: 0 } });
+                let call = Transition::Call { node, to: Some(node), agent: AgentKind::Echo, durable: true };
+                self.push(call);
+            }
+            Choice::Freeze => {
+                self.push(Transition::Freeze { node });
+                let at_us = self.now_us + self.dice.between(FREEZE_US);
+                self.steps.push(Step { at_us, transition: Transition::Thaw { node } });
+            }
+            Choice::Churn => {
+                let times = self.dice.between([2, 5]);
+                let (down_us, up_us) =
+                    (self.dice.between([50_000, 2_000_000]), self.dice.between([200_000, 3_000_000]));
+                self.push(Transition::Churn { node, times, down_us, up_us });
+                self.up_from_us[node] = self.now_us + times * (down_us + up_us) + 1;
             }
             Choice::ClockForward => self.step_clock(node, 1),
             Choice::ClockBack => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weft_discovery::{Handshake, HandshakeOutcome, Step as Shake};
 use weft_peer::{AskId, Input};
 use weft_protocol::limits::INVITE_USES_MAX;
-use weft_protocol::{Admission, AuthRefusal};
+use weft_protocol::{Admission, AuthRefusal, encode};
 
 use crate::faults::Fault;
 use crate::mesh::{Shaken, Shaking};
@@ -85,7 +85,8 @@ impl World {
         // The listener is done, so only the joiner's outcome is waited for.
         let machines = &mut joining.machines;
         while let Some((_, frame)) = machines.frames.pop_front() {
-            if self.network.carry(inviter, joiner, self.now_us, &mut self.network_dice).is_empty() {
+            let bytes = encode(&frame).len();
+            if self.network.carry(inviter, joiner, self.now_us, bytes, &mut self.network_dice).is_empty() {
                 return;
             }
             let now = self.nodes[joiner].wall(self.now_us);
@@ -103,6 +104,11 @@ impl World {
         }
         if self.begun {
             self.faults.count(Fault::LateJoin);
+            let others = self.nodes.iter().any(|other| other.index != node && other.identity.is_none());
+            if self.storm.remove(&node) && (others || self.storm_seen) {
+                self.storm_seen = true;
+                self.faults.count(Fault::StormJoin);
+            }
         }
         let Admission { certificate, charter, members, .. } = admission;
         self.become_member(node, charter, certificate, members);

@@ -7,7 +7,7 @@
 //!
 //! It knows nothing of libp2p, of child processes, or of the local API, and measures no real time: that is for whoever calls it.
 //!
-//! Modules in reading order: `scenario` and `transition` (what may happen), `generate` (what does), `run` (from beginning to
+//! Modules in reading order: `scenario` and `transition` (what may happen), `ranges` and `reading` (what is accepted, and what is said otherwise), `generate` (what does), `run` (from beginning to
 //! end), `idle` (when nothing happens), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
 //! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; `starts` (nodes that do not know how far their chain went); what is shown: `checks`, `reference` (the model),
 //! `publications`, `services`, `elsewhere`, `stability`, `versions`, `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
@@ -32,6 +32,8 @@ mod network;
 mod node;
 mod partial;
 mod publications;
+mod ranges;
+mod reading;
 mod reference;
 mod report;
 mod roaming;
@@ -48,7 +50,7 @@ mod world;
 pub use disk::Unsynced;
 pub use idle::idle;
 pub use mutation::Mutation;
-pub use network::LinkSettings;
+pub use network::{LinkClass, LinkSettings};
 pub use report::{CheckReport, SimReport};
 pub use run::{run, run_and_shrink, run_mutated, run_steps};
 pub use scenario::{

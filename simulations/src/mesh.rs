@@ -29,6 +29,8 @@ const DIAL_US_MAX: u64 = 3_000_000;
 const PING_US: u64 = 1_000_000;
 /// How long they wait for it, as over the real transport.
 const PING_US_MAX: u64 = 2_000_000;
+/// What a frame without content, a ping or the first packet of a connection takes on the wire, in bytes (guess).
+pub(crate) const SMALL_BYTES: usize = 64;
 /// A connection over which nothing came back for this long is closed, as over the real transport.
 const IDLE_US_MAX: u64 = 5_000_000;
 
@@ -39,6 +41,15 @@ pub(crate) struct Frame {
     to: usize,
     connection: u64,
     content: Content,
+    /// Whether a bit of it was flipped on the way.
+    corrupted: bool,
+}
+
+impl Frame {
+    /// Whom it is for.
+    pub(crate) const fn to(&self) -> usize {
+        self.to
+    }
 }
 
 #[derive(Debug)]
@@ -49,6 +60,37 @@ enum Content {
     Swim(Vec<u8>),
     WatchEnd,
     Close,
+}
+
+impl Content {
+    /// How large it is on the wire.
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::Request { bytes, .. } | Self::Response { bytes, .. } | Self::Gossip { bytes, .. } => bytes.len(),
+            Self::Swim(packet) => packet.len(),
+            Self::WatchEnd | Self::Close => SMALL_BYTES,
+        }
+    }
+
+    /// What a careless node in the middle may hand on with a flipped bit. The transport would notice a change on the link, so
+    /// this strikes only what proves itself and may have been kept by somebody else meanwhile: commits of a range, chunks of
+    /// bodies, and gossip that is signed.
+    fn corruptible(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Self::Response { protocol: Protocol::Sync, bytes, .. } => {
+                let page = decode::<SyncResponse>(bytes, FRAME_BYTES_MAX);
+                matches!(page, Ok(SyncResponse::Page { .. })).then_some(bytes)
+            }
+            Self::Response { protocol: Protocol::Blob, bytes, .. } => Some(bytes),
+            Self::Gossip { topic: GossipTopic::Heads | GossipTopic::Directory, bytes, .. } => Some(bytes),
+            Self::Response { protocol: Protocol::A2a, .. }
+            | Self::Request { .. }
+            | Self::Gossip { topic: GossipTopic::Agents(_) | GossipTopic::Wildcards, .. }
+            | Self::Swim(_)
+            | Self::WatchEnd
+            | Self::Close => None,
+        }
+    }
 }
 
 impl World {
@@ -64,8 +106,17 @@ impl World {
 
     /// Sends a frame; the network decides whether and when it arrives.
     fn send_frame(&mut self, from: usize, to: usize, connection: u64, mut content: impl FnMut() -> Content) {
-        for arrives_us in self.network.carry(from, to, self.now_us, &mut self.network_dice) {
-            let frame = Frame { from, to, connection, content: content() };
+        let bytes = content().bytes();
+        for arrives_us in self.network.carry(from, to, self.now_us, bytes, &mut self.network_dice) {
+            let mut content = content();
+            let corrupted = content.corruptible().is_some_and(|bytes| match self.network.corrupts(bytes.len()) {
+                Some((place, bit)) => {
+                    bytes[place] ^= bit;
+                    true
+                }
+                None => false,
+            });
+            let frame = Frame { from, to, connection, content, corrupted };
             self.after(arrives_us - self.now_us, Event::Arrive(Box::new(frame)));
         }
     }
@@ -89,8 +140,19 @@ impl World {
 
     /// Decodes what arrived; honest nodes send nothing that does not decode.
     fn decoded<T: Serialize + DeserializeOwned>(&mut self, bytes: &[u8], bytes_max: usize) -> Option<T> {
+        self.decoded_if(false, bytes, bytes_max)
+    }
+
+    /// The same of what may have been corrupted on the way.
+    fn decoded_if<T: Serialize + DeserializeOwned>(
+        &mut self,
+        corrupted: bool,
+        bytes: &[u8],
+        bytes_max: usize,
+    ) -> Option<T> {
         match decode(bytes, bytes_max) {
             Ok(value) => Some(value),
+            Err(_) if corrupted => None,
             Err(error) => {
                 let name = std::any::type_name::<T>();
                 self.judge.book.check(Check::FramesAreCanonical, false, || format!("{name}: {error}"));
@@ -163,7 +225,7 @@ impl World {
 
     /// A frame reaches its end.
     pub(crate) fn arrive(&mut self, frame: Frame) {
-        let Frame { from, to, connection, content } = frame;
+        let Frame { from, to, connection, content, corrupted } = frame;
         if self.nodes[to].running.is_none() {
             return;
         }
@@ -177,9 +239,11 @@ impl World {
             Content::Request { request, protocol, bytes } => {
                 self.request_arrived(from, to, connection, request, protocol, &bytes);
             }
-            Content::Response { request, protocol, bytes } => self.response_arrived(to, request, protocol, &bytes),
+            Content::Response { request, protocol, bytes } => {
+                self.response_arrived(to, request, protocol, &bytes, corrupted);
+            }
             Content::Gossip { author, number, topic, bytes } => {
-                self.gossip_arrived(from, to, author, number, topic, &bytes);
+                self.gossip_arrived(from, to, author, number, topic, &bytes, corrupted);
             }
             Content::Swim(packet) => {
                 let from = self.nodes[from].id();
@@ -231,7 +295,7 @@ impl World {
         self.tell(to, Input::RequestArrived { request: id, from, content });
     }
 
-    fn response_arrived(&mut self, to: usize, request: OutboundId, protocol: Protocol, bytes: &[u8]) {
+    fn response_arrived(&mut self, to: usize, request: OutboundId, protocol: Protocol, bytes: &[u8], corrupted: bool) {
         let running = self.nodes[to].running.as_mut();
         let waits = running.is_some_and(|running| {
             let waits = running.outbound.get(&request).is_some_and(|outbound| outbound.protocol == protocol);
@@ -240,14 +304,24 @@ impl World {
         if !waits {
             return;
         }
+        if corrupted {
+            self.faults.count(Fault::Corrupted);
+        }
         let content = match protocol {
-            Protocol::A2a => self.decoded::<A2aResponse>(bytes, FRAME_BYTES_MAX).map(Response::A2a),
-            Protocol::Sync => self.decoded::<SyncResponse>(bytes, FRAME_BYTES_MAX).map(Response::Sync),
-            Protocol::Blob => self.decoded::<BlobResponse>(bytes, FRAME_BYTES_MAX).map(Response::Blob),
+            Protocol::A2a => self.decoded_if::<A2aResponse>(corrupted, bytes, FRAME_BYTES_MAX).map(Response::A2a),
+            Protocol::Sync => self.decoded_if::<SyncResponse>(corrupted, bytes, FRAME_BYTES_MAX).map(Response::Sync),
+            Protocol::Blob => self.decoded_if::<BlobResponse>(corrupted, bytes, FRAME_BYTES_MAX).map(Response::Blob),
         };
-        if let Some(content) = content {
-            self.check_response_version(to, &content);
-            self.tell(to, Input::ResponseArrived { request, content });
+        match content {
+            Some(content) => {
+                self.check_response_version(to, &content);
+                self.tell(to, Input::ResponseArrived { request, content });
+            }
+            // As the transport does with a response that cannot be read.
+            None if corrupted => {
+                self.tell(to, Input::RequestFailed { request, reason: "the response cannot be read".to_owned() });
+            }
+            None => {}
         }
     }
 
@@ -301,11 +375,24 @@ impl World {
         running.is_some_and(|running| running.seen.insert((author, number)))
     }
 
-    fn gossip_arrived(&mut self, from: usize, to: usize, author: usize, number: u64, topic: GossipTopic, bytes: &[u8]) {
+    #[expect(clippy::too_many_arguments, reason = "a frame of gossip taken apart")]
+    fn gossip_arrived(
+        &mut self,
+        from: usize,
+        to: usize,
+        author: usize,
+        number: u64,
+        topic: GossipTopic,
+        bytes: &[u8],
+        corrupted: bool,
+    ) {
         if !self.follows(to, &topic) || !self.mark_seen(to, author, number) {
             return;
         }
-        let Some(content) = self.decoded::<Gossip>(bytes, GOSSIP_BYTES_MAX) else { return };
+        if corrupted {
+            self.faults.count(Fault::Corrupted);
+        }
+        let Some(content) = self.decoded_if::<Gossip>(corrupted, bytes, GOSSIP_BYTES_MAX) else { return };
         self.pass_on(to, Some(from), author, number, &topic, bytes);
         let (from, author) = (self.nodes[from].id(), self.nodes[author].id());
         self.tell(to, Input::Gossiped { from, author, content: Box::new(content) });
@@ -324,7 +411,8 @@ impl World {
     /// Carries out `Dial`, once the first frames have been on their way.
     pub(crate) fn begin_dial(&mut self, node: usize, to: NodeId, addresses: Vec<String>) {
         let run = self.nodes[node].run;
-        let delay_us = 2 * self.network_dice.between(self.scenario.network.latency_us);
+        let latency_us = self.network.latency_us(node, self.number_of(to).unwrap_or(node));
+        let delay_us = 2 * self.network_dice.between(latency_us);
         self.after(delay_us, Event::Dial { node, run, to, addresses });
     }
 
@@ -355,8 +443,9 @@ impl World {
 
     /// Whether the first frames get through, there and back.
     pub(crate) fn is_reached(&mut self, node: usize, peer: usize) -> bool {
-        let mut passes = |from, to| !self.network.carry(from, to, self.now_us, &mut self.network_dice).is_empty();
-        passes(node, peer) && passes(peer, node)
+        let mut passes =
+            |from, to| !self.network.carry(from, to, self.now_us, SMALL_BYTES, &mut self.network_dice).is_empty();
+        self.nodes[peer].held.is_none() && passes(node, peer) && passes(peer, node)
     }
 
     /// Runs both sides of the handshake of members, once more in an older version when the listener speaks no other.
@@ -410,7 +499,8 @@ impl World {
         let (mut dialer_outcome, mut listener_outcome) = (None, None);
         while let Some((to_listener, frame)) = machines.frames.pop_front() {
             let (from, to) = if to_listener { (dialer, listener) } else { (listener, dialer) };
-            if self.network.carry(from, to, self.now_us, &mut self.network_dice).is_empty() {
+            let bytes = encode(&frame).len();
+            if self.network.carry(from, to, self.now_us, bytes, &mut self.network_dice).is_empty() {
                 return Shaken::Lost;
             }
             let limit = match frame {
@@ -513,11 +603,15 @@ impl World {
     }
 
     fn ping_from(&mut self, node: usize, peer: usize, connection: u64) {
-        let there = self.connection(peer, node) == Some(connection);
-        let out = self.network.carry(node, peer, self.now_us, &mut self.network_dice).first().copied();
+        if self.nodes[node].held.is_some() {
+            return;
+        }
+        let there = self.connection(peer, node) == Some(connection) && self.nodes[peer].held.is_none();
+        let dice = &mut self.network_dice;
+        let out = self.network.carry(node, peer, self.now_us, SMALL_BYTES, dice).first().copied();
         let back = out
             .filter(|_| there)
-            .and_then(|arrived_us| self.network.carry(peer, node, arrived_us, &mut self.network_dice).first().copied());
+            .and_then(|arrived_us| self.network.carry(peer, node, arrived_us, SMALL_BYTES, dice).first().copied());
         let id = self.nodes[peer].id();
         if let Some(back_us) = back {
             let rtt_us = back_us - self.now_us;

@@ -50,6 +50,10 @@ pub(crate) struct Node {
     pub(crate) memo: Memo,
     /// Copies of its home, the first one first.
     pub(crate) copies: Vec<HomeCopy>,
+    /// How much longer than usual its writes take, in microseconds.
+    pub(crate) slow_disk_us: u64,
+    /// While its process is stopped: what waits for it.
+    pub(crate) held: Option<Vec<crate::world::Event>>,
     /// Operations its disk took for the last whole write: where the middle of the next one is.
     pub(crate) write_operations: u64,
 }

@@ -57,7 +57,7 @@ fn run_plan(scenario: &Scenario, seed: u64, steps: &[Step], mutation: Option<Mut
     set_up(&mut world);
     let begun_us = world.now_us;
     world.follow(steps);
-    world.run_until(begun_us + steps.iter().map(|step| step.at_us).max().unwrap_or_default());
+    world.run_until(begun_us + steps.iter().map(Step::end_us).max().unwrap_or_default());
     if !world.is_over() {
         settle(&mut world);
     }

@@ -152,6 +152,49 @@ pub enum Transition {
         /// Which.
         node: usize,
     },
+    /// A node's disk has no room any more: every write fails, the node is ended, and does not start.
+    DiskFull {
+        /// Whose.
+        node: usize,
+    },
+    /// There is room on it again.
+    DiskRoom {
+        /// Whose.
+        node: usize,
+    },
+    /// Every write of a node takes longer than usual.
+    SlowDisk {
+        /// Whose.
+        node: usize,
+        /// By this much, in microseconds; zero when it is as usual again.
+        by_us: u64,
+    },
+    /// A process stops where it is, with its agents: what arrives waits, and what it waited for comes late.
+    Freeze {
+        /// Of which node.
+        node: usize,
+    },
+    /// A process that was stopped goes on.
+    Thaw {
+        /// Of which node.
+        node: usize,
+    },
+    /// A node loses power and starts again, several times.
+    Churn {
+        /// Which.
+        node: usize,
+        /// How often.
+        times: u64,
+        /// How long it is down, in microseconds.
+        down_us: u64,
+        /// How long it is up until the next time, in microseconds.
+        up_us: u64,
+    },
+    /// New nodes ask the founder for admission, all at once.
+    JoinStorm {
+        /// Which.
+        joiners: Vec<usize>,
+    },
     /// Somebody takes a copy of a node's home.
     CopyHome {
         /// Whose.
@@ -198,6 +241,34 @@ pub enum Transition {
         /// By as much as this, in microseconds.
         up_to_us: u64,
     },
+    /// These nodes are separated from all others and joined to them again, by turns.
+    Flap {
+        /// The one side.
+        side: Vec<usize>,
+        /// How long they are apart, in microseconds.
+        apart_us: u64,
+        /// How long they are together, in microseconds.
+        together_us: u64,
+    },
+    /// Frames are held back so that later ones overtake them.
+    Reorder {
+        /// How many in a thousand.
+        per_mille: u64,
+        /// By how much, in microseconds.
+        by_us: u64,
+    },
+    /// Commits, chunks of bodies and gossip lose a bit on the way, above the transport that would notice.
+    Corrupt {
+        /// How many in a thousand.
+        per_mille: u64,
+    },
+    /// The links of a node become slow: frames queue.
+    SlowLink {
+        /// Whose.
+        node: usize,
+        /// How many bytes each carries in a second, in each direction.
+        bytes_per_s: u64,
+    },
     /// The network is whole and behaves as usual.
     Heal,
     /// A wall clock jumps.
@@ -228,6 +299,54 @@ pub enum Transition {
     },
 }
 
+impl Transition {
+    /// The node whose operator asks it for something.
+    pub(crate) fn asks(&self) -> Option<usize> {
+        match self {
+            Self::Spawn { node, .. }
+            | Self::Stop { node, .. }
+            | Self::SpawnOn { node, .. }
+            | Self::Roam { node }
+            | Self::Leave { node }
+            | Self::Serve { node }
+            | Self::CallService { node, .. }
+            | Self::Send { node, .. }
+            | Self::Call { node, .. }
+            | Self::Publish { node, .. }
+            | Self::Subscribe { node, .. }
+            | Self::Invite { node }
+            | Self::Shutdown { node } => Some(*node),
+            Self::Join { .. }
+            | Self::JoinStorm { .. }
+            | Self::Crash { .. }
+            | Self::Churn { .. }
+            | Self::DiskError { .. }
+            | Self::DiskFull { .. }
+            | Self::DiskRoom { .. }
+            | Self::SlowDisk { .. }
+            | Self::Freeze { .. }
+            | Self::Thaw { .. }
+            | Self::CopyHome { .. }
+            | Self::RestoreHome { .. }
+            | Self::Restart { .. }
+            | Self::Partition { .. }
+            | Self::Flap { .. }
+            | Self::CutOneWay { .. }
+            | Self::Loss { .. }
+            | Self::Duplicate { .. }
+            | Self::DelaySpike { .. }
+            | Self::Reorder { .. }
+            | Self::Corrupt { .. }
+            | Self::SlowLink { .. }
+            | Self::Heal
+            | Self::ClockStep { .. }
+            | Self::ClockFreeze { .. }
+            | Self::ClockThaw { .. }
+            | Self::ClockSkew { .. } => None,
+        }
+    }
+}
+
 /// What becomes of what a machine remembers outside a home that is put back from a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -247,6 +366,18 @@ pub struct Step {
     pub at_us: u64,
     /// What.
     pub transition: Transition,
+}
+
+impl Step {
+    /// When it is over.
+    pub(crate) const fn end_us(&self) -> u64 {
+        match self.transition {
+            Transition::Churn { times, down_us, up_us, .. } => {
+                self.at_us.saturating_add(times.saturating_mul(down_us.saturating_add(up_us)))
+            }
+            _ => self.at_us,
+        }
+    }
 }
 
 impl fmt::Display for Step {

@@ -1,6 +1,6 @@
 //! The world: nodes, one queue of events in virtual time, and what happens to them from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weft_kernel::{AgentRef, Gates, Start, Syscall};
@@ -78,6 +78,26 @@ pub(crate) enum Event {
     StartOver { node: usize, run: u64, over: StartOver },
 }
 
+impl Event {
+    /// The node whose process this is for, so that it waits while that is stopped.
+    fn target(&self) -> Option<usize> {
+        match self {
+            Self::Tell { node, .. }
+            | Self::Wake { node, .. }
+            | Self::Written { node, .. }
+            | Self::Settle { node, .. }
+            | Self::Answered { node, .. }
+            | Self::Expire { node, .. }
+            | Self::Dial { node, .. }
+            | Self::GiveUp { node, .. }
+            | Self::StartOver { node, .. } => Some(*node),
+            Self::Arrive(frame) => Some(frame.to()),
+            Self::Happen(transition) => transition.asks(),
+            Self::Ping { .. } | Self::TryJoin { .. } => None,
+        }
+    }
+}
+
 /// See the file's description.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -108,6 +128,10 @@ pub(crate) struct World {
     pub(crate) token: Option<Token>,
     /// Handshakes of joiners that wait for their inviter's disk.
     pub(crate) joining: BTreeMap<AskId, Joining>,
+    /// Nodes that were told to join all at once and have not yet.
+    pub(crate) storm: BTreeSet<usize>,
+    /// Whether one of them did while others were on their way.
+    pub(crate) storm_seen: bool,
     /// Whether somebody registered the service.
     pub(crate) served: bool,
     /// Guests that were started and that nobody stopped, and denials of such starts.
@@ -138,7 +162,7 @@ impl World {
             now_us: 0,
             queue: BTreeMap::new(),
             next_event: 0,
-            network: Network::new(scenario.network),
+            network: Network::new(scenario.network, seed).with_classes(&scenario.links, &scenario.groups),
             judge,
             faults,
             trace: Trace::new(&scenario.name, seed),
@@ -157,6 +181,8 @@ impl World {
             next_text: 0,
             token: None,
             joining: BTreeMap::new(),
+            storm: BTreeSet::new(),
+            storm_seen: false,
             served: false,
             guests: GuestBook::default(),
             roaming: Roaming::default(),
@@ -212,6 +238,11 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        if let Some(held) = event.target().and_then(|node| self.nodes[node].held.as_mut()) {
+            held.push(event);
+            self.faults.count(Fault::Frozen);
+            return;
+        }
         match event {
             Event::Happen(transition) => self.transit(transition),
             Event::Tell { node, run, input } => self.if_in(node, run, |world| world.tell(node, *input)),
@@ -411,6 +442,10 @@ impl World {
         if self.nodes[node].running.is_some() || self.nodes[node].identity.is_none() {
             return;
         }
+        if self.nodes[node].disk.is_full() {
+            self.trace.add(self.now_us, Some(node), format_args!("does not start: its disk is full"));
+            return;
+        }
         self.nodes[node].run += 1;
         self.nodes[node].armed = None;
         let Some((store, mut recovered)) = self.open_store(node) else { return };
@@ -527,6 +562,7 @@ impl World {
     fn end(&mut self, node: usize) {
         let run = self.nodes[node].run;
         self.nodes[node].armed = None;
+        self.nodes[node].held = None;
         self.roaming.down(node);
         self.note_down(node);
         self.judge.reference.forget_asks(node, run);
@@ -573,6 +609,21 @@ impl World {
             Transition::DiskError { node } => self.when_running(node, |world| {
                 world.nodes[node].armed = Some(Armed::Disk);
             }),
+            Transition::DiskFull { node } => self.nodes[node].disk.set_full(true),
+            Transition::DiskRoom { node } => self.nodes[node].disk.set_full(false),
+            Transition::SlowDisk { node, by_us } => self.nodes[node].slow_disk_us = by_us,
+            Transition::Freeze { node } => self.when_running(node, |world| {
+                world.nodes[node].held.get_or_insert_default();
+            }),
+            Transition::Thaw { node } => self.thaw(node),
+            Transition::Churn { node, times, down_us, up_us } => self.churn(node, times, down_us, up_us),
+            Transition::JoinStorm { joiners } => {
+                let joiners = joiners.into_iter().filter(|node| self.nodes[*node].identity.is_none());
+                self.storm = joiners.collect();
+                for node in self.storm.clone() {
+                    self.begin_join(node);
+                }
+            }
             Transition::CopyHome { node } => self.copy_home(node),
             Transition::RestoreHome { node, copy, memory } => self.restore_home(node, copy, memory),
             Transition::Restart { node } => self.restart(node),
@@ -581,6 +632,12 @@ impl World {
             Transition::Loss { per_mille } => self.network.set_loss(per_mille),
             Transition::Duplicate { per_mille } => self.network.set_duplication(per_mille),
             Transition::DelaySpike { up_to_us } => self.network.set_spike(up_to_us),
+            Transition::Flap { side, apart_us, together_us } => {
+                self.network.flap(side, self.now_us, apart_us, together_us);
+            }
+            Transition::Reorder { per_mille, by_us } => self.network.set_holding(per_mille, by_us),
+            Transition::Corrupt { per_mille } => self.network.set_corruption(per_mille),
+            Transition::SlowLink { node, bytes_per_s } => self.network.set_slow(node, bytes_per_s),
             Transition::Heal => self.network.heal(),
             Transition::ClockStep { node, by_us } => self.when_running(node, |world| {
                 world.nodes[node].clock.step(by_us);
@@ -600,6 +657,25 @@ impl World {
     fn when_running(&mut self, node: usize, act: impl FnOnce(&mut Self)) {
         if self.nodes[node].running.is_some() {
             act(self);
+        }
+    }
+
+    /// A process that was stopped goes on: what waited for it comes now, in the order in which it came.
+    fn thaw(&mut self, node: usize) {
+        for event in self.nodes[node].held.take().unwrap_or_default() {
+            self.after(0, event);
+        }
+    }
+
+    fn churn(&mut self, node: usize, times: u64, down_us: u64, up_us: u64) {
+        self.when_running(node, |world| {
+            world.faults.count(Fault::Churned);
+            world.crash(node, Unsynced::Lost);
+        });
+        self.after(down_us, Event::Happen(Transition::Restart { node }));
+        if times > 1 {
+            let again = Transition::Churn { node, times: times - 1, down_us, up_us };
+            self.after(down_us + up_us, Event::Happen(again));
         }
     }
 
@@ -723,6 +799,11 @@ impl World {
     pub(crate) fn mend(&mut self) {
         self.trace.add(self.now_us, None, format_args!("everything is mended"));
         self.mended = true;
+        for node in 0..self.nodes.len() {
+            self.thaw(node);
+            self.nodes[node].disk.set_full(false);
+            self.nodes[node].slow_disk_us = 0;
+        }
         self.queue.retain(|_, event| !matches!(event, Event::Happen(_)));
         self.network.calm();
         for node in 0..self.nodes.len() {
@@ -804,6 +885,8 @@ fn new_node(scenario: &Scenario, seed: u64, index: usize, dice: &mut Dice) -> No
         running: None,
         memo: Memo::default(),
         copies: Vec::new(),
+        slow_disk_us: 0,
+        held: None,
         write_operations: 0,
     }
 }
