@@ -121,7 +121,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Chain(command) => chain::chain(command, before).await,
         Command::Tree(command) => tree::tree(command, before).await,
         Command::Order(args) => chain::order(args, &args.at.or(before)).await,
-        Command::Sim(command) => sim::run(command),
+        Command::Sim(command) => sim::run(command).await,
         Command::Bench(command) => bench::run(command).await,
         Command::BenchStock(args) => bench::serve_stock(args).await,
         Command::Identity(command) => identity::identity(command, before).await,

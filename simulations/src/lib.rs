@@ -10,7 +10,7 @@
 //! Modules in reading order: `scenario` and `transition` (what may happen), `ranges` and `reading` (what is accepted, and what is said otherwise), `generate` (what does), `run` (from beginning to
 //! end), `idle` (when nothing happens), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
 //! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; `starts` (nodes that do not know how far their chain went); what is shown: `checks`, `reference` (the model),
-//! `publications`, `services`, `elsewhere`, `stability`, `versions`, `invariants` (the judge), `faults`, `trace`, `report`; `mutation` (defects, for tests of the checks).
+//! `publications`, `services`, `elsewhere`, `stability`, `versions`, `invariants` (the judge), `faults`, `trace`, `ledger` (what it cost), `report`, `replay` (a failed run in a file), `page` (for people); `mutation` (defects, for tests of the checks).
 //! `membership` stands alone: the rules of who counts and what is stable, as a model without a peer.
 
 mod carry;
@@ -25,16 +25,19 @@ mod idle;
 mod invariants;
 mod joining;
 mod keys;
+mod ledger;
 pub mod membership;
 mod mesh;
 mod mutation;
 mod network;
 mod node;
+mod page;
 mod partial;
 mod publications;
 mod ranges;
 mod reading;
 mod reference;
+mod replay;
 mod report;
 mod roaming;
 mod run;
@@ -49,8 +52,11 @@ mod world;
 
 pub use disk::Unsynced;
 pub use idle::idle;
+pub use ledger::{Latencies, Ledger, Moment, Sample};
 pub use mutation::Mutation;
 pub use network::{LinkClass, LinkSettings};
+pub use page::page;
+pub use replay::{REPLAY_BYTES_MAX, Replay, ReplayError};
 pub use report::{CheckReport, SimReport};
 pub use run::{run, run_and_shrink, run_mutated, run_steps};
 pub use scenario::{

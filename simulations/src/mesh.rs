@@ -63,6 +63,24 @@ enum Content {
 }
 
 impl Content {
+    /// What it is for, as reports name it.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Request { protocol: Protocol::A2a, .. } | Self::Response { protocol: Protocol::A2a, .. } => {
+                "messages"
+            }
+            Self::Request { protocol: Protocol::Sync, .. } | Self::Response { protocol: Protocol::Sync, .. } => "sync",
+            Self::Request { protocol: Protocol::Blob, .. } | Self::Response { protocol: Protocol::Blob, .. } => {
+                "bodies"
+            }
+            Self::Gossip { topic: GossipTopic::Heads, .. } => "heads",
+            Self::Gossip { topic: GossipTopic::Directory, .. } => "directory",
+            Self::Gossip { topic: GossipTopic::Agents(_) | GossipTopic::Wildcards, .. } => "publications",
+            Self::Swim(_) | Self::WatchEnd => "liveness",
+            Self::Close => "connections",
+        }
+    }
+
     /// How large it is on the wire.
     const fn bytes(&self) -> usize {
         match self {
@@ -106,7 +124,9 @@ impl World {
 
     /// Sends a frame; the network decides whether and when it arrives.
     fn send_frame(&mut self, from: usize, to: usize, connection: u64, mut content: impl FnMut() -> Content) {
-        let bytes = content().bytes();
+        let first = content();
+        let bytes = first.bytes();
+        self.ledger.sent(from, first.kind(), bytes);
         for arrives_us in self.network.carry(from, to, self.now_us, bytes, &mut self.network_dice) {
             let mut content = content();
             let corrupted = content.corruptible().is_some_and(|bytes| match self.network.corrupts(bytes.len()) {
@@ -386,7 +406,12 @@ impl World {
         bytes: &[u8],
         corrupted: bool,
     ) {
-        if !self.follows(to, &topic) || !self.mark_seen(to, author, number) {
+        if !self.follows(to, &topic) {
+            return;
+        }
+        let new = self.mark_seen(to, author, number);
+        self.ledger.heard(new);
+        if !new {
             return;
         }
         if corrupted {

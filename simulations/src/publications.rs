@@ -71,6 +71,11 @@ impl TopicBook {
         self.published.entry(id).or_insert(published);
     }
 
+    /// When that left its publisher, in virtual microseconds.
+    pub(crate) fn published_us(&self, id: &MessageId) -> Option<u64> {
+        self.published.get(id).map(|published| published.at_us)
+    }
+
     /// These are on a disk.
     pub(crate) fn logged(&mut self, logged: &[LoggedPublication]) {
         for entry in logged {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::faults::Fault;
 use crate::scenario::{Scenario, Weights};
+use crate::transition::Step;
 
 /// Most nodes of one run: each keeps two images of its database in memory.
 const NODES_MAX: i128 = 128;
@@ -63,7 +64,7 @@ impl Accepts {
             ("clock", "offset_us_max") => Self::Number(0, 20_000_000),
             ("clock", "drift_ppm_max") => Self::Number(0, 10_000),
             ("weights", _) => Self::Number(0, WEIGHT_MAX),
-            ("script", "at_us" | "every_us") => TIME,
+            ("script", "at_us" | "every_us") | ("steps", "at_us") => TIME,
             ("script", "times") => Self::Number(1, STEPS_MAX),
             ("transition", "node" | "to" | "from" | "on") => Self::Node,
             ("transition", "side") => Self::Side,
@@ -162,6 +163,14 @@ pub(crate) fn wrong(scenario: &Scenario) -> Option<Wrong> {
     together(scenario)
 }
 
+/// The first value of these steps that is not accepted in a world of so many nodes.
+pub(crate) fn wrong_step(steps: &[Step], nodes: usize) -> Option<Wrong> {
+    let steps = steps.iter().zip(0_usize..);
+    steps
+        .filter_map(|(step, number)| Some((serde_json::to_value(step).ok()?, number)))
+        .find_map(|(step, number)| step_refused(&step, "steps", &number.to_string(), nodes))
+}
+
 fn refused(path: &[&str], section: &str, key: &str, value: &Value, nodes: usize) -> Option<Wrong> {
     let expected = match Accepts::of(section, key) {
         Some(accepts) => accepts.refuses(value, nodes)?,
@@ -178,7 +187,7 @@ fn step_refused(step: &Value, list: &str, number: &str, nodes: usize) -> Option<
         let (what, fields) = value.as_object()?.iter().next()?;
         let mut fields = fields.as_object()?.iter();
         fields.find_map(|(field, value)| {
-            let path = ["script", number, "transition", what.as_str(), field.as_str()];
+            let path = [list, number, "transition", what.as_str(), field.as_str()];
             refused(&path, "transition", field, value, nodes)
         })
     })

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::ledger::Ledger;
+use crate::replay::Replay;
+
 /// How one check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct CheckReport {
@@ -42,6 +45,13 @@ pub struct SimReport {
     pub failures: Vec<String>,
     /// The fewest steps found that make it fail; empty when it passed or was not asked for.
     pub minimal: Vec<String>,
+    /// When the first check failed, in virtual microseconds since the nodes that begin together had joined; null when none did.
+    pub failed_at_us: Option<u64>,
+    /// What it cost, and how far apart the nodes were when.
+    pub ledger: Ledger,
+    /// From which a failed run can be seen again; none of one that passed, or whose steps were given.
+    #[serde(skip)]
+    pub replay: Option<Box<Replay>>,
 }
 
 impl SimReport {

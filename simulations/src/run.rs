@@ -3,6 +3,7 @@
 use crate::checks::Check;
 use crate::generate::{plan, shrink};
 use crate::mutation::Mutation;
+use crate::replay::Replay;
 use crate::report::{REAL, REPLACED, SimReport};
 use crate::scenario::Scenario;
 use crate::transition::Step;
@@ -25,12 +26,27 @@ pub fn run(scenario: &Scenario, seed: u64) -> SimReport {
 /// That takes up to 200 further runs.
 #[must_use]
 pub fn run_and_shrink(scenario: &Scenario, seed: u64) -> SimReport {
-    let plan = plan(scenario, seed);
-    let report = run_plan(scenario, seed, &plan, None);
-    let Some(wanted) = failed_check(&report) else { return report };
-    let fails = |steps: &[Step]| failed_check(&run_plan(scenario, seed, steps, None)) == Some(wanted);
+    shrunk(scenario, seed, plan(scenario, seed), None)
+}
+
+/// The same of these steps, in a world with a defect if one is given.
+#[must_use]
+pub(crate) fn shrunk(scenario: &Scenario, seed: u64, plan: Vec<Step>, mutation: Option<Mutation>) -> SimReport {
+    let report = run_plan(scenario, seed, &plan, mutation);
+    if report.pass {
+        return report;
+    }
+    let before = plan.len();
+    let Some(wanted) = failed_check(&report) else {
+        let replay = Replay::new(scenario, &report, plan, before);
+        return SimReport { replay: Some(Box::new(replay)), ..report };
+    };
+    let fails = |steps: &[Step]| failed_check(&run_plan(scenario, seed, steps, mutation)) == Some(wanted);
     let smallest = shrink(plan, fails);
-    SimReport { minimal: smallest.iter().map(Step::to_string).collect(), ..report }
+    let minimal = smallest.iter().map(Step::to_string).collect();
+    let again = run_plan(scenario, seed, &smallest, mutation);
+    let replay = Replay::new(scenario, &again, smallest, before);
+    SimReport { minimal, replay: Some(Box::new(replay)), ..report }
 }
 
 /// Runs these steps in a world with a defect, to see that a check fails: for tests of the checks themselves.
@@ -68,7 +84,12 @@ fn run_plan(scenario: &Scenario, seed: u64, steps: &[Step], mutation: Option<Mut
         world.judge_guests();
         world.examine();
     }
-    report(&mut world, steps)
+    SimReport { failed_at_us: failed_at_us(&world, begun_us), ..report(&mut world, steps) }
+}
+
+/// When the first check failed, counted as the steps are; none in a run that passed, or that lacked something in the end.
+fn failed_at_us(world: &World, begun_us: u64) -> Option<u64> {
+    world.judge.book.has_failed().then(|| world.now_us.saturating_sub(begun_us))
 }
 
 /// The founder starts, and all that do not come late join.
@@ -163,5 +184,8 @@ fn report(world: &mut World, steps: &[Step]) -> SimReport {
         replaced: REPLACED.to_vec(),
         failures,
         minimal: Vec::new(),
+        ledger: std::mem::take(&mut world.ledger).closed(),
+        replay: None,
+        failed_at_us: None,
     }
 }

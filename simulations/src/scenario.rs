@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::network::{LinkClass, LinkSettings};
-use crate::ranges::wrong;
+use crate::ranges::{wrong, wrong_step};
 use crate::reading::read;
 use crate::transition::{Step, Transition};
 
@@ -314,6 +314,20 @@ impl Scenario {
     /// [`ScenarioError`] with the first thing that is wrong.
     pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
         read(name, text)
+    }
+
+    /// Whether these steps are of this world.
+    ///
+    /// # Errors
+    /// [`ScenarioError::OutOfRange`] with the first value that is not.
+    pub(crate) fn check_steps(&self, steps: &[Step]) -> Result<(), ScenarioError> {
+        match wrong_step(steps, self.nodes) {
+            Some(wrong) => {
+                let (field, expected) = (wrong.path.join("."), wrong.expected);
+                Err(ScenarioError::OutOfRange { place: self.name.clone(), field, expected })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether every number is in its range; for scenarios that were changed after reading.

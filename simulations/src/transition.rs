@@ -347,6 +347,60 @@ impl Transition {
     }
 }
 
+impl Transition {
+    /// Whether it is a disaster, the end of one, or a node that comes or goes: what users of agents do is not.
+    pub(crate) const fn is_fault(&self) -> bool {
+        match self {
+            Self::Spawn { .. }
+            | Self::Stop { .. }
+            | Self::SpawnOn { .. }
+            | Self::Roam { .. }
+            | Self::Serve { .. }
+            | Self::CallService { .. }
+            | Self::Send { .. }
+            | Self::Call { .. }
+            | Self::Publish { .. }
+            | Self::Subscribe { .. }
+            | Self::Invite { .. } => false,
+            Self::Leave { .. }
+            | Self::Join { .. }
+            | Self::Shutdown { .. }
+            | Self::Crash { .. }
+            | Self::DiskError { .. }
+            | Self::DiskFull { .. }
+            | Self::DiskRoom { .. }
+            | Self::SlowDisk { .. }
+            | Self::Freeze { .. }
+            | Self::Thaw { .. }
+            | Self::Churn { .. }
+            | Self::JoinStorm { .. }
+            | Self::CopyHome { .. }
+            | Self::RestoreHome { .. }
+            | Self::Restart { .. }
+            | Self::Partition { .. }
+            | Self::CutOneWay { .. }
+            | Self::Loss { .. }
+            | Self::Duplicate { .. }
+            | Self::DelaySpike { .. }
+            | Self::Flap { .. }
+            | Self::Reorder { .. }
+            | Self::Corrupt { .. }
+            | Self::SlowLink { .. }
+            | Self::Heal
+            | Self::ClockStep { .. }
+            | Self::ClockFreeze { .. }
+            | Self::ClockThaw { .. }
+            | Self::ClockSkew { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for Transition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self:?}")
+    }
+}
+
 /// What becomes of what a machine remembers outside a home that is put back from a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -382,6 +436,6 @@ impl Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:>10} us  {:?}", self.at_us, self.transition)
+        write!(formatter, "{:>10} us  {}", self.at_us, self.transition)
     }
 }

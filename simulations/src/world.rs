@@ -22,6 +22,7 @@ use crate::generate::TOPICS;
 use crate::invariants::Judge;
 use crate::joining::Joining;
 use crate::keys::SeededKeys;
+use crate::ledger::Ledger;
 use crate::mesh::Frame;
 use crate::mutation::Mutation;
 use crate::network::Network;
@@ -111,6 +112,7 @@ pub(crate) struct World {
     pub(crate) judge: Judge,
     pub(crate) faults: FaultCounts,
     pub(crate) trace: Trace,
+    pub(crate) ledger: Ledger,
     pub(crate) mutation: Option<Mutation>,
     pub(crate) stability: Stability,
     pub(crate) network_dice: Dice,
@@ -166,6 +168,7 @@ impl World {
             judge,
             faults,
             trace: Trace::new(&scenario.name, seed),
+            ledger: Ledger::new(scenario.nodes),
             mutation,
             stability: Stability::default(),
             network_dice: Dice::new(seed, Stream::Network),
@@ -212,6 +215,7 @@ impl World {
     /// Puts the steps of a plan into the queue, counted from now.
     pub(crate) fn follow(&mut self, plan: &[Step]) {
         self.begun = true;
+        self.ledger.begin(self.now_us);
         for step in plan {
             self.after(step.at_us, Event::Happen(step.transition.clone()));
         }
@@ -228,6 +232,7 @@ impl World {
             let event = entry.remove();
             self.now_us = at_us;
             self.happen(event);
+            self.look();
         }
         self.now_us = self.now_us.max(until_us);
     }
@@ -317,6 +322,7 @@ impl World {
             }
             // A node whose disk failed can record nothing, and must be able to end all the same.
             let damaged = self.nodes[node].running.as_ref().is_some_and(|running| running.damaged);
+            self.enter(&output);
             if let Output::Answer { ask, answer } = &output {
                 self.judge_service(*ask, answer);
                 self.judge_guest(node, *ask, answer);
@@ -375,7 +381,7 @@ impl World {
         let ask = AskId(self.next_ask);
         self.next_ask += 1;
         let run = self.nodes[node].run;
-        self.judge.reference.asks.insert(ask, Ask { node, run, what });
+        self.judge.reference.asks.insert(ask, Ask { node, run, what, asked_us: self.now_us });
         ask
     }
 
@@ -574,6 +580,7 @@ impl World {
     fn transit(&mut self, transition: Transition) {
         self.judge_stability();
         self.judge_deaths(&transition);
+        self.ledger.happened(self.now_us, &transition);
         self.trace.add(self.now_us, None, format_args!("{transition:?}"));
         match transition {
             Transition::Spawn { node, agent } => self.when_running(node, |world| world.spawn(node, agent)),

@@ -1140,6 +1140,18 @@ pub(crate) struct OrderArgs {
 pub(crate) enum SimCommand {
     /// Run a scenario in virtual time and check every property after every step
     Run(SimRunArgs),
+    /// Run once more what failed, from the file that `weft sim run` wrote of it, and show the steps up to the failure
+    Replay(SimReplayArgs),
+}
+
+/// `weft sim replay`.
+#[derive(Debug, Args)]
+pub(crate) struct SimReplayArgs {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `weft sim run`.
@@ -1156,6 +1168,15 @@ pub(crate) struct SimRunArgs {
     /// How many nodes, instead of what the scenario says
     #[arg(long, value_name = "N")]
     pub(crate) nodes: Option<usize>,
+    /// How many runs at a time; as many as there are processors, unless given
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) jobs: Option<u16>,
+    /// Write a page with pictures to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Where the file of a run that failed is written
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub(crate) out: PathBuf,
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,0 +1,147 @@
+//! `weft sim run`: a scenario under one seed or many, several at once, with a page for people and a file of what failed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use futures::{StreamExt as _, stream};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+use weft_simulations::{Replay, Scenario, SimReport, page, run, run_and_shrink, scenario};
+
+use super::super::CliError;
+use super::super::args::SimRunArgs;
+use super::super::output::Output;
+
+/// Reports that a page is made of; of more runs it has the first failed ones and the first others.
+const PAGE_RUNS_MAX: usize = 1_000;
+
+/// Runs it.
+pub(super) async fn play(args: &SimRunArgs) -> Result<(), CliError> {
+    let output = Output::new(args.json);
+    let mut scenario = scenario(&args.scenario)?;
+    if let Some(nodes) = args.nodes {
+        scenario = Scenario { nodes, ..scenario };
+        scenario.check()?;
+    }
+    let seeds = match (args.seed, args.seeds) {
+        (Some(seed), _) => seed..seed.saturating_add(1),
+        (None, Some(count)) => 0..count,
+        (None, None) => 0..1,
+    };
+    let many = args.seeds.is_some();
+    let jobs = args.jobs.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
+    let begin = Instant::now();
+    let mut runs = stream::iter(seeds).map(|seed| one(scenario.clone(), seed, !many)).buffered(jobs);
+    let (mut passed, mut failed, mut kept) = (0_u64, Vec::new(), Vec::new());
+    while let Some(report) = runs.next().await {
+        let report = report?;
+        output.report(&report, if many { line } else { text })?;
+        if report.pass {
+            passed += 1;
+        } else {
+            failed.push(report.seed);
+        }
+        if args.report.is_some() && kept.len() < PAGE_RUNS_MAX {
+            kept.push(report.clone());
+        }
+        if let Some(replay) = report.replay {
+            keep(&replay, &args.out)?;
+        }
+    }
+    if many && !args.json {
+        let (runs, wall_s) = (passed + failed.len() as u64, begin.elapsed().as_secs_f64());
+        output.text(&format!("{passed} of {runs} passed in {wall_s:.1} s, {jobs} at a time"))?;
+    }
+    if let Some(&seed) = failed.first()
+        && many
+    {
+        eprintln!("looking for the fewest steps with which seed {seed} fails ...");
+        let report = one(scenario.clone(), seed, true).await?;
+        if let Some(replay) = report.replay {
+            keep(&replay, &args.out)?;
+        }
+    }
+    if let Some(path) = &args.report {
+        write_page(path, &scenario, &kept)?;
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let seeds: Vec<String> = failed.iter().map(u64::to_string).collect();
+    let message = format!("{} failed with seed {}", scenario.name, seeds.join(", "));
+    let again = format!("weft sim run {} --seed {}", args.scenario, seeds.first().map_or("0", String::as_str));
+    Err(CliError::new("failed", message).hint(again).reported(args.json))
+}
+
+/// One run, off the threads that wait.
+async fn one(scenario: Scenario, seed: u64, shrink: bool) -> Result<SimReport, CliError> {
+    let ran = spawn_blocking(move || {
+        let begin = Instant::now();
+        let report = if shrink { run_and_shrink(&scenario, seed) } else { run(&scenario, seed) };
+        report.with_wall_s(begin.elapsed().as_secs_f64())
+    });
+    ran.await.map_err(|error| CliError::new("failed", format!("seed {seed}: {error}")))
+}
+
+/// Writes the file from which a failed run can be seen again.
+fn keep(replay: &Replay, folder: &Path) -> Result<(), CliError> {
+    let named = |letter: char| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '-' };
+    let name: String = replay.scenario.name.chars().map(named).take(64).collect();
+    let path = folder.join(format!("weft-sim-{name}-{}.json", replay.seed));
+    write(&path, &replay.text())?;
+    eprintln!("written: {}; next: weft sim replay {}", path.display(), path.display());
+    Ok(())
+}
+
+fn write_page(path: &PathBuf, scenario: &Scenario, reports: &[SimReport]) -> Result<(), CliError> {
+    let html = page(&scenario.about, reports).map_err(|error| CliError::new("failed", error))?;
+    write(path, &html)?;
+    eprintln!("written: {}", path.display());
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    fs::write(path, text).map_err(|error| CliError::new("failed", format!("{}: {error}", path.display())))
+}
+
+/// One of many runs for people.
+fn line(report: &SimReport) -> String {
+    let verdict = if report.pass { "pass" } else { "FAIL" };
+    let SimReport { scenario, seed, virtual_s, wall_s, trace_hash, .. } = report;
+    let why = report.failures.first().map_or_else(String::new, |reason| format!("\n  why     {reason}"));
+    format!("{verdict}  {scenario} seed {seed}: {virtual_s:.1} s in {wall_s:.2} s, trace {trace_hash}{why}")
+}
+
+/// One run for people.
+pub(super) fn text(report: &SimReport) -> String {
+    let verdict = if report.pass { "pass" } else { "FAIL" };
+    let SimReport { scenario, seed, nodes, trace_hash, virtual_s, wall_s, .. } = report;
+    let mut lines = format!(
+        "{verdict}  {scenario} seed {seed}: {nodes} nodes, {virtual_s:.1} s of their time in {wall_s:.2} s, trace {trace_hash}\n"
+    );
+    for (name, check) in &report.checks {
+        let mark = if check.ok { "ok" } else { "BROKEN" };
+        lines.push_str(&format!("  {mark:<7} {name} ({} times)\n", check.count));
+    }
+    let faults: Vec<String> = report.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    lines.push_str(&format!("  faults  {}\n", faults.join(", ")));
+    let ledger = &report.ledger;
+    let bytes: u64 = ledger.bytes_by_node.iter().sum();
+    lines.push_str(&format!(
+        "  cost    {} frames, {bytes} bytes; answers p50 {} µs, p99 {} µs; publications p50 {} µs, p99 {} µs\n",
+        ledger.frames,
+        ledger.answers.p50_us,
+        ledger.answers.p99_us,
+        ledger.publications.p50_us,
+        ledger.publications.p99_us
+    ));
+    lines.push_str(&format!("  real    {}; replaced: {}\n", report.real.join(", "), report.replaced.join(", ")));
+    if let Some(reason) = report.failures.first() {
+        lines.push_str(&format!("  why     {reason}\n"));
+    }
+    for step in &report.minimal {
+        lines.push_str(&format!("  step    {step}\n"));
+    }
+    lines
+}
