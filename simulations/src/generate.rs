@@ -2,6 +2,7 @@
 
 use crate::dice::{Dice, Stream};
 use crate::disk::Unsynced;
+use crate::malice::Lie;
 use crate::scenario::{Scenario, Scripted, Weights};
 use crate::transition::{AgentKind, Remembers, Step, Transition};
 
@@ -61,6 +62,7 @@ enum Choice {
     SlowDisk,
     Freeze,
     Churn,
+    Lie,
     ClockForward,
     ClockBack,
     ClockFreeze,
@@ -98,6 +100,7 @@ fn choices(weights: &Weights) -> Vec<(u64, Choice)> {
         (weights.slow_disk, Choice::SlowDisk),
         (weights.freeze, Choice::Freeze),
         (weights.churn, Choice::Churn),
+        (weights.lie, Choice::Lie),
         (weights.clock_forward, Choice::ClockForward),
         (weights.clock_back, Choice::ClockBack),
         (weights.clock_freeze, Choice::ClockFreeze),
@@ -352,6 +355,13 @@ impl Plan<'_> {
                     (self.dice.between([50_000, 2_000_000]), self.dice.between([200_000, 3_000_000]));
                 self.push(Transition::Churn { node, times, down_us, up_us });
                 self.up_from_us[node] = self.now_us + times * (down_us + up_us) + 1;
+            }
+            Choice::Lie => {
+                let liar = self.scenario.nodes - 1 - self.dice.index(self.scenario.liars);
+                let how = Lie::HARMLESS[self.dice.index(Lie::HARMLESS.len())];
+                self.push(Transition::Lie { node: liar, how });
+                let at_us = self.now_us + self.dice.between(LASTS_US);
+                self.steps.push(Step { at_us, transition: Transition::Truth { node: liar } });
             }
             Choice::ClockForward => self.step_clock(node, 1),
             Choice::ClockBack => {

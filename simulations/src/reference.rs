@@ -69,6 +69,8 @@ pub(crate) struct Ask {
     pub(crate) run: u64,
     /// What.
     pub(crate) what: Asked,
+    /// When, in virtual microseconds.
+    pub(crate) asked_us: u64,
 }
 
 /// What was asked, as far as its answer is checked.

@@ -103,6 +103,60 @@ fn an_agent_started_elsewhere_comes_back_with_its_node_and_what_is_denied_there_
 }
 
 #[test]
+fn eight_that_join_at_one_moment_are_all_admitted() {
+    passes("join-storm", 0..2);
+}
+
+#[test]
+fn both_halves_of_a_split_brain_go_on() {
+    passes("split-brain", 0..2);
+}
+
+#[test]
+fn durable_calls_survive_their_caller_and_their_callee() {
+    passes("crash-in-call", 0..3);
+}
+
+#[test]
+fn calls_go_on_through_a_rolling_restart() {
+    passes("rolling-restart", 0..2);
+}
+
+#[test]
+fn clocks_may_do_what_they_want() {
+    passes("clock-chaos", 0..3);
+}
+
+#[test]
+fn a_member_that_lies_is_convicted_by_all_and_believed_by_none() {
+    for seed in 0..3 {
+        let report = run(&shipped("liar"), seed);
+        assert!(report.pass, "liar {seed}:\n{}", report.failures.join("\n"));
+        assert_eq!(report.checks["liar-is-convicted"].count, 4, "every honest member holds the proof");
+    }
+}
+
+#[test]
+fn slow_and_full_disks_lose_nothing() {
+    passes("slow-disk", 0..3);
+}
+
+#[test]
+fn a_hot_topic_is_in_order() {
+    passes("hot-topic", 0..2);
+}
+
+#[test]
+fn links_that_flap_queue_reorder_and_corrupt() {
+    passes("flapping", 0..3);
+}
+
+#[test]
+fn every_fault_strikes_in_one_run() {
+    passes("faults", 0..1);
+}
+
+#[test]
 fn chaos_passes() {
     passes("chaos", 0..3);
 }
