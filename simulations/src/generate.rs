@@ -560,7 +560,7 @@ pub(crate) fn shrink(plan: Vec<Step>, mut fails: impl FnMut(&[Step]) -> bool) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::scenario;
+    use crate::scenario::{scenario, weight_names};
 
     #[test]
     fn the_same_seed_gives_the_same_plan_and_another_seed_another() {
@@ -580,6 +580,18 @@ mod tests {
             assert!(has(&|it| matches!(it, Transition::ClockStep { by_us, .. } if *by_us < 0)));
             assert!(has(&|it| matches!(it, Transition::Partition { side } if side.len() < chaos.nodes)));
             assert!(has(&|it| matches!(it, Transition::DiskError { .. })));
+        }
+    }
+
+    #[test]
+    fn every_weight_changes_what_happens() {
+        let calm = Scenario { late: 2, liars: 1, nodes: 5, ..scenario("calm").expect("shipped") };
+        let usual = plan(&calm, 1);
+        for name in weight_names() {
+            let mut weights = serde_json::to_value(calm.weights).expect("numbers");
+            weights[&name] = serde_json::json!(50);
+            let weights = serde_json::from_value(weights).expect("weights");
+            assert_ne!(plan(&Scenario { weights, ..calm.clone() }, 1), usual, "{name}");
         }
     }
 

@@ -57,7 +57,8 @@ pub use network::{LinkClass, LinkSettings};
 pub use report::{CheckReport, SimReport};
 pub use run::{run, run_and_shrink, run_mutated, run_steps};
 pub use scenario::{
-    AgentSettings, ClockSettings, DiskSettings, Scenario, ScenarioError, Scripted, Weights, names, scenario,
+    AgentSettings, ClockSettings, DiskSettings, Scenario, ScenarioError, Scripted, Weights, fault_names, names,
+    scenario,
 };
 pub use thresholds::Thresholds;
 pub use transition::{AgentKind, Remembers, Step, Transition};

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::faults::Fault;
 use crate::network::{LinkClass, LinkSettings};
 use crate::ranges::wrong;
 use crate::reading::read;
@@ -302,6 +303,11 @@ const SHIPPED: [(&str, &str); 25] = [
 #[must_use]
 pub fn names() -> Vec<&'static str> {
     SHIPPED.iter().map(|(name, _)| *name).collect()
+}
+
+/// The names that reports give to faults and to what faults lead to.
+pub fn fault_names() -> impl Iterator<Item = &'static str> {
+    Fault::names()
 }
 
 /// The names of all weights.

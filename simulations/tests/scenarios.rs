@@ -184,6 +184,22 @@ fn a_fault_that_never_struck_fails_the_run() {
 }
 
 #[test]
+fn a_fault_that_is_over_before_it_can_strike_fails_the_run_with_that_reason() {
+    let step = |transition: &str| format!("[[script]]\nat_us = 3_000_000\ntransition = {transition}\n");
+    let text = format!(
+        "name = \"hasty\"\nabout = \"Divided and joined at one moment.\"\nnodes = 3\nsteps = 1\npause_us = [0, 0]\n\
+         quiet_us_max = 60_000_000\npromises = [\"frames-partitioned\"]\n{}{}{}",
+        "[[script]]\nat_us = 0\ntransition = { spawn = { node = 1, agent = \"echo\" } }\n",
+        step("{ partition = { side = [1] } }"),
+        step("\"heal\""),
+    );
+    let report = run(&Scenario::parse("hasty", &text).expect("sound"), 0);
+    assert!(!report.pass);
+    let missing = reasons(&report, "the scenario promises");
+    assert_eq!(missing, ["the scenario promises frames-partitioned, and that never struck"]);
+}
+
+#[test]
 fn a_check_that_was_never_made_fails_the_run() {
     let report = run_steps(&shipped("calm"), 0, &[]);
     assert!(!report.pass);
