@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::faults::Fault;
+use crate::malice::Lie;
 use crate::report::CheckReport;
 use crate::scenario::Scenario;
 use crate::transition::{Step, Transition};
@@ -104,7 +105,19 @@ checks! {
     CallsArrive = "calls-arrive",
     /// In a partial mesh links are kept to neighbours alone, once nothing passes, and they are fewer than all.
     NeighboursAlone = "neighbours-alone",
-    /// Nobody ever holds proof of two histories.
+    /// All agree within the time that the scenario wants, once everything is whole.
+    ConvergesInTime = "converges-in-time",
+    /// No more frames were sent than the scenario wants.
+    FewMessages = "messages-within-threshold",
+    /// No more bytes were sent than the scenario wants.
+    FewBytes = "bytes-within-threshold",
+    /// As many answers come in time as the scenario wants.
+    AnswersInTime = "answers-in-time",
+    /// As many messages and calls succeed as the scenario wants.
+    CallsSucceed = "calls-succeed",
+    /// Of a member that signed two histories every other one comes to hold the proof.
+    LiarIsConvicted = "liar-is-convicted",
+    /// Nobody ever holds proof of two histories against whoever wrote one.
     NobodyIsConvicted = "nobody-is-convicted",
 }
 
@@ -120,7 +133,14 @@ impl Check {
             Self::OneNodeRunsIt => has(|it| matches!(it, Transition::Roam { .. })),
             Self::ElsewhereIsKept => has(|it| matches!(it, Transition::SpawnOn { .. })),
             Self::StableStays => !has(|it| matches!(it, Transition::RestoreHome { .. })),
-            Self::NoForkToPrevent | Self::NobodyIsConvicted => has(|it| matches!(it, Transition::RestoreHome { .. })),
+            Self::ConvergesInTime => scenario.thresholds.convergence_us_max.is_some(),
+            Self::FewMessages => scenario.thresholds.messages_max.is_some(),
+            Self::FewBytes => scenario.thresholds.bytes_max.is_some(),
+            Self::AnswersInTime => scenario.thresholds.answer_us_p99_max.is_some(),
+            Self::CallsSucceed => scenario.thresholds.success_per_mille_min.is_some(),
+            Self::LiarIsConvicted => has(|it| matches!(it, Transition::Lie { how: Lie::Fork, .. })),
+            Self::NobodyIsConvicted => scenario.liars > 0 || has(|it| matches!(it, Transition::RestoreHome { .. })),
+            Self::NoForkToPrevent => has(|it| matches!(it, Transition::RestoreHome { .. })),
             Self::DeathsAreKnown | Self::CallsArrive | Self::NeighboursAlone => scenario.full_mesh_max.is_some(),
             Self::OlderUnderstand => scenario.older > 0,
             // A scenario may have no call that takes parts and is answered.

@@ -114,6 +114,20 @@ faults! {
     Churned = "crashes-of-churn",
     /// A node that was admitted while others joined.
     StormJoin = "joins-in-a-storm",
+    /// Anything that a member which lies said.
+    Lied = "lies-told",
+    /// A commit of which another member was shown a second one.
+    LieForked = "lies-forked",
+    /// An old message that was sent again.
+    LieReplayed = "lies-replayed",
+    /// A frame that was sent many times.
+    LieFlooded = "lies-flooded",
+    /// Somebody who holds less was told that both hold the same.
+    LieStale = "lies-of-sameness",
+    /// A message or a receipt stamped in the future.
+    LieFuture = "lies-of-the-future",
+    /// Commits handed on under a signature that is none.
+    LieForged = "lies-forged",
     /// A node that wrote a second history because nobody who knew of the first could be reached.
     Forked = "forks-nobody-could-prevent",
 }
@@ -196,6 +210,7 @@ fn promised(scenario: &Scenario) -> Vec<Fault> {
         (Fault::Frozen, weights.freeze),
         (Fault::Churned, weights.churn),
         (Fault::StormJoin, weights.join_storm),
+        (Fault::Lied, weights.lie),
         (Fault::FrameDelayed, weights.delay),
         (Fault::FramePartitioned, weights.partition),
         (Fault::FrameCut, weights.one_way),

@@ -2,6 +2,7 @@
 
 use crate::dice::{Dice, Stream};
 use crate::disk::Unsynced;
+use crate::malice::Lie;
 use crate::scenario::{Scenario, Scripted, Weights};
 use crate::transition::{AgentKind, Remembers, Step, Transition};
 
@@ -61,6 +62,7 @@ enum Choice {
     SlowDisk,
     Freeze,
     Churn,
+    Lie,
     ClockForward,
     ClockBack,
     ClockFreeze,
@@ -98,6 +100,7 @@ fn choices(weights: &Weights) -> Vec<(u64, Choice)> {
         (weights.slow_disk, Choice::SlowDisk),
         (weights.freeze, Choice::Freeze),
         (weights.churn, Choice::Churn),
+        (weights.lie, Choice::Lie),
         (weights.clock_forward, Choice::ClockForward),
         (weights.clock_back, Choice::ClockBack),
         (weights.clock_freeze, Choice::ClockFreeze),
@@ -353,6 +356,13 @@ impl Plan<'_> {
                 self.push(Transition::Churn { node, times, down_us, up_us });
                 self.up_from_us[node] = self.now_us + times * (down_us + up_us) + 1;
             }
+            Choice::Lie => {
+                let liar = self.scenario.nodes - 1 - self.dice.index(self.scenario.liars);
+                let how = Lie::HARMLESS[self.dice.index(Lie::HARMLESS.len())];
+                self.push(Transition::Lie { node: liar, how });
+                let at_us = self.now_us + self.dice.between(LASTS_US);
+                self.steps.push(Step { at_us, transition: Transition::Truth { node: liar } });
+            }
             Choice::ClockForward => self.step_clock(node, 1),
             Choice::ClockBack => {
                 self.step_clock(node, -1);
@@ -550,7 +560,7 @@ pub(crate) fn shrink(plan: Vec<Step>, mut fails: impl FnMut(&[Step]) -> bool) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::scenario;
+    use crate::scenario::{scenario, weight_names};
 
     #[test]
     fn the_same_seed_gives_the_same_plan_and_another_seed_another() {
@@ -570,6 +580,18 @@ mod tests {
             assert!(has(&|it| matches!(it, Transition::ClockStep { by_us, .. } if *by_us < 0)));
             assert!(has(&|it| matches!(it, Transition::Partition { side } if side.len() < chaos.nodes)));
             assert!(has(&|it| matches!(it, Transition::DiskError { .. })));
+        }
+    }
+
+    #[test]
+    fn every_weight_changes_what_happens() {
+        let calm = Scenario { late: 2, liars: 1, nodes: 5, ..scenario("calm").expect("shipped") };
+        let usual = plan(&calm, 1);
+        for name in weight_names() {
+            let mut weights = serde_json::to_value(calm.weights).expect("numbers");
+            weights[&name] = serde_json::json!(50);
+            let weights = serde_json::from_value(weights).expect("weights");
+            assert_ne!(plan(&Scenario { weights, ..calm.clone() }, 1), usual, "{name}");
         }
     }
 

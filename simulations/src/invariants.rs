@@ -16,6 +16,7 @@ use crate::checks::{Check, CheckBook};
 use crate::dice::Dice;
 use crate::publications::TopicBook;
 use crate::reference::{Ask, Asked, Promise, Reference, Unfit, content_of, fold_content};
+use crate::thresholds::Measured;
 
 /// Which node does something, in which of its runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,11 @@ pub(crate) struct Judge {
     pub(crate) topics: TopicBook,
     /// The virtual time of what is judged, in microseconds.
     pub(crate) now_us: u64,
+    /// The node that signed a second history on purpose, once it has. What it holds and says is not judged any more, and nothing
+    /// is that depends on which of its histories somebody holds.
+    pub(crate) liar: Option<usize>,
+    /// How messages and calls went.
+    pub(crate) measured: Measured,
     /// Whether a node wrote a second history that nobody could prevent: nothing is judged after that.
     pub(crate) forked: bool,
     /// The root of the tree of resources that a peer had under a vector root.
@@ -57,7 +63,19 @@ impl Judge {
         let numbers: BTreeMap<NodeId, usize> = ids.into_iter().zip(0..).collect();
         let (book, topics) = (CheckBook::default(), TopicBook::default());
         let (reference, trees, vouched) = (Reference::new(numbers.len()), BTreeMap::new(), BTreeMap::new());
-        Self { reference, book, topics, now_us: 0, forked: false, trees, numbers, vouched, parts: BTreeMap::new() }
+        Self {
+            reference,
+            book,
+            topics,
+            now_us: 0,
+            liar: None,
+            measured: Measured::default(),
+            forked: false,
+            trees,
+            numbers,
+            vouched,
+            parts: BTreeMap::new(),
+        }
     }
 
     /// Judges the tree of a peer that holds something else than before; the first peer that holds it is believed.
@@ -73,6 +91,12 @@ impl Judge {
 
     /// Judges what a node wants the world to do. Nothing of it has happened yet.
     pub(crate) fn output(&mut self, actor: Actor, output: &Output) {
+        if self.liar == Some(actor.node) {
+            if let Output::Answer { ask, .. } | Output::AnswerJoin { ask, .. } = output {
+                self.reference.asks.remove(ask);
+            }
+            return;
+        }
         match output {
             Output::Persist(_)
             | Output::Dial { .. }
@@ -141,7 +165,10 @@ impl Judge {
     fn answer(&mut self, actor: Actor, ask: AskId, answer: &Result<Reply, Refusal>) {
         self.whole(actor, ask, answer);
         let asked = self.take_ask(actor, ask);
-        let Some(Ask { what, .. }) = asked else { return };
+        let Some(Ask { what, asked_us, .. }) = asked else { return };
+        if matches!(what, Asked::Send { .. } | Asked::Service { .. }) {
+            self.measured.answered(self.now_us.saturating_sub(asked_us), answer.is_ok());
+        }
         match answer {
             Ok(Reply::Kernel(Answer::Sent(report))) => self.sent(actor, &what, report),
             Ok(Reply::Kernel(Answer::Subscribed)) => {
@@ -240,7 +267,8 @@ impl Judge {
             (_, None) => false,
         };
         // What the receiver has lost with its disk since it answered was promised in vain, and by nobody's fault.
-        let lost = !there && remote.is_some_and(|remote| self.reference.put_back.contains(&remote));
+        let lost = !there
+            && remote.is_some_and(|remote| self.reference.put_back.contains(&remote) || self.liar == Some(remote));
         let there = there || lost;
         let witnessed = matches!(report.level.durability, Durability::Witnessed { .. });
         let received = witnessed
@@ -291,7 +319,7 @@ impl Judge {
         let Ok(commit) = group.signed.decode() else { return };
         for Anchor { chain, commit_no, size, root, commit_hash } in commit.anchors {
             let head = Head { chain, commit_no, size, root, commit_hash };
-            let holds = self.reference.holds_head(actor.node, &head);
+            let holds = self.is_liars(&chain) || self.reference.holds_head(actor.node, &head);
             self.book.check(Check::WitnessesAreConsistent, holds, || {
                 let number = commit.commit_no;
                 format!(
@@ -398,6 +426,8 @@ impl Judge {
                 });
                 self.spoken(actor, held, || "a commit named by a tick".to_owned());
             }
+            Gossip::Head(HeadGossip::Fork(evidence))
+                if evidence.first.decode().is_ok_and(|body| self.is_liars(&body.chain())) => {}
             Gossip::Head(HeadGossip::Fork(_)) => {
                 let words = || format!("node {} says that an honest node has two histories", actor.node);
                 self.book.check(Check::OneHistory, false, words);
@@ -420,7 +450,15 @@ impl Judge {
         self.spoken(actor, holds, || "a commit".to_owned());
     }
 
+    /// Whether a chain is of the node that wrote two histories.
+    fn is_liars(&self, chain: &ChainId) -> bool {
+        self.liar.is_some() && self.numbers.get(&chain.node).copied() == self.liar
+    }
+
     fn spoken(&mut self, actor: Actor, holds: bool, what: impl FnOnce() -> String) {
+        if self.liar.is_some() {
+            return;
+        }
         self.book.check(Check::SpokenIsDurable, holds, || {
             format!("node {} spoke {}, which is not on its disk", actor.node, what())
         });
@@ -502,6 +540,9 @@ impl Judge {
     /// Judges groups that became durable on a node's disk in one transaction.
     pub(crate) fn stored(&mut self, actor: Actor, groups: &[(ChainId, CommitGroup)]) {
         for (chain, group) in groups {
+            if self.is_liars(chain) {
+                continue;
+            }
             let foreign = chain.node != actor.id;
             let news = self.reference.commits_held(actor.node, chain) >= self.reference.commits_of(chain);
             match self.reference.hold(actor.node, *chain, group) {
@@ -556,7 +597,13 @@ impl Judge {
 
     /// Judges all groups that a node's disk really holds, and takes over those nobody was told of.
     pub(crate) fn disk(&mut self, actor: Actor, chains: &BTreeMap<ChainId, Vec<CommitGroup>>, dice: &mut Dice) {
+        if self.liar == Some(actor.node) {
+            return;
+        }
         for chain in self.reference.chains_held(actor.node) {
+            if self.is_liars(&chain) {
+                continue;
+            }
             let promised = self.reference.commits_held(actor.node, &chain);
             let found = chains.get(&chain).map_or(0, Vec::len);
             self.book.check(Check::RecoversWhatWasSynced, found >= promised, || {
@@ -568,7 +615,9 @@ impl Judge {
             let beyond: Vec<_> = groups.iter().skip(known).map(|group| (*chain, group.clone())).collect();
             self.stored(actor, &beyond);
         }
-        self.content(actor, chains);
+        if self.liar.is_none() {
+            self.content(actor, chains);
+        }
         self.promises(actor, chains);
         self.orders(chains, dice);
     }
@@ -689,10 +738,11 @@ impl Judge {
 
     /// When everything is quiet, nobody waits and no effect is left open.
     pub(crate) fn quiet(&mut self, nodes: usize) {
-        let waiting: Vec<String> =
-            self.reference.asks.iter().map(|(ask, asked)| format!("{} {asked:?}", ask.0)).take(4).collect();
+        let liar = self.liar;
+        let judged = self.reference.asks.iter().filter(|(_, ask)| Some(ask.node) != liar);
+        let waiting: Vec<String> = judged.map(|(ask, asked)| format!("{} {asked:?}", ask.0)).take(4).collect();
         self.book.check(Check::OneAnswer, waiting.is_empty(), || format!("never answered: {}", waiting.join("; ")));
-        for node in 0..nodes {
+        for node in (0..nodes).filter(|node| Some(*node) != self.liar) {
             let open = self.reference.intents(node).find(|(_, _, outcomes)| *outcomes != 1);
             let open = open.map(|(seq, effect, outcomes)| format!("{seq} {effect:?} has {outcomes} outcomes"));
             self.book.check(Check::IntentsHaveOneOutcome, open.is_none(), || {

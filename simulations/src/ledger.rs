@@ -93,6 +93,8 @@ pub struct Ledger {
     pub publications: Latencies,
     /// From a call or message until whoever asked had its answer, refusals among them.
     pub answers: Latencies,
+    /// How long all took to agree once everything was whole, in virtual microseconds; null when they did not.
+    pub convergence_us: Option<u64>,
     /// Looks, the first one first.
     pub samples: Vec<Sample>,
     /// Moments, the first one first.
@@ -157,17 +159,18 @@ impl Ledger {
     fn sample(&mut self, now_us: u64, running: usize, states: usize) {
         let bytes = self.bytes_by_node.iter().sum();
         self.samples.push(Sample { at_us: now_us.saturating_sub(self.begun_us), running, states, bytes });
+        // The one that was just made is let go, so the next is as far from the last as those are apart.
+        self.next_us = now_us + self.apart_us;
         if self.samples.len() == SAMPLES_MAX {
             let mut keep = [true, false].into_iter().cycle();
             self.samples.retain(|_| keep.next().unwrap_or(true));
             self.apart_us *= 2;
         }
-        self.next_us = now_us + self.apart_us;
     }
 
     /// The same with all that can only be said at the end.
-    pub(crate) fn closed(self) -> Self {
-        Self { publications: self.publications.closed(), answers: self.answers.closed(), ..self }
+    pub(crate) fn closed(self, convergence_us: Option<u64>) -> Self {
+        Self { publications: self.publications.closed(), answers: self.answers.closed(), convergence_us, ..self }
     }
 }
 

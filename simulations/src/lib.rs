@@ -9,8 +9,8 @@
 //!
 //! Modules in reading order: `scenario` and `transition` (what may happen), `ranges` and `reading` (what is accepted, and what is said otherwise), `generate` (what does), `run` (from beginning to
 //! end), `idle` (when nothing happens), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
-//! what is faked: `clock`, `disk`, `network`, `keys`, `dice`; `starts` (nodes that do not know how far their chain went); what is shown: `checks`, `reference` (the model),
-//! `publications`, `services`, `elsewhere`, `stability`, `versions`, `invariants` (the judge), `faults`, `trace`, `ledger` (what it cost), `report`, `replay` (a failed run in a file), `page` (for people); `mutation` (defects, for tests of the checks).
+//! what is faked: `clock`, `disk`, `network`, `keys`, `dice`, `malice` (a member that lies); `starts` (nodes that do not know how far their chain went); what is shown: `checks`, `reference` (the model),
+//! `publications`, `services`, `thresholds`, `elsewhere`, `stability`, `versions`, `invariants` (the judge), `faults`, `trace`, `ledger` (what it cost), `report`, `replay` (a failed run in a file), `page` (for people); `mutation` (defects, for tests of the checks).
 //! `membership` stands alone: the rules of who counts and what is stable, as a model without a peer.
 
 mod carry;
@@ -26,6 +26,7 @@ mod invariants;
 mod joining;
 mod keys;
 mod ledger;
+mod malice;
 pub mod membership;
 mod mesh;
 mod mutation;
@@ -45,6 +46,7 @@ mod scenario;
 mod services;
 mod stability;
 mod starts;
+mod thresholds;
 mod trace;
 mod transition;
 mod versions;
@@ -53,6 +55,7 @@ mod world;
 pub use disk::Unsynced;
 pub use idle::idle;
 pub use ledger::{Latencies, Ledger, Moment, Sample};
+pub use malice::Lie;
 pub use mutation::Mutation;
 pub use network::{LinkClass, LinkSettings};
 pub use page::page;
@@ -60,6 +63,8 @@ pub use replay::{REPLAY_BYTES_MAX, Replay, ReplayError};
 pub use report::{CheckReport, SimReport};
 pub use run::{run, run_and_shrink, run_mutated, run_steps};
 pub use scenario::{
-    AgentSettings, ClockSettings, DiskSettings, Scenario, ScenarioError, Scripted, Weights, names, scenario,
+    AgentSettings, ClockSettings, DiskSettings, Scenario, ScenarioError, Scripted, Weights, fault_names, names,
+    scenario,
 };
+pub use thresholds::Thresholds;
 pub use transition::{AgentKind, Remembers, Step, Transition};

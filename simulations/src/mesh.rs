@@ -192,6 +192,9 @@ impl World {
             self.tell_after(0, node, Input::RequestFailed { request, reason });
             return;
         };
+        let replayed = self.replayed(node, content);
+        let bent = self.bent_request(node, content);
+        let content = bent.as_ref().unwrap_or(content);
         let (protocol, mut bytes) = match content {
             Request::A2a(request) => (Protocol::A2a, encode(request)),
             Request::Sync(request) => (Protocol::Sync, encode(request)),
@@ -204,7 +207,13 @@ impl World {
         if let Some(running) = self.nodes[node].running.as_mut() {
             running.outbound.insert(request, Outbound { to: peer, protocol });
         }
-        self.send_frame(node, peer, connection, || Content::Request { request, protocol, bytes: bytes.clone() });
+        for _ in 0..self.times_said(node) {
+            self.send_frame(node, peer, connection, || Content::Request { request, protocol, bytes: bytes.clone() });
+        }
+        if let Some((request, Request::A2a(earlier))) = replayed {
+            let (protocol, bytes) = (Protocol::A2a, encode(&earlier));
+            self.send_frame(node, peer, connection, || Content::Request { request, protocol, bytes: bytes.clone() });
+        }
         let run = self.nodes[node].run;
         self.after(REQUEST_US_MAX, Event::Expire { node, run, request });
     }
@@ -230,6 +239,8 @@ impl World {
     pub(crate) fn respond(&mut self, node: usize, request: InboundId, content: &Response) {
         let running = self.nodes[node].running.as_mut();
         let Some(inbound) = running.and_then(|running| running.inbound.remove(&request)) else { return };
+        let bent = self.bent_response(node, content);
+        let content = bent.as_ref().unwrap_or(content);
         let (protocol, bytes) = match content {
             Response::A2a(response) => (Protocol::A2a, encode(response)),
             Response::Sync(response) => (Protocol::Sync, encode(response)),
@@ -350,12 +361,30 @@ impl World {
     /// Carries out `Gossip`: to every connected node that follows the topic.
     pub(crate) fn gossip(&mut self, node: usize, topic: &GossipTopic, content: &Gossip) {
         let promised = self.mutation.and_then(|mutation| mutation.promise(content, &*self.nodes[node].keys));
-        let bytes = encode(promised.as_ref().unwrap_or(content));
+        if let Some((victim, sibling)) = self.sibling(node, topic, content) {
+            let (number, bytes) = (self.gossip_number(), encode(&sibling));
+            if let Some(connection) = self.connection(node, victim) {
+                let content = || {
+                    let topic = topic.clone();
+                    Content::Gossip { author: node, number, topic, bytes: bytes.clone() }
+                };
+                self.send_frame(node, victim, connection, content);
+            }
+        }
+        let bent = self.bent_gossip(node, content);
+        let bytes = encode(promised.as_ref().or(bent.as_ref()).unwrap_or(content));
         self.check_size(&bytes, GOSSIP_BYTES_MAX);
+        for _ in 0..self.times_said(node) {
+            let number = self.gossip_number();
+            self.mark_seen(node, node, number);
+            self.pass_on(node, None, node, number, topic, &bytes);
+        }
+    }
+
+    fn gossip_number(&mut self) -> u64 {
         let number = self.next_gossip;
         self.next_gossip += 1;
-        self.mark_seen(node, node, number);
-        self.pass_on(node, None, node, number, topic, &bytes);
+        number
     }
 
     fn pass_on(

@@ -62,6 +62,8 @@ impl LinkClass {
 pub(crate) struct NetworkCounts {
     /// Frames that arrived at least once.
     pub(crate) carried: u64,
+    /// Frames that were sent, whether or not they arrived.
+    pub(crate) sent: u64,
     /// Bytes of frames that were sent, whether or not they arrived.
     pub(crate) bytes: u64,
     /// Frames lost by chance.
@@ -193,6 +195,7 @@ impl Network {
     /// When the copies of a frame of so many bytes sent now arrive, in virtual microseconds: none when it is lost, two when it
     /// is doubled.
     pub(crate) fn carry(&mut self, from: usize, to: usize, now_us: u64, bytes: usize, dice: &mut Dice) -> Vec<u64> {
+        self.counts.sent += 1;
         self.counts.bytes += bytes as u64;
         if self.is_partitioned(from, to) {
             self.counts.partitioned += 1;

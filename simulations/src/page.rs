@@ -107,6 +107,7 @@ fn numbers(report: &SimReport) -> String {
         ("frames sent", ledger.frames.to_string()),
         ("bytes sent", ledger.bytes_by_node.iter().sum::<u64>().to_string()),
         ("copies of gossip heard", format!("{}, of which {redundant} said nothing new", ledger.gossip_heard)),
+        ("until all agreed once everything was whole", ledger.convergence_us.map_or("never".to_owned(), seconds)),
         ("publications handed to subscribers", spread(&ledger.publications)),
         ("answers to calls and messages", spread(&ledger.answers)),
         ("ran as it ships", report.real.join(", ")),

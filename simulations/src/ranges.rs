@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::faults::Fault;
 use crate::scenario::{Scenario, Weights};
-use crate::transition::Step;
+use crate::transition::{Step, Transition};
 
 /// Most nodes of one run: each keeps two images of its database in memory.
 const NODES_MAX: i128 = 128;
@@ -48,7 +48,7 @@ impl Accepts {
         let accepts = match (section, key) {
             ("", "name" | "about") => Self::Text,
             ("", "nodes") => Self::Number(2, NODES_MAX),
-            ("", "late" | "older") => Self::Number(0, NODES_MAX),
+            ("", "late" | "older" | "liars") => Self::Number(0, NODES_MAX),
             ("", "full_mesh_max") => Self::Number(1, NODES_MAX),
             ("", "steps") => Self::Number(1, STEPS_MAX),
             ("", "quiet_us_max") => Self::Number(1, TIME_US_MAX),
@@ -69,13 +69,16 @@ impl Accepts {
             ("transition", "node" | "to" | "from" | "on") => Self::Node,
             ("transition", "side") => Self::Side,
             ("transition", "per_mille") => RATE,
+            ("thresholds", "convergence_us_max" | "answer_us_p99_max") => TIME,
+            ("thresholds", "messages_max" | "bytes_max") => Self::Number(0, COUNT_MAX),
+            ("thresholds", "success_per_mille_min") => RATE,
             ("transition", "joiners") => Self::Group,
             ("transition", "times") => Self::Number(1, 1_000),
             ("transition", "deadline_us" | "up_to_us" | "apart_us" | "together_us" | "up_us" | "down_us") => TIME,
             ("transition", "by_us" | "offset_us") => Self::Number(-TIME_US_MAX, TIME_US_MAX),
             ("transition", "drift_ppm") => Self::Number(-10_000, 10_000),
             ("transition", "topic" | "copy") => Self::Number(0, COUNT_MAX),
-            ("transition", "agent" | "durable" | "unsynced" | "writing" | "memory") => Self::Any,
+            ("transition", "agent" | "durable" | "unsynced" | "writing" | "memory" | "how") => Self::Any,
             _ => return None,
         };
         Some(accepts)
@@ -205,9 +208,18 @@ fn together(scenario: &Scenario) -> Option<Wrong> {
             return Some(Wrong::new(&["links", &number.to_string(), "between"], expected));
         }
     }
+    let honest = scenario.nodes.saturating_sub(scenario.liars);
+    for (step, number) in scenario.script.iter().zip(0_usize..) {
+        if matches!(step.transition, Transition::Lie { node, .. } if node < honest) {
+            let path = ["script", &number.to_string(), "transition", "lie", "node"];
+            return Some(Wrong::new(&path, "one of the last nodes, as many as `liars` says"));
+        }
+    }
     let checks = [
         (scenario.late >= scenario.nodes, "late", "less than nodes"),
         (scenario.older >= scenario.nodes, "older", "less than nodes"),
+        (scenario.liars >= scenario.nodes, "liars", "less than nodes"),
+        (scenario.weights.lie > 0 && scenario.liars == 0, "liars", "at least 1 where lies have a weight"),
         (without, "weights", "not all zero, or the script not empty"),
         (i128::from(scripted) > STEPS_MAX, "script", "of at most 10000 steps"),
     ];

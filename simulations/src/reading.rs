@@ -167,7 +167,7 @@ fn unknown(kind: &str, word: &str, known: Vec<&str>, path: &[String]) -> String 
     if let Some(near) = nearest(word, known.iter().copied()) {
         return format!("unknown {kind} `{word}`; did you mean `{near}`?");
     }
-    let sections = ["network", "disk", "clock", "agents", "weights", "links", "script", "transition"];
+    let sections = ["network", "disk", "clock", "agents", "weights", "thresholds", "links", "script", "transition"];
     let weighed = |section: &str| section == "weights" && !crate::scenario::weight_names().any(|name| name == word);
     let home = sections.into_iter().find(|section| Accepts::of(section, word).is_some() && !weighed(section));
     match (kind, home) {

@@ -79,6 +79,7 @@ fn run_plan(scenario: &Scenario, seed: u64, steps: &[Step], mutation: Option<Mut
     }
     if !world.is_over() {
         world.judge_evidence();
+        world.judge_thresholds();
         world.judge.quiet(scenario.nodes);
         world.judge_stability();
         world.judge_guests();
@@ -112,12 +113,16 @@ pub(crate) fn set_up(world: &mut World) {
 /// Everything is mended, and calm returns.
 fn settle(world: &mut World) {
     world.mend();
+    let begun_us = world.now_us;
     let calm = wait(world, world.scenario.quiet_us_max, QUIET_LOOKS, World::is_quiet);
     if !world.is_over() {
         let unrest = if calm { String::new() } else { world.unrest() };
         let quiet_us_max = world.scenario.quiet_us_max;
         let waiting = world.judge.reference.asks.is_empty();
         let check = if calm || waiting { Check::Converges } else { Check::OneAnswer };
+        // What is seen to last is looked at for a while, and has come before that.
+        let took_us = (world.now_us - begun_us).saturating_sub((QUIET_LOOKS - 1) * LOOK_US);
+        world.judge.measured.convergence_us = calm.then_some(took_us);
         world.judge.book.check(check, calm, || format!("not quiet within {quiet_us_max} us: {unrest}"));
     }
     if !world.is_over() {
@@ -184,7 +189,7 @@ fn report(world: &mut World, steps: &[Step]) -> SimReport {
         replaced: REPLACED.to_vec(),
         failures,
         minimal: Vec::new(),
-        ledger: std::mem::take(&mut world.ledger).closed(),
+        ledger: std::mem::take(&mut world.ledger).closed(world.judge.measured.convergence_us),
         replay: None,
         failed_at_us: None,
     }

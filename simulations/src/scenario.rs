@@ -5,9 +5,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::faults::Fault;
 use crate::network::{LinkClass, LinkSettings};
 use crate::ranges::{wrong, wrong_step};
 use crate::reading::read;
+use crate::thresholds::Thresholds;
 use crate::transition::{Step, Transition};
 
 /// One scenario.
@@ -26,6 +28,9 @@ pub struct Scenario {
     /// Of them, the last ones that speak no more than version 1 of the wire; never node 0.
     #[serde(default)]
     pub older: usize,
+    /// Of them, the last ones that may lie; never node 0.
+    #[serde(default)]
+    pub liars: usize,
     /// Up to how many members all are connected to each other, when that is not what a node does by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_mesh_max: Option<usize>,
@@ -56,6 +61,9 @@ pub struct Scenario {
     /// How often each thing happens.
     #[serde(default)]
     pub weights: Weights,
+    /// How much it may cost, and how well it must go.
+    #[serde(default)]
+    pub thresholds: Thresholds,
     /// What must come about at least once, by name, besides what the weights promise.
     #[serde(default)]
     pub promises: Vec<String>,
@@ -214,6 +222,8 @@ pub struct Weights {
     pub churn: u64,
     /// The late nodes come all at once, and not each at its time.
     pub join_storm: u64,
+    /// A member that may lie does so for a while, in any way but a second history.
+    pub lie: u64,
     /// A clock jumps forward.
     pub clock_forward: u64,
     /// A clock jumps back.
@@ -261,7 +271,7 @@ pub enum ScenarioError {
     },
 }
 
-const SHIPPED: [(&str, &str); 15] = [
+const SHIPPED: [(&str, &str); 25] = [
     ("calm", include_str!("../scenarios/calm.toml")),
     ("partition", include_str!("../scenarios/partition.toml")),
     ("crash", include_str!("../scenarios/crash.toml")),
@@ -276,6 +286,16 @@ const SHIPPED: [(&str, &str); 15] = [
     ("partial", include_str!("../scenarios/partial.toml")),
     ("elsewhere", include_str!("../scenarios/elsewhere.toml")),
     ("restore", include_str!("../scenarios/restore.toml")),
+    ("join-storm", include_str!("../scenarios/join-storm.toml")),
+    ("split-brain", include_str!("../scenarios/split-brain.toml")),
+    ("crash-in-call", include_str!("../scenarios/crash-in-call.toml")),
+    ("rolling-restart", include_str!("../scenarios/rolling-restart.toml")),
+    ("clock-chaos", include_str!("../scenarios/clock-chaos.toml")),
+    ("liar", include_str!("../scenarios/liar.toml")),
+    ("slow-disk", include_str!("../scenarios/slow-disk.toml")),
+    ("hot-topic", include_str!("../scenarios/hot-topic.toml")),
+    ("flapping", include_str!("../scenarios/flapping.toml")),
+    ("faults", include_str!("../scenarios/faults.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
 ];
 
@@ -283,6 +303,11 @@ const SHIPPED: [(&str, &str); 15] = [
 #[must_use]
 pub fn names() -> Vec<&'static str> {
     SHIPPED.iter().map(|(name, _)| *name).collect()
+}
+
+/// The names that reports give to faults and to what faults lead to.
+pub fn fault_names() -> impl Iterator<Item = &'static str> {
+    Fault::names()
 }
 
 /// The names of all weights.

@@ -22,7 +22,7 @@ impl World {
     /// Each running node's stable prefix begins with what was stable before, or is a beginning of it.
     pub(crate) fn judge_stability(&mut self) {
         // What was lost with its disks is nobody's fault, and may have been stable.
-        if !self.judge.reference.put_back.is_empty() {
+        if !self.judge.reference.put_back.is_empty() || self.judge.liar.is_some() {
             return;
         }
         for node in 0..self.nodes.len() {

@@ -172,13 +172,27 @@ impl World {
 
     /// In the end nobody holds proof of two histories.
     pub(crate) fn judge_evidence(&mut self) {
-        for node in 0..self.nodes.len() {
-            let running = self.nodes[node].running.as_ref();
-            let proofs = running.map_or(0, |running| running.peer.replication().evidence().count());
-            self.judge.book.check(Check::NobodyIsConvicted, proofs == 0, || {
-                format!("node {node} holds {proofs} proofs of two histories")
+        let liar = self.judge.liar;
+        for node in (0..self.nodes.len()).filter(|node| Some(*node) != liar) {
+            let convicted = self.convicted_by(node);
+            if let Some(liar) = liar {
+                self.judge.book.check(Check::LiarIsConvicted, convicted.contains(&liar), || {
+                    format!("node {node} holds no proof that node {liar} wrote two histories")
+                });
+            }
+            let innocent: Vec<usize> = convicted.into_iter().filter(|it| Some(*it) != liar).collect();
+            self.judge.book.check(Check::NobodyIsConvicted, innocent.is_empty(), || {
+                format!("node {node} holds proof of two histories of {innocent:?}, who wrote one each")
             });
         }
+    }
+
+    /// Against whom a running node holds proof of two histories.
+    pub(crate) fn convicted_by(&self, node: usize) -> std::collections::BTreeSet<usize> {
+        let running = self.nodes[node].running.as_ref();
+        let evidence = running.into_iter().flat_map(|running| running.peer.replication().evidence());
+        let of = evidence.filter_map(|evidence| evidence.first.decode().ok());
+        of.filter_map(|body| self.number_of(body.chain().node)).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::Unsynced;
+use crate::malice::Lie;
 
 /// An agent that users of a simulation start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -190,6 +191,18 @@ pub enum Transition {
         /// How long it is up until the next time, in microseconds.
         up_us: u64,
     },
+    /// A member that may lie does so from now on.
+    Lie {
+        /// Which.
+        node: usize,
+        /// In which way.
+        how: Lie,
+    },
+    /// A member that lies stops.
+    Truth {
+        /// Which.
+        node: usize,
+    },
     /// New nodes ask the founder for admission, all at once.
     JoinStorm {
         /// Which.
@@ -318,6 +331,8 @@ impl Transition {
             | Self::Shutdown { node } => Some(*node),
             Self::Join { .. }
             | Self::JoinStorm { .. }
+            | Self::Lie { .. }
+            | Self::Truth { .. }
             | Self::Crash { .. }
             | Self::Churn { .. }
             | Self::DiskError { .. }
@@ -390,7 +405,9 @@ impl Transition {
             | Self::ClockStep { .. }
             | Self::ClockFreeze { .. }
             | Self::ClockThaw { .. }
-            | Self::ClockSkew { .. } => true,
+            | Self::ClockSkew { .. }
+            | Self::Lie { .. }
+            | Self::Truth { .. } => true,
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::invariants::Judge;
 use crate::joining::Joining;
 use crate::keys::SeededKeys;
 use crate::ledger::Ledger;
+use crate::malice::Lies;
 use crate::mesh::Frame;
 use crate::mutation::Mutation;
 use crate::network::Network;
@@ -134,6 +135,8 @@ pub(crate) struct World {
     pub(crate) storm: BTreeSet<usize>,
     /// Whether one of them did while others were on their way.
     pub(crate) storm_seen: bool,
+    /// Who lies how.
+    pub(crate) lies: Lies,
     /// Whether somebody registered the service.
     pub(crate) served: bool,
     /// Guests that were started and that nobody stopped, and denials of such starts.
@@ -186,6 +189,7 @@ impl World {
             joining: BTreeMap::new(),
             storm: BTreeSet::new(),
             storm_seen: false,
+            lies: Lies::default(),
             served: false,
             guests: GuestBook::default(),
             roaming: Roaming::default(),
@@ -624,6 +628,8 @@ impl World {
             }),
             Transition::Thaw { node } => self.thaw(node),
             Transition::Churn { node, times, down_us, up_us } => self.churn(node, times, down_us, up_us),
+            Transition::Lie { node, how } => self.begin_lie(node, how),
+            Transition::Truth { node } => self.stop_lies(node),
             Transition::JoinStorm { joiners } => {
                 let joiners = joiners.into_iter().filter(|node| self.nodes[*node].identity.is_none());
                 self.storm = joiners.collect();
@@ -808,6 +814,7 @@ impl World {
         self.mended = true;
         for node in 0..self.nodes.len() {
             self.thaw(node);
+            self.stop_lies(node);
             self.nodes[node].disk.set_full(false);
             self.nodes[node].slow_disk_us = 0;
         }
@@ -823,6 +830,9 @@ impl World {
     /// Whether every node runs and is connected to every other, nobody waits, nothing is being written, and all disks and peers
     /// agree.
     pub(crate) fn is_quiet(&self) -> bool {
+        if let Some(liar) = self.judge.liar {
+            return self.honest_are_quiet(liar);
+        }
         let settled = |node: &Node| {
             let root = self.judge.reference.vector_root(node.index);
             node.running
@@ -833,6 +843,19 @@ impl World {
         self.judge.reference.asks.is_empty()
             && self.nodes.iter().all(settled)
             && self.nodes.iter().all(|node| self.judge.reference.vector_root(node.index) == root)
+    }
+
+    /// The same of all but a member that wrote two histories: each holds proof of that, and all the same.
+    fn honest_are_quiet(&self, liar: usize) -> bool {
+        let mut roots = BTreeSet::new();
+        let settled = |node: &Node| node.running.as_ref().is_some_and(|running| running.writing.is_none());
+        let honest = || self.nodes.iter().filter(|node| node.index != liar);
+        roots.extend(
+            honest().filter_map(|node| node.running.as_ref().map(|running| running.peer.replication().vector_root())),
+        );
+        let convicted = |node: &Node| self.convicted_by(node.index).len() == 1;
+        let waits = self.judge.reference.asks.values().any(|ask| ask.node != liar);
+        !waits && roots.len() == 1 && honest().all(|node| settled(node) && convicted(node))
     }
 
     /// What subscriptions still lack, in words.

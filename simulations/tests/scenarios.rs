@@ -103,6 +103,60 @@ fn an_agent_started_elsewhere_comes_back_with_its_node_and_what_is_denied_there_
 }
 
 #[test]
+fn eight_that_join_at_one_moment_are_all_admitted() {
+    passes("join-storm", 0..2);
+}
+
+#[test]
+fn both_halves_of_a_split_brain_go_on() {
+    passes("split-brain", 0..2);
+}
+
+#[test]
+fn durable_calls_survive_their_caller_and_their_callee() {
+    passes("crash-in-call", 0..3);
+}
+
+#[test]
+fn calls_go_on_through_a_rolling_restart() {
+    passes("rolling-restart", 0..2);
+}
+
+#[test]
+fn clocks_may_do_what_they_want() {
+    passes("clock-chaos", 0..3);
+}
+
+#[test]
+fn a_member_that_lies_is_convicted_by_all_and_believed_by_none() {
+    for seed in 0..3 {
+        let report = run(&shipped("liar"), seed);
+        assert!(report.pass, "liar {seed}:\n{}", report.failures.join("\n"));
+        assert_eq!(report.checks["liar-is-convicted"].count, 4, "every honest member holds the proof");
+    }
+}
+
+#[test]
+fn slow_and_full_disks_lose_nothing() {
+    passes("slow-disk", 0..3);
+}
+
+#[test]
+fn a_hot_topic_is_in_order() {
+    passes("hot-topic", 0..2);
+}
+
+#[test]
+fn links_that_flap_queue_reorder_and_corrupt() {
+    passes("flapping", 0..3);
+}
+
+#[test]
+fn every_fault_strikes_in_one_run() {
+    passes("faults", 0..1);
+}
+
+#[test]
 fn chaos_passes() {
     passes("chaos", 0..3);
 }
@@ -127,6 +181,22 @@ fn a_fault_that_never_struck_fails_the_run() {
             "the scenario promises frames-cut-one-way, and that never struck",
         ]
     );
+}
+
+#[test]
+fn a_fault_that_is_over_before_it_can_strike_fails_the_run_with_that_reason() {
+    let step = |transition: &str| format!("[[script]]\nat_us = 3_000_000\ntransition = {transition}\n");
+    let text = format!(
+        "name = \"hasty\"\nabout = \"Divided and joined at one moment.\"\nnodes = 3\nsteps = 1\npause_us = [0, 0]\n\
+         quiet_us_max = 60_000_000\npromises = [\"frames-partitioned\"]\n{}{}{}",
+        "[[script]]\nat_us = 0\ntransition = { spawn = { node = 1, agent = \"echo\" } }\n",
+        step("{ partition = { side = [1] } }"),
+        step("\"heal\""),
+    );
+    let report = run(&Scenario::parse("hasty", &text).expect("sound"), 0);
+    assert!(!report.pass);
+    let missing = reasons(&report, "the scenario promises");
+    assert_eq!(missing, ["the scenario promises frames-partitioned, and that never struck"]);
 }
 
 #[test]
