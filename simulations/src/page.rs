@@ -124,7 +124,11 @@ fn spread(latencies: &crate::ledger::Latencies) -> String {
 
 fn checks(report: &SimReport) -> String {
     let made = report.checks.iter().map(|(name, check)| {
-        let mark = if check.ok { "<span class=\"pass\">held</span>" } else { "<span class=\"fail\">BROKEN</span>" };
+        let mark = match (check.ok, check.count) {
+            (false, _) => "<span class=\"fail\">BROKEN</span>",
+            (true, 0) => "not due",
+            (true, _) => "<span class=\"pass\">held</span>",
+        };
         format!("<tr><td>{name}<td>{mark}<td class=\"n\">{}</tr>", check.count)
     });
     let struck = report.faults.iter().map(|(name, count)| format!("<tr><td>{name}<td class=\"n\">{count}</tr>"));

@@ -144,9 +144,9 @@ fn shares(latencies: &Latencies) -> Vec<(f64, f64)> {
     let all = &latencies.sorted_us;
     let every = all.len().div_ceil(POINTS_MAX).max(1);
     let count = place(all.len() as u64);
-    let numbered =
-        all.iter().zip(1_u64..).filter(|(_, number)| *number as usize % every == 0 || *number as usize == all.len());
-    numbered.map(|(us, number)| (place(*us).max(100.0), place(number) / count * 100.0)).collect()
+    let shown = |place: usize| place.is_multiple_of(every) || place == all.len();
+    let numbered = all.iter().zip(1_usize..).filter(|(_, place)| shown(*place));
+    numbered.map(|(us, number)| (place(*us).max(100.0), place(number as u64) / count * 100.0)).collect()
 }
 
 /// Bytes sent, a bar for each node.

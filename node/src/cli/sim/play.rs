@@ -120,9 +120,14 @@ pub(super) fn text(report: &SimReport) -> String {
     let mut lines = format!(
         "{verdict}  {scenario} seed {seed}: {nodes} nodes, {virtual_s:.1} s of their time in {wall_s:.2} s, trace {trace_hash}\n"
     );
-    for (name, check) in &report.checks {
+    let (due, others): (Vec<_>, Vec<_>) = report.checks.iter().partition(|(_, check)| check.count > 0 || !check.ok);
+    for (name, check) in due {
         let mark = if check.ok { "ok" } else { "BROKEN" };
         lines.push_str(&format!("  {mark:<7} {name} ({} times)\n", check.count));
+    }
+    if !others.is_empty() {
+        let names: Vec<&str> = others.into_iter().map(|(name, _)| *name).collect();
+        lines.push_str(&format!("  not due {}\n", names.join(", ")));
     }
     let faults: Vec<String> = report.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
     lines.push_str(&format!("  faults  {}\n", faults.join(", ")));
