@@ -26,8 +26,6 @@ pub(crate) enum Stream {
     Membership = 9,
     /// What links do besides, when a scenario wants it.
     Rare = 10,
-    /// What a member that lies says.
-    Malice = 11,
 }
 
 /// A generator that gives the same numbers for the same seed and stream on every machine.

@@ -171,7 +171,7 @@ fn unknown(kind: &str, word: &str, known: Vec<&str>, path: &[String]) -> String 
     let weighed = |section: &str| section == "weights" && !crate::scenario::weight_names().any(|name| name == word);
     let home = sections.into_iter().find(|section| Accepts::of(section, word).is_some() && !weighed(section));
     match (kind, home) {
-        ("key", Some(section)) if !path.first().is_some_and(|it| it == section) => {
+        ("key", Some(section)) if path.first().is_none_or(|it| it != section) => {
             format!("unknown key `{word}` here; it belongs to `{section}`")
         }
         ("key", None) if Accepts::of("", word).is_some() => {

@@ -14,7 +14,7 @@ fn examples() -> impl Iterator<Item = &'static str> {
 /// The words in backquotes, and of `section.key` the key too.
 fn words() -> BTreeSet<&'static str> {
     let quoted = PAGE.split('`').skip(1).step_by(2);
-    quoted.flat_map(|word| [word, word.rsplit('.').next().unwrap_or(word)]).collect()
+    quoted.flat_map(|word| [word.trim_matches(['[', ']']), word.rsplit('.').next().unwrap_or(word)]).collect()
 }
 
 /// What the reader says is known where an unknown word stands.
