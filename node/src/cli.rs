@@ -3,7 +3,7 @@
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
 //! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `path`, `agents` with `bonds`, `services`, `messages`,
 //! `topics`, `cron`, `health`, `trace`, `chain`, `evidence`, `tree`,
-//! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
+//! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim` with `live_sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
 mod anchor;
@@ -24,6 +24,7 @@ mod health;
 mod help;
 mod identity;
 mod join;
+mod live_sim;
 mod log;
 mod members;
 mod messages;
@@ -121,7 +122,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Chain(command) => chain::chain(command, before).await,
         Command::Tree(command) => tree::tree(command, before).await,
         Command::Order(args) => chain::order(args, &args.at.or(before)).await,
-        Command::Sim(command) => sim::run(command),
+        Command::Sim(command) => sim::run(command).await,
         Command::Bench(command) => bench::run(command).await,
         Command::BenchStock(args) => bench::serve_stock(args).await,
         Command::Identity(command) => identity::identity(command, before).await,

@@ -1,16 +1,20 @@
-//! `weft sim run`: the same peers and the same storage in a simulated world, many seeds if wanted.
+//! `weft sim`: the same peers and the same storage in a simulated world, many seeds if wanted; and real nodes (`live_sim`).
 
 use tokio::time::Instant;
 use weft_simulations::{Scenario, ScenarioError, SimReport, run_and_shrink, scenario};
 
-use super::CliError;
 use super::args::{SimCommand, SimRunArgs};
 use super::output::Output;
+use super::{CliError, live_sim};
 
 /// `weft sim …`.
-pub(crate) fn run(command: &SimCommand) -> Result<(), CliError> {
+pub(crate) async fn run(command: &SimCommand) -> Result<(), CliError> {
     match command {
         SimCommand::Run(args) => run_scenario(args),
+        SimCommand::Up(args) => live_sim::up(args).await,
+        SimCommand::Fault(command) => live_sim::fault(command).await,
+        SimCommand::Wait(command) => live_sim::wait(command).await,
+        SimCommand::Down(args) => live_sim::down(args).await,
     }
 }
 

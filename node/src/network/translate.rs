@@ -181,12 +181,12 @@ impl Network {
     }
 
     /// A member says at which address it sees this node. One that this node does not listen at was put there on the way.
-    fn seen_at(&mut self, observed: &Multiaddr) {
+    pub(super) fn seen_at(&mut self, observed: &Multiaddr) {
         if address::transport_name(observed) == Path::RELAY {
             return;
         }
         let Some(seen) = address::ip(observed) else { return };
-        let translated = !self.swarm.listeners().filter_map(address::ip).any(|own| own == seen);
+        let translated = !self.swarm.listeners().chain(&self.announce).filter_map(address::ip).any(|own| own == seen);
         if self.translated != Some(translated) {
             self.translated = Some(translated);
             self.tell(Input::TranslationSeen { translated });
@@ -195,7 +195,13 @@ impl Network {
 
     fn listening_changed(&mut self) {
         self.mdns.listen_at(self.swarm.listeners());
-        let addresses = address::advertised(self.swarm.listeners());
+        let listeners = self.swarm.listeners();
+        let addresses = if self.announce.is_empty() {
+            address::advertised(listeners)
+        } else {
+            let relayed = listeners.filter(|address| address::transport_name(address) == Path::RELAY);
+            address::advertised(self.announce.iter().chain(relayed))
+        };
         if addresses != self.listening {
             // Whoever asks this node to pass connections on is told that it is found here.
             let direct = address::parse_all(&addresses);
