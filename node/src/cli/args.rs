@@ -1204,7 +1204,7 @@ pub(crate) enum SimFaultCommand {
         /// The node
         node: SimNode,
         /// How much later, each way
-        #[arg(value_parser = fault::delay_ms)]
+        #[arg(value_name = "DELAY", value_parser = fault::delay_ms)]
         delay_ms: u64,
         /// How many datagrams are lost, each way
         #[arg(value_name = "LOSS", default_value = "0%", value_parser = fault::loss_ppm)]

@@ -1,15 +1,16 @@
 //! The nodes of a live simulation: processes of this very program, each with a home of its own, and what is done to them.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::process::Stdio;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use weft_protocol::control::{ErrorBody, InviteReport, InviteRequest, UpReport};
 
 use super::fault::FaultRow;
@@ -19,13 +20,20 @@ use super::name::SimNode;
 use crate::cli::CliError;
 use crate::cli::client::Client;
 use crate::home::HomeDir;
+use crate::runners::ended_children;
 
 /// How long a node may take until it serves: joins of many wait for each other on few processors (guess).
 const START_MAX: Duration = Duration::from_secs(60);
-/// Nodes that join at once: each costs a processor for a moment, and more at once end no sooner (guess).
-const JOINING_MAX: usize = 4;
+/// Nodes that join at once, on a machine of one processor; each costs one for a moment, so more than there are end no sooner.
+const JOINING_LEAST: usize = 2;
+/// Joins that may fail because the machine was busy, all together, before it counts as too busy (guess).
+const FAILURES_MAX: u32 = 16;
 /// How long a node may take to go down in order; the node itself gives its agents 5 s.
 const DOWN_MAX: Duration = Duration::from_secs(15);
+/// How long agents of nodes that were killed may take to end: their guards give them a second.
+const ORPHANS_MAX: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const ORPHANS_STEP: Duration = Duration::from_millis(10);
 /// Settings of the environment that would speak to all nodes of what is each one's own.
 const NOT_INHERITED: [&str; 5] = ["WEFT_HOME", "WEFT_NAME", "WEFT_LISTEN", "WEFT_NETWORK_ANNOUNCE", "RUST_LOG"];
 
@@ -126,18 +134,25 @@ impl Cluster {
         let invite = InviteRequest { role: None, ttl_ms: None, uses: Some(uses), certificate_ttl_ms: None };
         let invite: InviteReport = self.client(first)?.post("/v1/invites", &invite).await?;
         let words = ["join", invite.token.as_str()];
-        let mut waiting = stream::FuturesUnordered::new();
+        let at_once = std::thread::available_parallelism().map_or(1, NonZero::get).max(JOINING_LEAST);
+        let (mut waiting, mut failures) = (stream::FuturesUnordered::new(), 0);
         loop {
-            while waiting.len() < JOINING_MAX
+            while waiting.len() < at_once
                 && let Some(node) = names.next()
             {
                 let lines = self.spawn(node, &words)?;
-                waiting.push(ready(node, lines));
+                waiting.push(joined(node, lines));
             }
             match waiting.next().await {
-                Some(joined) => joined?,
                 None => return Ok(()),
-            };
+                Some((_, Ok(_))) => {}
+                Some((node, Err(error))) if error.detail().retry && failures < FAILURES_MAX => {
+                    failures += 1;
+                    let lines = self.spawn(node, &words)?;
+                    waiting.push(joined(node, lines));
+                }
+                Some((_, Err(error))) => return Err(error),
+            }
         }
     }
 
@@ -199,7 +214,18 @@ impl Cluster {
         for node in &ended {
             self.forwarders.close(*node).await;
         }
+        self.bury_orphans();
         !ended.is_empty()
+    }
+
+    /// What was below a node that was killed is below this process now, and waited for here.
+    fn bury_orphans(&self) {
+        let nodes: Vec<u32> = self.nodes.values().filter_map(Node::pid).collect();
+        for orphan in ended_children(std::process::id()) {
+            if !nodes.contains(&orphan.as_raw_pid().unsigned_abs()) {
+                let _buried_already = waitpid(Some(orphan), WaitOptions::NOHANG);
+            }
+        }
     }
 
     /// All nodes, in their order.
@@ -309,6 +335,16 @@ impl Cluster {
             }
         }
         drop(forwarders);
+        // Guards of agents see that their node is gone, and end a moment later what they guard.
+        let begun = Instant::now();
+        while begun.elapsed() < ORPHANS_MAX {
+            match waitpid(None, WaitOptions::NOHANG) {
+                Ok(Some(_)) => {}
+                Ok(None) => tokio::time::sleep(ORPHANS_STEP).await,
+                // No child is left.
+                Err(_) => break,
+            }
+        }
         folder.remove()
     }
 }
@@ -321,6 +357,10 @@ pub(crate) fn ahead(offset_ms: i64) -> String {
 }
 
 type Output = BufReader<tokio::process::ChildStdout>;
+
+async fn joined(node: SimNode, output: Output) -> (SimNode, Result<UpReport, CliError>) {
+    (node, ready(node, output).await)
+}
 
 /// Waits until a node says that it serves; what it says later is read and forgotten.
 async fn ready(node: SimNode, output: Output) -> Result<UpReport, CliError> {
@@ -343,8 +383,9 @@ async fn ready(node: SimNode, output: Output) -> Result<UpReport, CliError> {
         }
         Ok(None) => Err(match serde_json::from_str::<ErrorBody>(&last) {
             Ok(body) => {
-                let detail = body.error;
-                CliError::new(&detail.code, format!("{node} did not start: {}", detail.message)).hint(detail.hint)
+                let mut detail = body.error;
+                detail.message = format!("{node} did not start: {}", detail.message);
+                detail.into()
             }
             Err(_) => CliError::new("failed", format!("{node} ended before it served")),
         }),

@@ -135,6 +135,8 @@ impl SimFolder {
 
     fn remove_folder(&self) {
         let _gone_already = fs::remove_dir_all(&self.folder);
+        // Where nodes live goes as well, when no other lives there.
+        let _others_are_there = fs::remove_dir(&self.nodes);
     }
 
     /// Removes everything.

@@ -45,6 +45,9 @@ pub(crate) async fn up(args: &SimUpArgs) -> Result<(), CliError> {
         let _own_session = rustix::process::setsid();
     }
     let mut end = End::watched()?;
+    // What is below a node outlives it for a moment when it is killed.
+    let adopts = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    adopts.map_err(|error| CliError::new("failed", format!("orphans cannot be adopted: {error}")))?;
     let begun = Instant::now();
     let folder = SimFolder::claim(args.nodes)?;
     let random = crate::identity::random::<10>()?;
