@@ -9,6 +9,17 @@ use serde_json::{Value, json};
 
 use crate::cluster::{BOUND, Said, run_command, signal, wait_for, weft};
 
+/// An agent that says that it is there, and ends for nobody who only asks.
+const AGENT: &str = "import json, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked.get('method') == 'initialize':
+        print(json.dumps({'jsonrpc': '2.0', 'id': asked['id'], 'result': {}}), flush=True)
+while True:
+    signal.pause()
+";
+
 /// A simulation, in a folder of its own. Dropping it kills what runs.
 struct Sim {
     folder: tempfile::TempDir,
@@ -185,14 +196,11 @@ fn faults_strike_where_they_are_put_and_end() {
 fn an_interrupt_leaves_nothing_and_neither_does_down() {
     for ends_by in ["INT", "TERM", "down"] {
         let mut sim = Sim::up("2");
-        let program = "import sys,time\nprint('up', flush=True)\nwhile True: time.sleep(1)\n";
         let script = sim.folder.path().join("agent.py");
-        std::fs::write(&script, program).expect("a script");
+        std::fs::write(&script, AGENT).expect("a script");
         let exec = format!("python3 {}", script.display());
-        // It never says that it is ready: a process of an agent is all that is wanted.
-        let _still_starting = sim.weft(&["agent", "spawn", "idle", "--exec", &exec, "--node", "n2", "--json"]);
-        let agent = || processes_naming(&script).len();
-        wait_for("the agent's process runs", BOUND, || (agent() > 0).then_some(()));
+        sim.json(&["--node", "n2", "agent", "spawn", "idle", "--exec", &exec]);
+        assert_ne!(processes_naming(&script), BTreeSet::new(), "the agent's process runs");
         sim.json(&["sim", "fault", "pause", "n1"]);
         std::fs::remove_file(&script).expect("ours");
         let mut parent = sim.parent.take().expect("it runs");
