@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -338,7 +338,7 @@ impl Cluster {
         // Guards of agents see that their node is gone, and end a moment later what they guard.
         let begun = Instant::now();
         while begun.elapsed() < ORPHANS_MAX {
-            match waitpid(None, WaitOptions::NOHANG) {
+            match wait(WaitOptions::NOHANG) {
                 Ok(Some(_)) => {}
                 Ok(None) => tokio::time::sleep(ORPHANS_STEP).await,
                 // No child is left.
