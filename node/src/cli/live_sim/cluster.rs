@@ -30,6 +30,8 @@ const JOINING_LEAST: usize = 2;
 const FAILURES_MAX: u32 = 16;
 /// How long a node may take to go down in order; the node itself gives its agents 5 s.
 const DOWN_MAX: Duration = Duration::from_secs(15);
+/// Lines of its log that are told of a node that did not start.
+const LOG_LINES: usize = 3;
 /// How long agents of nodes that were killed may take to end: their guards give them a second.
 const ORPHANS_MAX: Duration = Duration::from_secs(5);
 /// How often that is looked at.
@@ -129,7 +131,7 @@ impl Cluster {
             self.open(node).await?;
         }
         let up = self.spawn(first, &["up"])?;
-        ready(first, up).await?;
+        ready(first, up).await.map_err(|error| self.with_log(first, &error))?;
         let uses = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let invite = InviteRequest { role: None, ttl_ms: None, uses: Some(uses), certificate_ttl_ms: None };
         let invite: InviteReport = self.client(first)?.post("/v1/invites", &invite).await?;
@@ -151,9 +153,22 @@ impl Cluster {
                     let lines = self.spawn(node, &words)?;
                     waiting.push(joined(node, lines));
                 }
-                Some((_, Err(error))) => return Err(error),
+                Some((node, Err(error))) => return Err(self.with_log(node, &error)),
             }
         }
+    }
+
+    /// The error, with what the node wrote last: its log goes with its home.
+    fn with_log(&self, node: SimNode, error: &CliError) -> CliError {
+        let log = std::fs::read(self.folder.home(node).join("node.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
+        let last = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("; ");
+        let mut detail = error.detail().clone();
+        if !last.is_empty() {
+            detail.message = format!("{}; its log ends: {last}", detail.message);
+        }
+        detail.into()
     }
 
     async fn open(&mut self, node: SimNode) -> Result<(), CliError> {
@@ -291,7 +306,7 @@ impl Cluster {
     pub(crate) async fn start(&mut self, node: SimNode) -> Result<(), CliError> {
         self.open(node).await?;
         let lines = self.spawn(node, &["up"])?;
-        ready(node, lines).await.map(drop)
+        ready(node, lines).await.map(drop).map_err(|error| self.with_log(node, &error))
     }
 
     /// Stops a node's process, or lets it go on.

@@ -74,6 +74,15 @@ impl Between {
         self.rules().judge(from, to, freight)
     }
 
+    /// The address that whatever this party sends comes from: where others find it, so that it is seen where it says that it is.
+    fn seen_at(&self, party: Party) -> IpAddr {
+        let end = match party {
+            Party::Node(node) => self.ends.get(&node),
+            Party::Outside => None,
+        };
+        end.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |end| end.place.told.ip())
+    }
+
     /// Whose address this is, where each node listens.
     fn listener_at(&self, address: SocketAddr) -> Option<SimNode> {
         self.ends.iter().find(|(_, end)| end.place.listens.ip() == address.ip()).map(|(node, _)| *node)

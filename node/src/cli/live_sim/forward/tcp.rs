@@ -1,12 +1,13 @@
 //! Carries TCP connections to one node: bytes are never lost, they wait while there is no way, or come later.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
@@ -56,7 +57,7 @@ async fn connect(between: &Between, (from, to): (Party, SimNode), near: TcpStrea
     let to = Party::Node(to);
     let delay = passed(between, from, to).await;
     tokio::time::sleep(delay).await;
-    let far = match TcpStream::connect(end.place.listens).await {
+    let far = match from_there(between.seen_at(from), end.place.listens).await {
         Ok(far) => far,
         Err(error) => {
             // Not in order: whoever dialled sees that this is no end of a talk.
@@ -69,6 +70,12 @@ async fn connect(between: &Between, (from, to): (Party, SimNode), near: TcpStrea
     let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
     tokio::join!(one_way(between, (from, to), near_read, far_write), one_way(between, (to, from), far_read, near_write));
     Ok(())
+}
+
+async fn from_there(seen_at: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((seen_at, 0).into())?;
+    socket.connect(to).await
 }
 
 async fn one_way(between: &Between, (from, to): (Party, Party), read: OwnedReadHalf, write: OwnedWriteHalf) {

@@ -1,7 +1,7 @@
 //! Carries datagrams to one node: what another node sends comes out of that node's own address, so that the answer finds back.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,8 +101,9 @@ async fn from_guest(
         if guests.len() >= GUESTS_MAX {
             return;
         }
-        let Ok(socket) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await else { return };
-        let (party, socket) = (between.owners().find(Table::Udp, source), Arc::new(socket));
+        let party = between.owners().find(Table::Udp, source);
+        let Ok(socket) = UdpSocket::bind((between.seen_at(party), 0)).await else { return };
+        let socket = Arc::new(socket);
         let answers = tokio::spawn(answer(Arc::clone(between), to, (party, source), Arc::clone(&socket)));
         guests.insert(source, Guest { party, socket, answers });
     }
