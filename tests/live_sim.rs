@@ -120,15 +120,14 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 /// Read from /proc, where the environment of a process is as well: agents of a node do not name its folder on their command line.
 fn processes_naming(folder: &Path) -> BTreeSet<String> {
     let name = folder.to_str().expect("text").as_bytes();
-    let names = |path: PathBuf| {
-        std::fs::read(path).is_ok_and(|text| text.windows(name.len()).any(|window| window == name))
-    };
+    let names =
+        |path: PathBuf| std::fs::read(path).is_ok_and(|text| text.windows(name.len()).any(|window| window == name));
     let processes = std::fs::read_dir("/proc").expect("proc").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let own = std::process::id();
-    let found = pids.filter(|pid| *pid != own).filter(|pid| {
-        ["cmdline", "environ"].iter().any(|file| names(PathBuf::from(format!("/proc/{pid}/{file}"))))
-    });
+    let found = pids
+        .filter(|pid| *pid != own)
+        .filter(|pid| ["cmdline", "environ"].iter().any(|file| names(PathBuf::from(format!("/proc/{pid}/{file}")))));
     found.map(|pid| pid.to_string()).collect()
 }
 

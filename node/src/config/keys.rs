@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use weft_kernel::RaisedEffect;
 use weft_protocol::limits::{
-    ADDRESSES_MAX, AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBERS_MAX,
-    PAGE_BYTES_MAX,
+    ADDRESSES_MAX, AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX,
+    MEMBERS_MAX, PAGE_BYTES_MAX,
 };
 use weft_protocol::{BuiltinKind, Dimension, Resource, ResourceLimits, WIRE_VERSION, WIRE_VERSION_MIN, WireVersions};
 

@@ -84,7 +84,8 @@ pub(crate) async fn wait(command: &SimWaitCommand) -> Result<(), CliError> {
         let views = converged::ask(&nodes).await;
         let missing = converged::missing(&views);
         if missing.is_empty() && !views.is_empty() {
-            let held = views.values().flatten().next().map_or(0, |view| view.members.iter().map(|it| it.chain.events).sum());
+            let held =
+                views.values().flatten().next().map_or(0, |view| view.members.iter().map(|it| it.chain.events).sum());
             let report = WaitReport {
                 converged: true,
                 nodes: views.into_keys().collect(),
@@ -94,7 +95,9 @@ pub(crate) async fn wait(command: &SimWaitCommand) -> Result<(), CliError> {
             return Output::new(*json).report(&report, |report| {
                 let nodes = plural(report.nodes.len() as u64, "node");
                 let (events, waited) = (count(report.events), report.waited_ms);
-                format!("converged: {nodes} hold each other for alive, and the same {events} events; waited {waited} ms")
+                format!(
+                    "converged: {nodes} hold each other for alive, and the same {events} events; waited {waited} ms"
+                )
             });
         }
         if begun.elapsed() >= *timeout {

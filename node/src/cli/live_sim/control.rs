@@ -121,7 +121,9 @@ async fn answer(stream: UnixStream, asks: mpsc::Sender<Asked>) -> io::Result<()>
 pub(crate) async fn ask<T: DeserializeOwned>(ask: &Ask) -> Result<T, CliError> {
     let none = |_| CliError::new("not-running", "no simulation runs").hint("weft sim up 5, in another terminal");
     let broken = |error: &dyn std::fmt::Display| {
-        CliError::new("failed", format!("the simulation's answer broke off: {error}")).hint("weft sim fault ls").changed()
+        CliError::new("failed", format!("the simulation's answer broke off: {error}"))
+            .hint("weft sim fault ls")
+            .changed()
     };
     let stream = {
         let (_folder, path) = short_path(&sim_folder()?.join("control.sock")).map_err(none)?;

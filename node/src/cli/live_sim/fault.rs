@@ -165,7 +165,8 @@ pub(crate) fn loss_ppm(text: &str) -> Result<u32, String> {
     let refuse = || "not a share (0% to 100%, as 5% or 0.5%)".to_owned();
     let number = text.strip_suffix('%').ok_or_else(refuse)?;
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let is_number = |digits: &str, most: usize| digits.len() <= most && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number =
+        |digits: &str, most: usize| digits.len() <= most && digits.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() || !is_number(whole, 3) || !is_number(part, 4) || number.ends_with('.') {
         return Err(refuse());
     }
@@ -218,7 +219,10 @@ mod tests {
 
     #[test]
     fn shares_delays_and_offsets_are_read() {
-        assert_eq!(["0%", "5%", "0.5%", "100%", "12.3456%"].map(loss_ppm), [0, 50_000, 5_000, 1_000_000, 123_456].map(Ok));
+        assert_eq!(
+            ["0%", "5%", "0.5%", "100%", "12.3456%"].map(loss_ppm),
+            [0, 50_000, 5_000, 1_000_000, 123_456].map(Ok)
+        );
         for wrong in ["5", "101%", "-1%", "%", "5.%", ".5%", "1e2%", "0.00001%", "five%"] {
             assert_eq!(loss_ppm(wrong), Err("not a share (0% to 100%, as 5% or 0.5%)".to_owned()), "{wrong}");
         }

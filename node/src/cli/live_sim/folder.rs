@@ -68,7 +68,8 @@ impl SimFolder {
             let home = claimed.home(node);
             if home.exists() {
                 let message = format!("{node} is a node of your own, in {}, and is left alone", home.display());
-                let elsewhere = "simulate elsewhere: XDG_DATA_HOME=$(mktemp -d) weft sim up N, and the same for other commands";
+                let elsewhere =
+                    "simulate elsewhere: XDG_DATA_HOME=$(mktemp -d) weft sim up N, and the same for other commands";
                 claimed.remove_folder();
                 return Err(CliError::new("conflict", message).hint(elsewhere));
             }

@@ -229,9 +229,8 @@ mod tests {
     fn about_as_much_is_lost_as_was_said_and_streams_lose_nothing() {
         let mut rules = Rules::new(7);
         rules.slow("n2".parse().expect("a node"), 0, 50_000);
-        let lost = (0..10_000)
-            .filter(|_| rules.judge(party("n1"), party("n2"), Freight::Datagram) == Verdict::Lost)
-            .count();
+        let lost =
+            (0..10_000).filter(|_| rules.judge(party("n1"), party("n2"), Freight::Datagram) == Verdict::Lost).count();
         assert!((400..600).contains(&lost), "{lost} of 10,000 at 5%");
         assert_eq!(rules.rows()[0].counts.map(|counts| counts.dropped), Some(lost as u64));
         let mut later = 0;

@@ -98,7 +98,10 @@ async fn run(cluster: &mut Cluster, output: Output, begun: Instant) -> Result<()
     let report = NodesReport { pid: std::process::id(), nodes: cluster.rows() };
     output.report(&report, |report| {
         let nodes = plural(report.nodes.len() as u64, "node");
-        format!("{nodes} serve after {:.1} s; from another terminal: weft members --node n1", begun.elapsed().as_secs_f64())
+        format!(
+            "{nodes} serve after {:.1} s; from another terminal: weft members --node n1",
+            begun.elapsed().as_secs_f64()
+        )
     })?;
     let mut screen = Screen::new(output);
     let (mut since, mut pause) = (begun, Duration::ZERO);
@@ -158,8 +161,7 @@ async fn answer_to(cluster: &mut Cluster, ask: Ask) -> Result<Value, CliError> {
 async fn detach(args: &SimUpArgs, output: Output) -> Result<(), CliError> {
     let path = SimFolder::log()?;
     let failed = |error: std::io::Error| CliError::new("failed", format!("{}: {error}", path.display()));
-    let mut log =
-        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
+    let mut log = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.args(["sim", "up", "--background", "--json", &args.nodes.to_string()]).stdin(Stdio::null());
     command.stdout(log.try_clone().map_err(failed)?).stderr(log.try_clone().map_err(failed)?);

@@ -100,7 +100,10 @@ impl Screen {
 
 fn verdict(moment: &Moment<'_>) -> String {
     if moment.missing.is_empty() {
-        return format!("converged within {:.1} s: all that run hold each other for alive, and the same chains", moment.since.as_secs_f64());
+        return format!(
+            "converged within {:.1} s: all that run hold each other for alive, and the same chains",
+            moment.since.as_secs_f64()
+        );
     }
     let mut text = "not converged: ".to_owned();
     text.push_str(&moment.missing.iter().take(MISSING_SHOWN).map(String::as_str).collect::<Vec<_>>().join("; "));
@@ -138,7 +141,8 @@ fn whole(moment: &Moment<'_>) -> String {
     }
     let verdict = verdict(moment);
     let verdict = if moment.missing.is_empty() { good(&verdict) } else { doubtful(&verdict) };
-    let next = dim("weft call echo@n2 hi --node n1   weft sim fault partition n1 / n2   Ctrl-C ends and removes everything");
+    let next =
+        dim("weft call echo@n2 hi --node n1   weft sim fault partition n1 / n2   Ctrl-C ends and removes everything");
     text.push_str(&format!("  {verdict}\n  {next}\n"));
     text
 }

@@ -15,7 +15,10 @@ async fn what_is_announced_is_told_instead_of_where_a_node_listens() {
     let mut second = Node::start(&beta, cluster.view(&beta, &[&alpha]), &[QUIC, TCP]).await;
     assert_eq!(first.addresses().await, TOLD);
 
-    let (node, listens) = (first.node, first.read(|network| network.listeners.iter().filter_map(|one| one.bound.clone()).collect::<Vec<_>>()).await);
+    let (node, listens) = (
+        first.node,
+        first.read(|network| network.listeners.iter().filter_map(|one| one.bound.clone()).collect::<Vec<_>>()).await,
+    );
     let listens: Vec<String> = listens.iter().map(ToString::to_string).collect();
     assert!(listens.iter().all(|address| !TOLD.contains(&address.as_str())), "{listens:?}");
     second.tell(move |network| network.dial(node, listens));

@@ -11,6 +11,7 @@ mod lookup;
 mod members;
 mod noise;
 mod providers;
+mod relays;
 mod repair;
 mod strangers;
 mod versions;

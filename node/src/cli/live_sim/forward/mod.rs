@@ -113,7 +113,8 @@ impl Forwarders {
         for node in SimNode::first(count) {
             let ip = |last: u8| IpAddr::V4(Ipv4Addr::new(127, network[0], network[1], last));
             let (told, _free) = both(ip(node.number())).await?;
-            let place = Place { told: told.local_addr()?, listens: both(ip(HIDDEN + node.number())).await?.0.local_addr()? };
+            let place =
+                Place { told: told.local_addr()?, listens: both(ip(HIDDEN + node.number())).await?.0.local_addr()? };
             ends.insert(node, End { place, told });
         }
         let between = Arc::new(Between {
@@ -122,7 +123,8 @@ impl Forwarders {
             changed: watch::Sender::new(()),
             owners: Mutex::new(Owners::default()),
         });
-        let datagrams = SimNode::first(count).map(|node| tokio::spawn(udp::carry(Arc::clone(&between), node))).collect();
+        let datagrams =
+            SimNode::first(count).map(|node| tokio::spawn(udp::carry(Arc::clone(&between), node))).collect();
         Ok(Self { between, datagrams, streams: BTreeMap::new() })
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::SimNode;
 use super::super::name::Party;
+use super::SimNode;
 
 /// The processes of the nodes, and the sockets that they were seen to hold.
 #[derive(Debug, Default)]
@@ -52,9 +52,8 @@ impl Owners {
         for (node, pid) in &self.pids {
             let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
             let links = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
-            let sockets = links.filter_map(|link| {
-                link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
-            });
+            let sockets = links
+                .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
             self.held.extend(sockets.map(|socket| (socket, *node)));
         }
     }

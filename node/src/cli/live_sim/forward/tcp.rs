@@ -68,7 +68,10 @@ async fn connect(between: &Between, (from, to): (Party, SimNode), near: TcpStrea
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
-    tokio::join!(one_way(between, (from, to), near_read, far_write), one_way(between, (to, from), far_read, near_write));
+    tokio::join!(
+        one_way(between, (from, to), near_read, far_write),
+        one_way(between, (to, from), far_read, near_write)
+    );
     Ok(())
 }
 
