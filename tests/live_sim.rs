@@ -241,7 +241,8 @@ fn a_node_of_the_users_own_is_left_alone() {
     let home = sim.home("n2");
     std::fs::create_dir_all(&home).expect("a folder");
     std::fs::write(home.join("cluster.cbor"), b"mine").expect("a file");
-    for words in [["sim", "up", "3", "--json"].as_slice(), &["sim", "up", "3", "--json", "--detach"]] {
+    // In the background first: should it start after all, that returns.
+    for words in [["sim", "up", "3", "--json", "--detach"].as_slice(), &["sim", "up", "3", "--json"]] {
         let said = sim.weft(words);
         assert_eq!(said.json_error(), ("conflict".to_owned(), 1), "{said:?}");
         assert!(said.stdout.contains("n2 is a node of your own"), "{said:?}");
