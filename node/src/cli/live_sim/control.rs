@@ -135,6 +135,11 @@ pub(crate) async fn ask<T: DeserializeOwned>(ask: &Ask) -> Result<T, CliError> {
     write.write_all(text.as_bytes()).await.map_err(|error| broken(&error))?;
     let mut line = String::new();
     BufReader::new(read).read_line(&mut line).await.map_err(|error| broken(&error))?;
+    if line.is_empty() {
+        return Err(CliError::new("not-running", "the simulation ends, or has just ended")
+            .hint("weft sim up 5")
+            .changed());
+    }
     match serde_json::from_str(&line).map_err(|error| broken(&error))? {
         Said::Done(value) => serde_json::from_value(value).map_err(|error| broken(&error)),
         Said::Failed(body) => Err(body.error.into()),

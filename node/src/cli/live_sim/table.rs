@@ -50,13 +50,15 @@ pub(crate) struct Screen {
     drawn: usize,
     last: BTreeMap<SimNode, NodeChange>,
     converged: bool,
+    /// When all agreed first, and do since.
+    agreed: Option<Duration>,
 }
 
 impl Screen {
     /// Nothing is shown yet.
     pub(crate) fn new(output: Output) -> Self {
         let terminal = std::io::stdout().is_terminal() && !output.json();
-        Self { output, terminal, drawn: 0, last: BTreeMap::new(), converged: false }
+        Self { output, terminal, drawn: 0, last: BTreeMap::new(), converged: false, agreed: None }
     }
 
     /// Shows what is now, where it is new.
@@ -64,6 +66,10 @@ impl Screen {
     /// # Errors
     /// A failed write.
     pub(crate) fn show(&mut self, moment: &Moment<'_>) -> Result<(), CliError> {
+        // A fault begins the time anew.
+        let before = self.agreed.filter(|agreed| *agreed <= moment.since);
+        self.agreed = moment.missing.is_empty().then(|| before.unwrap_or(moment.since));
+        let moment = &Moment { since: self.agreed.unwrap_or(moment.since), ..*moment };
         if self.terminal { self.draw(moment) } else { self.tell(moment) }
     }
 
