@@ -20,6 +20,7 @@ mod kill;
 mod lan;
 mod large;
 mod limits;
+mod live_sim;
 mod load;
 mod missed;
 mod nat;

@@ -3,7 +3,7 @@
 //! Modules in reading order: `args` (all that can be typed), `error` (how a command fails), `output`, `client` (the way to a
 //! running node); then the commands: `start` with `up` and `join`, `status`, `members`, `path`, `agents` with `bonds`, `services`, `messages`,
 //! `topics`, `cron`, `health`, `trace`, `chain`, `evidence`, `tree`,
-//! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim`, `bench`; last `log`, `nearest` and `words`.
+//! `offline` (what needs no node), `config`, `doctor`, `help`, `demo`, `sim` with `live_sim`, `bench`; last `log`, `nearest` and `words`.
 
 mod agents;
 mod anchor;
@@ -24,6 +24,7 @@ mod health;
 mod help;
 mod identity;
 mod join;
+mod live_sim;
 mod log;
 mod members;
 mod messages;

@@ -2,9 +2,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is that place")]
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use weft_protocol::Timestamp;
+
+/// How far this process's wall time is ahead of the operating system's, in microseconds; see [`set_offset`].
+static OFFSET_US: AtomicI64 = AtomicI64::new(0);
 
 /// Wall time that never goes back and never stands still: after a step back it goes on at the monotonic clock's pace until
 /// the wall clock has caught up.
@@ -35,8 +39,19 @@ impl Clock {
     }
 }
 
-/// The wall time as the operating system has it.
+/// The wall time as the operating system has it, and as far off as this process was told.
 pub(crate) fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    let system_us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+    Timestamp(system_us.saturating_add_signed(offset_us()))
+}
+
+/// Sets the clock of this process off, for a node that shows what a wrong clock does. Before anything reads it.
+pub(crate) fn set_offset(offset_us: i64) {
+    OFFSET_US.store(offset_us, Ordering::Relaxed);
+}
+
+/// How far it is ahead of the operating system's, in microseconds.
+pub(crate) fn offset_us() -> i64 {
+    OFFSET_US.load(Ordering::Relaxed)
 }

@@ -78,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) name: Option<NodeName>,
     /// Multiaddresses to listen on. Empty: QUIC and TCP on all interfaces, at ports chosen once and kept.
     pub(crate) listen: Vec<String>,
+    /// Multiaddresses that others are told instead of those listened on. Empty: those.
+    pub(crate) announce: Vec<String>,
     /// What those that come by TCP may be encrypted by.
     pub(crate) tcp_security: TcpSecurity,
     /// Which log lines are written, as tracing's filter directives.
@@ -110,6 +112,7 @@ impl Default for Config {
         Self {
             name: None,
             listen: Vec::new(),
+            announce: Vec::new(),
             tcp_security: TcpSecurity::default(),
             log: LOG_DEFAULT.to_owned(),
             log_format: LogFormat::default(),

@@ -139,8 +139,10 @@ pub(crate) async fn start(home: Home, live: Live, keys: KeyPair, boot: Boot) -> 
     let listen = listen_addresses(home, config);
     let view = peer.discovery().view();
     let (mdns, mdns_board) = Mdns::begin_if(config.mdns, view.cluster, view.node);
-    let tcp_security = config.tcp_security;
-    let thread = LoopThread::begin(NetworkConfig { keys: Arc::clone(&keys), listen, tcp_security, view, mdns }).await?;
+    let (tcp_security, announce) = (config.tcp_security, config.announce.clone());
+    let thread =
+        LoopThread::begin(NetworkConfig { keys: Arc::clone(&keys), listen, announce, tcp_security, view, mdns })
+            .await?;
     keep_ports(home, config, &thread.bound)?;
     boot.info(&format!("listening: {}", thread.bound.join(" ")));
 

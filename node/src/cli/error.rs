@@ -307,7 +307,7 @@ impl From<HomeError> for CliError {
 impl From<NetworkError> for CliError {
     fn from(error: NetworkError) -> Self {
         let code = match &error {
-            NetworkError::Address { .. } => "invalid",
+            NetworkError::Address { .. } | NetworkError::Announce { .. } => "invalid",
             NetworkError::Listen { .. } | NetworkError::ListenTimeout { .. } | NetworkError::Transport(_) => "failed",
         };
         Self::new(code, error.to_string())

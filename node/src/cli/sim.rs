@@ -1,9 +1,10 @@
-//! `weft sim …`: the same peers and the same storage in a simulated world, many seeds if wanted, and runs that failed once more.
+//! `weft sim …`: the same peers and the same storage in a simulated world, many seeds if wanted, and runs that failed once more; and
+//! real nodes (`live_sim`).
 
 use weft_simulations::ScenarioError;
 
-use super::CliError;
 use super::args::SimCommand;
+use super::{CliError, live_sim};
 
 mod play;
 mod replay;
@@ -13,6 +14,10 @@ pub(crate) async fn run(command: &SimCommand) -> Result<(), CliError> {
     match command {
         SimCommand::Run(args) => play::play(args).await,
         SimCommand::Replay(args) => replay::replay(args).await,
+        SimCommand::Up(args) => live_sim::up(args).await,
+        SimCommand::Fault(command) => live_sim::fault(command).await,
+        SimCommand::Wait(command) => live_sim::wait(command).await,
+        SimCommand::Down(args) => live_sim::down(args).await,
     }
 }
 

@@ -47,6 +47,8 @@ impl Place {
     /// # Errors
     /// `several-nodes`, `bad-config`, and `other-name` when the home's node goes by another name.
     pub(crate) fn choose(name: Option<&NodeName>, run: &RunArgs, at: &At) -> Result<Self, CliError> {
+        run.end_with.map(end_with).transpose()?;
+        crate::clock::set_offset(run.clock_offset.unwrap_or(0).saturating_mul(1_000));
         let boot = Boot::new();
         let by_name = at.node.as_ref().or(name);
         let folder = at.home.clone().or_else(|| if by_name.is_none() { home_of_environment() } else { None });
@@ -56,6 +58,9 @@ impl Place {
 
         boot.info(&format!("version {}, home {}", env!("CARGO_PKG_VERSION"), home.path().display()));
         boot.begin(BootPhase::Config);
+        if let Some(offset_ms) = run.clock_offset.filter(|offset_ms| *offset_ms != 0) {
+            boot.warn(&format!("the clock is set {offset_ms} ms off this machine's (--clock-offset)"));
+        }
         let flags = flags(name, run);
         let mut config = config::load(&home, &flags)?;
         let set = config::KEYS.iter().filter(|key| *config.origin(key) != config::Origin::Default).count();
@@ -73,6 +78,18 @@ impl Place {
         config.name = Some(name.clone());
         Ok(Self { home, name, config, flags, boot })
     }
+}
+
+/// From now on this process ends when that one does, which must be its parent.
+fn end_with(parent: u32) -> Result<(), CliError> {
+    let failed = |what: String| CliError::new("failed", what);
+    let set = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    set.map_err(|error| failed(format!("no death signal: {error}")))?;
+    // Had it ended before, somebody else would be the parent by now.
+    if std::os::unix::process::parent_id() == parent {
+        return Ok(());
+    }
+    Err(failed(format!("process {parent}, with which this node is to end, is not its parent")))
 }
 
 fn flags(name: Option<&NodeName>, run: &RunArgs) -> Flags {

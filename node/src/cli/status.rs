@@ -29,6 +29,7 @@ pub(crate) async fn status(at: &At) -> Result<(), CliError> {
             ("chain", chain_line(status)),
             ("scrub", scrub_line(status)),
             ("listening", listening(&status.listen)),
+            ("clock", clock_line(status)),
             ("start", start_line(status)),
             ("agents", status.agents.to_string()),
             ("order", status.order.clone()),
@@ -102,6 +103,18 @@ fn refusal_line(refusal: &RefusalRow) -> String {
 fn state_line(status: &StatusReport) -> String {
     let state = if status.state == "running" { good(&status.state) } else { bad(&status.state) };
     format!("{state}  process {}, up {}", status.pid, rough(Duration::from_secs(status.uptime_s)))
+}
+
+/// Whether its clock is the machine's.
+fn clock_line(status: &StatusReport) -> String {
+    match status.clock_offset_ms {
+        None | Some(0) => "this machine's".to_owned(),
+        Some(offset_ms) => {
+            let off = humantime::format_duration(Duration::from_millis(offset_ms.unsigned_abs()));
+            let way = if offset_ms > 0 { "ahead of" } else { "behind" };
+            doubtful(&format!("set {off} {way} this machine's (--clock-offset)"))
+        }
+    }
 }
 
 /// How far the start is.

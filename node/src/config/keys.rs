@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use weft_kernel::RaisedEffect;
 use weft_protocol::limits::{
-    AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBERS_MAX,
-    PAGE_BYTES_MAX,
+    ADDRESSES_MAX, AGENT_IN_FLIGHT_MAX, APPROVAL_US_MAX, APPROVAL_US_MIN, DIMENSIONS_MAX, LABEL_BYTES_MAX, LABELS_MAX,
+    MEMBERS_MAX, PAGE_BYTES_MAX,
 };
 use weft_protocol::{BuiltinKind, Dimension, Resource, ResourceLimits, WIRE_VERSION, WIRE_VERSION_MIN, WireVersions};
 
@@ -14,7 +14,7 @@ use super::value::{Value, show_bytes, show_time};
 use super::{Config, LogFormat};
 use crate::anchor::calendar::Calendar;
 use crate::cli::nearest;
-use crate::network::{TcpSecurity, check_address};
+use crate::network::{TcpSecurity, check_address, check_announced};
 
 const MS: u64 = 1_000;
 const SECOND: u64 = 1_000 * MS;
@@ -73,6 +73,7 @@ pub(crate) struct Key {
 enum Field {
     Name,
     Listen,
+    Announce,
     /// The newest version of the wire that is spoken.
     Wire,
     TcpSecurity,
@@ -115,7 +116,7 @@ const fn limit(name: &'static str, about: &'static str, resource: Resource) -> K
 }
 
 /// All keys, in the order in which they are shown.
-pub(crate) static KEYS: [Key; 49] = [
+pub(crate) static KEYS: [Key; 50] = [
     Key { name: "name", about: "the name a new node goes by", changes: Changes::Never, field: Field::Name },
     Key {
         name: "listen",
@@ -309,6 +310,12 @@ pub(crate) static KEYS: [Key; 49] = [
         field: Field::Wire,
     },
     Key {
+        name: "network.announce",
+        about: "multiaddresses that others are told instead of those listened on: where a port forward begins that ends here; none: those",
+        changes: Changes::Restart,
+        field: Field::Announce,
+    },
+    Key {
         name: "network.mdns",
         about: "members that are missed are asked for on the LAN, and this node answers who asks for it; a node that listens on loopback alone does neither",
         changes: Changes::Restart,
@@ -440,6 +447,14 @@ impl Key {
                 addresses.iter().try_for_each(|address| check_address(address).map_err(|error| error.to_string()))?;
                 config.listen = addresses;
             }
+            Field::Announce => {
+                let addresses = value.list().map_err(wants)?;
+                if addresses.len() > ADDRESSES_MAX {
+                    return Err(format!("`{}` names {}, at most {ADDRESSES_MAX}", self.name, addresses.len()));
+                }
+                addresses.iter().try_for_each(|address| check_announced(address).map_err(|error| error.to_string()))?;
+                config.announce = addresses;
+            }
             Field::Wire => {
                 let (least, most) = (u64::from(WIRE_VERSION_MIN), u64::from(WIRE_VERSION));
                 let newest = self.within(value.count().map_err(wants)?, least, most, value)?;
@@ -534,6 +549,7 @@ impl Key {
         match self.field {
             Field::Name => "1 to 63 of a-z 0-9 - _".to_owned(),
             Field::Listen => "multiaddresses".to_owned(),
+            Field::Announce => format!("multiaddresses of one machine and port each, at most {ADDRESSES_MAX}"),
             Field::Wire => format!("{WIRE_VERSION_MIN} to {WIRE_VERSION}"),
             Field::TcpSecurity => TcpSecurity::ALL.map(TcpSecurity::name).join(" or "),
             Field::Labels => format!("label=value, as role=gpu; at most {LABELS_MAX}"),
@@ -565,6 +581,7 @@ impl Key {
         match self.field {
             Field::Name => config.name.as_ref().map(ToString::to_string).unwrap_or_default(),
             Field::Listen => config.listen.join(","),
+            Field::Announce => config.announce.join(","),
             Field::Wire => config.discovery.wire.newest().to_string(),
             Field::TcpSecurity => config.tcp_security.name().to_owned(),
             Field::Labels => {
@@ -608,6 +625,7 @@ impl Key {
         match self.field {
             Field::Name => config.name.clone_from(&other.name),
             Field::Listen => config.listen.clone_from(&other.listen),
+            Field::Announce => config.announce.clone_from(&other.announce),
             Field::Wire => config.discovery.wire = other.discovery.wire,
             Field::TcpSecurity => config.tcp_security = other.tcp_security,
             Field::Labels => config.discovery.labels.clone_from(&other.discovery.labels),

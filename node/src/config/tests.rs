@@ -80,6 +80,11 @@ fn wrong_files_are_refused_with_line_and_nearest_key() {
         ("kernel.in_flight = 65\n", 1, "`kernel.in_flight` is 65; allowed is 1 to 64"),
         ("kernel.in_flight = -1\n", 1, "`kernel.in_flight` wants a whole number, and not -1"),
         ("kernel.in_flight = true\n", 1, "`kernel.in_flight` wants a whole number, and not true"),
+        (
+            "network.announce = [\"/dns/example.org/tcp/1\"]\n",
+            1,
+            "/dns/example.org/tcp/1: not an address to be told to others (it names no IP address); write it as /ip4/203.0.113.7/udp/4001/quic-v1 or /ip4/203.0.113.7/tcp/4001",
+        ),
         ("network.mdns = 1\n", 1, "`network.mdns` wants true or false, and not 1"),
         ("kernel.boot_agents = [\"ecko\"]\n", 1, "`ecko` is not a built-in agent (echo, counter, clock or load)"),
         ("kernel.boot_agents = [\"echo\", \"echo\"]\n", 1, "`echo` is named twice, and a name has one agent"),

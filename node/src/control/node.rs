@@ -100,6 +100,7 @@ async fn report(asker: &Asker, home: &HomeDir) -> Result<StatusReport, Refusal> 
             limits: limits(peer),
             scrub: ScrubReport::default(),
             mdns: MdnsReport::default(),
+            clock_offset_ms: Some(crate::clock::offset_us() / 1_000).filter(|offset| *offset != 0),
         }
     };
     asker.read(read).await

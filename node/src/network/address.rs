@@ -34,6 +34,26 @@ pub(super) fn advertised<'a>(addresses: impl IntoIterator<Item = &'a Multiaddr>)
     known.into_iter().map(|(.., text)| text).collect()
 }
 
+/// Why nobody could dial this address.
+pub(super) fn why_not_dialled(address: &Multiaddr) -> Option<&'static str> {
+    let Some(ip) = ip(address) else { return Some("it names no IP address") };
+    if ip.is_unspecified() || is_link_local(ip) {
+        return Some("it names no one machine");
+    }
+    if address.to_string().len() > ADDRESS_BYTES_MAX {
+        return Some("it is too long");
+    }
+    if transport_name(address) == Path::RELAY {
+        return Some("it leads through another member");
+    }
+    let parts: Vec<Protocol<'_>> = address.iter().skip(1).collect();
+    match parts.as_slice() {
+        [Protocol::Udp(0), Protocol::QuicV1] | [Protocol::Tcp(0)] => Some("it names no port"),
+        [Protocol::Udp(_), Protocol::QuicV1] | [Protocol::Tcp(_)] => None,
+        _ => Some("it is neither of QUIC nor of TCP alone"),
+    }
+}
+
 /// The addresses that parse, at most [`ADDRESSES_MAX`].
 pub(super) fn parse_all(addresses: &[String]) -> Vec<Multiaddr> {
     addresses
@@ -104,6 +124,20 @@ mod tests {
                 "/ip4/127.0.0.1/tcp/4001",
             ]
         );
+    }
+
+    #[test]
+    fn what_nobody_could_dial_is_not_announced() {
+        let why = |address: &str| why_not_dialled(&address.parse().unwrap());
+        assert_eq!(why("/ip4/203.0.113.7/udp/4001/quic-v1"), None);
+        assert_eq!(why("/ip6/2001:db8::1/tcp/4001"), None);
+        assert_eq!(why("/dns/example.org/tcp/1"), Some("it names no IP address"));
+        assert_eq!(why("/ip4/0.0.0.0/tcp/4001"), Some("it names no one machine"));
+        assert_eq!(why("/ip6/fe80::1/tcp/4001"), Some("it names no one machine"));
+        assert_eq!(why("/ip4/203.0.113.7/tcp/0"), Some("it names no port"));
+        assert_eq!(why("/ip4/203.0.113.7/udp/4001"), Some("it is neither of QUIC nor of TCP alone"));
+        assert_eq!(why("/ip4/203.0.113.7/tcp/4001/ws"), Some("it is neither of QUIC nor of TCP alone"));
+        assert_eq!(why("/ip4/203.0.113.7/tcp/4001/p2p-circuit"), Some("it leads through another member"));
     }
 
     #[test]

@@ -168,6 +168,7 @@ impl Rogue {
         let mut network = Network::new(NetworkConfig {
             keys,
             listen: Vec::new(),
+            announce: Vec::new(),
             tcp_security: TcpSecurity::Tls,
             view: discovery.view(),
             mdns: Mdns::off(),

@@ -87,8 +87,14 @@ pub(super) struct Behaviour {
 }
 
 impl Behaviour {
-    /// All protocols, with their limits.
-    pub(super) fn new(keys: &Keypair, relayed: relay::client::Behaviour, cluster: ClusterId, build: &str) -> Self {
+    /// All protocols, with their limits. With `told`, members are told where this node listens, and not only what it announces.
+    pub(super) fn new(
+        keys: &Keypair,
+        relayed: relay::client::Behaviour,
+        cluster: ClusterId,
+        build: &str,
+        told: bool,
+    ) -> Self {
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(PENDING_MAX))
             .with_max_pending_outgoing(Some(PENDING_MAX))
@@ -98,6 +104,7 @@ impl Behaviour {
             .with_max_established_per_peer(Some(STRANGERS_PER_PEER_MAX));
         let identity = identify::Config::new("weft/1".to_owned(), keys.public())
             .with_agent_version(format!("weft/{build}"))
+            .with_hide_listen_addrs(!told)
             .with_cache_size(0);
         Self {
             fence: Fence::default(),

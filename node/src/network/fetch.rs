@@ -75,7 +75,14 @@ impl Fetcher {
         }
         let (mute, dialled): (Vec<_>, Vec<_>) = ways.into_iter().partition(|(_, addresses)| addresses.is_empty());
         let listen = if mute.is_empty() { Vec::new() } else { quick_to_leave(listen) };
-        let config = NetworkConfig { keys, listen, tcp_security: TcpSecurity::Tls, view, mdns: Mdns::off() };
+        let config = NetworkConfig {
+            keys,
+            listen,
+            announce: Vec::new(),
+            tcp_security: TcpSecurity::Tls,
+            view,
+            mdns: Mdns::off(),
+        };
         let network = Network::new(config).await?;
         let mut fetcher = Self { network, connected: Vec::new(), next_request: 0 };
         let mut failed = BTreeMap::new();

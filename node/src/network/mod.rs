@@ -96,6 +96,8 @@ pub(crate) struct NetworkConfig {
     pub(crate) keys: Arc<KeyPair>,
     /// Multiaddresses to listen on; port 0 takes a free one. None, for a node that only dials.
     pub(crate) listen: Vec<String>,
+    /// Multiaddresses that others are told instead of those listened on; none: those.
+    pub(crate) announce: Vec<String>,
     /// What those that come by TCP may be encrypted by.
     pub(crate) tcp_security: TcpSecurity,
     /// Who is a member, until [`Network::publish_view`] says otherwise.
@@ -116,6 +118,16 @@ pub(crate) enum NetworkError {
         address: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// Nobody could dial it.
+    #[error(
+        "{address}: not an address to be told to others ({problem}); write it as /ip4/203.0.113.7/udp/4001/quic-v1 or /ip4/203.0.113.7/tcp/4001"
+    )]
+    Announce {
+        /// As it was given.
+        address: String,
+        /// What is wrong with it.
+        problem: &'static str,
     },
     /// The operating system does not let us listen there.
     #[error("{address}: cannot listen there: {problem}; end what uses that port, or choose another")]
@@ -143,6 +155,22 @@ pub(crate) enum NetworkError {
 pub(crate) fn check_address(address: &str) -> Result<(), NetworkError> {
     let bad = |problem: String| NetworkError::Address { address: address.to_owned(), problem };
     address.parse::<Multiaddr>().map(|_address| ()).map_err(|error| bad(error.to_string()))
+}
+
+/// Whether others could dial this address.
+///
+/// # Errors
+/// [`NetworkError::Address`] when it has no form, [`NetworkError::Announce`] when nobody could.
+pub(crate) fn check_announced(address: &str) -> Result<(), NetworkError> {
+    check_address(address)?;
+    let problem = match address.parse::<Multiaddr>() {
+        Ok(parsed) => address::why_not_dialled(&parsed),
+        Err(_) => None,
+    };
+    match problem {
+        Some(problem) => Err(NetworkError::Announce { address: address.to_owned(), problem }),
+        None => Ok(()),
+    }
 }
 
 /// What the network has to say.
@@ -233,6 +261,8 @@ pub(crate) struct Network {
     relays: Relays,
     /// Whether this node was last seen at an address that it does not have.
     translated: Option<bool>,
+    /// What others are told instead of where this node listens; none: that.
+    announce: Vec<Multiaddr>,
     listening: Vec<String>,
     followed: BTreeSet<GossipTopic>,
     bypassed: BTreeSet<NodeId>,
@@ -254,7 +284,7 @@ impl Network {
     /// # Errors
     /// [`NetworkError`] with the first address that cannot be served.
     pub(crate) async fn new(config: NetworkConfig) -> Result<Self, NetworkError> {
-        let NetworkConfig { keys, listen, tcp_security, view, mdns } = config;
+        let NetworkConfig { keys, listen, announce, tcp_security, view, mdns } = config;
         let transport_keys = transport_keys(&keys);
         let local = transport_keys.public().to_peer_id();
         let (view_sender, view_receiver) = watch::channel(Arc::clone(&view));
@@ -268,7 +298,7 @@ impl Network {
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
         let topics = Topics::new(view.cluster);
         let providing = Providing::new(view.cluster);
-        let behaviour = Behaviour::new(&transport_keys, relayed, view.cluster, &view.build);
+        let behaviour = Behaviour::new(&transport_keys, relayed, view.cluster, &view.build, announce.is_empty());
         let settings = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_TIME_MAX)
             .with_max_negotiating_inbound_streams(transport::STREAMS_MAX as usize)
@@ -296,6 +326,7 @@ impl Network {
             listeners: Vec::new(),
             relays: Relays::default(),
             translated: None,
+            announce: address::parse_all(&announce),
             listening: Vec::new(),
             followed: BTreeSet::new(),
             bypassed: BTreeSet::new(),

@@ -1,6 +1,6 @@
 //! Which members pass connections on to this node, and where: circuits of libp2p's relay, which look like addresses listened at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::Multiaddr;
 use libp2p::core::transport::ListenerId;
@@ -16,6 +16,8 @@ pub(super) struct Relays {
     /// Where members were reached directly, when this node dialled them.
     ways: BTreeMap<NodeId, Multiaddr>,
     reserved: BTreeMap<NodeId, ListenerId>,
+    /// Those of them that have said yes.
+    accepted: BTreeSet<NodeId>,
 }
 
 impl Relays {
@@ -45,9 +47,17 @@ impl Relays {
         self.reserved.insert(node, listener);
     }
 
-    /// The listeners of those who are not wanted any more; they are forgotten.
+    /// A member passes connections on from now on.
+    pub(super) fn accepted(&mut self, node: NodeId) {
+        self.accepted.insert(node);
+    }
+
+    /// The listeners of those who are not wanted any more; they are forgotten. Of one who was asked and has not answered the
+    /// listener stays until then: libp2p's client of relays panics at an answer to what it has forgotten.
     pub(super) fn take_unwanted(&mut self) -> Vec<ListenerId> {
-        let unwanted: Vec<NodeId> = self.reserved.keys().filter(|node| !self.wanted.contains(node)).copied().collect();
+        let unwanted = self.reserved.keys().filter(|node| !self.wanted.contains(node) && self.accepted.contains(node));
+        let unwanted: Vec<NodeId> = unwanted.copied().collect();
+        self.accepted.retain(|node| !unwanted.contains(node));
         unwanted.iter().filter_map(|node| self.reserved.remove(node)).collect()
     }
 
@@ -55,6 +65,7 @@ impl Relays {
     pub(super) fn closed(&mut self, listener: ListenerId) -> bool {
         let before = self.reserved.len();
         self.reserved.retain(|_, reserved| *reserved != listener);
+        self.accepted.retain(|node| self.reserved.contains_key(node));
         self.reserved.len() < before
     }
 }
@@ -63,4 +74,26 @@ impl Relays {
 fn circuit(node: NodeId, address: &Multiaddr) -> Multiaddr {
     let direct: Multiaddr = address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect();
     direct.with(Protocol::P2p(peer_id(node))).with(Protocol::P2pCircuit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_asked_is_not_forgotten_before_it_has_answered() {
+        let (node, listener) = (NodeId::from_bytes([1; 32]), ListenerId::next());
+        let mut relays = Relays::default();
+        relays.want(vec![node]);
+        relays.reserved(node, listener);
+        relays.want(Vec::new());
+        assert_eq!(relays.take_unwanted(), Vec::new(), "its answer is on its way");
+        relays.accepted(node);
+        assert_eq!((relays.take_unwanted(), relays.take_unwanted()), (vec![listener], Vec::new()));
+
+        relays.reserved(node, listener);
+        assert!(relays.closed(listener) && !relays.closed(listener));
+        relays.reserved(node, listener);
+        assert_eq!(relays.take_unwanted(), Vec::new(), "it was asked anew");
+    }
 }

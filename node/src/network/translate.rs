@@ -7,7 +7,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure, ResponseChannel};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, TransportError, identify, ping};
+use libp2p::{Multiaddr, PeerId, TransportError, identify, ping, relay};
 use weft_discovery::Path;
 use weft_peer::{GossipTopic, InboundId, Input, OutboundId, Request, Response};
 use weft_protocol::limits::GOSSIP_BYTES_MAX;
@@ -81,7 +81,7 @@ impl Network {
                 self.exchanged(Exchange::Blob, event, Request::Blob, Response::Blob, Responder::Blob);
             }
             BehaviourEvent::Relay(event) => tracing::debug!(?event, "connections of members are passed on"),
-            BehaviourEvent::Relayed(event) => tracing::debug!(?event, "a member passes connections on"),
+            BehaviourEvent::Relayed(event) => self.relay_told(&event),
             BehaviourEvent::Punch(event) => match event.result {
                 Ok(_) => tracing::debug!(peer = %event.remote_peer_id, "there is a direct way now"),
                 Err(error) => tracing::debug!(peer = %event.remote_peer_id, %error, "there is no direct way"),
@@ -89,6 +89,18 @@ impl Network {
             BehaviourEvent::Kept(()) => {}
             BehaviourEvent::Table(event) => self.table_told(event),
             BehaviourEvent::Identify(event) => self.identified(event),
+        }
+    }
+
+    /// A member that was asked to pass connections on says yes, or does so.
+    fn relay_told(&mut self, event: &relay::client::Event) {
+        tracing::debug!(?event, "a member passes connections on");
+        if let relay::client::Event::ReservationReqAccepted { relay_peer_id, .. } = event
+            && let Some(node) = node_id(relay_peer_id)
+        {
+            self.relays.accepted(node);
+            // By now it may not be wanted any more.
+            self.reserve();
         }
     }
 
@@ -181,12 +193,12 @@ impl Network {
     }
 
     /// A member says at which address it sees this node. One that this node does not listen at was put there on the way.
-    fn seen_at(&mut self, observed: &Multiaddr) {
+    pub(super) fn seen_at(&mut self, observed: &Multiaddr) {
         if address::transport_name(observed) == Path::RELAY {
             return;
         }
         let Some(seen) = address::ip(observed) else { return };
-        let translated = !self.swarm.listeners().filter_map(address::ip).any(|own| own == seen);
+        let translated = !self.swarm.listeners().chain(&self.announce).filter_map(address::ip).any(|own| own == seen);
         if self.translated != Some(translated) {
             self.translated = Some(translated);
             self.tell(Input::TranslationSeen { translated });
@@ -195,7 +207,13 @@ impl Network {
 
     fn listening_changed(&mut self) {
         self.mdns.listen_at(self.swarm.listeners());
-        let addresses = address::advertised(self.swarm.listeners());
+        let listeners = self.swarm.listeners();
+        let addresses = if self.announce.is_empty() {
+            address::advertised(listeners)
+        } else {
+            let relayed = listeners.filter(|address| address::transport_name(address) == Path::RELAY);
+            address::advertised(self.announce.iter().chain(relayed))
+        };
         if addresses != self.listening {
             // Whoever asks this node to pass connections on is told that it is found here.
             let direct = address::parse_all(&addresses);

@@ -89,6 +89,9 @@ pub struct StatusReport {
     /// What is asked of the LAN, and what it says.
     #[serde(default)]
     pub mdns: MdnsReport,
+    /// How far its clock was set off when it started, in milliseconds, to see what that does (`weft sim fault skew`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// Members that are missed are asked for on the LAN, by multicast DNS.

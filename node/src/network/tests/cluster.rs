@@ -166,15 +166,36 @@ impl Node {
         Self::start_with(member, view, listen, TcpSecurity::Tls).await
     }
 
+    /// One that tells others these addresses instead of where it listens.
+    pub(super) async fn start_announcing(
+        member: &Member,
+        view: AdmissionView,
+        listen: &[&str],
+        announce: &[&str],
+    ) -> Self {
+        Self::start_as(member, view, listen, announce, TcpSecurity::Tls).await
+    }
+
     pub(super) async fn start_with(
         member: &Member,
         view: AdmissionView,
         listen: &[&str],
         tcp_security: TcpSecurity,
     ) -> Self {
+        Self::start_as(member, view, listen, &[], tcp_security).await
+    }
+
+    async fn start_as(
+        member: &Member,
+        view: AdmissionView,
+        listen: &[&str],
+        announce: &[&str],
+        tcp_security: TcpSecurity,
+    ) -> Self {
+        let announce = announce.iter().map(|&address| address.to_owned()).collect();
         let listen = listen.iter().map(|&address| address.to_owned()).collect();
         let (keys, view) = (Arc::clone(&member.keys), Arc::new(view));
-        let config = NetworkConfig { keys, listen, tcp_security, view, mdns: Mdns::off() };
+        let config = NetworkConfig { keys, listen, announce, tcp_security, view, mdns: Mdns::off() };
         let mut network = Network::new(config).await.unwrap();
         let (commands, mut incoming) = mpsc::channel::<Command>(QUEUED_MAX);
         let (outgoing, events) = mpsc::channel(QUEUED_MAX);

@@ -224,7 +224,8 @@ async fn the_end_of_a_program_is_told_before_it_is_gone() {
         let (node, addresses) = (stays.node, stays.addresses().await);
         let view = Arc::new(cluster.view(&beta, &[]));
         let (keys, tcp_security) = (Arc::clone(&beta.keys), TcpSecurity::Tls);
-        let config = NetworkConfig { keys, listen: Vec::new(), tcp_security, view, mdns: Mdns::off() };
+        let config =
+            NetworkConfig { keys, listen: Vec::new(), announce: Vec::new(), tcp_security, view, mdns: Mdns::off() };
         // A runtime of its own that ends with it: nothing of it runs on.
         let ends = tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

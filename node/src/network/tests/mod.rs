@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod admission;
+mod announced;
 mod attack;
 mod cluster;
 mod kept;
@@ -10,6 +11,7 @@ mod lookup;
 mod members;
 mod noise;
 mod providers;
+mod relays;
 mod repair;
 mod strangers;
 mod versions;

@@ -97,6 +97,7 @@ async fn run(
     let mut network = Network::new(NetworkConfig {
         keys,
         listen,
+        announce: Vec::new(),
         tcp_security: TcpSecurity::Tls,
         view: discovery.view(),
         mdns: Mdns::off(),
