@@ -35,6 +35,10 @@ const PING_TIME_MAX: Duration = Duration::from_secs(2);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How many heartbeats back a message can be asked for again, and how many are told; 5 s and 3 s, libp2p's defaults.
 const HISTORY: (usize, usize) = (10, 6);
+/// To how many members everybody passes gossip on, at least, as a rule and at most; libp2p's defaults are 5, 6 and 12. Whoever says
+/// something tells all that are connected, so in a full mesh each further copy is one more signature to verify in vain; three keep a
+/// random graph in one piece where the mesh is partial, and what is missed all the same is asked for.
+const MESH: (usize, usize, usize) = (2, 3, 6);
 /// Connections that are not authenticated yet, each way; a further one is dropped unheard.
 const PENDING_MAX: u32 = 32;
 /// Connections of nodes that are not in the admission view; none passes authentication, so this bounds our own mistakes.
@@ -163,6 +167,10 @@ fn gossip(keys: &Keypair, cluster: ClusterId) -> Gossipsub {
         .history_length(HISTORY.0)
         .history_gossip(HISTORY.1)
         .flood_publish(true)
+        .mesh_n(MESH.1)
+        .mesh_n_low(MESH.0)
+        .mesh_n_high(MESH.2)
+        .mesh_outbound_min(1)
         .build()
         .expect("BUG: these settings fit together");
     let filter = MaxCountSubscriptionFilter {

@@ -36,11 +36,11 @@ pub(super) async fn carry(between: Arc<Between>, to: SimNode, listener: TcpListe
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, source)) => {
-                let between = Arc::clone(&between);
+                let (between, since) = (Arc::clone(&between), std::time::Instant::now());
                 tokio::spawn(async move {
                     let from = match between.listener_at(source) {
                         Some(node) => Party::Node(node),
-                        None => between.owners().find(Table::Tcp, source),
+                        None => between.owners().find(Table::Tcp, source, since),
                     };
                     let _how_it_ended = connect(&between, (from, to), stream).await;
                     drop(permit);
