@@ -1,7 +1,7 @@
 //! `weft sim run`: a scenario under one seed or many, several at once, with a page for people and a file of what failed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::available_parallelism;
 
 use futures::{StreamExt as _, stream};
@@ -94,7 +94,7 @@ fn keep(replay: &Replay, folder: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
-fn write_page(path: &PathBuf, scenario: &Scenario, reports: &[SimReport]) -> Result<(), CliError> {
+fn write_page(path: &Path, scenario: &Scenario, reports: &[SimReport]) -> Result<(), CliError> {
     let html = page(&scenario.about, reports).map_err(|error| CliError::new("failed", error))?;
     write(path, &html)?;
     eprintln!("written: {}", path.display());

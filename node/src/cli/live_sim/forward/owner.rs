@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::super::name::Party;
 use super::SimNode;

@@ -36,7 +36,7 @@ pub(super) async fn carry(between: Arc<Between>, to: SimNode, listener: TcpListe
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, source)) => {
-                let (between, since) = (Arc::clone(&between), std::time::Instant::now());
+                let (between, since) = (Arc::clone(&between), Instant::now());
                 tokio::spawn(async move {
                     let from = match between.listener_at(source) {
                         Some(node) => Party::Node(node),

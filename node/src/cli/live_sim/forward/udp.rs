@@ -101,7 +101,7 @@ async fn from_guest(
         if guests.len() >= GUESTS_MAX {
             return;
         }
-        let party = between.owners().find(Table::Udp, source, std::time::Instant::now());
+        let party = between.owners().find(Table::Udp, source, Instant::now());
         let Ok(socket) = UdpSocket::bind((between.seen_at(party), 0)).await else { return };
         let socket = Arc::new(socket);
         let answers = tokio::spawn(answer(Arc::clone(between), to, (party, source), Arc::clone(&socket)));
