@@ -214,6 +214,26 @@ fn an_interrupt_leaves_nothing_and_neither_does_down() {
 }
 
 #[test]
+fn what_is_still_starting_ends_when_it_is_asked_to_and_leaves_nothing() {
+    let mut sim = Sim::nowhere();
+    let mut parent = sim.command(&["sim", "up", "24", "--json"]);
+    let parent = parent.stdout(Stdio::piped()).spawn().expect("it starts");
+    let parent = sim.parent.insert(parent);
+    let mut stdout = parent.stdout.take().expect("piped");
+    wait_for("it hears", BOUND, || sim.folder.path().join("weft/.sim/control.sock").exists().then_some(()));
+    let said = sim.weft(&["sim", "fault", "ls", "--json"]);
+    assert_eq!(said.json_error().0, "busy", "{said:?}");
+    assert_eq!(sim.weft(&["sim", "down"]).code, 0);
+    let parent = sim.parent.as_mut().expect("it ran");
+    let ended = wait_for("its end", BOUND, || parent.try_wait().expect("a child"));
+    assert!(ended.success(), "{ended}");
+    let mut said = String::new();
+    stdout.read_to_string(&mut said).expect("text");
+    assert_eq!(said, "", "it never served");
+    assert_eq!(sim.left(), (BTreeSet::new(), Vec::new()));
+}
+
+#[test]
 fn when_it_is_killed_its_nodes_end_and_the_next_start_removes_what_is_left() {
     let sim = Sim::nowhere();
     let up = sim.json(&["sim", "up", "2", "--detach"]);

@@ -10,9 +10,10 @@ use weft_protocol::{
 
 use crate::checks::Check;
 use crate::faults::Fault;
+use crate::outside::agent_name;
 use crate::reference::{Ask, Asked};
 use crate::transition::AgentKind;
-use crate::world::{World, agent_name};
+use crate::world::World;
 
 /// How long a start elsewhere may take, in microseconds (guess: many round trips and commits).
 const SPAWN_US_MAX: u64 = 5_000_000;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use weft_peer::Output;
 
-use crate::reference::Asked;
+use crate::network::Network;
+use crate::thresholds::Measured;
 use crate::transition::Transition;
 use crate::world::World;
 
@@ -45,13 +46,15 @@ impl Latencies {
 
     fn closed(mut self) -> Self {
         self.sorted_us.sort_unstable();
-        let at = |percent: usize| {
-            let place = (self.sorted_us.len() * percent).div_ceil(100).checked_sub(1)?;
-            self.sorted_us.get(place).copied()
-        };
-        let [p50_us, p99_us, max_us] = [50, 99, 100].map(|percent| at(percent).unwrap_or_default());
+        let at = |percent| percentile(&self.sorted_us, percent).unwrap_or_default();
+        let [p50_us, p99_us, max_us] = [50, 99, 100].map(at);
         Self { p50_us, p99_us, max_us, ..self }
     }
+}
+
+/// The least of these, which are sorted, that so many in a hundred do not exceed; none without any.
+pub(crate) fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
+    sorted.get((sorted.len() * percent).div_ceil(100).checked_sub(1)?).copied()
 }
 
 /// One look at all nodes.
@@ -79,9 +82,9 @@ pub struct Moment {
 /// See the file's description.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Ledger {
-    /// Frames that nodes sent, lost ones among them.
+    /// Frames that nodes sent, lost ones, pings and handshakes among them: what `thresholds.messages_max` bounds.
     pub frames: u64,
-    /// Their bytes, as they were encoded, by the node that sent them.
+    /// Their bytes, by the node that sent them: together what `thresholds.bytes_max` bounds.
     pub bytes_by_node: Vec<u64>,
     /// The same by what they were for.
     pub bytes_by_kind: BTreeMap<&'static str, u64>,
@@ -108,9 +111,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Of so many nodes.
-    pub(crate) fn new(nodes: usize) -> Self {
-        Self { bytes_by_node: vec![0; nodes], apart_us: SAMPLE_US, next_us: u64::MAX, ..Self::default() }
+    /// Nothing has happened.
+    pub(crate) fn new() -> Self {
+        Self { apart_us: SAMPLE_US, next_us: u64::MAX, ..Self::default() }
     }
 
     /// The steps begin.
@@ -124,11 +127,7 @@ impl Ledger {
     }
 
     /// A frame leaves a node.
-    pub(crate) fn sent(&mut self, from: usize, kind: &'static str, bytes: usize) {
-        self.frames += 1;
-        if let Some(sum) = self.bytes_by_node.get_mut(from) {
-            *sum += bytes as u64;
-        }
+    pub(crate) fn sent(&mut self, kind: &'static str, bytes: usize) {
         *self.bytes_by_kind.entry(kind).or_default() += bytes as u64;
     }
 
@@ -143,11 +142,6 @@ impl Ledger {
         self.publications.add(took_us);
     }
 
-    /// Somebody has an answer.
-    pub(crate) fn answered(&mut self, took_us: u64) {
-        self.answers.add(took_us);
-    }
-
     /// Something happens from outside.
     pub(crate) fn happened(&mut self, now_us: u64, transition: &Transition) {
         if transition.is_fault() && self.moments.len() < MOMENTS_MAX {
@@ -156,8 +150,7 @@ impl Ledger {
         }
     }
 
-    fn sample(&mut self, now_us: u64, running: usize, states: usize) {
-        let bytes = self.bytes_by_node.iter().sum();
+    fn sample(&mut self, now_us: u64, running: usize, states: usize, bytes: u64) {
         self.samples.push(Sample { at_us: now_us.saturating_sub(self.begun_us), running, states, bytes });
         // The one that was just made is let go, so the next is as far from the last as those are apart.
         self.next_us = now_us + self.apart_us;
@@ -169,27 +162,29 @@ impl Ledger {
     }
 
     /// The same with all that can only be said at the end.
-    pub(crate) fn closed(self, convergence_us: Option<u64>) -> Self {
-        Self { publications: self.publications.closed(), answers: self.answers.closed(), convergence_us, ..self }
+    pub(crate) fn closed(mut self, nodes: usize, network: &Network, measured: &Measured) -> Self {
+        let counts = network.counts();
+        let others = counts.bytes - self.bytes_by_kind.values().sum::<u64>();
+        self.bytes_by_kind.insert("pings and handshakes", others);
+        measured.answers_us().iter().for_each(|took_us| self.answers.add(*took_us));
+        Self {
+            frames: counts.sent,
+            bytes_by_node: (0..nodes).map(|node| network.bytes_of(node)).collect(),
+            publications: self.publications.closed(),
+            answers: self.answers.closed(),
+            convergence_us: measured.convergence_us,
+            ..self
+        }
     }
 }
 
 impl World {
     /// Enters how long it took until somebody had what a peer hands out.
     pub(crate) fn enter(&mut self, output: &Output) {
-        let reference = &self.judge.reference;
-        match output {
-            Output::Notify { publication, .. } => {
-                let published_us = self.judge.topics.published_us(&publication.id);
-                published_us.into_iter().for_each(|at_us| self.ledger.notified(self.now_us.saturating_sub(at_us)));
-            }
-            Output::Answer { ask, .. } => {
-                let asked = reference.asks.get(ask).filter(|asked| {
-                    matches!(asked.what, Asked::Send { .. } | Asked::Service { .. } | Asked::Guest { .. })
-                });
-                asked.into_iter().for_each(|asked| self.ledger.answered(self.now_us.saturating_sub(asked.asked_us)));
-            }
-            _ => {}
+        if let Output::Notify { publication, .. } = output
+            && let Some(at_us) = self.judge.topics.published_us(&publication.id)
+        {
+            self.ledger.notified(self.now_us.saturating_sub(at_us));
         }
     }
 
@@ -203,7 +198,7 @@ impl World {
         let running = states.len();
         states.sort_unstable();
         states.dedup();
-        self.ledger.sample(self.now_us, running, states.len());
+        self.ledger.sample(self.now_us, running, states.len(), self.network.counts().bytes);
     }
 }
 
@@ -213,12 +208,12 @@ mod tests {
 
     #[test]
     fn a_long_run_is_looked_at_less_and_less_often() {
-        let mut ledger = Ledger::new(2);
+        let mut ledger = Ledger::new();
         ledger.begin(5);
         let mut looks = 0;
         for now_us in (5..).step_by(50_000).take(20_000) {
             if now_us >= ledger.next_look_us() {
-                ledger.sample(now_us, 2, 1);
+                ledger.sample(now_us, 2, 1, 0);
                 looks += 1;
             }
         }
@@ -239,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_users_do_is_no_moment() {
-        let mut ledger = Ledger::new(1);
+        let mut ledger = Ledger::new();
         ledger.begin(10);
         ledger.happened(11, &Transition::Invite { node: 0 });
         ledger.happened(12, &Transition::Partition { side: vec![0] });

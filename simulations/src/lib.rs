@@ -8,7 +8,7 @@
 //! It knows nothing of libp2p, of child processes, or of the local API, and measures no real time: that is for whoever calls it.
 //!
 //! Modules in reading order: `scenario` and `transition` (what may happen), `ranges` and `reading` (what is accepted, and what is said otherwise), `generate` (what does), `run` (from beginning to
-//! end), `idle` (when nothing happens), `world` (nodes and the queue of events), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
+//! end), `idle` (when nothing happens), `world` (nodes and the queue of events), `outside` (what users and disasters do to them), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
 //! what is faked: `clock`, `disk`, `network`, `keys`, `dice`, `malice` (a member that lies); `starts` (nodes that do not know how far their chain went); what is shown: `checks`, `reference` (the model),
 //! `publications`, `services`, `thresholds`, `elsewhere`, `stability`, `versions`, `invariants` (the judge), `faults`, `trace`, `ledger` (what it cost), `report`, `replay` (a failed run in a file), `page` (for people); `mutation` (defects, for tests of the checks).
 //! `membership` stands alone: the rules of who counts and what is stable, as a model without a peer.
@@ -32,6 +32,7 @@ mod mesh;
 mod mutation;
 mod network;
 mod node;
+mod outside;
 mod page;
 mod partial;
 mod publications;

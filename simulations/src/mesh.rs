@@ -126,19 +126,22 @@ impl World {
     fn send_frame(&mut self, from: usize, to: usize, connection: u64, mut content: impl FnMut() -> Content) {
         let first = content();
         let bytes = first.bytes();
-        self.ledger.sent(from, first.kind(), bytes);
-        for arrives_us in self.network.carry(from, to, self.now_us, bytes, &mut self.network_dice) {
-            let mut content = content();
-            let corrupted = content.corruptible().is_some_and(|bytes| match self.network.corrupts(bytes.len()) {
-                Some((place, bit)) => {
-                    bytes[place] ^= bit;
-                    true
-                }
-                None => false,
-            });
+        self.ledger.sent(first.kind(), bytes);
+        let arrivals = self.network.carry(from, to, self.now_us, bytes, &mut self.network_dice);
+        let contents = std::iter::once(first).chain(std::iter::repeat_with(content));
+        for (arrives_us, mut content) in arrivals.into_iter().zip(contents) {
+            let corrupted = self.network.may_corrupt() && self.corrupt(&mut content);
             let frame = Frame { from, to, connection, content, corrupted };
             self.after(arrives_us - self.now_us, Event::Arrive(Box::new(frame)));
         }
+    }
+
+    /// Flips a bit of what is carried, if it is struck; whether it was.
+    fn corrupt(&mut self, content: &mut Content) -> bool {
+        let Some(bytes) = content.corruptible() else { return false };
+        let Some((place, bit)) = self.network.corrupts(bytes.len()) else { return false };
+        bytes[place] ^= bit;
+        true
     }
 
     /// Tells the other end that nobody is here any more to whom its idle connection leads.

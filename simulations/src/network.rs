@@ -129,6 +129,7 @@ pub(crate) struct Network {
     /// By link, when a slow one has sent all it was given.
     busy_us: BTreeMap<(usize, usize), u64>,
     counts: NetworkCounts,
+    bytes_by_node: BTreeMap<usize, u64>,
     /// For what is not drawn on every link all the time.
     rare: Dice,
 }
@@ -152,6 +153,7 @@ impl Network {
             held_us: BTreeMap::new(),
             busy_us: BTreeMap::new(),
             counts: NetworkCounts::default(),
+            bytes_by_node: BTreeMap::new(),
             rare: Dice::new(seed, Stream::Rare),
         }
     }
@@ -173,6 +175,11 @@ impl Network {
     /// What this network did so far.
     pub(crate) const fn counts(&self) -> NetworkCounts {
         self.counts
+    }
+
+    /// Bytes that this node sent so far.
+    pub(crate) fn bytes_of(&self, node: usize) -> u64 {
+        self.bytes_by_node.get(&node).copied().unwrap_or_default()
     }
 
     /// How a link behaves now.
@@ -197,6 +204,7 @@ impl Network {
     pub(crate) fn carry(&mut self, from: usize, to: usize, now_us: u64, bytes: usize, dice: &mut Dice) -> Vec<u64> {
         self.counts.sent += 1;
         self.counts.bytes += bytes as u64;
+        *self.bytes_by_node.entry(from).or_default() += bytes as u64;
         if self.is_partitioned(from, to) {
             self.counts.partitioned += 1;
             return Vec::new();
@@ -261,6 +269,11 @@ impl Network {
         let begins_us = now_us.max(*busy_us);
         *busy_us = begins_us + (bytes as u64).saturating_mul(1_000_000) / bytes_per_s.max(1);
         *busy_us - now_us
+    }
+
+    /// Whether anything is corrupted now.
+    pub(crate) const fn may_corrupt(&self) -> bool {
+        self.corrupt_per_mille > 0
     }
 
     /// A place and a bit to flip in what is carried now, when it is to be corrupted.

@@ -26,13 +26,8 @@ pub fn run(scenario: &Scenario, seed: u64) -> SimReport {
 /// That takes up to 200 further runs.
 #[must_use]
 pub fn run_and_shrink(scenario: &Scenario, seed: u64) -> SimReport {
-    shrunk(scenario, seed, plan(scenario, seed), None)
-}
-
-/// The same of these steps, in a world with a defect if one is given.
-#[must_use]
-pub(crate) fn shrunk(scenario: &Scenario, seed: u64, plan: Vec<Step>, mutation: Option<Mutation>) -> SimReport {
-    let report = run_plan(scenario, seed, &plan, mutation);
+    let plan = plan(scenario, seed);
+    let report = run_steps(scenario, seed, &plan);
     if report.pass {
         return report;
     }
@@ -41,10 +36,10 @@ pub(crate) fn shrunk(scenario: &Scenario, seed: u64, plan: Vec<Step>, mutation: 
         let replay = Replay::new(scenario, &report, plan, before);
         return SimReport { replay: Some(Box::new(replay)), ..report };
     };
-    let fails = |steps: &[Step]| failed_check(&run_plan(scenario, seed, steps, mutation)) == Some(wanted);
+    let fails = |steps: &[Step]| failed_check(&run_steps(scenario, seed, steps)) == Some(wanted);
     let smallest = shrink(plan, fails);
     let minimal = smallest.iter().map(Step::to_string).collect();
-    let again = run_plan(scenario, seed, &smallest, mutation);
+    let again = run_steps(scenario, seed, &smallest);
     let replay = Replay::new(scenario, &again, smallest, before);
     SimReport { minimal, replay: Some(Box::new(replay)), ..report }
 }
@@ -189,7 +184,7 @@ fn report(world: &mut World, steps: &[Step]) -> SimReport {
         replaced: REPLACED.to_vec(),
         failures,
         minimal: Vec::new(),
-        ledger: std::mem::take(&mut world.ledger).closed(world.judge.measured.convergence_us),
+        ledger: std::mem::take(&mut world.ledger).closed(world.nodes.len(), &world.network, &world.judge.measured),
         replay: None,
         failed_at_us: None,
     }

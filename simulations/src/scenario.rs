@@ -1,6 +1,8 @@
 //! What a run is made of, read from TOML: how many nodes, how the world behaves, and how often what happens.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,9 @@ use crate::ranges::{wrong, wrong_step};
 use crate::reading::read;
 use crate::thresholds::Thresholds;
 use crate::transition::{Step, Transition};
+
+/// Largest file of a scenario: every step of the longest script in a hundred bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// One scenario.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +99,7 @@ const fn once() -> u64 {
 
 impl Scripted {
     /// Each time it happens.
-    pub(crate) fn steps(&self) -> impl Iterator<Item = Step> {
+    pub fn steps(&self) -> impl Iterator<Item = Step> {
         (0..self.times).map(|time| {
             let at_us = self.at_us.saturating_add(time.saturating_mul(self.every_us));
             Step { at_us, transition: self.transition.clone() }
@@ -247,7 +252,7 @@ pub enum ScenarioError {
         /// Which file.
         path: String,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// Not TOML, an unknown or missing key, or a value of another type.
     #[error("{name}:{line}: {reason}")]
@@ -327,9 +332,18 @@ pub fn scenario(name_or_path: &str) -> Result<Scenario, ScenarioError> {
     if !Path::new(name_or_path).exists() {
         return Err(ScenarioError::Unknown { name: name_or_path.to_owned() });
     }
-    let text = std::fs::read_to_string(name_or_path)
+    let text = read_at_most(name_or_path)
         .map_err(|error| ScenarioError::Unreadable { path: name_or_path.to_owned(), error })?;
     Scenario::parse(name_or_path, &text)
+}
+
+fn read_at_most(path: &str) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("larger than {FILE_BYTES_MAX} bytes, which no scenario is")));
+    }
+    Ok(text)
 }
 
 impl Scenario {
@@ -379,6 +393,12 @@ mod tests {
         for name in names() {
             assert_eq!(scenario(name).expect("shipped").name, name);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_no_scenario_for_its_size_is_not_read_whole() {
+        let error = scenario("/dev/zero").expect_err("endless").to_string();
+        assert_eq!(error, "/dev/zero: larger than 1048576 bytes, which no scenario is");
     }
 
     #[test]

@@ -9,9 +9,10 @@ use weft_protocol::{
 use crate::checks::Check;
 use crate::faults::Fault;
 use crate::node::Node;
+use crate::outside::agent_name;
 use crate::reference::{Ask, Asked};
 use crate::transition::AgentKind;
-use crate::world::{World, agent_name};
+use crate::world::World;
 
 /// Of this many calls, more than half must have failed before a breaker opens.
 const WINDOW: u64 = 10;

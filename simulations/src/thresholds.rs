@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::checks::Check;
+use crate::ledger::percentile;
 use crate::world::World;
 
 /// What a run must keep to; what is not given is not looked at.
@@ -47,7 +48,12 @@ impl Measured {
     fn answer_us_p99(&self) -> Option<u64> {
         let mut sorted = self.answers_us.clone();
         sorted.sort_unstable();
-        sorted.get((sorted.len() * 99).div_ceil(100).checked_sub(1)?).copied()
+        percentile(&sorted, 99)
+    }
+
+    /// How long each answer took, in virtual microseconds, the first one first.
+    pub(crate) fn answers_us(&self) -> &[u64] {
+        &self.answers_us
     }
 
     /// How many of a thousand succeeded; none without answers.

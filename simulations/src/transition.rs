@@ -363,52 +363,9 @@ impl Transition {
 }
 
 impl Transition {
-    /// Whether it is a disaster, the end of one, or a node that comes or goes: what users of agents do is not.
-    pub(crate) const fn is_fault(&self) -> bool {
-        match self {
-            Self::Spawn { .. }
-            | Self::Stop { .. }
-            | Self::SpawnOn { .. }
-            | Self::Roam { .. }
-            | Self::Serve { .. }
-            | Self::CallService { .. }
-            | Self::Send { .. }
-            | Self::Call { .. }
-            | Self::Publish { .. }
-            | Self::Subscribe { .. }
-            | Self::Invite { .. } => false,
-            Self::Leave { .. }
-            | Self::Join { .. }
-            | Self::Shutdown { .. }
-            | Self::Crash { .. }
-            | Self::DiskError { .. }
-            | Self::DiskFull { .. }
-            | Self::DiskRoom { .. }
-            | Self::SlowDisk { .. }
-            | Self::Freeze { .. }
-            | Self::Thaw { .. }
-            | Self::Churn { .. }
-            | Self::JoinStorm { .. }
-            | Self::CopyHome { .. }
-            | Self::RestoreHome { .. }
-            | Self::Restart { .. }
-            | Self::Partition { .. }
-            | Self::CutOneWay { .. }
-            | Self::Loss { .. }
-            | Self::Duplicate { .. }
-            | Self::DelaySpike { .. }
-            | Self::Flap { .. }
-            | Self::Reorder { .. }
-            | Self::Corrupt { .. }
-            | Self::SlowLink { .. }
-            | Self::Heal
-            | Self::ClockStep { .. }
-            | Self::ClockFreeze { .. }
-            | Self::ClockThaw { .. }
-            | Self::ClockSkew { .. }
-            | Self::Lie { .. }
-            | Self::Truth { .. } => true,
-        }
+    /// Whether it is a disaster, the end of one, or a node that comes or goes: what users of agents ask for is not.
+    pub(crate) fn is_fault(&self) -> bool {
+        self.asks().is_none() || matches!(self, Self::Leave { .. } | Self::Shutdown { .. })
     }
 }
 

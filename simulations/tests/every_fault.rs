@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use weft_simulations::{Scenario, SimReport, Step, Transition, run_steps, scenario};
+use weft_simulations::{Scenario, Scripted, SimReport, Step, Transition, run_steps, scenario};
 
 /// The number of tests that share the faults, so that they run beside each other.
 const SHARES: usize = 6;
@@ -47,14 +47,7 @@ fn shipped() -> Scenario {
 }
 
 fn steps(scenario: &Scenario) -> Vec<Step> {
-    let each = |scripted: &weft_simulations::Scripted| {
-        let scripted = scripted.clone();
-        (0..scripted.times).map(move |time| Step {
-            at_us: scripted.at_us + time * scripted.every_us,
-            transition: scripted.transition.clone(),
-        })
-    };
-    let mut steps: Vec<Step> = scenario.script.iter().flat_map(each).collect();
+    let mut steps: Vec<Step> = scenario.script.iter().flat_map(Scripted::steps).collect();
     steps.sort_by_key(|step| step.at_us);
     steps
 }

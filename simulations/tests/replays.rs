@@ -1,7 +1,7 @@
 //! A run that failed, written down and seen again: the same trace, the steps that matter, and files that are none.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use weft_simulations::{Replay, Scenario, SimReport, run, run_and_shrink, scenario};
+use weft_simulations::{Replay, Scenario, SimReport, Thresholds, run, run_and_shrink, scenario};
 
 /// A scenario that fails whatever happens in it: nobody can agree within a microsecond.
 fn hopeless() -> Scenario {
@@ -81,4 +81,17 @@ fn a_ledger_counts_what_was_sent_and_heard() {
     let last = ledger.samples.last().unwrap();
     assert_eq!((last.running, last.states), (report.nodes, 1), "all run and agree in the end");
     assert!(ledger.samples.is_sorted_by_key(|sample| sample.at_us));
+}
+
+#[test]
+fn a_ledger_and_the_thresholds_count_the_same() {
+    let topics = scenario("topics").expect("shipped");
+    let ledger = run(&topics, 0).ledger;
+    let passes = |messages: u64, bytes: u64| {
+        let thresholds = Thresholds { messages_max: Some(messages), bytes_max: Some(bytes), ..Thresholds::default() };
+        run(&Scenario { thresholds, ..topics.clone() }, 0).pass
+    };
+    let (frames, bytes) = (ledger.frames, ledger.bytes_by_node.iter().sum::<u64>());
+    assert!(passes(frames, bytes), "as much as it was");
+    assert!(!passes(frames - 1, bytes) && !passes(frames, bytes - 1), "one less");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::control::{Ask, FaultsReport, NodesReport, ask};
+use super::control::{Ask, FaultsReport, NodesReport, STARTING, ask};
 use super::converged;
 use super::fault::{Fault, FaultReport, groups};
 use super::folder::sim_folder;
@@ -80,8 +80,11 @@ pub(crate) async fn wait(command: &SimWaitCommand) -> Result<(), CliError> {
     let SimWaitCommand::Converged { timeout, json } = command;
     let begun = Instant::now();
     loop {
-        let NodesReport { nodes, .. } = ask(&Ask::Nodes).await?;
-        let views = converged::ask(&nodes).await;
+        let views = match ask::<NodesReport>(&Ask::Nodes).await {
+            Ok(report) => converged::ask(&report.nodes).await,
+            Err(error) if error.detail().code == STARTING => converged::Views::new(),
+            Err(error) => return Err(error),
+        };
         let missing = converged::missing(&views);
         if missing.is_empty() && !views.is_empty() {
             let held =

@@ -25,6 +25,9 @@ const ASK_MAX: Duration = Duration::from_secs(5);
 /// Commands that wait for their turn at once.
 const ASKS_MAX: usize = 16;
 
+/// The code of the answer to everything but the end while the nodes start.
+pub(crate) const STARTING: &str = "busy";
+
 /// What can be asked for.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

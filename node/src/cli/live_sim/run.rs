@@ -9,13 +9,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use weft_protocol::control::ErrorBody;
 
 use super::act::{act, in_force};
 use super::cluster::{Cluster, NodeRow, State};
-use super::control::{Ask, Asked, FaultsReport, NodesReport, ask, serve};
+use super::control::{Ask, Asked, FaultsReport, NodesReport, STARTING, ask, serve};
 use super::converged::{self, Views};
 use super::folder::{SimFolder, sim_folder};
 use super::forward::Forwarders;
@@ -91,10 +92,14 @@ impl End {
 
 async fn run(cluster: &mut Cluster, output: Output, begun: Instant) -> Result<(), CliError> {
     output.remark(&format!("starting {}", plural(cluster.rows().len() as u64, "node")));
-    cluster.begin().await?;
     let socket = cluster.folder.socket();
     let asks = serve(&socket);
     let mut asks = asks.map_err(|error| CliError::new("failed", format!("{}: {error}", socket.display())))?;
+    let rows = cluster.rows();
+    tokio::select! {
+        begun = cluster.begin() => begun?,
+        () = down_meanwhile(&mut asks, rows) => return Ok(()),
+    }
     let report = NodesReport { pid: std::process::id(), nodes: cluster.rows() };
     output.report(&report, |report| {
         let nodes = plural(report.nodes.len() as u64, "node");
@@ -131,6 +136,22 @@ async fn run(cluster: &mut Cluster, output: Output, begun: Instant) -> Result<()
         pause = if missing.is_empty() { LOOK.1 } else { LOOK.0 };
         let (nodes, views, missing, faults) = (&nodes, &views, &missing, &faults);
         screen.show(&Moment { nodes, views, missing, faults, since: since.elapsed() })?;
+    }
+}
+
+/// Answers while the nodes start, until somebody asks for the end.
+async fn down_meanwhile(asks: &mut Receiver<Asked>, nodes: Vec<NodeRow>) {
+    while let Some(Asked { ask, answer }) = asks.recv().await {
+        let is_end = matches!(ask, Ask::Down);
+        let said = if is_end {
+            Ok(json!(NodesReport { pid: std::process::id(), nodes: nodes.clone() }))
+        } else {
+            Err(CliError::new(STARTING, "the nodes are still starting").hint("the same again in a moment").retry())
+        };
+        let _asker_is_gone = answer.send(said);
+        if is_end {
+            return;
+        }
     }
 }
 

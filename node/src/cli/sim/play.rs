@@ -13,8 +13,8 @@ use super::super::CliError;
 use super::super::args::SimRunArgs;
 use super::super::output::Output;
 
-/// Reports that a page is made of; of more runs it has the first failed ones and the first others.
-const PAGE_RUNS_MAX: usize = 1_000;
+/// Most runs that failed, and most others, that a page is made of: the first ones of each.
+const PAGE_RUNS_MAX: usize = 200;
 
 /// Runs it.
 pub(super) async fn play(args: &SimRunArgs) -> Result<(), CliError> {
@@ -33,16 +33,18 @@ pub(super) async fn play(args: &SimRunArgs) -> Result<(), CliError> {
     let jobs = args.jobs.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
     let begin = Instant::now();
     let mut runs = stream::iter(seeds).map(|seed| one(scenario.clone(), seed, !many)).buffered(jobs);
-    let (mut passed, mut failed, mut kept) = (0_u64, Vec::new(), Vec::new());
+    let (mut passed, mut failed, mut kept) = (0_usize, Vec::new(), Vec::new());
     while let Some(report) = runs.next().await {
         let report = report?;
         output.report(&report, if many { line } else { text })?;
-        if report.pass {
+        let alike = if report.pass {
             passed += 1;
+            passed
         } else {
             failed.push(report.seed);
-        }
-        if args.report.is_some() && kept.len() < PAGE_RUNS_MAX {
+            failed.len()
+        };
+        if args.report.is_some() && alike <= PAGE_RUNS_MAX {
             kept.push(report.clone());
         }
         if let Some(replay) = report.replay {
@@ -50,7 +52,7 @@ pub(super) async fn play(args: &SimRunArgs) -> Result<(), CliError> {
         }
     }
     if many && !args.json {
-        let (runs, wall_s) = (passed + failed.len() as u64, begin.elapsed().as_secs_f64());
+        let (runs, wall_s) = (passed + failed.len(), begin.elapsed().as_secs_f64());
         output.text(&format!("{passed} of {runs} passed in {wall_s:.1} s, {jobs} at a time"))?;
     }
     if let Some(&seed) = failed.first()

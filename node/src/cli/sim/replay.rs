@@ -54,7 +54,10 @@ pub(super) async fn replay(args: &SimReplayArgs) -> Result<(), CliError> {
 
 /// The text of a file that is not larger than such files are.
 fn read(path: &Path) -> Result<String, CliError> {
-    let unreadable = |error: std::io::Error| CliError::new("failed", format!("{}: {error}", path.display()));
+    let unreadable = |error: std::io::Error| {
+        let hint = "weft sim run SCENARIO, which writes such a file of a run that fails";
+        CliError::new("failed", format!("{}: {error}", path.display())).hint(hint)
+    };
     let mut text = String::new();
     let file = fs::File::open(path).map_err(unreadable)?;
     file.take(REPLAY_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;

@@ -48,7 +48,7 @@ impl Place {
 #[derive(Debug)]
 struct End {
     place: Place,
-    told: UdpSocket,
+    told: Arc<UdpSocket>,
 }
 
 /// What all tasks share.
@@ -115,7 +115,7 @@ impl Forwarders {
             let (told, _free) = both(ip(node.number())).await?;
             let place =
                 Place { told: told.local_addr()?, listens: both(ip(HIDDEN + node.number())).await?.0.local_addr()? };
-            ends.insert(node, End { place, told });
+            ends.insert(node, End { place, told: Arc::new(told) });
         }
         let between = Arc::new(Between {
             ends,

@@ -23,23 +23,33 @@ const GUESTS_MAX: usize = 256;
 /// How long such a sender is answered after the node last said something (guess: longer than an idle QUIC connection lives).
 const GUEST_IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Datagrams that are late, in the order in which they came.
+/// One way that datagrams go: out of a socket, to an address. Those that are late wait in the order in which they came.
 #[derive(Debug)]
-struct Line(mpsc::Sender<(Instant, Vec<u8>)>);
+struct Line {
+    socket: Arc<UdpSocket>,
+    to: SocketAddr,
+    late: mpsc::Sender<(Instant, Vec<u8>)>,
+}
 
 impl Line {
-    /// From this node's address to where that one listens.
-    fn new(between: Arc<Between>, out_of: SimNode, to: SocketAddr) -> Self {
-        let (sender, mut late) = mpsc::channel::<(Instant, Vec<u8>)>(LATE_MAX);
+    fn new(socket: Arc<UdpSocket>, to: SocketAddr) -> Self {
+        let (late, mut waiting) = mpsc::channel::<(Instant, Vec<u8>)>(LATE_MAX);
+        let out_of = Arc::clone(&socket);
         tokio::spawn(async move {
-            while let Some((at, datagram)) = late.recv().await {
+            while let Some((at, datagram)) = waiting.recv().await {
                 sleep_until(at).await;
-                if let Some(end) = between.ends.get(&out_of) {
-                    let _lost = end.told.send_to(&datagram, to).await;
-                }
+                let _lost = out_of.send_to(&datagram, to).await;
             }
         });
-        Self(sender)
+        Self { socket, to, late }
+    }
+
+    async fn send(&self, delay: Duration, datagram: &[u8]) {
+        if delay.is_zero() {
+            let _lost = self.socket.send_to(datagram, self.to).await;
+        } else {
+            let _lost_when_full = self.late.try_send((Instant::now() + delay, datagram.to_vec()));
+        }
     }
 }
 
@@ -47,7 +57,7 @@ impl Line {
 #[derive(Debug)]
 struct Guest {
     party: Party,
-    socket: Arc<UdpSocket>,
+    line: Line,
     answers: JoinHandle<()>,
 }
 
@@ -73,19 +83,10 @@ pub(super) async fn carry(between: Arc<Between>, to: SimNode) {
             from_guest(&between, to, source, &mut guests, datagram).await;
             continue;
         };
-        match between.judge(Party::Node(from), Party::Node(to), Freight::Datagram) {
-            Verdict::Cut | Verdict::Lost => {}
-            Verdict::Carry(Duration::ZERO) => {
-                if let Some(sender) = between.ends.get(&from) {
-                    let _lost = sender.told.send_to(datagram, end.place.listens).await;
-                }
-            }
-            Verdict::Carry(delay) => {
-                let line = || Line::new(Arc::clone(&between), from, end.place.listens);
-                let line = lines.entry(from).or_insert_with(line);
-                let _lost_when_full = line.0.try_send((Instant::now() + delay, datagram.to_vec()));
-            }
-        }
+        let Some(delay) = way(&between, Party::Node(from), Party::Node(to)) else { continue };
+        let Some(sender) = between.ends.get(&from) else { continue };
+        let line = || Line::new(Arc::clone(&sender.told), end.place.listens);
+        lines.entry(from).or_insert_with(line).send(delay, datagram).await;
     }
 }
 
@@ -101,30 +102,30 @@ async fn from_guest(
         if guests.len() >= GUESTS_MAX {
             return;
         }
+        let Some(end) = between.ends.get(&to) else { return };
         let party = between.owners().find(Table::Udp, source, Instant::now());
         let Ok(socket) = UdpSocket::bind((between.seen_at(party), 0)).await else { return };
         let socket = Arc::new(socket);
         let answers = tokio::spawn(answer(Arc::clone(between), to, (party, source), Arc::clone(&socket)));
-        guests.insert(source, Guest { party, socket, answers });
+        guests.insert(source, Guest { party, line: Line::new(socket, end.place.listens), answers });
     }
-    let (Some(guest), Some(end)) = (guests.get(&source), between.ends.get(&to)) else { return };
+    let Some(guest) = guests.get(&source) else { return };
     if let Some(delay) = way(between, guest.party, Party::Node(to)) {
-        send_after(delay, Arc::clone(&guest.socket), datagram.to_vec(), end.place.listens).await;
+        guest.line.send(delay, datagram).await;
     }
 }
 
 /// Carries back what the node answers.
 async fn answer(between: Arc<Between>, node: SimNode, (party, guest): (Party, SocketAddr), socket: Arc<UdpSocket>) {
     let Some(end) = between.ends.get(&node) else { return };
+    let line = Line::new(Arc::clone(&end.told), guest);
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     while let Ok(Ok((length, source))) = timeout(GUEST_IDLE_MAX, socket.recv_from(&mut buffer)).await {
         if source != end.place.listens {
             continue;
         }
         let Some(delay) = way(&between, Party::Node(node), party) else { continue };
-        let datagram = buffer.get(..length).unwrap_or_default();
-        tokio::time::sleep(delay).await;
-        let _lost = end.told.send_to(datagram, guest).await;
+        line.send(delay, buffer.get(..length).unwrap_or_default()).await;
     }
 }
 
@@ -133,15 +134,4 @@ fn way(between: &Between, from: Party, to: Party) -> Option<Duration> {
         Verdict::Carry(delay) => Some(delay),
         Verdict::Lost | Verdict::Cut => None,
     }
-}
-
-async fn send_after(delay: Duration, socket: Arc<UdpSocket>, datagram: Vec<u8>, to: SocketAddr) {
-    if delay.is_zero() {
-        let _lost = socket.send_to(&datagram, to).await;
-        return;
-    }
-    tokio::spawn(async move {
-        tokio::time::sleep(delay).await;
-        let _lost = socket.send_to(&datagram, to).await;
-    });
 }
