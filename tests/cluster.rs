@@ -59,14 +59,19 @@ pub(crate) fn run_command(command: &mut Command) -> Said {
 }
 
 /// Waits until `condition` gives a value, looking again whenever a little time has passed.
-pub(crate) fn wait_for<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, bound: Duration, condition: impl FnMut() -> Option<T>) -> T {
+    within(bound, condition).unwrap_or_else(|| panic!("{what} did not come true within {bound:?}"))
+}
+
+/// What `condition` gave in time, looking again whenever a little time has passed.
+pub(crate) fn within<T>(bound: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let (_keep, never) = mpsc::channel::<()>();
     let end = Instant::now() + bound;
     loop {
-        if let Some(value) = condition() {
+        let value = condition();
+        if value.is_some() || Instant::now() >= end {
             return value;
         }
-        assert!(Instant::now() < end, "{what} did not come true within {bound:?}");
         let _pause = never.recv_timeout(Duration::from_millis(20));
     }
 }
