@@ -1,10 +1,11 @@
 //! What stands between the nodes of a live simulation: each is told to others at an address where the simulation itself listens,
 //! and listens at another one that nobody hears of.
 //!
-//! `udp` and `tcp` carry what comes, or do not, as [`Rules`] say; `owner` finds out who opened a connection that does not come
-//! from where its node listens. All addresses are in one random `/24` network of loopback, so no rights are needed.
+//! `udp` and `tcp` carry what comes, or do not, as [`Rules`] say; `owner`, with `socket_number`, finds out who opened a connection that
+//! does not come from where its node listens. All addresses are in one random `/24` network of loopback, so no rights are needed.
 
 mod owner;
+mod socket_number;
 mod tcp;
 mod udp;
 
@@ -21,6 +22,7 @@ use super::fault::FaultRow;
 use super::name::{Party, SimNode};
 use super::rules::{Freight, Rules, Verdict};
 use owner::Owners;
+use socket_number::Kind;
 
 /// The last byte of where a node listens is its number and this: beyond all numbers.
 const HIDDEN: u8 = 128;
@@ -55,6 +57,8 @@ struct End {
 #[derive(Debug)]
 struct Between {
     ends: BTreeMap<SimNode, End>,
+    /// By where it listens.
+    listeners: BTreeMap<IpAddr, SimNode>,
     rules: Mutex<Rules>,
     /// Says that the rules are others now.
     changed: watch::Sender<()>,
@@ -83,9 +87,18 @@ impl Between {
         end.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |end| end.place.told.ip())
     }
 
+    /// Who sends to a node from this address.
+    fn whose(&self, kind: Kind, source: SocketAddr, to: SimNode) -> Party {
+        match (self.listener_at(source), self.ends.get(&to)) {
+            (Some(node), _) => Party::Node(node),
+            (None, Some(end)) => self.owners().find(kind, source, end.place.told),
+            (None, None) => Party::Outside,
+        }
+    }
+
     /// Whose address this is, where each node listens.
     fn listener_at(&self, address: SocketAddr) -> Option<SimNode> {
-        self.ends.iter().find(|(_, end)| end.place.listens.ip() == address.ip()).map(|(node, _)| *node)
+        self.listeners.get(&address.ip()).copied()
     }
 }
 
@@ -117,8 +130,10 @@ impl Forwarders {
                 Place { told: told.local_addr()?, listens: both(ip(HIDDEN + node.number())).await?.0.local_addr()? };
             ends.insert(node, End { place, told: Arc::new(told) });
         }
+        let listeners = ends.iter().map(|(node, end)| (end.place.listens.ip(), *node)).collect();
         let between = Arc::new(Between {
             ends,
+            listeners,
             rules: Mutex::new(Rules::new(seed)),
             changed: watch::Sender::new(()),
             owners: Mutex::new(Owners::default()),
