@@ -204,6 +204,16 @@ pub(crate) fn rough(duration: Duration) -> String {
     }
 }
 
+/// How a clock that is so many milliseconds ahead stands to the machine's: `30s behind this machine's`.
+pub(crate) fn clock(offset_ms: i64) -> String {
+    let off = humantime::format_duration(Duration::from_millis(offset_ms.unsigned_abs()));
+    match offset_ms {
+        ..0 => format!("{off} behind this machine's"),
+        0 => "this machine's".to_owned(),
+        1.. => format!("{off} ahead of this machine's"),
+    }
+}
+
 /// A listening address as people read it: `quic 192.168.1.7:4810`.
 pub(crate) fn address(multiaddr: &str) -> String {
     let parts: Vec<&str> = multiaddr.split('/').collect();

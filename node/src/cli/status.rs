@@ -7,7 +7,9 @@ use weft_protocol::control::{
 };
 
 use super::client::{Client, choose_home};
-use super::output::{Output, address, ago, bad, card, count, dim, doubtful, good, micros, plural, rough, short, table};
+use super::output::{
+    Output, address, ago, bad, card, clock, count, dim, doubtful, good, micros, plural, rough, short, table,
+};
 use super::{At, CliError};
 
 /// How long `down` waits for the process to end after the node has answered; the node itself gives its agents 5 s.
@@ -107,14 +109,9 @@ fn state_line(status: &StatusReport) -> String {
 
 /// Whether its clock is the machine's.
 fn clock_line(status: &StatusReport) -> String {
-    match status.clock_offset_ms {
-        None | Some(0) => "this machine's".to_owned(),
-        Some(offset_ms) => {
-            let off = humantime::format_duration(Duration::from_millis(offset_ms.unsigned_abs()));
-            let way = if offset_ms > 0 { "ahead of" } else { "behind" };
-            doubtful(&format!("set {off} {way} this machine's (--clock-offset)"))
-        }
-    }
+    let offset_ms = status.clock_offset_ms.unwrap_or_default();
+    let text = clock(offset_ms);
+    if offset_ms == 0 { text } else { doubtful(&format!("set {text} (--clock-offset)")) }
 }
 
 /// How far the start is.

@@ -39,6 +39,9 @@ const HISTORY: (usize, usize) = (10, 6);
 /// something tells all that are connected, so in a full mesh each further copy is one more signature to verify in vain; three keep a
 /// random graph in one piece where the mesh is partial, and what is missed all the same is asked for.
 const MESH: (usize, usize, usize) = (2, 3, 6);
+/// From which size on members are told that a message need not be passed on to them: to tell three of them costs as much as three
+/// short messages, and a further copy of a commit comes once, if at all (guess).
+const UNWANTED_BYTES_MIN: usize = 16 * 1024;
 /// Connections that are not authenticated yet, each way; a further one is dropped unheard.
 const PENDING_MAX: u32 = 32;
 /// Connections of nodes that are not in the admission view; none passes authentication, so this bounds our own mistakes.
@@ -167,6 +170,7 @@ fn gossip(keys: &Keypair, cluster: ClusterId) -> Gossipsub {
         .history_length(HISTORY.0)
         .history_gossip(HISTORY.1)
         .flood_publish(true)
+        .idontwant_message_size_threshold(UNWANTED_BYTES_MIN)
         .mesh_n(MESH.1)
         .mesh_n_low(MESH.0)
         .mesh_n_high(MESH.2)

@@ -54,6 +54,27 @@ pub(super) fn table(local: PeerId, cluster: ClusterId) -> Table {
     table
 }
 
+/// A member says where it listens; where it was before is of no use.
+///
+/// With few members in its table libp2p looks for its own key and for one of each distance whenever one more has come, which asks
+/// everybody each time. Nobody enters the table but by its own word, so that brings nothing: it is begun here, and ends before anybody
+/// is asked.
+pub(super) fn enter(table: &mut Table, peer: PeerId, addresses: Vec<Multiaddr>) {
+    table.remove_peer(&peer);
+    for address in addresses {
+        table.add_address(&peer, address);
+    }
+    if let Ok(query) = table.bootstrap() {
+        end(table, query);
+    }
+}
+
+fn end(table: &mut Table, query: QueryId) {
+    if let Some(mut query) = table.query_mut(&query) {
+        query.finish();
+    }
+}
+
 /// The lookups that are under way.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
@@ -75,11 +96,15 @@ impl Lookups {
     }
 
     /// What became of one of them.
-    pub(super) fn happened(&mut self, event: kad::Event) -> Option<Input> {
+    pub(super) fn happened(&mut self, table: &mut Table, event: kad::Event) -> Option<Input> {
         let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event else {
             tracing::trace!(?event, "the table of members changed");
             return None;
         };
+        if matches!(result, QueryResult::Bootstrap(_)) {
+            end(table, id);
+            return None;
+        }
         let place = self.sought.iter().position(|(query, _)| *query == id)?;
         let (_, node) = if step.last { self.sought.swap_remove(place) } else { self.sought[place] };
         let QueryResult::GetClosestPeers(
@@ -97,4 +122,37 @@ impl Lookups {
 fn addresses_of(node: NodeId, peers: &[PeerInfo]) -> Vec<String> {
     let named = peers.iter().filter(|peer| node_id(&peer.peer_id) == Some(node));
     named.flat_map(|peer| &peer.addrs).take(ADDRESSES_MAX).map(Multiaddr::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use libp2p::swarm::{NetworkBehaviour as _, ToSwarm};
+    use weft_protocol::hash;
+
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_because_a_member_has_come() {
+        let cluster = ClusterId::from_bytes(*hash("cluster", &[]).as_bytes());
+        let mut table = table(PeerId::random(), cluster);
+        let (mut lookups, mut progressed) = (Lookups::default(), 0);
+        for port in 1..=8 {
+            let address = format!("/ip4/192.0.2.1/tcp/{port}").parse().expect("an address");
+            enter(&mut table, PeerId::random(), vec![address]);
+            while let Poll::Ready(event) = table.poll(&mut Context::from_waker(Waker::noop())) {
+                match event {
+                    ToSwarm::GenerateEvent(event @ kad::Event::OutboundQueryProgressed { .. }) => {
+                        progressed += 1;
+                        assert!(lookups.happened(&mut table, event).is_none());
+                    }
+                    ToSwarm::GenerateEvent(_) | ToSwarm::NewExternalAddrOfPeer { .. } => {}
+                    other => panic!("somebody is asked: {other:?}"),
+                }
+            }
+            assert_eq!(table.iter_queries().count(), 0, "it is over");
+        }
+        assert!(progressed >= 8, "libp2p looks for its own key at each");
+    }
 }

@@ -8,7 +8,7 @@
 //! `frame`, `gate` (what it needs of the node), `offers` (which version of the wire is spoken to whom) and `refusals`; `behaviour` (what runs on a member's connection) with `codec`
 //! and `topics`; `kept` (agent requests on one stream) and `swim`, both over `newest`, `watched` (who is alive), `lookup` (where a member is) and `mdns` (the same, asked of the LAN), `providers` (who serves what),
 //! `relays` (who passes connections on) and `fence` (who may be dialled); `links`, `address` and `translate` (libp2p's events as the
-//! peer's inputs); last what runs without a node: `join`, `fetch`, and `adversary` for the benchmark.
+//! peer's inputs) with `passing` (who passes gossip on); last what runs without a node: `join`, `fetch`, and `adversary` for the benchmark.
 
 mod address;
 mod adversary;
@@ -26,6 +26,7 @@ mod lookup;
 mod mdns;
 mod newest;
 mod offers;
+mod passing;
 mod providers;
 mod refusals;
 mod relays;

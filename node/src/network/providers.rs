@@ -217,7 +217,7 @@ impl Network {
                     }
                     return;
                 }
-                let found = self.lookups.happened(event);
+                let found = self.lookups.happened(&mut self.swarm.behaviour_mut().table, event);
                 found.into_iter().for_each(|found| self.tell(found));
             }
             event => tracing::trace!(?event, "the table of members changed"),

@@ -15,7 +15,8 @@ use weft_protocol::{Gossip, NodeId, decode};
 
 use super::behaviour::BehaviourEvent;
 use super::kept::Told;
-use super::{Exchange, Network, Responder, address};
+use super::passing::passes_on;
+use super::{Exchange, Network, Responder, address, lookup};
 use crate::clock;
 use crate::identity::node_id;
 
@@ -179,16 +180,11 @@ impl Network {
             let over_tcp = listens.iter().filter(|address| address::transport_name(address) == "tcp");
             self.watches.know(node, over_tcp.cloned().collect());
         }
-        // With few entries the table looks for more as soon as one is made, and would connect again whom this node let go.
+        // Whoever stands in the table is asked, and would be connected again for that.
         if node_id(&peer_id).is_some_and(|node| !self.keeps(&node)) {
             return;
         }
-        let table = &mut self.swarm.behaviour_mut().table;
-        // Where it was before is of no use.
-        table.remove_peer(&peer_id);
-        for address in listens {
-            table.add_address(&peer_id, address);
-        }
+        lookup::enter(&mut self.swarm.behaviour_mut().table, peer_id, listens);
         self.providing.member_came();
     }
 
@@ -252,7 +248,9 @@ impl Network {
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
                 let judged = self.judge_gossip(&message);
+                let from_author = message.source == Some(propagation_source);
                 let acceptance = match &judged {
+                    Judged::Heard { author, content } if from_author => self.acceptance(&message_id, *author, content),
                     Judged::Heard { .. } => MessageAcceptance::Accept,
                     Judged::Unknown => MessageAcceptance::Ignore,
                     Judged::Invalid => MessageAcceptance::Reject,
@@ -272,6 +270,20 @@ impl Network {
             }
             gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. } => {}
         }
+    }
+
+    /// Whether what its author said to us itself is passed on: in a full mesh few pass on what everybody follows.
+    fn acceptance(&self, id: &gossipsub::MessageId, author: NodeId, content: &Gossip) -> MessageAcceptance {
+        let by_few = match content {
+            Gossip::Head(_) | Gossip::Advert(_) => self.keeps.is_none(),
+            // Who follows a topic is not known here.
+            Gossip::Publication(_) => false,
+        };
+        let others = self.links.nodes().into_iter().filter(|node| *node != author);
+        if by_few && !passes_on(&id.0, &self.node, others) {
+            return MessageAcceptance::Ignore;
+        }
+        MessageAcceptance::Accept
     }
 
     /// Whether the content fits its topic and its author; the author's signature has been checked.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::cluster::{Cluster, State, ahead};
+use super::cluster::{Cluster, State};
 use super::fault::{Fault, FaultReport, FaultRow, written};
 use super::name::{SimNode, listed};
 use crate::cli::CliError;
+use crate::cli::output::clock;
 
 /// Does what is asked for.
 ///
@@ -52,8 +53,7 @@ pub(crate) async fn act(cluster: &mut Cluster, fault: Fault) -> Result<FaultRepo
                 &format!("weft sim fault resume {node}"),
             )?;
             cluster.skew(node, offset_ms).await?;
-            let clock = if offset_ms == 0 { "this machine's".to_owned() } else { ahead(offset_ms) };
-            (format!("{node} was started again, and its clock is {clock}"), Vec::new())
+            (format!("{node} was started again, and its clock is {}", clock(offset_ms)), Vec::new())
         }
     };
     Ok(FaultReport { done, ended, in_force: in_force(cluster) })

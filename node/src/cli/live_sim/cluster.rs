@@ -19,6 +19,7 @@ use super::forward::Forwarders;
 use super::name::SimNode;
 use crate::cli::CliError;
 use crate::cli::client::Client;
+use crate::cli::output::clock;
 use crate::home::HomeDir;
 use crate::runners::ended_children;
 
@@ -273,7 +274,7 @@ impl Cluster {
                 State::Ended => rows.push(row("ended", name, "its process has ended, by no fault".to_owned())),
             }
             if node.clock_offset_ms != 0 {
-                rows.push(row("skewed", name, format!("its clock is {}", ahead(node.clock_offset_ms))));
+                rows.push(row("skewed", name, format!("its clock is {}", clock(node.clock_offset_ms))));
             }
         }
         rows
@@ -362,13 +363,6 @@ impl Cluster {
         }
         folder.remove()
     }
-}
-
-/// `30s ahead` or `30s behind`.
-pub(crate) fn ahead(offset_ms: i64) -> String {
-    let off = humantime::format_duration(Duration::from_millis(offset_ms.unsigned_abs()));
-    let way = if offset_ms < 0 { "behind" } else { "ahead of" };
-    format!("{off} {way} this machine's")
 }
 
 type Output = BufReader<tokio::process::ChildStdout>;

@@ -1,6 +1,6 @@
 //! What a live simulation shows: one table that is kept up to date on a terminal, else a line for each change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -28,17 +28,13 @@ pub(crate) struct Moment<'a> {
     pub(crate) since: Duration,
 }
 
+/// One line of what is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct NodeChange {
-    node: SimNode,
-    state: State,
-    alive: Option<usize>,
-}
-
-#[derive(Debug, Serialize)]
-struct Converged {
-    converged: bool,
-    after_ms: u128,
+#[serde(untagged)]
+enum News {
+    Node { node: SimNode, state: State },
+    Fault { fault: String, nodes: String, what: String, in_force: bool },
+    Verdict { converged: bool, after_ms: u128 },
 }
 
 /// Where it is shown.
@@ -48,7 +44,9 @@ pub(crate) struct Screen {
     terminal: bool,
     /// Lines of the last table, which the next one replaces.
     drawn: usize,
-    last: BTreeMap<SimNode, NodeChange>,
+    /// What was told last. Nodes that run, and faults that are not there, are told of when that has changed.
+    states: BTreeMap<SimNode, State>,
+    faults: BTreeSet<[String; 3]>,
     converged: bool,
     /// When all agreed first, and do since.
     agreed: Option<Duration>,
@@ -58,7 +56,15 @@ impl Screen {
     /// Nothing is shown yet.
     pub(crate) fn new(output: Output) -> Self {
         let terminal = std::io::stdout().is_terminal() && !output.json();
-        Self { output, terminal, drawn: 0, last: BTreeMap::new(), converged: false, agreed: None }
+        Self {
+            output,
+            terminal,
+            drawn: 0,
+            states: BTreeMap::new(),
+            faults: BTreeSet::new(),
+            converged: false,
+            agreed: None,
+        }
     }
 
     /// Shows what is now, where it is new.
@@ -82,25 +88,44 @@ impl Screen {
     }
 
     fn tell(&mut self, moment: &Moment<'_>) -> Result<(), CliError> {
-        for node in moment.nodes {
-            let alive = moment.views.get(&node.name).and_then(Option::as_ref).map(alive);
-            let change = NodeChange { node: node.name, state: node.state, alive };
-            if self.last.get(&node.name) == Some(&change) {
-                continue;
-            }
-            self.output.report(&change, |change| {
-                let sees = change.alive.map_or_else(String::new, |alive| format!("  sees {alive} alive"));
-                format!("{}  {}{sees}", change.node, change.state.name())
+        for news in self.news(moment) {
+            self.output.report(&news, |news| match news {
+                News::Node { node, state } => format!("{node}  {}", state.name()),
+                News::Fault { fault, nodes, what, in_force: true } => format!("{fault}  {nodes}  {what}"),
+                News::Fault { fault, nodes, in_force: false, .. } => format!("{fault}  {nodes}  has ended"),
+                News::Verdict { .. } => verdict(moment),
             })?;
-            self.last.insert(node.name, change);
         }
+        Ok(())
+    }
+
+    /// What is otherwise than it was told last.
+    fn news(&mut self, moment: &Moment<'_>) -> Vec<News> {
+        let mut news = Vec::new();
+        for node in moment.nodes {
+            let before = self.states.insert(node.name, node.state).unwrap_or(State::Running);
+            if before != node.state {
+                news.push(News::Node { node: node.name, state: node.state });
+            }
+        }
+        // What is done to a process is told as its state.
+        let others = moment.faults.iter().filter(|fault| fault.counts.is_some());
+        let faults = others.map(|it| [it.fault.clone(), it.nodes.clone(), it.what.clone()]).collect();
+        let before = std::mem::replace(&mut self.faults, faults);
+        let begun = self.faults.difference(&before).map(|fault| (fault, true));
+        let changed = begun.chain(before.difference(&self.faults).map(|fault| (fault, false)));
+        news.extend(changed.map(|([fault, nodes, what], in_force)| News::Fault {
+            fault: fault.clone(),
+            nodes: nodes.clone(),
+            what: what.clone(),
+            in_force,
+        }));
         let converged = moment.missing.is_empty();
         if converged != self.converged {
             self.converged = converged;
-            let after_ms = moment.since.as_millis();
-            self.output.report(&Converged { converged, after_ms }, |_| verdict(moment))?;
+            news.push(News::Verdict { converged, after_ms: moment.since.as_millis() });
         }
-        Ok(())
+        news
     }
 }
 
@@ -159,4 +184,41 @@ pub(crate) fn line(fault: &FaultRow) -> String {
         format!("  dropped {}, held {}, delayed {}", count(counts.dropped), count(counts.held), count(counts.delayed))
     });
     format!("{}  {}  {}{counts}", fault.fault, fault.nodes, fault.what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fault::Counts;
+    use super::*;
+
+    fn node(name: &str, state: State) -> NodeRow {
+        let name = name.parse().expect("a node");
+        NodeRow { name, state, pid: None, home: String::new(), address: String::new(), clock_offset_ms: 0 }
+    }
+
+    #[test]
+    fn what_has_changed_is_told_and_told_once() {
+        let (views, since) = (Views::new(), Duration::from_secs(2));
+        let mut screen = Screen::new(Output::new(true));
+        let mut told = |nodes: &[NodeRow], missing: &[String], faults: &[FaultRow]| {
+            let news = screen.news(&Moment { nodes, views: &views, missing, faults, since });
+            news.iter().map(|news| serde_json::to_string(news).expect("JSON")).collect::<Vec<_>>()
+        };
+        let (both, lacks) = ([node("n1", State::Running), node("n2", State::Running)], ["n1 lacks n2".to_owned()]);
+        assert_eq!(told(&both, &lacks, &[]), Vec::<String>::new(), "nodes that run while they do not agree yet");
+        assert_eq!(told(&both, &[], &[]), [r#"{"converged":true,"after_ms":2000}"#]);
+        let fault = |dropped| FaultRow {
+            fault: "partition".to_owned(),
+            nodes: "n1 / n2".to_owned(),
+            what: "nothing passes".to_owned(),
+            counts: Some(Counts { dropped, held: 0, delayed: 0 }),
+        };
+        let begun = r#"{"fault":"partition","nodes":"n1 / n2","what":"nothing passes","in_force":true}"#;
+        assert_eq!(told(&both, &[], &[fault(0)]), [begun]);
+        assert_eq!(told(&both, &[], &[fault(7)]), Vec::<String>::new(), "that it strikes again is no change");
+        let killed = [node("n1", State::Running), node("n2", State::Killed)];
+        let ended = begun.replace("true", "false");
+        let news = [r#"{"node":"n2","state":"killed"}"#, ended.as_str(), r#"{"converged":false,"after_ms":2000}"#];
+        assert_eq!(told(&killed, &lacks, &[]), news);
+    }
 }

@@ -1,10 +1,11 @@
 //! What stands between the nodes of a live simulation: each is told to others at an address where the simulation itself listens,
 //! and listens at another one that nobody hears of.
 //!
-//! `udp` and `tcp` carry what comes, or do not, as [`Rules`] say; `owner` finds out who opened a connection that does not come
-//! from where its node listens. All addresses are in one random `/24` network of loopback, so no rights are needed.
+//! `udp` and `tcp` carry what comes, or do not, as [`Rules`] say; `owner`, with `socket_number`, finds out who opened a connection that
+//! does not come from where its node listens. All addresses are in one random `/24` network of loopback, so no rights are needed.
 
 mod owner;
+mod socket_number;
 mod tcp;
 mod udp;
 
@@ -21,9 +22,13 @@ use super::fault::FaultRow;
 use super::name::{Party, SimNode};
 use super::rules::{Freight, Rules, Verdict};
 use owner::Owners;
+use socket_number::Kind;
 
 /// The last byte of where a node listens is its number and this: beyond all numbers.
 const HIDDEN: u8 = 128;
+/// Ports of nodes: below those that Linux gives to whoever asks for any (from 32768 on, ip(7)), since a node that joins has one of those
+/// at all addresses, and where another node is to listen there must be none.
+const PORTS: std::ops::Range<u64> = 20_000..30_000;
 /// How often a pair of free ports is looked for: another program seldom has one of these addresses (guess).
 const PORT_TRIES: usize = 16;
 
@@ -55,6 +60,8 @@ struct End {
 #[derive(Debug)]
 struct Between {
     ends: BTreeMap<SimNode, End>,
+    /// By where it listens.
+    listeners: BTreeMap<IpAddr, SimNode>,
     rules: Mutex<Rules>,
     /// Says that the rules are others now.
     changed: watch::Sender<()>,
@@ -83,9 +90,18 @@ impl Between {
         end.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |end| end.place.told.ip())
     }
 
+    /// Who sends to a node from this address.
+    fn whose(&self, kind: Kind, source: SocketAddr, to: SimNode) -> Party {
+        match (self.listener_at(source), self.ends.get(&to)) {
+            (Some(node), _) => Party::Node(node),
+            (None, Some(end)) => self.owners().find(kind, source, end.place.told),
+            (None, None) => Party::Outside,
+        }
+    }
+
     /// Whose address this is, where each node listens.
     fn listener_at(&self, address: SocketAddr) -> Option<SimNode> {
-        self.ends.iter().find(|(_, end)| end.place.listens.ip() == address.ip()).map(|(node, _)| *node)
+        self.listeners.get(&address.ip()).copied()
     }
 }
 
@@ -110,15 +126,18 @@ impl Forwarders {
     /// When no address is free there.
     pub(crate) async fn start(count: u8, network: [u8; 2], seed: u64) -> io::Result<Self> {
         let mut ends = BTreeMap::new();
+        let mut ports = ports(seed);
         for node in SimNode::first(count) {
             let ip = |last: u8| IpAddr::V4(Ipv4Addr::new(127, network[0], network[1], last));
-            let (told, _free) = both(ip(node.number())).await?;
-            let place =
-                Place { told: told.local_addr()?, listens: both(ip(HIDDEN + node.number())).await?.0.local_addr()? };
+            let (told, _free) = both(ip(node.number()), &mut ports).await?;
+            let (listens, _free) = both(ip(HIDDEN + node.number()), &mut ports).await?;
+            let place = Place { told: told.local_addr()?, listens: listens.local_addr()? };
             ends.insert(node, End { place, told: Arc::new(told) });
         }
+        let listeners = ends.iter().map(|(node, end)| (end.place.listens.ip(), *node)).collect();
         let between = Arc::new(Between {
             ends,
+            listeners,
             rules: Mutex::new(Rules::new(seed)),
             changed: watch::Sender::new(()),
             owners: Mutex::new(Owners::default()),
@@ -173,15 +192,49 @@ impl Forwarders {
     }
 }
 
+/// Ports of [`PORTS`], again and again, each once before any comes twice.
+fn ports(seed: u64) -> impl Iterator<Item = u16> {
+    let count = PORTS.end - PORTS.start;
+    // A step that has no divisor in common with their number.
+    let port = move |number: u64| PORTS.start + (seed % count + number * 7_919) % count;
+    (0..count).cycle().filter_map(move |number| u16::try_from(port(number)).ok())
+}
+
 /// A port of this address that is free over UDP and TCP.
-async fn both(ip: IpAddr) -> io::Result<(UdpSocket, TcpListener)> {
+async fn both(ip: IpAddr, ports: &mut impl Iterator<Item = u16>) -> io::Result<(UdpSocket, TcpListener)> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-    for _ in 0..PORT_TRIES {
-        let udp = UdpSocket::bind((ip, 0)).await?;
-        match TcpListener::bind(udp.local_addr()?).await {
-            Ok(tcp) => return Ok((udp, tcp)),
+    for port in ports.by_ref().take(PORT_TRIES) {
+        let both = async {
+            let udp = UdpSocket::bind((ip, port)).await?;
+            Ok((udp, TcpListener::bind((ip, port)).await?))
+        };
+        match both.await {
+            Ok(both) => return Ok(both),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_gets_a_nodes_port_who_asks_for_any() {
+        let any = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("Linux says so");
+        let least: u64 = any.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number");
+        assert!(PORTS.end <= least, "{any}");
+        let seen: std::collections::BTreeSet<u16> = ports(u64::MAX).take(10_000).collect();
+        assert_eq!(seen.len(), 10_000, "each once");
+    }
+
+    #[tokio::test]
+    async fn what_another_has_is_passed_over() {
+        let ip = IpAddr::V4(Ipv4Addr::new(127, 88, 77, 1));
+        let mut twice = [20_001_u16, 20_001, 20_002].into_iter();
+        let (udp, _tcp) = both(ip, &mut twice).await.expect("free");
+        let (other, _tcp) = both(ip, &mut twice).await.expect("the next one");
+        assert_ne!(udp.local_addr().expect("bound").port(), other.local_addr().expect("bound").port());
+    }
 }

@@ -1,12 +1,11 @@
-//! Which node opened a socket, read from /proc: the number of the socket by its address, then the process that holds it.
+//! Which node opened a socket: the number of the socket by its address, then the process that holds it, read from /proc.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-
-use tokio::time::Instant;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use super::super::name::Party;
 use super::SimNode;
+use super::socket_number::{Kind, socket_number};
 
 /// The processes of the nodes, and the sockets that they were seen to hold.
 #[derive(Debug, Default)]
@@ -14,27 +13,6 @@ pub(super) struct Owners {
     pids: BTreeMap<SimNode, u32>,
     /// By the socket's number, which no later socket gets.
     held: BTreeMap<u64, SimNode>,
-    /// The tables as they were read last, and when that began: while one is read, others wait for it.
-    read: BTreeMap<Table, (Instant, Sockets)>,
-}
-
-/// Numbers of sockets by what they are bound to.
-type Sockets = BTreeMap<SocketAddrV4, u64>;
-
-/// Which table of /proc.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Table {
-    Tcp,
-    Udp,
-}
-
-impl Table {
-    const fn path(self) -> &'static str {
-        match self {
-            Self::Tcp => "/proc/self/net/tcp",
-            Self::Udp => "/proc/self/net/udp",
-        }
-    }
 }
 
 impl Owners {
@@ -43,15 +21,12 @@ impl Owners {
         self.pids.insert(node, pid);
     }
 
-    /// Who holds the socket at this end of a connection, which was there at that time.
-    pub(super) fn find(&mut self, table: Table, address: SocketAddr, since: Instant) -> Party {
-        if self.read.get(&table).is_none_or(|(read, _)| *read <= since) {
-            let now = Instant::now();
-            let lines = std::fs::read_to_string(table.path()).unwrap_or_default();
-            self.read.insert(table, (now, sockets_of(&lines)));
-        }
-        let sockets = self.read.get(&table).map(|(_, sockets)| sockets);
-        let Some(socket) = sockets.and_then(|sockets| socket_at(sockets, address)) else { return Party::Outside };
+    /// Who holds the socket at this end of a connection, of which the other end is `other`.
+    pub(super) fn find(&mut self, kind: Kind, address: SocketAddr, other: SocketAddr) -> Party {
+        let (SocketAddr::V4(at), SocketAddr::V4(other)) = (address, other) else { return Party::Outside };
+        // A kernel that answers no such question shows all sockets, which takes a thousand times as long.
+        let number = socket_number(kind, at, other).unwrap_or_else(|_| number_in_table(kind, at));
+        let Some(socket) = number else { return Party::Outside };
         if !self.held.contains_key(&socket) {
             self.look_again();
         }
@@ -71,29 +46,26 @@ impl Owners {
     }
 }
 
-/// The sockets of a table: see proc(5), `/proc/net/tcp`; addresses are in the machine's order of bytes. Ends of connections that wait
-/// without an owner are none.
-fn sockets_of(lines: &str) -> Sockets {
-    let bound = lines.lines().filter_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let (ip, port) = fields.nth(1)?.split_once(':')?;
-        let ip = u32::from_str_radix(ip, 16).ok()?.to_ne_bytes();
-        let socket = fields.nth(7)?.parse::<u64>().ok().filter(|socket| *socket != 0)?;
-        Some((SocketAddrV4::new(ip.into(), u16::from_str_radix(port, 16).ok()?), socket))
-    });
-    // Of a listener and those that it took, the listener comes first; all are one process's.
-    let mut sockets = Sockets::new();
-    bound.for_each(|(address, socket)| {
-        sockets.entry(address).or_insert(socket);
-    });
-    sockets
+/// The number of the socket that is bound to this address, or to its port of all addresses, in the table of all sockets.
+fn number_in_table(kind: Kind, at: SocketAddrV4) -> Option<u64> {
+    let path = match kind {
+        Kind::Tcp => "/proc/self/net/tcp",
+        Kind::Udp => "/proc/self/net/udp",
+    };
+    let lines = std::fs::read_to_string(path).unwrap_or_default();
+    let bound: Vec<_> = lines.lines().filter_map(socket_of).collect();
+    let number = |address| bound.iter().find(|(one, _)| *one == address).map(|(_, number)| *number);
+    number(at).or_else(|| number(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, at.port())))
 }
 
-/// The number of the socket that is bound to this address, or to its port of all addresses.
-fn socket_at(sockets: &Sockets, address: SocketAddr) -> Option<u64> {
-    let IpAddr::V4(ip) = address.ip() else { return None };
-    let at = |ip| sockets.get(&SocketAddrV4::new(ip, address.port())).copied();
-    at(ip).or_else(|| at(Ipv4Addr::UNSPECIFIED))
+/// The socket of a line: see proc(5), `/proc/net/tcp`; addresses are in the machine's order of bytes. An end of a connection that
+/// waits without an owner is none.
+fn socket_of(line: &str) -> Option<(SocketAddrV4, u64)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (ip, port) = fields.nth(1)?.split_once(':')?;
+    let ip = u32::from_str_radix(ip, 16).ok()?.to_ne_bytes();
+    let socket = fields.nth(7)?.parse::<u64>().ok().filter(|socket| *socket != 0)?;
+    Some((SocketAddrV4::new(ip.into(), u16::from_str_radix(port, 16).ok()?), socket))
 }
 
 #[cfg(test)]
@@ -102,24 +74,47 @@ mod tests {
 
     use super::*;
 
+    fn v4(address: std::io::Result<SocketAddr>) -> SocketAddrV4 {
+        match address {
+            Ok(SocketAddr::V4(address)) => address,
+            other => panic!("no address: {other:?}"),
+        }
+    }
+
     #[test]
     fn whoever_opened_a_socket_is_found_and_nobody_else() {
         let mut owners = Owners::default();
         let node: SimNode = "n3".parse().expect("a node");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
-        let end = stream.local_addr().expect("bound");
-        assert_eq!(owners.find(Table::Tcp, end, Instant::now()), Party::Outside, "nobody runs yet");
+        let (end, far) = (stream.local_addr().expect("bound"), stream.peer_addr().expect("connected"));
+        assert_eq!(owners.find(Kind::Tcp, end, far), Party::Outside, "nobody runs yet");
         owners.runs_as(node, std::process::id());
-        assert_eq!(owners.find(Table::Tcp, end, Instant::now()), Party::Node(node));
+        assert_eq!(owners.find(Kind::Tcp, end, far), Party::Node(node));
         let datagrams = UdpSocket::bind("0.0.0.0:0").expect("a port");
-        let port = datagrams.local_addr().expect("bound").port();
-        assert_eq!(
-            owners.find(Table::Udp, SocketAddr::from(([127, 0, 0, 1], port)), Instant::now()),
-            Party::Node(node)
-        );
+        let at = SocketAddr::from(([127, 0, 0, 1], datagrams.local_addr().expect("bound").port()));
+        let other = UdpSocket::bind("127.0.0.2:0").expect("a port").local_addr().expect("bound");
+        assert_eq!(owners.find(Kind::Udp, at, other), Party::Node(node));
         drop((stream, datagrams));
-        // The end that was closed first waits in the table without an owner.
-        assert_eq!(owners.find(Table::Udp, SocketAddr::from(([127, 0, 0, 1], port)), Instant::now()), Party::Outside);
+        // The end that was closed first waits without an owner.
+        assert_eq!(owners.find(Kind::Tcp, end, far), Party::Outside);
+        assert_eq!(owners.find(Kind::Udp, at, other), Party::Outside);
+    }
+
+    #[test]
+    fn the_kernel_and_its_table_say_the_same() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (at, other) = (v4(stream.local_addr()), v4(stream.peer_addr()));
+        let number = number_in_table(Kind::Tcp, at);
+        assert!(number.is_some());
+        assert_eq!(socket_number(Kind::Tcp, at, other).expect("an answer"), number);
+        let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let at = v4(datagrams.local_addr());
+        let number = number_in_table(Kind::Udp, at);
+        assert!(number.is_some());
+        assert_eq!(socket_number(Kind::Udp, at, other).expect("an answer"), number);
+        drop(datagrams);
+        assert_eq!(socket_number(Kind::Udp, at, other).expect("an answer"), None);
     }
 }

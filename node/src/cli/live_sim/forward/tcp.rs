@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
-use super::owner::Table;
+use super::socket_number::Kind;
 use super::{Between, Freight, Party, SimNode, Verdict};
 
 /// Connections to one node at once: some for each other node; one more waits to be taken.
@@ -36,12 +36,9 @@ pub(super) async fn carry(between: Arc<Between>, to: SimNode, listener: TcpListe
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, source)) => {
-                let (between, since) = (Arc::clone(&between), Instant::now());
+                let between = Arc::clone(&between);
                 tokio::spawn(async move {
-                    let from = match between.listener_at(source) {
-                        Some(node) => Party::Node(node),
-                        None => between.owners().find(Table::Tcp, source, since),
-                    };
+                    let from = between.whose(Kind::Tcp, source, to);
                     let _how_it_ended = connect(&between, (from, to), stream).await;
                     drop(permit);
                 });

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::owner::Table;
+use super::socket_number::Kind;
 use super::{Between, Freight, Party, SimNode, Verdict};
 
 /// The longest datagram there is.
@@ -103,7 +103,7 @@ async fn from_guest(
             return;
         }
         let Some(end) = between.ends.get(&to) else { return };
-        let party = between.owners().find(Table::Udp, source, Instant::now());
+        let party = between.whose(Kind::Udp, source, to);
         let Ok(socket) = UdpSocket::bind((between.seen_at(party), 0)).await else { return };
         let socket = Arc::new(socket);
         let answers = tokio::spawn(answer(Arc::clone(between), to, (party, source), Arc::clone(&socket)));
