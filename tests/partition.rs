@@ -200,7 +200,7 @@ fn assert_agreed(nodes: &[&Node]) -> Vec<(String, u64, String)> {
 /// The time now as stamps have it: whatever of the other side came before the cut is from before that.
 fn stamp() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    now.as_secs() << 32 | (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000
+    (now.as_secs() << 32) + (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000
 }
 
 /// Waits until the node calls its order provisional and names everybody of the other side; up to which stamp it is stable then.
