@@ -35,6 +35,7 @@ mod sandbox;
 mod scope;
 mod services;
 mod settings;
+mod sim;
 mod stable;
 mod strangers;
 mod supervision;

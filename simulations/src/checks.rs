@@ -138,6 +138,10 @@ impl Check {
             Self::FewBytes => scenario.thresholds.bytes_max.is_some(),
             Self::AnswersInTime => scenario.thresholds.answer_us_p99_max.is_some(),
             Self::CallsSucceed => scenario.thresholds.success_per_mille_min.is_some(),
+            Self::EffectsHaveIntents => has(Transition::starts_or_stops),
+            Self::ExecutedOnce | Self::IdsAreUnique => {
+                has(|it| matches!(it, Transition::Send { .. } | Transition::Call { .. }))
+            }
             Self::LiarIsConvicted => has(|it| matches!(it, Transition::Lie { how: Lie::Fork, .. })),
             Self::NobodyIsConvicted => scenario.liars > 0 || has(|it| matches!(it, Transition::RestoreHome { .. })),
             Self::NoForkToPrevent => has(|it| matches!(it, Transition::RestoreHome { .. })),
@@ -156,13 +160,10 @@ impl Check {
             | Self::OrderIsPure
             | Self::OrderIsCausal
             | Self::StampsIncrease
-            | Self::EffectsHaveIntents
             | Self::IntentsHaveOneOutcome
             | Self::OneAnswer
-            | Self::ExecutedOnce
             | Self::RecoversWhatWasSynced
             | Self::RecoversTheSameTwice
-            | Self::IdsAreUnique
             | Self::WitnessesAreConsistent
             | Self::FramesAreCanonical => true,
         }

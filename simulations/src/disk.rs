@@ -11,10 +11,11 @@ use crate::dice::Dice;
 const SECTOR_BYTES: usize = 512;
 
 /// What becomes of writes that were not synced when the power goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unsynced {
     /// All are gone.
+    #[default]
     Lost,
     /// All are there, as after the death of the process alone.
     Kept,

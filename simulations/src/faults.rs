@@ -1,6 +1,6 @@
 //! Which faults struck and how often, and which ones a scenario promises: one that never struck shows nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::disk::DiskCounts;
 use crate::network::NetworkCounts;
@@ -192,6 +192,11 @@ impl FaultCounts {
     pub(crate) fn report(&self) -> BTreeMap<&'static str, u64> {
         self.0.iter().map(|(fault, times)| (fault.name(), *times)).collect()
     }
+}
+
+/// The names of all that a scenario promises.
+pub(crate) fn promised_names(scenario: &Scenario) -> BTreeSet<&'static str> {
+    promised(scenario).into_iter().map(Fault::name).collect()
 }
 
 /// What a scenario promises by giving it a weight or a rate, or by name.

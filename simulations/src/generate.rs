@@ -109,7 +109,7 @@ fn choices(weights: &Weights) -> Vec<(u64, Choice)> {
 }
 
 /// What happens in a run of `scenario` under `seed`, in order of time: first every node's echo agent, then at least one of
-/// each kind that has a weight, mixed with others by weight, each with what undoes it later. What is scripted happens as it is
+/// each kind that has a weight (unless that is promised over many seeds), mixed with others by weight, each with what undoes it later. What is scripted happens as it is
 /// written, whatever the seed.
 pub(crate) fn plan(scenario: &Scenario, seed: u64) -> Vec<Step> {
     if !scenario.script.is_empty() {
@@ -155,7 +155,8 @@ impl Plan<'_> {
             self.push(Transition::Spawn { node, agent: AgentKind::Echo });
         }
         let late: Vec<usize> = (self.scenario.nodes - self.scenario.late..self.scenario.nodes).collect();
-        if self.scenario.weights.join_storm > 0 {
+        // Where not every run must have everything, every other one has it.
+        if self.scenario.weights.join_storm > 0 && (!self.scenario.over_seeds || self.dice.chance(500)) {
             self.storm(late);
             return;
         }
@@ -200,7 +201,8 @@ impl Plan<'_> {
     fn draw(&mut self) -> Vec<Choice> {
         let choices = choices(&self.scenario.weights);
         let total = choices.iter().map(|(weight, _)| weight).sum();
-        let mut drawn: Vec<Choice> = choices.iter().map(|(_, choice)| *choice).collect();
+        let each_once = choices.iter().filter(|_| !self.scenario.over_seeds);
+        let mut drawn: Vec<Choice> = each_once.map(|(_, choice)| *choice).collect();
         while drawn.len() < self.scenario.steps {
             let mut ticket = self.dice.below(total);
             let chosen = choices.iter().find(|(weight, _)| {

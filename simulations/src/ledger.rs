@@ -98,6 +98,8 @@ pub struct Ledger {
     pub answers: Latencies,
     /// How long all took to agree once everything was whole, in virtual microseconds; null when they did not.
     pub convergence_us: Option<u64>,
+    /// How many of a thousand messages and calls succeeded, of those whose node did not go down meanwhile; null without any.
+    pub success_per_mille: Option<u64>,
     /// Looks, the first one first.
     pub samples: Vec<Sample>,
     /// Moments, the first one first.
@@ -173,6 +175,7 @@ impl Ledger {
             publications: self.publications.closed(),
             answers: self.answers.closed(),
             convergence_us: measured.convergence_us,
+            success_per_mille: measured.success_per_mille(),
             ..self
         }
     }

@@ -10,7 +10,7 @@
 //! Modules in reading order: `scenario` and `transition` (what may happen), `ranges` and `reading` (what is accepted, and what is said otherwise), `generate` (what does), `run` (from beginning to
 //! end), `idle` (when nothing happens), `world` (nodes and the queue of events), `outside` (what users and disasters do to them), `node`, `carry` (what peers want done), `mesh` and `joining` (connections);
 //! what is faked: `clock`, `disk`, `network`, `keys`, `dice`, `malice` (a member that lies); `starts` (nodes that do not know how far their chain went); what is shown: `checks`, `reference` (the model),
-//! `publications`, `services`, `thresholds`, `elsewhere`, `stability`, `versions`, `invariants` (the judge), `faults`, `trace`, `ledger` (what it cost), `report`, `replay` (a failed run in a file), `page` (for people); `mutation` (defects, for tests of the checks).
+//! `publications`, `services`, `thresholds`, `elsewhere`, `stability`, `versions`, `invariants` (the judge), `faults`, `trace`, `ledger` (what it cost), `report`, `tally` (of many seeds), `replay` (a failed run in a file), `page` (for people); `mutation` (defects, for tests of the checks).
 //! `membership` stands alone: the rules of who counts and what is stable, as a model without a peer.
 
 mod carry;
@@ -47,11 +47,15 @@ mod scenario;
 mod services;
 mod stability;
 mod starts;
+mod tally;
 mod thresholds;
 mod trace;
 mod transition;
 mod versions;
 mod world;
+
+/// How to write a scenario, for people.
+pub const MANUAL: &str = include_str!("../SCENARIOS.md");
 
 pub use disk::Unsynced;
 pub use idle::idle;
@@ -65,7 +69,8 @@ pub use report::{CheckReport, SimReport};
 pub use run::{run, run_and_shrink, run_mutated, run_steps};
 pub use scenario::{
     AgentSettings, ClockSettings, DiskSettings, Scenario, ScenarioError, Scripted, Weights, fault_names, names,
-    scenario,
+    scenario, text,
 };
+pub use tally::{Struck, Tally};
 pub use thresholds::Thresholds;
 pub use transition::{AgentKind, Remembers, Step, Transition};

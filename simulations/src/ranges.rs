@@ -54,7 +54,7 @@ impl Accepts {
             ("", "quiet_us_max") => Self::Number(1, TIME_US_MAX),
             ("", "promises") => Self::Promises,
             ("groups", _) => Self::Group,
-            ("links", "between") => Self::Any,
+            ("", "over_seeds") | ("links", "between") => Self::Any,
             ("", "pause_us") | ("network", "latency_us") | ("disk", "write_us" | "read_us") => Self::Span,
             ("agents", "start_us" | "answer_us" | "slow_answer_us") => Self::Span,
             ("links", "latency_us") => Self::Span,

@@ -163,7 +163,28 @@ fn words(message: &str, path: &[String]) -> String {
     format!("`{key}` must be {}, not {}", expected_words(expected, key), found_words(found))
 }
 
+/// How a script writes what is a weight elsewhere, under another name.
+fn scripted(weight: &str) -> Option<&'static str> {
+    let written = match weight {
+        "call_durable" => "call = { node = 0, to = 1, agent = \"echo\", durable = true }",
+        "send_durable" => "send = { node = 0, to = 1, agent = \"echo\", durable = true }",
+        "restore" => "copy_home = { node = 1 }, and later restore_home = { node = 1, copy = 0, memory = \"kept\" }",
+        "kill" => "crash = { node = 1, unsynced = \"kept\", writing = true }",
+        "scattered" => "crash = { node = 1, unsynced = \"scattered\", writing = true }",
+        "torn" => "crash = { node = 1, unsynced = \"torn\", writing = true }",
+        "one_way" => "cut_one_way = { from = 0, to = 1 }",
+        "delay" => "delay_spike = { up_to_us = 500_000 }",
+        "clock_forward" => "clock_step = { node = 1, by_us = 500_000 }",
+        "clock_back" => "clock_step = { node = 1, by_us = -500_000 }",
+        _ => return None,
+    };
+    Some(written)
+}
+
 fn unknown(kind: &str, word: &str, known: Vec<&str>, path: &[String]) -> String {
+    if let Some(written) = scripted(word).filter(|_| kind == "word") {
+        return format!("`{word}` is a weight; in a script write {written}");
+    }
     if let Some(near) = nearest(word, known.iter().copied()) {
         return format!("unknown {kind} `{word}`; did you mean `{near}`?");
     }
@@ -192,6 +213,7 @@ fn example(key: &str, path: &[String]) -> String {
         (Some(Accepts::Text), _) => "\"words\"",
         (Some(Accepts::Span), _) => "[1_000, 200_000]",
         (Some(Accepts::Number(..)), _) if key.ends_with("_us") || key.ends_with("_us_max") => "1_000_000",
+        (Some(Accepts::Number(..)), "topic" | "copy") => "0",
         (Some(Accepts::Number(..)), _) => "3",
         (Some(Accepts::Node), _) => "1",
         (Some(Accepts::Side | Accepts::Group), _) => "[0]",

@@ -40,10 +40,13 @@ pub struct Scenario {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_mesh_max: Option<usize>,
     /// Number of things that happen, besides those that undo others.
+    #[serde(default = "some_steps")]
     pub steps: usize,
     /// Least and most time between two of them, in microseconds.
+    #[serde(default = "some_pause")]
     pub pause_us: [u64; 2],
     /// How long the nodes may take to agree once everything is whole, in virtual microseconds.
+    #[serde(default = "a_minute")]
     pub quiet_us_max: u64,
     /// Links.
     #[serde(default)]
@@ -72,6 +75,10 @@ pub struct Scenario {
     /// What must come about at least once, by name, besides what the weights promise.
     #[serde(default)]
     pub promises: Vec<String>,
+    /// Whether what is promised need not come about in each run, but over all seeds that are run together: then each run draws by
+    /// weight alone what happens in it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub over_seeds: bool,
     /// What happens, in place of what would be drawn by weight; `steps` and `pause_us` mean nothing then.
     #[serde(default)]
     pub script: Vec<Scripted>,
@@ -95,6 +102,25 @@ pub struct Scripted {
 
 const fn once() -> u64 {
     1
+}
+
+/// What happens without a word about it, as often and as densely as in most scenarios that ship.
+const fn some_steps() -> usize {
+    60
+}
+
+const fn some_pause() -> [u64; 2] {
+    [1_000, 150_000]
+}
+
+/// How long all may take to agree, without a word about it (guess: ten times what they take as a rule).
+const fn a_minute() -> u64 {
+    60_000_000
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Scripted {
@@ -276,7 +302,7 @@ pub enum ScenarioError {
     },
 }
 
-const SHIPPED: [(&str, &str); 25] = [
+const SHIPPED: [(&str, &str); 26] = [
     ("calm", include_str!("../scenarios/calm.toml")),
     ("partition", include_str!("../scenarios/partition.toml")),
     ("crash", include_str!("../scenarios/crash.toml")),
@@ -302,12 +328,19 @@ const SHIPPED: [(&str, &str); 25] = [
     ("flapping", include_str!("../scenarios/flapping.toml")),
     ("faults", include_str!("../scenarios/faults.toml")),
     ("chaos", include_str!("../scenarios/chaos.toml")),
+    ("mixed", include_str!("../scenarios/mixed.toml")),
 ];
 
 /// The names of the scenarios that come with the program.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
     SHIPPED.iter().map(|(name, _)| *name).collect()
+}
+
+/// The text of a scenario that comes with the program.
+#[must_use]
+pub fn text(name: &str) -> Option<&'static str> {
+    SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
 }
 
 /// The names that reports give to faults and to what faults lead to.

@@ -57,7 +57,7 @@ impl Measured {
     }
 
     /// How many of a thousand succeeded; none without answers.
-    fn success_per_mille(&self) -> Option<u64> {
+    pub(crate) fn success_per_mille(&self) -> Option<u64> {
         (self.succeeded * 1_000).checked_div(self.answers_us.len() as u64)
     }
 }
@@ -78,11 +78,15 @@ impl World {
         for (check, most, is, unit) in most {
             let Some(most) = most else { continue };
             let holds = is.is_some_and(|is| is <= most);
-            self.judge.book.check(check, holds, || format!("{is:?} {unit}, at most {most} were wanted"));
+            let is = is.map_or_else(|| "nothing to measure".to_owned(), |is| is.to_string());
+            self.judge.book.check(check, holds, || format!("{is} {unit}, at most {most} were wanted"));
         }
         if let Some(least) = wanted.success_per_mille_min {
             let holds = success.is_some_and(|success| success >= least);
-            let words = || format!("{success:?} of 1000 succeeded, at least {least} were wanted");
+            let words = || match success {
+                Some(success) => format!("{success} of 1000 succeeded, at least {least} were wanted"),
+                None => format!("nothing was sent or called, of which {least} of 1000 were to succeed"),
+            };
             self.judge.book.check(Check::CallsSucceed, holds, words);
         }
     }

@@ -97,6 +97,7 @@ pub enum Transition {
         /// To which agent there.
         agent: AgentKind,
         /// Whether the receipt waits for both disks.
+        #[serde(default)]
         durable: bool,
     },
     /// An operator calls an agent.
@@ -108,6 +109,7 @@ pub enum Transition {
         /// Which agent.
         agent: AgentKind,
         /// Whether the answer waits for both disks.
+        #[serde(default)]
         durable: bool,
     },
     /// An operator publishes.
@@ -144,8 +146,10 @@ pub enum Transition {
         /// Which.
         node: usize,
         /// What becomes of writes that were not synced.
+        #[serde(default)]
         unsynced: Unsynced,
         /// Whether it waits for the middle of the next write.
+        #[serde(default)]
         writing: bool,
     },
     /// A node's disk fails in the middle of the next write, and the node is ended.
@@ -306,13 +310,20 @@ pub enum Transition {
         /// Whose.
         node: usize,
         /// Ahead by this much at once, in microseconds; behind when negative.
+        #[serde(default)]
         offset_us: i64,
         /// Microseconds gained in each second.
+        #[serde(default)]
         drift_ppm: i64,
     },
 }
 
 impl Transition {
+    /// Whether an operator starts or stops an agent by it.
+    pub(crate) const fn starts_or_stops(&self) -> bool {
+        matches!(self, Self::Spawn { .. } | Self::Stop { .. } | Self::SpawnOn { .. } | Self::Roam { .. })
+    }
+
     /// The node whose operator asks it for something.
     pub(crate) fn asks(&self) -> Option<usize> {
         match self {

@@ -71,7 +71,7 @@ const MISTAKES: [(&str, &str, &str); 24] = [
 ];
 
 /// The same for steps that are written down.
-const SCRIPTED: [(&str, &str, &str); 11] = [
+const SCRIPTED: [(&str, &str, &str); 13] = [
     (
         "{ partition = { side = [2] } }",
         "{ partitoin = { side = [2] } }",
@@ -102,7 +102,13 @@ const SCRIPTED: [(&str, &str, &str); 11] = [
     ("node = 0, to = 1", "node = 7, to = 1", "`script.transition.call.node` must be a node, from 0 to 2"),
     ("agent = \"echo\", durable", "agent = \"eco\", durable", "unknown word `eco`; did you mean `echo`?"),
     ("durable = true", "durable = 1", "`durable` must be true or false, not 1"),
-    (", durable = true", "", "`durable` is missing; write durable = false"),
+    ("agent = \"echo\", durable = true", "durable = true", "`agent` is missing; write agent = \"echo\""),
+    (
+        "{ partition = { side = [2] } }",
+        "{ kill = { node = 2 } }",
+        "`kill` is a weight; in a script write crash = { node = 1, unsynced = \"kept\", writing = true }",
+    ),
+    ("{ partition = { side = [2] } }", "{ publish = { node = 2 } }", "`topic` is missing; write topic = 0"),
 ];
 
 fn said(text: &str, from: &str, to: &str) -> String {
@@ -125,6 +131,33 @@ fn each_mistake_in_a_script_is_told_too() {
         let line = text[..before].matches('\n').count() + 1;
         assert_eq!(said(text, from, to), format!("mine:{line}: {expected}"), "{to}");
     }
+}
+
+/// Each weight that is no transition of the same name is written otherwise in a script, and what is said then is right.
+#[test]
+fn what_is_said_of_a_weight_in_a_script_is_a_transition() {
+    let text = examples()[1];
+    let transition = "{ partition = { side = [2] } }";
+    let error = |written: &str| Scenario::parse("mine", &text.replacen(transition, written, 1)).err();
+    let known = error("{ qqqqqqqq = {} }").expect("none").to_string();
+    let weights = error_of_weights();
+    let mut others = 0;
+    for weight in weights.split(", ").filter(|weight| !known.contains(&format!(" {weight},"))) {
+        let said = error(&format!("{{ {weight} = {{}} }}")).expect("a weight").to_string();
+        let (_, written) = said.split_once("in a script write ").unwrap_or_else(|| panic!("{weight}: {said}"));
+        for one in written.split(", and later ") {
+            let wrong = error(&format!("{{ {one} }}"));
+            assert!(wrong.is_none(), "{weight}: {one}: {wrong:?}");
+        }
+        others += 1;
+    }
+    assert_eq!(others, 10);
+}
+
+/// All weights, as they are listed to whoever writes an unknown one.
+fn error_of_weights() -> String {
+    let error = Scenario::parse("mine", &examples()[0].replacen("crash = 2", "qqqqqqqq = 2", 1)).expect_err("none");
+    error.to_string().split_once("; known are ").expect("they are listed").1.to_owned()
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::live_sim::fault;
 mod sim;
 
 pub(crate) use self::sim::{
-    SimCommand, SimFaultCommand, SimOnlyJson, SimReplayArgs, SimRunArgs, SimUpArgs, SimWaitCommand,
+    SimCommand, SimFaultCommand, SimOnlyJson, SimReplayArgs, SimRunArgs, SimScenariosArgs, SimUpArgs, SimWaitCommand,
 };
 
 /// One binary that makes this machine a peer of a mesh of agents.

@@ -4,15 +4,19 @@
 use weft_simulations::ScenarioError;
 
 use super::args::SimCommand;
+use super::output::Output;
 use super::{CliError, live_sim};
 
 mod play;
 mod replay;
+mod shipped;
 
 /// `weft sim …`.
 pub(crate) async fn run(command: &SimCommand) -> Result<(), CliError> {
     match command {
         SimCommand::Run(args) => play::play(args).await,
+        SimCommand::Scenarios(args) => shipped::scenarios(args),
+        SimCommand::Manual => Output::new(false).text(weft_simulations::MANUAL),
         SimCommand::Replay(args) => replay::replay(args).await,
         SimCommand::Up(args) => live_sim::up(args).await,
         SimCommand::Fault(command) => live_sim::fault(command).await,

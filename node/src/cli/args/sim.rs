@@ -13,6 +13,10 @@ use crate::cli::live_sim::{NODES_MAX, SimNode, fault};
 pub(crate) enum SimCommand {
     /// Run a scenario in virtual time and check every property after every step
     Run(SimRunArgs),
+    /// List the scenarios that come with the program, or print one as the file that it is
+    Scenarios(SimScenariosArgs),
+    /// Print how to write a scenario: every key, transition, fault and check
+    Manual,
     /// Run once more what failed, from the file that `weft sim run` wrote of it, and show the steps up to the failure
     Replay(SimReplayArgs),
     /// Start real nodes on this machine, n1 to nN, in one cluster; faults between them are asked for from another terminal
@@ -25,6 +29,16 @@ pub(crate) enum SimCommand {
     Wait(SimWaitCommand),
     /// End the nodes that run, and remove all that is theirs
     Down(SimOnlyJson),
+}
+
+/// `weft sim scenarios`.
+#[derive(Debug, Args)]
+pub(crate) struct SimScenariosArgs {
+    /// Which one to print
+    pub(crate) name: Option<String>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `weft sim replay`.
@@ -140,14 +154,17 @@ pub(crate) struct SimOnlyJson {
 /// `weft sim run`.
 #[derive(Debug, Args)]
 pub(crate) struct SimRunArgs {
-    /// The scenario: the name of a built-in one, or a file
+    /// The scenario: the name of one that comes with the program (weft sim scenarios), or a file (weft sim manual)
     pub(crate) scenario: String,
     /// The seed; the same seed gives the same trace hash
     #[arg(long, conflicts_with = "seeds")]
     pub(crate) seed: Option<u64>,
-    /// Run so many seeds, counted up from zero
+    /// Run so many seeds, counted up from zero, and tell how often each fault struck in all of them
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
+    /// Run each seed twice, and fail when the second run is not the same as the first to the last step
+    #[arg(long)]
+    pub(crate) twice: bool,
     /// How many nodes, instead of what the scenario says
     #[arg(long, value_name = "N")]
     pub(crate) nodes: Option<usize>,

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::thread::available_parallelism;
 
 use futures::{StreamExt as _, stream};
+use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use weft_simulations::{Replay, Scenario, SimReport, page, run, run_and_shrink, scenario};
+use weft_simulations::{Replay, Scenario, SimReport, Tally, page, run, run_and_shrink, scenario};
 
 use super::super::CliError;
 use super::super::args::SimRunArgs;
-use super::super::output::Output;
+use super::super::output::{Output, count};
 
 /// Most runs that failed, and most others, that a page is made of: the first ones of each.
 const PAGE_RUNS_MAX: usize = 200;
@@ -30,12 +31,16 @@ pub(super) async fn play(args: &SimRunArgs) -> Result<(), CliError> {
         (None, None) => 0..1,
     };
     let many = args.seeds.is_some();
+    let how = How { shrink: !many, twice: args.twice };
     let jobs = args.jobs.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
     let begin = Instant::now();
-    let mut runs = stream::iter(seeds).map(|seed| one(scenario.clone(), seed, !many)).buffered(jobs);
+    let mut runs = stream::iter(seeds).map(|seed| one(scenario.clone(), seed, how)).buffered(jobs);
     let (mut passed, mut failed, mut kept) = (0_usize, Vec::new(), Vec::new());
+    let (mut tally, mut alike_twice) = (Tally::new(&scenario), 0_u64);
     while let Some(report) = runs.next().await {
-        let report = report?;
+        let (report, same) = report?;
+        tally.add(&report);
+        alike_twice += u64::from(same);
         output.report(&report, if many { line } else { text })?;
         let alike = if report.pass {
             passed += 1;
@@ -51,15 +56,21 @@ pub(super) async fn play(args: &SimRunArgs) -> Result<(), CliError> {
             keep(&replay, &args.out)?;
         }
     }
-    if many && !args.json {
-        let (runs, wall_s) = (passed + failed.len(), begin.elapsed().as_secs_f64());
-        output.text(&format!("{passed} of {runs} passed in {wall_s:.1} s, {jobs} at a time"))?;
+    let again = args.twice.then_some(alike_twice);
+    if many {
+        let total = Total { passed, failed: failed.clone(), again, never: tally.never(), tally: &tally };
+        output.report(&total, |total| {
+            let wall_s = begin.elapsed().as_secs_f64();
+            format!("{passed} of {} passed in {wall_s:.1} s, {jobs} at a time\n{}", tally.runs, total.text())
+        })?;
+    } else if again == Some(1) && !args.json {
+        output.text("  twice   the second run was the same to the last step")?;
     }
     if let Some(&seed) = failed.first()
         && many
     {
         eprintln!("looking for the fewest steps with which seed {seed} fails ...");
-        let report = one(scenario.clone(), seed, true).await?;
+        let (report, _) = one(scenario.clone(), seed, How { shrink: true, twice: false }).await?;
         if let Some(replay) = report.replay {
             keep(&replay, &args.out)?;
         }
@@ -67,23 +78,82 @@ pub(super) async fn play(args: &SimRunArgs) -> Result<(), CliError> {
     if let Some(path) = &args.report {
         write_page(path, &scenario, &kept)?;
     }
+    if failed.is_empty() && many && !tally.never().is_empty() {
+        let message = format!("over {} seeds {} never struck", tally.runs, tally.never().join(", "));
+        let hint = "more seeds, or a greater weight of what leads to it";
+        return Err(CliError::new("failed", message).hint(hint).reported(args.json));
+    }
     if failed.is_empty() {
         return Ok(());
     }
     let seeds: Vec<String> = failed.iter().map(u64::to_string).collect();
     let message = format!("{} failed with seed {}", scenario.name, seeds.join(", "));
+    let error = CliError::new("failed", message).reported(args.json);
+    // Of one seed the file is named already from which it is seen again.
     let again = format!("weft sim run {} --seed {}", args.scenario, seeds.first().map_or("0", String::as_str));
-    Err(CliError::new("failed", message).hint(again).reported(args.json))
+    Err(if many { error.hint(again) } else { error })
 }
 
-/// One run, off the threads that wait.
-async fn one(scenario: Scenario, seed: u64, shrink: bool) -> Result<SimReport, CliError> {
+/// How a seed is run.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    /// Whether the fewest steps that fail are looked for.
+    shrink: bool,
+    /// Whether it is run again, to see whether it is the same.
+    twice: bool,
+}
+
+/// One run, off the threads that wait, and whether a second one was the same.
+async fn one(scenario: Scenario, seed: u64, how: How) -> Result<(SimReport, bool), CliError> {
     let ran = spawn_blocking(move || {
         let begin = Instant::now();
-        let report = if shrink { run_and_shrink(&scenario, seed) } else { run(&scenario, seed) };
-        report.with_wall_s(begin.elapsed().as_secs_f64())
+        let report = if how.shrink { run_and_shrink(&scenario, seed) } else { run(&scenario, seed) };
+        let report = report.with_wall_s(begin.elapsed().as_secs_f64());
+        if how.twice { compared(report, &run(&scenario, seed)) } else { (report, false) }
     });
     ran.await.map_err(|error| CliError::new("failed", format!("seed {seed}: {error}")))
+}
+
+/// The first of two runs of one seed, which failed when the second was another one.
+fn compared(mut first: SimReport, second: &SimReport) -> (SimReport, bool) {
+    let same = first.trace_hash == second.trace_hash && first.faults == second.faults && first.ledger == second.ledger;
+    if !same {
+        first.pass = false;
+        first.failures.push(format!("a second run was another one: trace {}", second.trace_hash));
+    }
+    (first, same)
+}
+
+/// Many runs together.
+#[derive(Debug, Serialize)]
+struct Total<'a> {
+    passed: usize,
+    /// The seeds that failed.
+    failed: Vec<u64>,
+    /// How many were the same when they were run again, if they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    again: Option<u64>,
+    /// What is promised over many seeds, and struck in none.
+    never: Vec<&'static str>,
+    #[serde(flatten)]
+    tally: &'a Tally,
+}
+
+impl Total<'_> {
+    fn text(&self) -> String {
+        let runs = self.tally.runs;
+        let mut text = String::new();
+        if let Some(again) = self.again {
+            text.push_str(&format!("{again} of {runs} seeds replay identically\n"));
+        }
+        for (fault, struck) in &self.tally.faults {
+            text.push_str(&format!("  {fault:<28} {:>12}  in {} of {runs} runs\n", count(struck.times), struck.runs));
+        }
+        for fault in &self.never {
+            text.push_str(&format!("  {fault:<28} never, though it is promised\n"));
+        }
+        text
+    }
 }
 
 /// Writes the file from which a failed run can be seen again.
@@ -134,6 +204,12 @@ pub(super) fn text(report: &SimReport) -> String {
     let faults: Vec<String> = report.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
     lines.push_str(&format!("  faults  {}\n", faults.join(", ")));
     let ledger = &report.ledger;
+    let agreed = ledger.convergence_us.map(|us| format!("all agreed {us} µs after everything was whole"));
+    let success = ledger.success_per_mille.map(|success| format!("{success} of 1000 messages and calls succeeded"));
+    let outcome: Vec<String> = agreed.into_iter().chain(success).collect();
+    if !outcome.is_empty() {
+        lines.push_str(&format!("  outcome {}\n", outcome.join("; ")));
+    }
     let bytes: u64 = ledger.bytes_by_node.iter().sum();
     lines.push_str(&format!(
         "  cost    {} frames, {bytes} bytes; answers p50 {} µs, p99 {} µs; publications p50 {} µs, p99 {} µs\n",
