@@ -19,21 +19,23 @@ fn scenario(promise: &str) -> (tempfile::TempDir, String) {
 
 #[test]
 fn many_seeds_say_what_struck_in_all_of_them_and_each_runs_the_same_twice() {
-    let (_folder, path) = scenario("frames-overtook");
-    let said = run(&["sim", "run", &path, "--seeds", "3", "--twice", "--json"]);
+    let (folder, path) = scenario("frames-overtook");
+    let out = folder.path().to_str().expect("text");
+    let said = run(&["sim", "run", &path, "--out", out, "--seeds", "3", "--twice", "--json"]);
     assert_eq!(said.code, 0, "{said:?}");
     let total: Value = serde_json::from_str(said.stdout.lines().last().expect("a line")).expect("JSON");
     assert_eq!((&total["runs"], &total["passed"], &total["again"]), (&3.into(), &3.into(), &3.into()), "{total}");
     assert!(total["faults"]["frames-overtook"]["runs"].as_u64() >= Some(1), "{total}");
-    let words = run(&["sim", "run", &path, "--seeds", "2", "--twice"]);
+    let words = run(&["sim", "run", &path, "--out", out, "--seeds", "2", "--twice"]);
     assert!(words.stdout.contains("2 of 2 seeds replay identically"), "{words:?}");
 }
 
 #[test]
 fn what_is_promised_over_many_seeds_and_struck_in_none_fails_them() {
-    let (_folder, path) = scenario("crashes");
-    assert_eq!(run(&["sim", "run", &path, "--seed", "1"]).code, 0, "one seed promises nothing");
-    let said = run(&["sim", "run", &path, "--seeds", "2"]);
+    let (folder, path) = scenario("crashes");
+    let out = folder.path().to_str().expect("text");
+    assert_eq!(run(&["sim", "run", &path, "--out", out, "--seed", "1"]).code, 0, "one seed promises nothing");
+    let said = run(&["sim", "run", &path, "--out", out, "--seeds", "2"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.stderr.contains("over 2 seeds crashes never struck"), "{said:?}");
 }

@@ -548,8 +548,7 @@ impl Judge {
             match self.reference.hold(actor.node, *chain, group) {
                 Ok(events) => {
                     self.book.check(Check::OneHistory, true, String::new);
-                    // An earlier chain of this node's that turns up elsewhere is taken back, long after it was written.
-                    if foreign || self.reference.own_chain(actor.node) != Some(*chain) {
+                    if foreign {
                         self.book.check(Check::StoredIsVerified, true, String::new);
                     } else {
                         // What a restored node gets back of its own chain it did not write just now.
