@@ -237,14 +237,22 @@ impl Kept {
         waiting.into_values().map(|(request, _)| Told::Failed { request, reason: reason.to_owned() }).collect()
     }
 
+    /// Requests that have waited for too long have failed, and with them all else on their stream: what brought no answer for so long is
+    /// not asked on again, whatever its connection says.
     fn give_up(&mut self, now: Instant) -> Vec<Told> {
-        let overdue = |_: &u64, (_, since): &mut (OutboundId, Instant)| *since + ANSWER_TIME_MAX <= now;
-        let ways = self.ways.values_mut();
-        let late: Vec<_> = ways.flat_map(|way| way.waiting.extract_if(.., overdue).collect::<Vec<_>>()).collect();
+        let overdue = |way: &Way| way.waiting.values().any(|(_, since)| *since + ANSWER_TIME_MAX <= now);
+        let silent: Vec<NodeId> = self.ways.iter().filter(|(_, way)| overdue(way)).map(|(node, _)| *node).collect();
+        let mut told = Vec::new();
+        for node in silent {
+            tracing::debug!(%node, "the stream to a member is given up");
+            let failed = self.close(node).into_iter();
+            let reason = "the member did not answer in time";
+            told.extend(failed.map(|request| Told::Failed { request, reason: reason.to_owned() }));
+            self.open_at(node, now + REOPEN_AFTER);
+        }
         let first = self.ways.values().filter_map(|way| way.waiting.values().next()).map(|(_, since)| *since).min();
         self.look_at = first.map(|since| since + ANSWER_TIME_MAX);
-        let reason = "the member did not answer in time";
-        late.into_iter().map(|(_, (request, _))| Told::Failed { request, reason: reason.to_owned() }).collect()
+        told
     }
 }
 
@@ -366,5 +374,25 @@ mod tests {
         assert!(matches!(told[..], [Told::Failed { request: OutboundId(1), .. }]), "{told:?}");
         assert_eq!(kept.look_at, None, "nobody waits");
         assert!(kept.take(Arrived::Answered { node, way: 0, response: answer(1) }).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_brought_no_answer_in_time_is_given_up_with_all_that_was_asked_on_it() {
+        let node = NodeId::from_bytes([1; 32]);
+        let mut kept = Kept::new(libp2p_stream::Behaviour::new().new_control());
+        kept.open(node);
+        let (requests, _written) = mpsc::channel(UNANSWERED_MAX);
+        kept.take(Arrived::Opened { node, way: 0, requests });
+        let ask = |kept: &mut Kept, number| kept.ask(OutboundId(number), node, A2aRequest { items: Vec::new() });
+        ask(&mut kept, 0).expect("there is a stream");
+        let first = kept.look_at.expect("somebody waits");
+        ask(&mut kept, 1).expect("there is a stream");
+        // The second was asked a moment later and is not late.
+        let told = kept.give_up(first);
+        assert!(matches!(told[..], [Told::Failed { request: OutboundId(0), .. }, Told::Failed { .. }]), "{told:?}");
+        assert!(ask(&mut kept, 2).is_err(), "the next stream is not open yet");
+        let (requests, _written) = mpsc::channel(UNANSWERED_MAX);
+        kept.take(Arrived::Opened { node, way: 1, requests });
+        ask(&mut kept, 2).expect("it is another one");
     }
 }
