@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use crate::cluster::run;
 
-/// A scenario of a second in which nothing goes wrong, and that promises something over all seeds.
+/// A scenario of seconds in which nothing goes wrong, and that promises something over all seeds.
 fn scenario(promise: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("short.toml");
     let text = format!(
-        "name = \"short\"\nabout = \"A few calls.\"\nnodes = 2\nsteps = 4\nover_seeds = true\npromises = [\"{promise}\"]\n\
+        "name = \"short\"\nabout = \"A few calls.\"\nnodes = 2\nsteps = 20\nover_seeds = true\npromises = [\"{promise}\"]\n\
          [weights]\nspawn = 1\ncall = 3\n"
     );
     std::fs::write(&path, text).expect("a file");
