@@ -71,7 +71,7 @@ use Outcome::{Fails, Refused};
 const HOUR: &str = "[3_600_000_000, 3_600_000_000]";
 
 /// Section, key, absurd value, and what comes of it. Weights have one line for all.
-const ABSURD: [(&str, &str, &str, Outcome); 47] = [
+const ABSURD: [(&str, &str, &str, Outcome); 48] = [
     ("", "name", "''", Refused("`name` must be a text in quotes")),
     ("", "about", "''", Refused("`about` must be a text in quotes")),
     ("", "nodes", "1_000_000", Refused("`nodes` must be from 2 to 128")),
@@ -83,6 +83,7 @@ const ABSURD: [(&str, &str, &str, Outcome); 47] = [
     ("", "pause_us", "[2, 1]", Refused("`pause_us` must be two numbers")),
     ("", "quiet_us_max", "1", Fails("converges: not quiet within 1 us")),
     ("", "promises", "['spawns-denied-elsewhere']", Fails("promises spawns-denied-elsewhere, and that never struck")),
+    ("", "over_seeds", "7", Refused("`over_seeds` must be true or false")),
     ("", "network", "1", Refused("must be a table")),
     ("", "groups", "{ near = [7], far = [1] }", Refused("`groups.near` must be nodes, from 0 to 2")),
     ("", "links", "1", Refused("`links` must be")),
