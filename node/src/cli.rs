@@ -66,7 +66,7 @@ pub(crate) use self::tree::TREE_PROOF_FORMAT;
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse_usage(&error),
+        Err(error) => return refuse_usage(error),
     };
     // Before anything starts a thread: the shim confines the process that it is, and the guard needs none.
     match &cli.command {
@@ -153,7 +153,7 @@ fn asked_for_json() -> bool {
 }
 
 /// Help and version go where they were asked for; everything else is one line, or one object.
-fn refuse_usage(error: &clap::Error) -> ExitCode {
+fn refuse_usage(error: clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -161,7 +161,7 @@ fn refuse_usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(error::exit::USAGE))
         }
         _ => {
-            let error = usage(&error.render().to_string(), std::env::args_os().skip(1));
+            let error = usage(error, std::env::args_os().skip(1));
             Output::new(asked_for_json()).error(&error);
             ExitCode::from(error.exit_code())
         }
@@ -170,7 +170,8 @@ fn refuse_usage(error: &clap::Error) -> ExitCode {
 
 /// Clap's paragraphs as one sentence and what could be typed instead; of a value that is wrong clap tells no usage, so the
 /// help of its command is named.
-fn usage(rendered: &str, typed: impl Iterator<Item = std::ffi::OsString>) -> CliError {
+fn usage(error: clap::Error, typed: impl Iterator<Item = std::ffi::OsString>) -> CliError {
+    let rendered = without_hidden(error).render().to_string();
     let paragraphs = rendered.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
     let (mut message, mut hint) = (Vec::new(), String::new());
     for paragraph in paragraphs {
@@ -186,6 +187,23 @@ fn usage(rendered: &str, typed: impl Iterator<Item = std::ffi::OsString>) -> Cli
         hint = format!("{} --help", command_of(typed));
     }
     CliError::new("usage", message.join("; ")).hint(hint)
+}
+
+/// The same error without commands among what is proposed that nobody is to type.
+fn without_hidden(mut error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue};
+    if let Some(ContextValue::Strings(names)) = error.get(ContextKind::SuggestedSubcommand) {
+        let root = Cli::command();
+        let is_shown =
+            |name: &&String| root.find_subcommand(name.as_str()).is_none_or(|command| !command.is_hide_set());
+        let shown = names.iter().filter(is_shown).cloned().collect::<Vec<_>>();
+        if shown.is_empty() {
+            error.remove(ContextKind::SuggestedSubcommand);
+        } else {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(shown));
+        }
+    }
+    error
 }
 
 /// The command that was typed, without its arguments.
@@ -207,7 +225,7 @@ mod tests {
 
     fn refused(words: &[&str]) -> String {
         let error = Cli::try_parse_from(["weft"].iter().chain(words)).expect_err("wrong");
-        usage(&error.render().to_string(), words.iter().map(std::ffi::OsString::from)).to_string()
+        usage(error, words.iter().map(std::ffi::OsString::from)).to_string()
     }
 
     #[test]
@@ -216,6 +234,12 @@ mod tests {
             refused(&["statsu"]),
             "unrecognized subcommand 'statsu'; a similar subcommand exists: 'status' (nothing changed); \
              next: weft [OPTIONS] <COMMAND>"
+        );
+        assert_eq!(
+            refused(&["dmeo"]),
+            "unrecognized subcommand 'dmeo'; a similar subcommand exists: 'demo' (nothing changed); \
+             next: weft [OPTIONS] <COMMAND>",
+            "and no command that is hidden"
         );
         assert_eq!(
             refused(&["call", "echo"]),

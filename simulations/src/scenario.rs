@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::faults::Fault;
 use crate::network::{LinkClass, LinkSettings};
 use crate::ranges::{wrong, wrong_step};
-use crate::reading::read;
+use crate::reading::{nearest, read};
 use crate::thresholds::Thresholds;
 use crate::transition::{Step, Transition};
 
@@ -267,7 +267,7 @@ pub struct Weights {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// Neither the name of a scenario nor a file.
-    #[error("no scenario `{name}`: give one of {} or the path of a TOML file", names().join(", "))]
+    #[error("no scenario `{name}`{}: give one of {} or the path of a TOML file", or_near(name), names().join(", "))]
     Unknown {
         /// What was given.
         name: String,
@@ -300,6 +300,11 @@ pub enum ScenarioError {
         /// What is accepted.
         expected: String,
     },
+}
+
+/// What is said beside the name of a scenario that there is not.
+fn or_near(name: &str) -> String {
+    nearest(name, names()).map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"))
 }
 
 const SHIPPED: [(&str, &str); 26] = [
@@ -437,6 +442,8 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let error = scenario("clam").expect_err("misspelt").to_string();
-        assert!(error.starts_with("no scenario `clam`: give one of calm, partition"), "{error}");
+        assert!(error.starts_with("no scenario `clam` (did you mean `calm`?): give one of calm, partition"), "{error}");
+        let error = scenario("qqqqqqqq").expect_err("nothing like it").to_string();
+        assert!(error.starts_with("no scenario `qqqqqqqq`: give one of calm, partition"), "{error}");
     }
 }

@@ -10,6 +10,7 @@ use super::{CliError, live_sim};
 mod play;
 mod replay;
 mod shipped;
+mod total;
 
 /// `weft sim …`.
 pub(crate) async fn run(command: &SimCommand) -> Result<(), CliError> {

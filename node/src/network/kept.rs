@@ -351,21 +351,37 @@ async fn write_all_of<T: Serialize>(
 mod tests {
     use super::*;
 
+    const NODE: NodeId = NodeId::from_bytes([1; 32]);
+
+    /// A stream to one member is open; what is asked on it goes into the channel.
+    fn opened() -> (Kept, mpsc::Receiver<Numbered<A2aRequest>>) {
+        let mut kept = Kept::new(libp2p_stream::Behaviour::new().new_control());
+        kept.open(NODE);
+        let written = open_way(&mut kept, 0);
+        (kept, written)
+    }
+
+    fn open_way(kept: &mut Kept, way: u64) -> mpsc::Receiver<Numbered<A2aRequest>> {
+        let (requests, written) = mpsc::channel(UNANSWERED_MAX);
+        assert!(kept.take(Arrived::Opened { node: NODE, way, requests }).is_empty());
+        written
+    }
+
+    fn ask(kept: &mut Kept, number: u64) -> Result<(), A2aRequest> {
+        kept.ask(OutboundId(number), NODE, A2aRequest { items: Vec::new() })
+    }
+
     #[tokio::test]
     async fn what_is_not_answered_in_time_fails_and_its_answer_comes_too_late() {
-        let node = NodeId::from_bytes([1; 32]);
-        let mut kept = Kept::new(libp2p_stream::Behaviour::new().new_control());
-        kept.open(node);
-        let (requests, _written) = mpsc::channel(UNANSWERED_MAX);
-        assert!(kept.take(Arrived::Opened { node, way: 0, requests }).is_empty());
+        let (mut kept, _written) = opened();
         let begun = Instant::now();
         for number in 0..2 {
-            kept.ask(OutboundId(number), node, A2aRequest { items: Vec::new() }).expect("there is a stream");
+            ask(&mut kept, number).expect("there is a stream");
         }
         let due = kept.look_at.expect("somebody waits");
         assert!(due >= begun + ANSWER_TIME_MAX);
         let answer = |number| Numbered { number, content: A2aResponse { receipts: Vec::new() } };
-        let told = kept.take(Arrived::Answered { node, way: 0, response: answer(0) });
+        let told = kept.take(Arrived::Answered { node: NODE, way: 0, response: answer(0) });
         assert!(matches!(told[..], [Told::Answered { request: OutboundId(0), .. }]), "{told:?}");
 
         assert!(kept.give_up(begun).is_empty());
@@ -373,17 +389,12 @@ mod tests {
         let told = kept.give_up(Instant::now() + ANSWER_TIME_MAX);
         assert!(matches!(told[..], [Told::Failed { request: OutboundId(1), .. }]), "{told:?}");
         assert_eq!(kept.look_at, None, "nobody waits");
-        assert!(kept.take(Arrived::Answered { node, way: 0, response: answer(1) }).is_empty());
+        assert!(kept.take(Arrived::Answered { node: NODE, way: 0, response: answer(1) }).is_empty());
     }
 
     #[tokio::test]
     async fn a_stream_that_brought_no_answer_in_time_is_given_up_with_all_that_was_asked_on_it() {
-        let node = NodeId::from_bytes([1; 32]);
-        let mut kept = Kept::new(libp2p_stream::Behaviour::new().new_control());
-        kept.open(node);
-        let (requests, _written) = mpsc::channel(UNANSWERED_MAX);
-        kept.take(Arrived::Opened { node, way: 0, requests });
-        let ask = |kept: &mut Kept, number| kept.ask(OutboundId(number), node, A2aRequest { items: Vec::new() });
+        let (mut kept, _written) = opened();
         ask(&mut kept, 0).expect("there is a stream");
         let first = kept.look_at.expect("somebody waits");
         ask(&mut kept, 1).expect("there is a stream");
@@ -391,8 +402,7 @@ mod tests {
         let told = kept.give_up(first);
         assert!(matches!(told[..], [Told::Failed { request: OutboundId(0), .. }, Told::Failed { .. }]), "{told:?}");
         assert!(ask(&mut kept, 2).is_err(), "the next stream is not open yet");
-        let (requests, _written) = mpsc::channel(UNANSWERED_MAX);
-        kept.take(Arrived::Opened { node, way: 1, requests });
+        let _written = open_way(&mut kept, 1);
         ask(&mut kept, 2).expect("it is another one");
     }
 }

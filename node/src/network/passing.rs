@@ -10,9 +10,12 @@ const PASSING_MAX: usize = 3;
 /// Whether this node is among those that pass on a message of this id: the nearest to it, as Kademlia counts, so that each message has
 /// others and all that are connected to each other choose the same. `others` are connected to this node, without the author.
 pub(super) fn passes_on(message: &[u8], own: &NodeId, others: impl IntoIterator<Item = NodeId>) -> bool {
-    let distance = |node: &NodeId| -> Vec<u8> { node.as_bytes().iter().zip(message).map(|(a, b)| a ^ b).collect() };
-    let own = distance(own);
-    others.into_iter().filter(|node| distance(node) < own).take(PASSING_MAX).count() < PASSING_MAX
+    let nearer = |node: &NodeId| distance(node, message).lt(distance(own, message));
+    others.into_iter().filter(nearer).take(PASSING_MAX).count() < PASSING_MAX
+}
+
+fn distance(node: &NodeId, message: &[u8]) -> impl Iterator<Item = u8> {
+    node.as_bytes().iter().zip(message).map(|(one, other)| one ^ other)
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::thread::available_parallelism;
 
 use futures::{StreamExt as _, stream};
-use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use weft_simulations::{Replay, Scenario, SimReport, Tally, page, run, run_and_shrink, scenario};
 
 use super::super::CliError;
 use super::super::args::SimRunArgs;
-use super::super::output::{Output, count};
+use super::super::output::Output;
+use super::total::Total;
 
 /// Most runs that failed, and most others, that a page is made of: the first ones of each.
 const PAGE_RUNS_MAX: usize = 200;
@@ -122,38 +122,6 @@ fn compared(mut first: SimReport, second: &SimReport) -> (SimReport, bool) {
         first.failures.push(format!("a second run was another one: trace {}", second.trace_hash));
     }
     (first, same)
-}
-
-/// Many runs together.
-#[derive(Debug, Serialize)]
-struct Total<'a> {
-    passed: usize,
-    /// The seeds that failed.
-    failed: Vec<u64>,
-    /// How many were the same when they were run again, if they were.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    again: Option<u64>,
-    /// What is promised over many seeds, and struck in none.
-    never: Vec<&'static str>,
-    #[serde(flatten)]
-    tally: &'a Tally,
-}
-
-impl Total<'_> {
-    fn text(&self) -> String {
-        let runs = self.tally.runs;
-        let mut text = String::new();
-        if let Some(again) = self.again {
-            text.push_str(&format!("{again} of {runs} seeds replay identically\n"));
-        }
-        for (fault, struck) in &self.tally.faults {
-            text.push_str(&format!("  {fault:<28} {:>12}  in {} of {runs} runs\n", count(struck.times), struck.runs));
-        }
-        for fault in &self.never {
-            text.push_str(&format!("  {fault:<28} never, though it is promised\n"));
-        }
-        text
-    }
 }
 
 /// Writes the file from which a failed run can be seen again.
